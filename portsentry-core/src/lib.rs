@@ -1,0 +1,18 @@
+//! The pure heart of portsentry.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+mod observation;
+mod scan_kind;
+mod tcp_flags;
+mod time;
+
+pub use observation::{Evidence, IpOptions, Mode, Observation, Protocol, TcpSegment};
+pub use scan_kind::ScanKind;
+pub use tcp_flags::TcpFlags;
+pub use time::{Instant, Timestamp};

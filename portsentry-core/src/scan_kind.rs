@@ -1,0 +1,74 @@
+//! Kinds of scan, told from a single packet.
+
+use core::fmt;
+
+use crate::{Evidence, TcpFlags};
+
+/// The kind of scan that one attempt looks like.
+///
+/// `Display` gives the text of the `type:` field of the classic line, to the
+/// byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ScanKind {
+    /// TCP or UDP, seen by a bound socket.
+    Connect,
+    /// A UDP datagram.
+    Udp,
+    /// A TCP segment without any flag (`nmap -sN`).
+    Null,
+    /// FIN, PSH and URG all set, whatever else is (`nmap -sX`).
+    Xmas,
+    /// FIN alone (`nmap -sF`).
+    Fin,
+    /// SYN alone: any client that connects, and `nmap -sS`.
+    Syn,
+    /// Any other combination, ECE, CWR and reserved bits cleared.
+    Other(TcpFlags),
+}
+
+impl ScanKind {
+    /// The kind that `evidence` shows. ECE, CWR and reserved bits have no say.
+    pub const fn of(evidence: &Evidence) -> Self {
+        match evidence {
+            Evidence::Connection | Evidence::Message => Self::Connect,
+            Evidence::Datagram => Self::Udp,
+            Evidence::Segment(segment) => Self::of_flags(segment.flags.without_ecn()),
+        }
+    }
+
+    const fn of_flags(flags: TcpFlags) -> Self {
+        const XMAS: TcpFlags = TcpFlags::from_bits(0x29);
+        match flags.bits() {
+            0x00 => Self::Null,
+            bits if bits & XMAS.bits() == XMAS.bits() => Self::Xmas,
+            0x01 => Self::Fin,
+            0x02 => Self::Syn,
+            _ => Self::Other(flags),
+        }
+    }
+}
+
+impl fmt::Display for ScanKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let flags = match self {
+            Self::Connect => return f.write_str("Connect"),
+            Self::Udp => return f.write_str("UDP"),
+            Self::Null => return f.write_str("TCP NULL scan"),
+            Self::Xmas => return f.write_str("TCP XMAS scan"),
+            Self::Fin => return f.write_str("TCP FIN scan"),
+            Self::Syn => return f.write_str("TCP SYN/Normal scan"),
+            Self::Other(flags) => flags,
+        };
+        let bit = |flag| u8::from(flags.contains(flag));
+        write!(
+            f,
+            "Unknown Type: TCP Packet Flags: SYN: {} FIN: {} ACK: {} PSH: {} URG: {} RST: {}",
+            bit(TcpFlags::SYN),
+            bit(TcpFlags::FIN),
+            bit(TcpFlags::ACK),
+            bit(TcpFlags::PSH),
+            bit(TcpFlags::URG),
+            bit(TcpFlags::RST),
+        )
+    }
+}

@@ -1,0 +1,84 @@
+//! The control bits of a TCP header.
+
+use core::fmt;
+use core::ops::BitOr;
+
+/// The control bits of a TCP header (RFC 9293 section 3.1), with the reserved
+/// bits above them: the low 12 bits of header octets 12 and 13.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub struct TcpFlags(u16);
+
+impl TcpFlags {
+    /// No bit set.
+    pub const NONE: Self = Self(0);
+    /// No more data from sender.
+    pub const FIN: Self = Self(0x01);
+    /// Synchronize sequence numbers.
+    pub const SYN: Self = Self(0x02);
+    /// Reset the connection.
+    pub const RST: Self = Self(0x04);
+    /// Push function.
+    pub const PSH: Self = Self(0x08);
+    /// The acknowledgment field is significant.
+    pub const ACK: Self = Self(0x10);
+    /// The urgent pointer field is significant.
+    pub const URG: Self = Self(0x20);
+    /// ECN echo (RFC 3168 section 6.1).
+    pub const ECE: Self = Self(0x40);
+    /// Congestion window reduced (RFC 3168 section 6.1).
+    pub const CWR: Self = Self(0x80);
+
+    /// From the low 12 bits of header octets 12 and 13; higher bits, which
+    /// hold the data offset, are cleared.
+    pub const fn from_bits(bits: u16) -> Self {
+        Self(bits & 0x0fff)
+    }
+
+    /// The 12 bits.
+    pub const fn bits(self) -> u16 {
+        self.0
+    }
+
+    /// Whether every bit of `other` is set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// FIN, SYN, RST, PSH, ACK and URG alone.
+    ///
+    /// ECE, CWR and the reserved bits tell nothing about the kind of a scan:
+    /// a SYN that offers ECN is an ordinary SYN (RFC 3168 section 6.1.1).
+    pub const fn without_ecn(self) -> Self {
+        Self(self.0 & 0x3f)
+    }
+}
+
+impl BitOr for TcpFlags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+impl fmt::Debug for TcpFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [(TcpFlags, &str); 8] = [
+            (TcpFlags::FIN, "FIN"),
+            (TcpFlags::SYN, "SYN"),
+            (TcpFlags::RST, "RST"),
+            (TcpFlags::PSH, "PSH"),
+            (TcpFlags::ACK, "ACK"),
+            (TcpFlags::URG, "URG"),
+            (TcpFlags::ECE, "ECE"),
+            (TcpFlags::CWR, "CWR"),
+        ];
+        f.write_str("TcpFlags(")?;
+        let mut separator = "";
+        for (_, name) in NAMES.iter().filter(|(flag, _)| self.contains(*flag)) {
+            write!(f, "{separator}{name}")?;
+            separator = " ";
+        }
+        f.write_str(")")
+    }
+}
