@@ -81,7 +81,7 @@ fn ipv4(packet: &[u8]) -> Result<Packet, Rejected> {
         IpNumber::AUTHENTICATION_HEADER => authenticated(payload)?,
         protocol => (protocol, payload),
     };
-    let segment = transport::decode(protocol, payload)?;
+    let segment = transport::decode(IpVersion::V4, protocol, payload)?;
     Ok(Packet {
         source: IpAddr::V4(header.source_addr()),
         target: IpAddr::V4(header.destination_addr()),
@@ -118,7 +118,7 @@ fn ipv6(packet: &[u8]) -> Result<Packet, Rejected> {
         protocol @ (IpNumber::TCP | IpNumber::UDP) => (protocol, payload),
         first => behind_extensions(first, payload)?,
     };
-    let segment = transport::decode(protocol, payload)?;
+    let segment = transport::decode(IpVersion::V6, protocol, payload)?;
     Ok(Packet {
         source: IpAddr::V6(source),
         target: IpAddr::V6(target),

@@ -1,0 +1,5 @@
+//! Decoding, seen from outside the crate.
+
+mod decoding;
+mod differential;
+mod frames;
