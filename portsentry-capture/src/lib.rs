@@ -8,7 +8,11 @@
 //! is decided in `portsentry-core` and never here.
 
 mod decode;
+mod file;
 mod sensor;
+mod targets;
 
 pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
+pub use file::CaptureFile;
 pub use sensor::{Drained, Sensor, SensorError, SensorStats};
+pub use targets::Targets;

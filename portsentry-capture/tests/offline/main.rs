@@ -1,5 +1,7 @@
-//! Decoding, seen from outside the crate.
+//! Decoding and capture files, seen from outside the crate.
 
+mod captures;
 mod decoding;
 mod differential;
+mod files;
 mod frames;
