@@ -6,7 +6,7 @@ use core::fmt;
 
 use ipnet::IpNet;
 
-use super::{KEYS, Template};
+use super::{KEYS, Key, Template, ValueKind};
 use crate::PortSet;
 
 /// The configuration as a value: what the keys of the file say.
@@ -108,6 +108,16 @@ impl Settings {
             tcp_ports: TCP.into_iter().collect(),
             udp_ports: UDP.into_iter().collect(),
             ..Self::default()
+        }
+    }
+
+    /// Shows every path that is set to `visit`, with its key, in the order of
+    /// the table. For whoever makes them absolute.
+    pub fn for_each_path(&mut self, mut visit: impl FnMut(&'static Key, &mut String)) {
+        for key in KEYS.iter().filter(|key| key.kind == ValueKind::Path) {
+            if let Some(path) = (key.field_mut)(self).text_mut() {
+                visit(key, path);
+            }
         }
     }
 }

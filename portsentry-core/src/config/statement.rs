@@ -19,7 +19,7 @@ pub(super) fn read_statement<'a>(line: &'a Line<'_>, report: &mut Report) -> Opt
     if text.is_empty() || text.text().starts_with('#') {
         return None;
     }
-    let (key, rest) = text.split_before(|c| c == '=' || c == '"' || BLANKS.contains(&c));
+    let (key, rest) = text.split_before(|c| matches!(c, '=' | ':' | '"') || BLANKS.contains(&c));
     let rest = rest.trim_start();
     let Some(quoted) = rest.strip_prefix('=') else {
         report.error(rest.first_char(), Problem::MissingEquals { key: Excerpt::of(key.text()) });

@@ -24,6 +24,11 @@ pub(super) trait Value {
 
     /// Back to nothing.
     fn clear(&mut self);
+
+    /// The text that it is, for fields that are texts and are set.
+    fn text_mut(&mut self) -> Option<&mut String> {
+        None
+    }
 }
 
 impl Value for PortSet {
@@ -156,6 +161,10 @@ impl Value for Option<String> {
     fn clear(&mut self) {
         *self = None;
     }
+
+    fn text_mut(&mut self) -> Option<&mut String> {
+        self.as_mut()
+    }
 }
 
 /// The names that useradd(8) makes, capitals and dots besides; or digits.
@@ -176,6 +185,10 @@ impl Value for String {
 
     fn clear(&mut self) {
         *self = Self::new();
+    }
+
+    fn text_mut(&mut self) -> Option<&mut String> {
+        Some(self)
     }
 }
 
