@@ -102,7 +102,7 @@ impl<'a> Snippets<'a> {
         }
         let mut rest = self.line[offset..].char_indices();
         let offset = rest.nth(from - characters).map_or(self.line.len(), |(more, _)| offset + more);
-        self.reached = if offset < self.line.len() { (offset, from) } else { (0, 0) };
+        self.reached = (offset, from);
         &self.line[offset..]
     }
 }

@@ -291,6 +291,9 @@ fn findings_without_end_are_counted() {
     let errors = parsed.diagnostics.iter().filter(|found| found.severity == Severity::Error);
     assert_eq!(findings(&errors.cloned().collect::<Vec<_>>()).len(), 1);
     assert!(!parsed.is_valid());
+    // Nor errors a warning.
+    let parsed = config::parse_ignore_list(format!("{}10.0.0.1/8", "x\n".repeat(2_500)).as_bytes());
+    assert!(parsed.diagnostics.iter().any(|found| found.severity == Severity::Warning));
     // A line of many errors costs its length once, not once for each.
     let parsed = config::parse(format!("TCP_PORTS=\"{}\"", ",".repeat(4 << 20)).as_bytes());
     assert_eq!(parsed.diagnostics[999].span.column, 12 + 999);

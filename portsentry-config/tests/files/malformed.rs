@@ -94,6 +94,7 @@ const GRAMMAR: &[Row] = &[
         "unknown key",
     ),
     ("not UTF-8 in a value", b"TCP_PORTS=\"1\"\nPORT_BANNER=\"caf\xe9\"\n", "2:17", "not UTF-8"),
+    ("not UTF-8 in a list", b"TCP_PORTS=\"1,\xff,2\"\n", "1:14", "not UTF-8"),
     ("not UTF-8 in a key", b"TCP_PORTS=\"1\"\nB\xe9=\"1\"\n", "2:2", "not UTF-8"),
     ("not UTF-8 behind the value", b"TCP_PORTS=\"1\" \xff\n", "1:15", "not UTF-8"),
     (
