@@ -4,4 +4,6 @@ mod captures;
 mod decoding;
 mod differential;
 mod files;
+mod formats;
 mod frames;
+mod oracle;
