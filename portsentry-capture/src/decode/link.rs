@@ -1,0 +1,164 @@
+//! Link layers: everything in front of the IP header.
+
+use etherparse::{EtherType, Ethernet2HeaderSlice, SingleVlanHeaderSlice};
+
+use super::Rejected;
+
+/// VLAN tags that are stepped over: one inside another (IEEE 802.1ad).
+const MAX_VLAN_TAGS: usize = 2;
+
+/// ARP hardware type of a loopback interface (`ARPHRD_LOOPBACK` of Linux).
+const ARPHRD_LOOPBACK: u16 = 772;
+
+/// The kinds of link header that are understood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum LinkType {
+    /// Ethernet II, with up to two VLAN tags.
+    Ethernet,
+    /// No link header: the frame begins with the IP header.
+    RawIp,
+    /// Four bytes of address family, in the byte order of the capturing host.
+    BsdLoopback,
+    /// Linux cooked capture, 16 bytes.
+    LinuxSll,
+    /// Linux cooked capture v2, 20 bytes, which names the interface.
+    LinuxSll2,
+}
+
+/// The IP version that a link header announces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IpVersion {
+    V4,
+    V6,
+}
+
+/// A frame without its link header.
+pub(super) struct Datagram<'a> {
+    pub(super) version: IpVersion,
+    pub(super) bytes: &'a [u8],
+    /// Index of the receiving interface, 0 when the header does not tell.
+    pub(super) interface: u32,
+}
+
+impl LinkType {
+    /// From the number that capture files (`LINKTYPE_`) and libpcap (`DLT_`)
+    /// use; `None` when frames of that type cannot be decoded.
+    ///
+    /// Raw IP has several: 12 is what libpcap says of a Linux tun device, 14
+    /// what OpenBSD uses, 101 what files hold; 228 and 229 are for one version.
+    #[must_use]
+    pub const fn from_dlt(number: i32) -> Option<Self> {
+        Some(match number {
+            0 | 108 => Self::BsdLoopback,
+            1 => Self::Ethernet,
+            12 | 14 | 101 | 228 | 229 => Self::RawIp,
+            113 => Self::LinuxSll,
+            276 => Self::LinuxSll2,
+            _ => return None,
+        })
+    }
+
+    /// Whether the link header of `frame` shows that it was captured on a
+    /// loopback interface.
+    ///
+    /// A capture file does not say on what interface it was taken. Cooked
+    /// headers hold the type of the interface; Linux's loopback device writes
+    /// zeros for both Ethernet addresses, which no station uses. Raw IP tells
+    /// nothing and counts as taken elsewhere.
+    #[must_use]
+    pub fn marks_loopback(self, frame: &[u8]) -> bool {
+        match self {
+            Self::BsdLoopback => true,
+            Self::RawIp => false,
+            Self::Ethernet => frame.first_chunk() == Some(&[0; 12]),
+            Self::LinuxSll => match frame {
+                [_, _, high, low, ..] => u16::from_be_bytes([*high, *low]) == ARPHRD_LOOPBACK,
+                _ => false,
+            },
+            Self::LinuxSll2 => match frame {
+                [_, _, _, _, _, _, _, _, high, low, ..] => {
+                    u16::from_be_bytes([*high, *low]) == ARPHRD_LOOPBACK
+                }
+                _ => false,
+            },
+        }
+    }
+}
+
+/// Takes the link header off.
+pub(super) fn strip(link: LinkType, frame: &[u8]) -> Result<Datagram<'_>, Rejected> {
+    match link {
+        LinkType::Ethernet => {
+            let header = Ethernet2HeaderSlice::from_slice(frame).or(Err(Rejected::Truncated))?;
+            tagged(header.ether_type(), frame.get(14..).unwrap_or_default(), 0)
+        }
+        LinkType::RawIp => raw_ip(frame),
+        LinkType::BsdLoopback => bsd_loopback(frame),
+        LinkType::LinuxSll => {
+            let (header, rest) = frame.split_first_chunk::<16>().ok_or(Rejected::Truncated)?;
+            let [.., high, low] = *header;
+            tagged(EtherType(u16::from_be_bytes([high, low])), rest, 0)
+        }
+        LinkType::LinuxSll2 => {
+            let (header, rest) = frame.split_first_chunk::<20>().ok_or(Rejected::Truncated)?;
+            let [high, low, _, _, i0, i1, i2, i3, ..] = *header;
+            let interface = u32::from_be_bytes([i0, i1, i2, i3]);
+            tagged(EtherType(u16::from_be_bytes([high, low])), rest, interface)
+        }
+    }
+}
+
+/// Steps over VLAN tags (IEEE 802.1Q, 802.1ad and the older 0x9100).
+fn tagged(
+    mut ether_type: EtherType,
+    mut bytes: &[u8],
+    interface: u32,
+) -> Result<Datagram<'_>, Rejected> {
+    let mut tags = 0;
+    loop {
+        let version = match ether_type {
+            EtherType::IPV4 => IpVersion::V4,
+            EtherType::IPV6 => IpVersion::V6,
+            EtherType::VLAN_TAGGED_FRAME
+            | EtherType::PROVIDER_BRIDGING
+            | EtherType::VLAN_DOUBLE_TAGGED_FRAME => {
+                if tags == MAX_VLAN_TAGS {
+                    return Err(Rejected::TooManyVlanTags);
+                }
+                tags += 1;
+                let tag = SingleVlanHeaderSlice::from_slice(bytes).or(Err(Rejected::Truncated))?;
+                ether_type = tag.ether_type();
+                bytes = bytes.get(4..).unwrap_or_default();
+                continue;
+            }
+            _ => return Err(Rejected::NotIp),
+        };
+        return Ok(Datagram { version, bytes, interface });
+    }
+}
+
+fn raw_ip(bytes: &[u8]) -> Result<Datagram<'_>, Rejected> {
+    let version = match bytes.first().ok_or(Rejected::Truncated)? >> 4 {
+        4 => IpVersion::V4,
+        6 => IpVersion::V6,
+        _ => return Err(Rejected::IpVersion),
+    };
+    Ok(Datagram { version, bytes, interface: 0 })
+}
+
+/// The family is in the byte order of the host that captured (`DLT_NULL`) or in
+/// network byte order (`DLT_LOOP`), and the systems disagree on the number of
+/// IPv6.
+fn bsd_loopback(frame: &[u8]) -> Result<Datagram<'_>, Rejected> {
+    let (family, bytes) = frame.split_first_chunk::<4>().ok_or(Rejected::Truncated)?;
+    let ([0, 0, 0, family] | [family, 0, 0, 0]) = *family else {
+        return Err(Rejected::NotIp);
+    };
+    let version = match family {
+        2 => IpVersion::V4,
+        // Linux; NetBSD and OpenBSD; FreeBSD; Darwin.
+        10 | 24 | 28 | 30 => IpVersion::V6,
+        _ => return Err(Rejected::NotIp),
+    };
+    Ok(Datagram { version, bytes, interface: 0 })
+}

@@ -1,0 +1,93 @@
+//! Counting rejected packets by kind.
+
+use std::fmt;
+
+use super::Rejected;
+
+/// How many packets gave no observation, by reason.
+///
+/// Counting costs an addition. `Display` gives a summary such as
+/// `3 not IP, 1 fragment`, or `none`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    counts: [u64; Rejected::ALL.len()],
+}
+
+impl Tally {
+    /// Counts one packet.
+    pub fn add(&mut self, kind: Rejected) {
+        if let Some(count) = self.counts.get_mut(kind as usize) {
+            *count += 1;
+        }
+    }
+
+    /// Adds all that `other` has counted.
+    pub fn merge(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+    }
+
+    /// Packets of this kind.
+    #[must_use]
+    pub fn count(&self, kind: Rejected) -> u64 {
+        self.counts.get(kind as usize).copied().unwrap_or(0)
+    }
+
+    /// Every kind with its count, zeros included.
+    pub fn iter(&self) -> impl Iterator<Item = (Rejected, u64)> + '_ {
+        Rejected::ALL.iter().copied().zip(self.counts)
+    }
+
+    /// Packets of all kinds.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.counts.iter().sum()
+    }
+
+    /// Packets of the kinds that are malformed ([`Rejected::is_malformed`]).
+    #[must_use]
+    pub fn malformed(&self) -> u64 {
+        self.iter().filter(|(kind, _)| kind.is_malformed()).map(|(_, count)| count).sum()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for (kind, count) in self.iter().filter(|&(_, count)| count > 0) {
+            write!(f, "{separator}{count} {kind}")?;
+            separator = ", ";
+        }
+        if separator.is_empty() { f.write_str("none") } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_indices() {
+        for (index, kind) in Rejected::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, index);
+        }
+    }
+
+    #[test]
+    fn counts_by_kind() {
+        let mut tally = Tally::default();
+        assert_eq!(tally.to_string(), "none");
+        for kind in [Rejected::Fragment, Rejected::NotIp, Rejected::UdpLength, Rejected::NotIp] {
+            tally.add(kind);
+        }
+        assert_eq!(tally.count(Rejected::NotIp), 2);
+        assert_eq!(tally.count(Rejected::Truncated), 0);
+        assert_eq!((tally.total(), tally.malformed()), (4, 1));
+        assert_eq!(tally.to_string(), "2 not IP, 1 fragment, 1 impossible UDP length");
+
+        let mut sum = tally.clone();
+        sum.merge(&tally);
+        assert_eq!(sum.to_string(), "4 not IP, 2 fragment, 2 impossible UDP length");
+    }
+}

@@ -1,0 +1,188 @@
+//! What every source of observations has in common.
+//!
+//! A sensor is drained by its owner when its descriptor is readable. It never
+//! blocks, prints or decides; it counts what it could not hand out.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use portsentry_core::Observation;
+use thiserror::Error;
+
+use crate::Tally;
+
+/// A source of observations: an interface, a capture file, bound sockets.
+///
+/// One that replays a list takes a few lines:
+///
+/// ```
+/// use std::os::fd::BorrowedFd;
+/// use portsentry_capture::{Drained, Sensor, SensorError, SensorStats};
+/// use portsentry_core::Observation;
+///
+/// struct Replay(Vec<Observation>);
+///
+/// impl Sensor for Replay {
+///     fn name(&self) -> &str {
+///         "replay"
+///     }
+///     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+///         None
+///     }
+///     fn drain(
+///         &mut self,
+///         budget: usize,
+///         sink: &mut dyn FnMut(&Observation),
+///     ) -> Result<Drained, SensorError> {
+///         let taken = budget.min(self.0.len());
+///         for observation in self.0.drain(..taken) {
+///             sink(&observation);
+///         }
+///         Ok(if self.0.is_empty() { Drained::End } else { Drained::More })
+///     }
+///     fn stats(&mut self) -> SensorStats {
+///         SensorStats::default()
+///     }
+/// }
+///
+/// let mut sensor = Replay(Vec::new());
+/// assert_eq!(sensor.drain(64, &mut |_| ()).unwrap(), Drained::End);
+/// ```
+pub trait Sensor {
+    /// What the sensor listens to, for people: an interface, a file.
+    fn name(&self) -> &str;
+
+    /// Readable when there is something to drain. `None`: always ready, as a
+    /// file is.
+    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Hands the observations of about `budget` packets to `sink`, in the
+    /// order of arrival, without allocating and without blocking.
+    ///
+    /// # Errors
+    ///
+    /// When the source cannot be read any further. What was read before has
+    /// been handed out by then, and the next call gives [`Drained::End`] unless
+    /// the sensor's documentation says otherwise.
+    fn drain(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> Result<Drained, SensorError>;
+
+    /// Counters since the sensor was opened. May cost a system call.
+    fn stats(&mut self) -> SensorStats;
+}
+
+/// How a call of [`Sensor::drain`] ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Drained {
+    /// Nothing is left for now.
+    Empty,
+    /// The budget is used up: call again.
+    More,
+    /// The source has ended.
+    End,
+}
+
+/// What a sensor has seen and lost since it was opened, in packets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SensorStats {
+    /// Packets that reached the sensor.
+    pub received: u64,
+    /// Packets that the kernel dropped because the sensor was too slow.
+    pub dropped_by_kernel: u64,
+    /// Packets that the interface or its driver dropped.
+    pub dropped_by_interface: u64,
+    /// Received packets that gave no observation, by reason.
+    pub tally: Tally,
+}
+
+/// Why a sensor cannot be opened or read any further.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum SensorError {
+    /// The file is neither pcap nor pcapng.
+    #[error("{name}: not a capture file (expected pcap or pcapng)")]
+    NotACapture {
+        /// The file.
+        name: String,
+    },
+
+    /// Frames of this link type cannot be decoded.
+    #[error(
+        "{name}: link type {number} is not supported; \
+         supported are Ethernet, raw IP, BSD loopback and Linux cooked captures"
+    )]
+    UnsupportedLinkType {
+        /// The file or interface.
+        name: String,
+        /// Its number in the registry of link types (DLT, LINKTYPE_).
+        number: i32,
+    },
+
+    /// The file ends in the middle of a packet or block.
+    #[error("{name}: cut off after {packets} packets, at byte {offset}")]
+    Truncated {
+        /// The file.
+        name: String,
+        /// Packets read before.
+        packets: u64,
+        /// Where the incomplete record begins, in bytes from the start.
+        offset: u64,
+    },
+
+    /// The file contradicts its format.
+    #[error("{name}: damaged after {packets} packets, at byte {offset}: {reason}")]
+    Corrupt {
+        /// The file.
+        name: String,
+        /// Packets read before.
+        packets: u64,
+        /// Where the damaged record begins, in bytes from the start.
+        offset: u64,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// There is no interface of this name.
+    #[error("{name}: no such interface")]
+    NoSuchInterface {
+        /// The interface.
+        name: String,
+    },
+
+    /// The interface was removed or went down.
+    #[error("{name}: the interface is gone")]
+    InterfaceGone {
+        /// The interface.
+        name: String,
+    },
+
+    /// The process may not do what the sensor needs.
+    #[error("{name}: {capability} is needed; run as root or grant that capability")]
+    MissingPrivilege {
+        /// The interface or socket.
+        name: String,
+        /// The capability, as in `capabilities(7)`: `CAP_NET_RAW`.
+        capability: &'static str,
+    },
+
+    /// The capture library refused.
+    #[error("{name}: {message}")]
+    Backend {
+        /// The interface.
+        name: String,
+        /// The library's own words.
+        message: String,
+    },
+
+    /// The operating system refused.
+    #[error("{name}: {source}")]
+    Io {
+        /// The file, interface or socket.
+        name: String,
+        /// Its words.
+        source: io::Error,
+    },
+}
