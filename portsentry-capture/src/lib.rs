@@ -8,7 +8,12 @@
 //! is decided in `portsentry-core` and never here.
 
 mod decode;
+mod interfaces;
+mod netlink;
 mod sensor;
 
 pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
+pub use interfaces::{
+    Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError, default_gateways,
+};
 pub use sensor::{Drained, Sensor, SensorError, SensorStats};
