@@ -1,4 +1,61 @@
-//! The pure heart of portsentry.
+//! The pure heart of portsentry: from an observation to a decision.
+//!
+//! Portsentry watches the TCP and UDP ports that a host does not serve; whoever
+//! probes them is scanning. This crate decides what a probe means and what is to
+//! follow. It reads no clock, file, socket, environment or random source, starts
+//! no thread and prints nothing: all it knows comes in as arguments, all it wants
+//! done goes out as values. The same calls always give the same answers, which
+//! makes it equally at home in a daemon, a replay of a capture, and a test.
+//!
+//! ```
+//! use portsentry_core::{
+//!     Decision, Effect, Engine, EventLine, Evidence, HashKey, Instant, IpOptions, Limits,
+//!     Observation, Outcome, Policy, Reason, TcpFlags, TcpSegment, Timestamp,
+//! };
+//!
+//! // Watch telnet and respond to the first probe.
+//! let policy = Policy {
+//!     tcp_ports: [23].into_iter().collect(),
+//!     block_tcp: true,
+//!     remember_blocked: true,
+//!     ..Policy::default()
+//! };
+//! // A daemon draws the key at random.
+//! let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
+//!
+//! // A sensor saw a SYN.
+//! let probe = Observation {
+//!     time: Timestamp::from_nanos(1_700_000_000_000_000_000),
+//!     interface: 2,
+//!     source: "192.0.2.7".parse().unwrap(),
+//!     target: "198.51.100.1".parse().unwrap(),
+//!     source_port: 40_000,
+//!     target_port: 23,
+//!     evidence: Evidence::Segment(TcpSegment { flags: TcpFlags::SYN, ..Default::default() }),
+//!     ip_options: IpOptions::Absent,
+//!     ttl: 52,
+//!     ip_id: 54_321,
+//! };
+//! let verdict = engine.observe(&probe, Instant::from_secs(1));
+//! assert_eq!(verdict.decision, Decision::Respond);
+//!
+//! // The engine asks for a response; the caller carries it out and says how it went.
+//! while let Some(effect) = engine.poll_effect() {
+//!     if let Effect::Respond(response) = effect {
+//!         engine.handle_outcome(response.id, Outcome::Succeeded, Instant::from_secs(2));
+//!     }
+//! }
+//!
+//! // Now the event of the probe can be told.
+//! let event = engine.poll_event().expect("one event for each probe");
+//! assert_eq!(
+//!     EventLine::new(&event).to_string(),
+//!     "Scan from: [192.0.2.7] (192.0.2.7) protocol: [TCP] port: [23] type: [TCP SYN/Normal scan] \
+//!      IP opts: [not set] ignored: [false] triggered: [true] noblock: [false] blocked: [true]"
+//! );
+//! // The host is blocked from now on.
+//! assert_eq!(engine.observe(&probe, Instant::from_secs(3)).reason, Reason::AlreadyBlocked);
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -7,16 +64,32 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod blocked_set;
+mod counter_table;
+mod engine;
+mod event;
+mod hash_key;
+mod line;
 mod networks;
 mod observation;
+mod policy;
 mod port_set;
 mod scan_kind;
+mod served_ports;
 mod tcp_flags;
 mod time;
+mod verdict;
 
+pub use engine::{Effect, Engine, Limits, Outcome, Response, ResponseId, Statistics};
+pub use event::{Event, Probe};
+pub use hash_key::HashKey;
+pub use line::{EventLine, Importance, PreludeLine};
 pub use networks::Networks;
 pub use observation::{Evidence, IpOptions, Mode, Observation, Protocol, TcpSegment};
+pub use policy::Policy;
 pub use port_set::PortSet;
 pub use scan_kind::ScanKind;
+pub use served_ports::ServedPorts;
 pub use tcp_flags::TcpFlags;
 pub use time::{Instant, Timestamp};
+pub use verdict::{Decision, Flags, Reason, Verdict};

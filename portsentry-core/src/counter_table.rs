@@ -1,0 +1,250 @@
+//! A bounded table of small counters, one for each source address.
+//!
+//! The table is a fixed array of buckets with eight slots each, in the manner
+//! of a set-associative cache. An address can stand in one bucket only, chosen
+//! by a keyed hash; when that bucket is full, its least interesting entry makes
+//! room. So time and memory of an update are the same whatever arrives, and
+//! there is nothing to rehash, link or sweep.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::Instant;
+use crate::hash_key::HashKey;
+
+/// Slots in a bucket: three cache lines that lie side by side.
+const WAYS: usize = 8;
+
+/// One counter in 24 bytes: the address in two words, and [`Meta`] in the third.
+/// All zero is an empty slot, so that a new table is untouched zero pages.
+type Slot = [u64; 3];
+
+/// Counters by (address, tag), at most a fixed number of them.
+#[derive(Debug)]
+pub(crate) struct CounterTable {
+    slots: Vec<Slot>,
+    key: HashKey,
+    window: Option<u32>,
+    evicted: u64,
+    in_use: usize,
+}
+
+/// The third word of a slot. From the top: count (16 bits), second of the last
+/// update (32 bits), tag (16 bits). Compared as a number, the smallest is the
+/// least interesting: fewest counts first, then the longest unseen; an empty
+/// slot is smaller than any other.
+#[derive(Clone, Copy)]
+struct Meta(u64);
+
+impl Meta {
+    fn new(count: u16, seen: u32, tag: u16) -> Self {
+        Self(u64::from(count) << 48 | u64::from(seen) << 16 | u64::from(tag))
+    }
+
+    fn count(self) -> u16 {
+        (self.0 >> 48) as u16
+    }
+
+    fn seen(self) -> u32 {
+        (self.0 >> 16) as u32
+    }
+
+    fn tag(self) -> u16 {
+        self.0 as u16
+    }
+}
+
+/// What the clock of an entry means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Clock {
+    /// The window starts again with every update.
+    LastUpdate,
+    /// The window starts with the first update and is not prolonged.
+    FirstUpdate,
+}
+
+impl CounterTable {
+    /// A table of at least `capacity` slots, 24 bytes each. Memory is touched
+    /// only as sources arrive. With a `window`, a counter that is older starts
+    /// again at nothing.
+    pub(crate) fn new(capacity: usize, window: Option<Duration>, key: HashKey) -> Self {
+        let buckets = capacity.div_ceil(WAYS).max(1);
+        let window = window.map(|window| u32::try_from(window.as_secs()).unwrap_or(u32::MAX));
+        Self { slots: vec![[0; 3]; buckets * WAYS], key, window, evicted: 0, in_use: 0 }
+    }
+
+    /// Adds one to the counter of `address` and `tag`, and gives the new count,
+    /// which stops at 65,535. One hash and at most eight comparisons.
+    pub(crate) fn bump(&mut self, address: u128, tag: u16, now: Instant, clock: Clock) -> u16 {
+        let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
+        let words = [(address >> 64) as u64, address as u64];
+        let window = self.window;
+        let bucket = self.bucket(address, tag);
+
+        let mut least = Meta(u64::MAX);
+        let mut victim = None;
+        for slot in bucket {
+            let [high, low, word] = *slot;
+            let meta = Meta(word);
+            if [high, low] == words && meta.tag() == tag && meta.count() > 0 {
+                let age = seconds.saturating_sub(meta.seen());
+                let fresh = window.is_none_or(|window| age < window);
+                let count = if fresh { meta.count().saturating_add(1) } else { 1 };
+                let seen = match clock {
+                    Clock::FirstUpdate if fresh => meta.seen(),
+                    _ => seconds,
+                };
+                slot[2] = Meta::new(count, seen, tag).0;
+                return count;
+            }
+            if meta.0 < least.0 || victim.is_none() {
+                least = meta;
+                victim = Some(slot);
+            }
+        }
+        if let Some(slot) = victim {
+            *slot = [words[0], words[1], Meta::new(1, seconds, tag).0];
+        }
+        if least.count() == 0 {
+            self.in_use += 1;
+        } else {
+            self.evicted += 1;
+        }
+        1
+    }
+
+    /// Counters that had to make room for others since the start.
+    pub(crate) fn evicted(&self) -> u64 {
+        self.evicted
+    }
+
+    /// Counters held now.
+    pub(crate) fn len(&self) -> usize {
+        self.in_use
+    }
+
+    fn bucket(&mut self, address: u128, tag: u16) -> &mut [Slot] {
+        let buckets = self.slots.len() / WAYS;
+        // Multiply-shift: the hash as a fraction of the number of buckets.
+        let index = (u128::from(self.key.hash(address, tag)) * buckets as u128) >> 64;
+        let start = index as usize * WAYS;
+        self.slots.get_mut(start..start + WAYS).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn table(capacity: usize, window: Option<u64>) -> CounterTable {
+        CounterTable::new(capacity, window.map(Duration::from_secs), HashKey::new(1))
+    }
+
+    /// The same rules on a plain list, for a table of a single bucket.
+    #[derive(Default)]
+    struct Model {
+        /// Address, tag, count, second.
+        entries: Vec<(u128, u16, u16, u32)>,
+        evicted: u64,
+    }
+
+    impl Model {
+        fn bump(
+            &mut self,
+            address: u128,
+            tag: u16,
+            now: u32,
+            window: Option<u32>,
+            clock: Clock,
+        ) -> u16 {
+            let known = self.entries.iter_mut().find(|entry| (entry.0, entry.1) == (address, tag));
+            if let Some(entry) = known {
+                let expired = window.is_some_and(|window| now - entry.3 >= window);
+                if expired {
+                    (entry.2, entry.3) = (1, now);
+                } else {
+                    entry.2 += 1;
+                    if clock == Clock::LastUpdate {
+                        entry.3 = now;
+                    }
+                }
+                return entry.2;
+            }
+            if self.entries.len() == WAYS {
+                let least = self.entries.iter().map(|entry| (entry.2, entry.3, entry.1)).min();
+                // Entries alike in all that counts are interchangeable but for
+                // their address; the table takes the first it meets.
+                let least = least.unwrap();
+                let at = self.entries.iter().position(|e| (e.2, e.3, e.1) == least).unwrap();
+                self.evicted += 1;
+                self.entries[at] = (address, tag, 1, now);
+            } else {
+                self.entries.push((address, tag, 1, now));
+            }
+            1
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn one_bucket_agrees_with_a_list(
+            bumps in prop::collection::vec((0_u128..14, 0_u16..2, 0_u64..4), 1..400),
+            window in prop::option::of(1_u64..20),
+            first_update in any::<bool>(),
+        ) {
+            let clock = if first_update { Clock::FirstUpdate } else { Clock::LastUpdate };
+            let mut table = table(WAYS, window);
+            let mut model = Model::default();
+            let mut now = 0;
+            for (address, tag, wait) in bumps {
+                now += wait;
+                let got = table.bump(address, tag, Instant::from_secs(now), clock);
+                let expected =
+                    model.bump(address, tag, now as u32, window.map(|w| w as u32), clock);
+                prop_assert_eq!(got, expected);
+                prop_assert_eq!(table.len(), model.entries.len());
+                prop_assert_eq!(table.evicted(), model.evicted);
+            }
+        }
+
+        #[test]
+        fn a_table_with_room_counts_exactly(
+            addresses in prop::collection::vec(0_u128..200, 1..2_000),
+        ) {
+            // 200 addresses in 4,096 buckets: no bucket sees more than eight.
+            let mut table = table(4_096 * WAYS, None);
+            let mut counts = std::collections::HashMap::new();
+            for address in addresses {
+                let expected = counts.entry(address).and_modify(|n| *n += 1).or_insert(1_u16);
+                let got = table.bump(address, 0, Instant::default(), Clock::LastUpdate);
+                prop_assert_eq!(got, *expected);
+            }
+            prop_assert_eq!(table.evicted(), 0);
+            prop_assert_eq!(table.len(), counts.len());
+        }
+    }
+
+    #[test]
+    fn a_flood_of_single_probes_does_not_push_out_a_scanner() {
+        let mut table = table(1_024, None);
+        let scanner = u128::MAX;
+        for round in 1..=20 {
+            let now = Instant::from_secs(round);
+            let count = table.bump(scanner, 0, now, Clock::LastUpdate);
+            // Its first probe is as dull as any other; from the second on it stays.
+            assert!(round < 3 || u64::from(count) >= round - 1, "round {round}: {count}");
+            let flood = if round == 1 { 0 } else { 50_000 };
+            for forged in 0..flood {
+                let address = u128::from(round << 32 | forged);
+                table.bump(address, 0, now, Clock::LastUpdate);
+            }
+        }
+        assert!(table.len() <= 1_024);
+        assert!(table.evicted() > 900_000);
+    }
+}

@@ -1,0 +1,85 @@
+//! How much the engine may hold, and how much it holds.
+
+use core::time::Duration;
+
+use crate::Reason;
+
+/// Upper bounds of everything in the engine that a sender of packets can make
+/// grow. `Default` stays below 64 MiB in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Sources whose probes are counted, 24 bytes each. Used only with a
+    /// trigger above 1.
+    pub sources: usize,
+    /// How long a source may pause before it is counted anew; `None`: for ever.
+    pub trigger_window: Option<Duration>,
+    /// Pairs of source and served port whose lines are limited, 24 bytes each.
+    pub served_lines: usize,
+    /// Hosts of each family in the blocked set, at most 26 bytes each.
+    pub blocked: usize,
+    /// Responses under way or handed out.
+    pub responses: usize,
+    /// Probes that wait for the outcome of a response, about 100 bytes each.
+    pub waiting: usize,
+    /// Hosts whose last response failed, about 100 bytes each.
+    pub failed: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sources: 1 << 20,
+            trigger_window: None,
+            served_lines: 1 << 12,
+            blocked: 1 << 20,
+            responses: 1 << 10,
+            waiting: 1 << 14,
+            failed: 1 << 12,
+        }
+    }
+}
+
+/// What the engine has decided, and how full its tables are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    pub(super) reasons: [u64; Reason::ALL.len()],
+    pub(super) observations: u64,
+    /// Sources counted now.
+    pub sources: usize,
+    /// Sources that had to make room for others.
+    pub sources_evicted: u64,
+    /// Hosts in the blocked set.
+    pub blocked: usize,
+    /// Hosts that fell out of the blocked set because it was full.
+    pub blocked_forgotten: u64,
+    /// Responses under way.
+    pub responses: usize,
+    /// Probes that wait for a response.
+    pub waiting: usize,
+}
+
+impl Statistics {
+    pub(super) fn count(&mut self, reason: Reason) {
+        if let Some(count) = self.reasons.get_mut(reason as usize) {
+            *count += 1;
+        }
+    }
+
+    /// How often a decision ended with `reason`. A probe that begins or awaits
+    /// a response counts twice: then, and when the outcome is known.
+    pub fn decided(&self, reason: Reason) -> u64 {
+        self.reasons.get(reason as usize).copied().unwrap_or(0)
+    }
+
+    /// Observations so far.
+    pub fn observations(&self) -> u64 {
+        self.observations
+    }
+
+    /// Probes whose event was queued.
+    pub fn probes(&self) -> u64 {
+        Reason::ALL.iter().filter(|r| r.is_final()).map(|&r| self.decided(r)).sum()
+    }
+}

@@ -1,0 +1,314 @@
+//! The decision about each observation, and the state it needs.
+//!
+//! The engine does no I/O. The caller hands in observations and the time,
+//! takes out events to be written and effects to be carried out, and reports
+//! how each effect ended. The same calls always give the same answers.
+
+mod limits;
+mod rate_limit;
+mod responses;
+
+use alloc::collections::VecDeque;
+use core::net::IpAddr;
+use core::time::Duration;
+
+use crate::blocked_set::BlockedSet;
+use crate::counter_table::{Clock, CounterTable};
+use crate::hash_key::{HashKey, address_bits};
+use crate::{Decision, Event, Instant, Observation, Policy, Probe, Reason, ServedPorts, Verdict};
+
+pub use limits::{Limits, Statistics};
+pub use responses::{Effect, Outcome, Response, ResponseId};
+
+use rate_limit::RateLimit;
+use responses::{Admission, Responses};
+
+/// How long lines about one source and served port, and summaries, are apart.
+const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The detection state machine. See the [crate documentation](crate) for an
+/// example of the loop around it.
+#[derive(Debug)]
+pub struct Engine {
+    policy: Policy,
+    served: ServedPorts,
+    sources: CounterTable,
+    served_log: CounterTable,
+    blocked: BlockedSet,
+    responses: Responses,
+    rate: RateLimit,
+    events: VecDeque<Event>,
+    effects: VecDeque<Effect>,
+    held_back: HeldBack,
+    statistics: Statistics,
+    now: Instant,
+}
+
+/// What was not said or not done since the last summary.
+#[derive(Debug, Default)]
+struct HeldBack {
+    due: Option<Instant>,
+    served_lines: u64,
+    rate_limited: u64,
+    overloaded: u64,
+}
+
+impl Engine {
+    /// An engine that has seen nothing. `limits` bounds its memory for good;
+    /// `key` should be random, see [`HashKey`].
+    pub fn new(policy: Policy, limits: &Limits, key: HashKey) -> Self {
+        Self {
+            policy,
+            served: ServedPorts::default(),
+            blocked: BlockedSet::new(limits.blocked, &key),
+            served_log: CounterTable::new(limits.served_lines, Some(SUMMARY_INTERVAL), key.clone()),
+            sources: CounterTable::new(limits.sources, limits.trigger_window, key),
+            responses: Responses::new(limits),
+            rate: RateLimit::default(),
+            events: VecDeque::new(),
+            effects: VecDeque::new(),
+            held_back: HeldBack::default(),
+            statistics: Statistics::default(),
+            now: Instant::default(),
+        }
+    }
+
+    /// Decides about one attempt. Allocates nothing, but for the rare attempt
+    /// that starts a response or waits for one.
+    ///
+    /// Afterwards [`poll_event`](Self::poll_event) and
+    /// [`poll_effect`](Self::poll_effect) may have something; a caller with a
+    /// batch can poll once after the batch.
+    pub fn observe(&mut self, observation: &Observation, now: Instant) -> Verdict {
+        self.advance(now);
+        let verdict = self.decide(observation);
+        self.statistics.observations += 1;
+        self.statistics.count(verdict.reason);
+        verdict
+    }
+
+    fn decide(&mut self, observation: &Observation) -> Verdict {
+        let Observation { source, target, target_port, .. } = *observation;
+        let protocol = observation.protocol();
+        if !observation.is_opener() {
+            return dropped(Reason::NotOpener);
+        }
+        if !self.policy.monitors(protocol, target_port) {
+            return dropped(Reason::NotMonitored);
+        }
+        if !self.policy.watch_served_ports && self.served.serves(protocol, target, target_port) {
+            self.report_served_port(observation);
+            return dropped(Reason::Served);
+        }
+        if self.policy.ignore.contains(source) {
+            return self.report(observation, Reason::IgnoreList);
+        }
+        if !self.reaches_trigger(source) {
+            return self.report(observation, Reason::BelowTrigger);
+        }
+        if source == target && !self.policy.respond_to_self {
+            return self.report(observation, Reason::SameAddress);
+        }
+        if !self.policy.blocks(protocol) {
+            return self.report(observation, Reason::LogOnly);
+        }
+        if self.policy.never_block.contains(source) {
+            return self.report(observation, Reason::NeverBlock);
+        }
+        if self.policy.remember_blocked && self.blocked.contains(source) {
+            return self.report(observation, Reason::AlreadyBlocked);
+        }
+        self.respond(observation)
+    }
+
+    fn reaches_trigger(&mut self, source: IpAddr) -> bool {
+        let trigger = self.policy.scan_trigger;
+        trigger <= 1
+            || self.sources.bump(address_bits(source), 0, self.now, Clock::LastUpdate) >= trigger
+    }
+
+    fn report(&mut self, observation: &Observation, reason: Reason) -> Verdict {
+        self.events.push_back(Event::Probe(Probe { observation: *observation, reason }));
+        Verdict { decision: Decision::Report, reason }
+    }
+
+    fn report_served_port(&mut self, observation: &Observation) {
+        let Observation { source, target_port: port, .. } = *observation;
+        let seen = self.served_log.bump(address_bits(source), port, self.now, Clock::FirstUpdate);
+        if seen == 1 {
+            let protocol = observation.protocol();
+            self.events.push_back(Event::ServedPort { source, protocol, port });
+        } else {
+            self.held_back.served_lines += 1;
+            self.schedule_summary();
+        }
+    }
+
+    fn respond(&mut self, observation: &Observation) -> Verdict {
+        let limit = self.policy.block_rate;
+        match self.responses.admit(observation, self.now, &mut self.rate, limit) {
+            Admission::Begun(response) => {
+                self.effects.push_back(Effect::Respond(response));
+                Verdict { decision: Decision::Respond, reason: Reason::Triggered }
+            }
+            Admission::Waits => Verdict { decision: Decision::Wait, reason: Reason::Responding },
+            Admission::Refused(reason) => {
+                self.count_refusal(reason);
+                self.report(observation, reason)
+            }
+        }
+    }
+
+    fn count_refusal(&mut self, reason: Reason) {
+        match reason {
+            Reason::RateLimited => self.held_back.rate_limited += 1,
+            Reason::Overloaded => self.held_back.overloaded += 1,
+            _ => return,
+        }
+        self.schedule_summary();
+    }
+
+    /// Takes the outcome of a response that [`poll_effect`](Self::poll_effect)
+    /// handed out. The events of the probes that waited for it are queued. An
+    /// `id` that is not under way is ignored.
+    pub fn handle_outcome(&mut self, id: ResponseId, outcome: Outcome, now: Instant) {
+        self.advance(now);
+        let Some(mut probes) = self.responses.finish(id, outcome, self.now) else { return };
+        let host = id.host();
+        let (first, others) = match outcome {
+            Outcome::Succeeded => (Reason::Blocked, Reason::AlreadyBlocked),
+            Outcome::Failed => (Reason::ResponseFailed, Reason::RetryLater),
+        };
+        if let Some(probe) = probes.pop_front() {
+            self.report_later(&probe, first);
+        }
+        if outcome == Outcome::Succeeded {
+            if self.policy.remember_blocked {
+                self.blocked.insert(host);
+            } else {
+                // Each further probe is responded to as well, one at a time.
+                while let Some(probe) = probes.pop_front() {
+                    let verdict = self.respond(&probe);
+                    self.statistics.count(verdict.reason);
+                }
+            }
+        }
+        for probe in &probes {
+            self.report_later(probe, others);
+        }
+    }
+
+    fn report_later(&mut self, observation: &Observation, reason: Reason) {
+        self.statistics.count(reason);
+        self.report(observation, reason);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if at
+    /// all. To be asked again after every other call.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.held_back.due
+    }
+
+    /// Does what has become due. Calling it early does no harm.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        if self.held_back.due.is_some_and(|due| due <= self.now) {
+            self.summarize();
+        }
+    }
+
+    fn schedule_summary(&mut self) {
+        self.held_back.due.get_or_insert(self.now.after(SUMMARY_INTERVAL));
+    }
+
+    fn summarize(&mut self) {
+        let held_back = core::mem::take(&mut self.held_back);
+        if held_back.served_lines > 0 {
+            self.events.push_back(Event::ServedPortHeldBack { packets: held_back.served_lines });
+        }
+        if held_back.rate_limited > 0 {
+            let (probes, limit) = (held_back.rate_limited, self.policy.block_rate);
+            self.events.push_back(Event::RateLimited { probes, limit });
+        }
+        if held_back.overloaded > 0 {
+            self.events.push_back(Event::Overloaded { probes: held_back.overloaded });
+        }
+    }
+
+    /// To be called once no more outcomes will come: every probe that waits
+    /// for one gets its event, as not blocked, and open summaries are queued.
+    /// Effects that were not polled are dropped. Gives the number of responses
+    /// that were under way.
+    pub fn close(&mut self) -> usize {
+        self.effects.clear();
+        let (under_way, probes) = self.responses.abandon();
+        for probe in &probes {
+            self.report_later(probe, Reason::ResponseFailed);
+        }
+        self.summarize();
+        under_way
+    }
+
+    /// The next event, oldest first.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next effect, oldest first. Each must be answered by one
+    /// [`handle_outcome`](Self::handle_outcome).
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// Replaces the rules. Counters, the blocked set and responses under way
+    /// stay.
+    pub fn set_policy(&mut self, policy: Policy) {
+        self.policy = policy;
+    }
+
+    /// The rules in force.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Replaces the snapshot of served ports.
+    pub fn set_served_ports(&mut self, served: ServedPorts) {
+        self.served = served;
+    }
+
+    /// Adds a host that an earlier run has dealt with. Past the cap of
+    /// [`Limits::blocked`] the one that was added first is forgotten.
+    pub fn restore_blocked(&mut self, host: IpAddr) {
+        self.blocked.insert(host);
+    }
+
+    /// Whether `host` is in the blocked set.
+    pub fn is_blocked(&self, host: IpAddr) -> bool {
+        self.blocked.contains(host)
+    }
+
+    /// What was decided so far, and how full the tables are.
+    pub fn statistics(&self) -> Statistics {
+        Statistics {
+            sources: self.sources.len(),
+            sources_evicted: self.sources.evicted(),
+            blocked: self.blocked.len(),
+            blocked_forgotten: self.blocked.forgotten(),
+            responses: self.responses.under_way(),
+            waiting: self.responses.waiting(),
+            ..self.statistics
+        }
+    }
+
+    /// Time never goes back for the engine.
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+}
+
+const fn dropped(reason: Reason) -> Verdict {
+    Verdict { decision: Decision::Drop, reason }
+}
+
+#[cfg(test)]
+mod tests;

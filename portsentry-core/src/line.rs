@@ -1,0 +1,188 @@
+//! The classic lines, to the byte.
+//!
+//! Strict parsers read these lines. Nothing may be added to one; new facts get
+//! lines, or streams, of their own.
+
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::{Event, IpOptions, Mode, Probe, Protocol, Reason};
+
+/// The text of an event as the original program writes it, without time stamp
+/// and without line end.
+///
+/// ```
+/// use portsentry_core::{Event, EventLine};
+///
+/// let source = "192.0.2.7".parse().unwrap();
+/// let event = Event::ServedPort { source, protocol: portsentry_core::Protocol::Tcp, port: 80 };
+/// assert_eq!(
+///     EventLine::new(&event).to_string(),
+///     "Ignoring packet from 192.0.2.7 to destination port 80, a service is running"
+/// );
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct EventLine<'a> {
+    event: &'a Event,
+    name: Option<&'a str>,
+}
+
+impl<'a> EventLine<'a> {
+    /// The line of `event`, with the source's address for its name.
+    pub const fn new(event: &'a Event) -> Self {
+        Self { event, name: None }
+    }
+
+    /// The line with `name` for the source's name. The caller vouches for the
+    /// name: a name from the DNS is the attacker's text.
+    pub const fn with_name(self, name: &'a str) -> Self {
+        Self { name: Some(name), ..self }
+    }
+}
+
+impl fmt::Display for EventLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.event {
+            Event::Probe(probe) => write_probe(f, probe, self.name),
+            Event::ServedPort { source, port, .. } => write!(
+                f,
+                "Ignoring packet from {source} to destination port {port}, a service is running"
+            ),
+            Event::ServedPortHeldBack { packets } => write!(
+                f,
+                "Held back {packets} lines about packets to ports with a running service in the last 60 seconds"
+            ),
+            Event::RateLimited { probes, limit } => write!(
+                f,
+                "Did not respond to {probes} probes: more than {limit} responses a minute (BLOCK_RATE)"
+            ),
+            Event::Overloaded { probes } => {
+                write!(f, "Did not respond to {probes} probes: too many responses under way")
+            }
+        }
+    }
+}
+
+fn write_probe(f: &mut fmt::Formatter<'_>, probe: &Probe, name: Option<&str>) -> fmt::Result {
+    let Probe { observation, reason } = probe;
+    let flags = reason.flags();
+    write!(f, "Scan from: [{}] (", observation.source)?;
+    write_name(f, observation.source, name)?;
+    write!(
+        f,
+        ") protocol: [{}] port: [{}] type: [{}] IP opts: [{}] ignored: [{}] triggered: [{}] noblock: [{}] blocked: [{}]",
+        observation.protocol(),
+        observation.target_port,
+        observation.kind(),
+        observation.ip_options,
+        tristate(flags.ignored),
+        tristate(flags.triggered),
+        tristate(flags.noblock),
+        tristate(flags.blocked),
+    )
+}
+
+fn write_name(f: &mut fmt::Formatter<'_>, source: IpAddr, name: Option<&str>) -> fmt::Result {
+    match name {
+        Some(name) => f.write_str(name),
+        None => write!(f, "{source}"),
+    }
+}
+
+const fn tristate(flag: Option<bool>) -> &'static str {
+    match flag {
+        Some(true) => "true",
+        Some(false) => "false",
+        None => "unset",
+    }
+}
+
+/// A line that goes before the line of a probe, because of how it ended.
+#[derive(Clone, Copy, Debug)]
+pub struct PreludeLine<'a> {
+    probe: &'a Probe,
+    name: Option<&'a str>,
+    ignore_file: &'a str,
+}
+
+/// How important a line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Importance {
+    /// Always written.
+    Notice,
+    /// Written when the user asks for verbose output.
+    Verbose,
+    /// Written when the user asks for debug output.
+    Debug,
+}
+
+impl<'a> PreludeLine<'a> {
+    /// The line that goes before the one of `probe`, and how important it is;
+    /// `None` if there is none. `name` and `ignore_file` are printed as given.
+    pub const fn of(
+        probe: &'a Probe,
+        name: Option<&'a str>,
+        ignore_file: &'a str,
+    ) -> Option<(Importance, Self)> {
+        let importance = match probe.reason {
+            Reason::IgnoreList => Importance::Verbose,
+            Reason::SameAddress => Importance::Debug,
+            Reason::AlreadyBlocked => Importance::Notice,
+            _ => return None,
+        };
+        Some((importance, Self { probe, name, ignore_file }))
+    }
+}
+
+impl fmt::Display for PreludeLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let source = self.probe.observation.source;
+        match self.probe.reason {
+            Reason::IgnoreList => {
+                write!(
+                    f,
+                    "Host: {source} found in ignore file {}, aborting actions",
+                    self.ignore_file
+                )
+            }
+            Reason::SameAddress => write!(
+                f,
+                "Source address {source} same as destination address {}, skipping",
+                self.probe.observation.target
+            ),
+            _ => {
+                f.write_str("attackalert: Host: ")?;
+                write_name(f, source, self.name)?;
+                write!(f, "/{source} is already blocked Ignoring")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stealth => "stealth",
+            Self::Connect => "connect",
+        })
+    }
+}
+
+impl fmt::Display for IpOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Present => "set",
+            Self::Absent => "not set",
+            Self::Unknown => "unknown",
+        })
+    }
+}

@@ -1,0 +1,54 @@
+//! What the engine is to decide by.
+
+use crate::{Networks, PortSet, Protocol};
+
+/// The rules of the decision, as plain data.
+///
+/// A policy is replaced as a whole with
+/// [`Engine::set_policy`](crate::Engine::set_policy); counters and the blocked
+/// set survive that. `Default` watches nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Monitored TCP ports.
+    pub tcp_ports: PortSet,
+    /// Monitored UDP ports.
+    pub udp_ports: PortSet,
+    /// Sources whose probes are reported as ignored and go no further.
+    pub ignore: Networks,
+    /// Sources that are never acted on.
+    pub never_block: Networks,
+    /// Probes of one source before it counts as scanning; 0 and 1 both mean
+    /// the first.
+    pub scan_trigger: u16,
+    /// Whether to respond to TCP probes.
+    pub block_tcp: bool,
+    /// Whether to respond to UDP probes.
+    pub block_udp: bool,
+    /// Whether a host that was dealt with is remembered and left alone from
+    /// then on. If not, each further probe of it is responded to.
+    pub remember_blocked: bool,
+    /// Responses begun in any 60 seconds; 0 means no limit.
+    pub block_rate: u32,
+    /// Whether a probe whose source is its own target may be acted on.
+    pub respond_to_self: bool,
+    /// Whether ports that a local program serves are watched all the same.
+    pub watch_served_ports: bool,
+}
+
+impl Policy {
+    /// Whether `port` is monitored. A load and a shift.
+    pub fn monitors(&self, protocol: Protocol, port: u16) -> bool {
+        match protocol {
+            Protocol::Tcp => self.tcp_ports.contains(port),
+            Protocol::Udp => self.udp_ports.contains(port),
+        }
+    }
+
+    /// Whether probes of `protocol` are responded to.
+    pub fn blocks(&self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::Tcp => self.block_tcp,
+            Protocol::Udp => self.block_udp,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Which ports local programs serve.
+
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::{PortSet, Protocol};
+
+/// A snapshot of the ports that local programs serve, by address.
+///
+/// Made by whoever can see the kernel's socket tables and handed to
+/// [`Engine::set_served_ports`](crate::Engine::set_served_ports).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServedPorts {
+    tcp: Sockets,
+    udp: Sockets,
+}
+
+/// The sockets of one protocol.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Sockets {
+    /// Bound to `0.0.0.0`, or to `::` and not restricted to IPv6.
+    on_any_v4: PortSet,
+    /// Bound to `::`.
+    on_any_v6: PortSet,
+    /// Bound to one address; sorted.
+    on_address: Vec<(IpAddr, u16)>,
+}
+
+impl ServedPorts {
+    /// A snapshot of sockets, each given as protocol, bound address, port, and
+    /// whether an IPv6 socket is restricted to IPv6 (RFC 3493 section 5.3).
+    pub fn new(sockets: impl IntoIterator<Item = (Protocol, IpAddr, u16, bool)>) -> Self {
+        let mut served = Self::default();
+        for (protocol, address, port, v6_only) in sockets {
+            let table = match protocol {
+                Protocol::Tcp => &mut served.tcp,
+                Protocol::Udp => &mut served.udp,
+            };
+            // A socket on an IPv4-mapped address takes IPv4 (RFC 3493 section 3.7).
+            match address.to_canonical() {
+                IpAddr::V4(v4) if v4.is_unspecified() => table.on_any_v4.insert(port),
+                IpAddr::V6(v6) if v6.is_unspecified() => {
+                    table.on_any_v6.insert(port);
+                    if !v6_only {
+                        table.on_any_v4.insert(port);
+                    }
+                }
+                address => table.on_address.push((address, port)),
+            }
+        }
+        for table in [&mut served.tcp, &mut served.udp] {
+            table.on_address.sort_unstable();
+            table.on_address.dedup();
+        }
+        served
+    }
+
+    /// Whether a local program would get what is sent to `address` and `port`.
+    /// O(log n) in the number of sockets bound to single addresses.
+    pub fn serves(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
+        let table = match protocol {
+            Protocol::Tcp => &self.tcp,
+            Protocol::Udp => &self.udp,
+        };
+        let on_any = match address {
+            IpAddr::V4(_) => &table.on_any_v4,
+            IpAddr::V6(_) => &table.on_any_v6,
+        };
+        on_any.contains(port) || table.on_address.binary_search(&(address, port)).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One socket, asked about one destination.
+    #[track_caller]
+    fn check(bound: &str, v6_only: bool, asked: &str, expected: bool) {
+        let bound = bound.parse().unwrap();
+        let served = ServedPorts::new([(Protocol::Tcp, bound, 80, v6_only)]);
+        let asked = asked.parse().unwrap();
+        assert_eq!(served.serves(Protocol::Tcp, asked, 80), expected, "{bound} for {asked}");
+        assert!(!served.serves(Protocol::Tcp, asked, 81));
+        assert!(!served.serves(Protocol::Udp, asked, 80));
+    }
+
+    #[test]
+    fn a_socket_serves_what_the_kernel_would_give_it() {
+        check("0.0.0.0", false, "192.0.2.1", true);
+        check("0.0.0.0", false, "2001:db8::1", false);
+        check("::", false, "2001:db8::1", true);
+        check("::", false, "192.0.2.1", true);
+        check("::", true, "192.0.2.1", false);
+        check("::", true, "2001:db8::1", true);
+        check("192.0.2.1", false, "192.0.2.1", true);
+        check("192.0.2.1", false, "192.0.2.2", false);
+        check("2001:db8::1", true, "2001:db8::1", true);
+        check("::ffff:192.0.2.1", false, "192.0.2.1", true);
+        check("::ffff:0.0.0.0", false, "192.0.2.1", true);
+        check("::ffff:0.0.0.0", false, "2001:db8::1", false);
+    }
+}

@@ -1,0 +1,137 @@
+//! What was decided about an attempt, and why.
+
+/// What the engine decided about one observation, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What happens to it.
+    pub decision: Decision,
+    /// Which rule said so.
+    pub reason: Reason,
+}
+
+/// What happens to an observation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Decision {
+    /// Not a probe of a monitored port: no event.
+    Drop,
+    /// An event was queued; nothing else follows.
+    Report,
+    /// A response was asked for; the event follows its outcome.
+    Respond,
+    /// The host is being responded to; the event follows that outcome.
+    Wait,
+}
+
+/// The rule that ended the decision about an observation.
+///
+/// The order is the order in which the rules are tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// TCP with ACK or RST: an answer or a remnant, not a probe.
+    NotOpener,
+    /// The port is not monitored.
+    NotMonitored,
+    /// A local program serves the port.
+    Served,
+    /// The source is in the ignore list.
+    IgnoreList,
+    /// The source has not probed often enough yet.
+    BelowTrigger,
+    /// Source and target are the same address.
+    SameAddress,
+    /// Blocking is off for the protocol.
+    LogOnly,
+    /// The source is in a network that is never acted on.
+    NeverBlock,
+    /// The source has been dealt with before.
+    AlreadyBlocked,
+    /// A response to the source is under way.
+    Responding,
+    /// The last response to the source failed, and it is too early to try again.
+    RetryLater,
+    /// As many responses as one minute may have were begun.
+    RateLimited,
+    /// As many responses, or waiting probes, as may be held are held.
+    Overloaded,
+    /// The response begins now.
+    Triggered,
+    /// The response succeeded.
+    Blocked,
+    /// The response failed.
+    ResponseFailed,
+}
+
+/// The four answers at the end of the classic line; `None` is `unset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flags {
+    /// The source is in the ignore list.
+    pub ignored: Option<bool>,
+    /// The source reached the trigger.
+    pub triggered: Option<bool>,
+    /// No response is wanted or allowed.
+    pub noblock: Option<bool>,
+    /// The source is dealt with.
+    pub blocked: Option<bool>,
+}
+
+impl Reason {
+    /// Every reason, in order.
+    pub const ALL: [Self; 16] = [
+        Self::NotOpener,
+        Self::NotMonitored,
+        Self::Served,
+        Self::IgnoreList,
+        Self::BelowTrigger,
+        Self::SameAddress,
+        Self::LogOnly,
+        Self::NeverBlock,
+        Self::AlreadyBlocked,
+        Self::Responding,
+        Self::RetryLater,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::Triggered,
+        Self::Blocked,
+        Self::ResponseFailed,
+    ];
+
+    /// Whether an event of a probe can end with this: it is neither dropped
+    /// nor waiting for an outcome.
+    pub const fn is_final(self) -> bool {
+        !matches!(
+            self,
+            Self::NotOpener
+                | Self::NotMonitored
+                | Self::Served
+                | Self::Responding
+                | Self::Triggered
+        )
+    }
+
+    /// The flags of the classic line for an event that ended here.
+    pub const fn flags(self) -> Flags {
+        const fn flags(
+            ignored: Option<bool>,
+            triggered: Option<bool>,
+            noblock: Option<bool>,
+            blocked: Option<bool>,
+        ) -> Flags {
+            Flags { ignored, triggered, noblock, blocked }
+        }
+        const YES: Option<bool> = Some(true);
+        const NO: Option<bool> = Some(false);
+        match self {
+            Self::NotOpener | Self::NotMonitored | Self::Served => flags(None, None, None, None),
+            Self::IgnoreList => flags(YES, None, None, None),
+            Self::BelowTrigger => flags(NO, NO, None, None),
+            Self::SameAddress => flags(YES, YES, YES, NO),
+            Self::LogOnly | Self::NeverBlock | Self::RateLimited | Self::Overloaded => {
+                flags(NO, YES, YES, NO)
+            }
+            Self::AlreadyBlocked | Self::Blocked => flags(NO, YES, NO, YES),
+            Self::Responding | Self::RetryLater | Self::Triggered | Self::ResponseFailed => {
+                flags(NO, YES, NO, NO)
+            }
+        }
+    }
+}
