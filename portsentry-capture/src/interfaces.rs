@@ -11,7 +11,7 @@ mod selection;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Subnets};
 use netlink_packet_core::{DecodeError, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
@@ -92,16 +92,23 @@ impl Interface {
     /// comes in by: Linux has the weak host model (RFC 1122 section 3.3.4.2).
     ///
     /// These are all addresses of all `interfaces`, and on a loopback interface
-    /// the whole IPv4 prefix: the kernel makes 127.0.0.0/8 local, not 127.0.0.1.
+    /// the whole IPv4 prefix but its broadcast address: the kernel makes
+    /// 127.0.0.0/8 local, not 127.0.0.1.
     pub fn own_addresses(interfaces: &[Self]) -> Networks {
-        let own = |interface: &Self, address: &InterfaceAddress| match address.network {
-            network @ IpNet::V4(_) if interface.loopback => network,
-            network => IpNet::from(network.addr()),
-        };
-        interfaces
-            .iter()
-            .flat_map(|interface| interface.addresses.iter().map(|it| own(interface, it)))
-            .collect()
+        let mut own = Vec::new();
+        for interface in interfaces {
+            for address in &interface.addresses {
+                match address.network {
+                    IpNet::V4(network) if interface.loopback && network.prefix_len() < 31 => {
+                        let last = Ipv4Addr::from(u32::from(network.broadcast()) - 1);
+                        let covering = Ipv4Subnets::new(network.network(), last, 0);
+                        own.extend(covering.map(IpNet::from));
+                    }
+                    network => own.push(network.addr().into()),
+                }
+            }
+        }
+        own.into_iter().collect()
     }
 }
 
@@ -186,8 +193,12 @@ mod tests {
         };
         check("127.0.0.1", true);
         check("127.255.1.2", true);
+        check("127.0.0.0", true);
+        check("127.255.255.254", true);
+        check("127.255.255.255", false);
         check("128.0.0.1", false);
         check("198.51.100.8", true);
+        check("198.51.100.11", false);
         check("198.51.100.12", false);
         check("::1", true);
         check("::2", false);

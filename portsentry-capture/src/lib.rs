@@ -9,6 +9,7 @@
 
 mod decode;
 mod interfaces;
+mod live;
 mod netlink;
 mod sensor;
 
@@ -16,4 +17,7 @@ pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
 pub use interfaces::{
     Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError, default_gateways,
 };
+pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet};
+#[cfg(feature = "pcap")]
+pub use live::{PcapBackend, PcapSensor};
 pub use sensor::{Drained, Sensor, SensorError, SensorStats};

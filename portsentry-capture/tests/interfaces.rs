@@ -112,7 +112,10 @@ fn own_addresses_are_those_the_kernel_calls_local() {
     furnish(&bed.host);
     let own = bed.host.enter(|| Interface::own_addresses(&Interface::all().expect("interfaces")));
     let asked = [
+        "127.0.0.0",
         "127.0.0.1",
+        "127.255.255.254",
+        "127.255.255.255",
         "127.9.9.9",
         "192.0.2.1",
         "192.0.2.2",
