@@ -9,10 +9,19 @@
 
 mod decode;
 mod file;
+mod interfaces;
+mod live;
+mod netlink;
 mod sensor;
 mod targets;
 
 pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
 pub use file::CaptureFile;
+pub use interfaces::{
+    Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError, default_gateways,
+};
+pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet};
+#[cfg(feature = "pcap")]
+pub use live::{PcapBackend, PcapSensor};
 pub use sensor::{Drained, Sensor, SensorError, SensorStats};
 pub use targets::Targets;

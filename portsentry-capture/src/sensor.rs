@@ -145,11 +145,13 @@ pub enum SensorError {
         reason: &'static str,
     },
 
-    /// There is no interface of this name.
-    #[error("{name}: no such interface")]
+    /// None of the interfaces asked for exists.
+    #[error("{name}: no such interface; there are {existing}")]
     NoSuchInterface {
-        /// The interface.
+        /// The interface, or several with commas between.
         name: String,
+        /// Those that there are, likewise.
+        existing: String,
     },
 
     /// The interface was removed or went down.

@@ -46,6 +46,9 @@ rejected! {
     NotForThisHost = "not for this host",
     /// From an interface of a capture file whose link type is not supported.
     UnknownLinkType = "unknown link type",
+    /// The same packet was seen on another interface, as on a bridge and its
+    /// port.
+    Duplicate = "seen on another interface",
 
     /// The capture ends before the fields that are needed.
     Truncated = "truncated by the capture",
@@ -96,6 +99,7 @@ impl Rejected {
                 | Self::Fragment
                 | Self::NotForThisHost
                 | Self::UnknownLinkType
+                | Self::Duplicate
         )
     }
 }

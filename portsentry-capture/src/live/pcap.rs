@@ -1,0 +1,294 @@
+//! Capture through libpcap.
+//!
+//! Packets are read in batches from a ring that libpcap shares with the kernel.
+//! The kernel fills blocks of it and wakes the reader when a block is full or
+//! the latency is over, so a burst costs a few system calls and a lone packet
+//! waits a few milliseconds.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use pcap::{Active, Capture, Direction, Linktype, Precision};
+use portsentry_core::{Networks, Observation, Timestamp};
+use rustix::io::{Errno, FdFlags, fcntl_setfd};
+use rustix::net::{AddressFamily, SocketType, netdevice, socket};
+
+use super::filter::CANDIDATES;
+use super::{CaptureOptions, LiveBackend, LiveSensor};
+use crate::{
+    Drained, Interface, LinkType, Packet, Rejected, Sensor, SensorError, SensorStats, Tally,
+    decode, impossible_source,
+};
+
+/// Bytes of a frame that are captured: a cooked header (20), two VLAN tags (8),
+/// an IPv6 header (40), as many extension headers as the decoder walks (256),
+/// and the largest TCP header (60).
+const SNAP_LENGTH: i32 = 20 + 8 + 40 + 256 + 60;
+
+/// The device that stands for all interfaces.
+const ANY: &str = "any";
+
+/// Opens [`PcapSensor`]s.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PcapBackend {
+    options: CaptureOptions,
+}
+
+impl PcapBackend {
+    /// A backend that opens each sensor with `options`.
+    pub fn new(options: CaptureOptions) -> Self {
+        Self { options }
+    }
+}
+
+impl LiveBackend for PcapBackend {
+    fn open(
+        &mut self,
+        interface: Option<&Interface>,
+        own: &Arc<Networks>,
+    ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
+        let own = Arc::clone(own);
+        Ok(Box::new(match interface {
+            Some(interface) => PcapSensor::open(interface, self.options, own)?,
+            None => PcapSensor::open_any(self.options, own)?,
+        }))
+    }
+}
+
+/// A libpcap capture on one interface, or on `any`.
+///
+/// It hands out packets that came in for one of this host's own addresses and
+/// may be probes; traffic of open connections stays in the kernel. The interface
+/// is not set promiscuous.
+pub struct PcapSensor {
+    capture: Capture<Active>,
+    frames: Frames,
+    losses: Losses,
+    received: u64,
+}
+
+impl PcapSensor {
+    /// A capture on `interface`, for packets to the addresses `own`
+    /// ([`Interface::own_addresses`]). About 5 ms.
+    ///
+    /// # Errors
+    ///
+    /// [`SensorError::MissingPrivilege`] without `CAP_NET_RAW`,
+    /// [`SensorError::InterfaceGone`], [`SensorError::UnsupportedLinkType`], or
+    /// whatever libpcap says.
+    pub fn open(
+        interface: &Interface,
+        options: CaptureOptions,
+        own: Arc<Networks>,
+    ) -> Result<Self, SensorError> {
+        let place = Place::Interface { index: interface.index, loopback: interface.loopback };
+        Self::activate(&interface.name, place, options, own)
+    }
+
+    /// A capture on all interfaces at once. Observations have the index of
+    /// their interface where libpcap tells it (version 1.10 and later).
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub fn open_any(options: CaptureOptions, own: Arc<Networks>) -> Result<Self, SensorError> {
+        Self::activate(ANY, Place::Any, options, own)
+    }
+
+    fn activate(
+        name: &str,
+        place: Place,
+        options: CaptureOptions,
+        own: Arc<Networks>,
+    ) -> Result<Self, SensorError> {
+        let explain = |error| explain(name, place, &error);
+        let mut capture = activated(name, options).map_err(explain)?;
+        if place == Place::Any {
+            // Version 2 of the cooked header names the interface. Older
+            // libraries lack it and keep version 1.
+            let _ = capture.set_datalink(Linktype(276));
+        }
+        let number = capture.get_datalink().0;
+        let link = LinkType::from_dlt(number)
+            .ok_or_else(|| SensorError::UnsupportedLinkType { name: name.to_owned(), number })?;
+        // libpcap leaves it open to the children of this process.
+        fcntl_setfd(&capture, FdFlags::CLOEXEC)
+            .map_err(|source| SensorError::Io { name: name.to_owned(), source: source.into() })?;
+        capture.filter(CANDIDATES, true).map_err(explain)?;
+        // What this host sends is no probe of it. On the loopback interface, where
+        // each packet is seen going out and coming in, this leaves the second.
+        capture.direction(Direction::In).map_err(explain)?;
+        let frames = Frames { name: name.to_owned(), place, link, own, tally: Tally::default() };
+        Ok(Self { capture, frames, losses: Losses::default(), received: 0 })
+    }
+}
+
+impl Sensor for PcapSensor {
+    fn name(&self) -> &str {
+        &self.frames.name
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.capture.as_fd())
+    }
+
+    fn drain(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> Result<Drained, SensorError> {
+        let budget = budget.clamp(1, i32::MAX as usize);
+        let frames = &mut self.frames;
+        let read = self.capture.dispatch(Some(budget), |frame| {
+            let time = Timestamp::from_nanos(nanoseconds(frame.header));
+            match frames.judge(frame.data, frame.header.len as usize) {
+                Ok(packet) => sink(&packet.observation(time, frames.place.index())),
+                Err(kind) => frames.tally.add(kind),
+            }
+        });
+        let read = read.map_err(|error| explain(&frames.name, frames.place, &error))?;
+        self.received += read as u64;
+        Ok(if read < budget { Drained::Empty } else { Drained::More })
+    }
+
+    fn stats(&mut self) -> SensorStats {
+        // The counters that were read last stand when there are none to be had.
+        if let Ok(stat) = self.capture.stats() {
+            self.losses.update(stat.dropped, stat.if_dropped);
+        }
+        SensorStats {
+            received: self.received,
+            dropped_by_kernel: self.losses.kernel,
+            dropped_by_interface: self.losses.interface,
+            tally: self.frames.tally.clone(),
+        }
+    }
+}
+
+impl LiveSensor for PcapSensor {
+    fn set_own_addresses(&mut self, own: Arc<Networks>) {
+        self.frames.own = own;
+    }
+}
+
+impl std::fmt::Debug for PcapSensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PcapSensor").field("name", &self.frames.name).finish_non_exhaustive()
+    }
+}
+
+/// Where a capture listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Interface { index: u32, loopback: bool },
+    Any,
+}
+
+impl Place {
+    fn index(self) -> u32 {
+        match self {
+            Self::Interface { index, .. } => index,
+            Self::Any => 0,
+        }
+    }
+}
+
+/// All but the capture itself, to be borrowed while that is read.
+struct Frames {
+    name: String,
+    place: Place,
+    link: LinkType,
+    own: Arc<Networks>,
+    tally: Tally,
+}
+
+impl Frames {
+    fn judge(&self, frame: &[u8], length: usize) -> Result<Packet, Rejected> {
+        let packet = decode(self.link, frame)?.on_wire(length)?;
+        let on_loopback = match self.place {
+            Place::Interface { loopback, .. } => loopback,
+            Place::Any => self.link.marks_loopback(frame),
+        };
+        // Loopback addresses are own ones, but no stack takes them from outside
+        // (RFC 1122 section 3.2.1.3).
+        if !self.own.contains(packet.target) || packet.target.is_loopback() && !on_loopback {
+            return Err(Rejected::NotForThisHost);
+        }
+        if impossible_source(packet.source, on_loopback) {
+            return Err(Rejected::ImpossibleSource);
+        }
+        Ok(packet)
+    }
+}
+
+/// libpcap counts losses in 32 bits, which wrap; here they do not.
+#[derive(Debug, Default)]
+struct Losses {
+    kernel: u64,
+    interface: u64,
+    last: (u32, u32),
+}
+
+impl Losses {
+    fn update(&mut self, kernel: u32, interface: u32) {
+        self.kernel += u64::from(kernel.wrapping_sub(self.last.0));
+        self.interface += u64::from(interface.wrapping_sub(self.last.1));
+        self.last = (kernel, interface);
+    }
+}
+
+/// With [`Precision::Nano`] the field for microseconds holds nanoseconds.
+#[allow(clippy::useless_conversion, reason = "the fields have 32 bits on some targets")]
+fn nanoseconds(header: &pcap::PacketHeader) -> i64 {
+    let (seconds, nanoseconds) = (i64::from(header.ts.tv_sec), i64::from(header.ts.tv_usec));
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
+}
+
+fn activated(name: &str, options: CaptureOptions) -> Result<Capture<Active>, pcap::Error> {
+    let bytes = options.buffer.max(1).saturating_mul(1 << 20);
+    let milliseconds = options.latency.as_millis().max(1);
+    Capture::from_device(name)?
+        .promisc(false)
+        .immediate_mode(false)
+        .snaplen(SNAP_LENGTH)
+        .buffer_size(bytes.try_into().unwrap_or(i32::MAX))
+        .timeout(milliseconds.try_into().unwrap_or(i32::MAX))
+        .precision(Precision::Nano)
+        .open()?
+        .setnonblock()
+}
+
+/// What stands behind an error of libpcap's, which tells it in words alone.
+fn explain(name: &str, place: Place, error: &pcap::Error) -> SensorError {
+    let name = name.to_owned();
+    let probe = match socket(AddressFamily::PACKET, SocketType::DGRAM, None) {
+        Ok(probe) => probe,
+        Err(Errno::PERM | Errno::ACCESS) => {
+            return SensorError::MissingPrivilege { name, capability: "CAP_NET_RAW" };
+        }
+        Err(source) => return SensorError::Io { name, source: source.into() },
+    };
+    match place {
+        Place::Interface { index, .. }
+            if netdevice::name_to_index(&probe, &name).ok() != Some(index) =>
+        {
+            SensorError::InterfaceGone { name }
+        }
+        _ => SensorError::Backend { name, message: error.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_outlive_the_wrap_of_the_counters() {
+        let mut losses = Losses::default();
+        for (kernel, interface) in [(10, 0), (u32::MAX, 7), (4, 7), (4, u32::MAX)] {
+            losses.update(kernel, interface);
+        }
+        assert_eq!(losses.kernel, (1 << 32) + 4);
+        assert_eq!(losses.interface, u64::from(u32::MAX));
+    }
+}

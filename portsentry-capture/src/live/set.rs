@@ -1,0 +1,364 @@
+//! All captures of a selection, as one sensor.
+//!
+//! The set opens a capture on every interface that is meant and ready, and
+//! follows the kernel: interfaces and addresses that come, go, or change name.
+//! What failed is tried again a second later and at each change. An owner who
+//! waits for its descriptor and drains it does all that is needed; captures,
+//! kernel notifications and the clock of the retries stand behind that one
+//! descriptor.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use portsentry_core::{Networks, Observation};
+use rustix::event::{Timespec, epoll};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
+};
+
+use super::duplicates::Duplicates;
+use super::plan::{Identity, Plan, missing};
+use super::{LiveBackend, LiveSensor};
+use crate::{
+    Drained, Interface, InterfaceMonitor, Rejected, Selection, Sensor, SensorError, SensorStats,
+};
+
+/// Disarms a timer; as a time to wait, none.
+const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// What epoll says is ready; captures have the numbers from `FIRST_CAPTURE`.
+const MONITOR: u64 = 0;
+const RETRY: u64 = 1;
+const FIRST_CAPTURE: u64 = 2;
+
+/// Captures that are read in one round.
+const ROUND: usize = 64;
+
+/// The captures of a [`Selection`].
+///
+/// A packet that is seen on two interfaces is handed out once.
+pub struct SensorSet {
+    selection: Selection,
+    backend: Box<dyn LiveBackend + Send>,
+    monitor: InterfaceMonitor,
+    retry: OwnedFd,
+    epoll: OwnedFd,
+    next_token: u64,
+    /// By token, ascending.
+    open: Vec<OpenCapture>,
+    own: Arc<Networks>,
+    duplicates: Duplicates,
+    /// Sums of the captures that were closed, and duplicates.
+    closed: SensorStats,
+    /// What was last said of an interface that cannot be opened.
+    complaints: BTreeMap<String, String>,
+    name: String,
+}
+
+struct OpenCapture {
+    token: u64,
+    identity: Identity,
+    sensor: Box<dyn LiveSensor + Send>,
+}
+
+impl SensorSet {
+    /// Opens a capture on every interface of `selection` that is ready, for the
+    /// network namespace of the calling thread. What is not ready (missing, down,
+    /// without an address) is logged and waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`SensorError::MissingPrivilege`]; [`SensorError::NoSuchInterface`] when
+    /// no interface of those named exists; whatever hinders a capture on one of
+    /// those named, or on all others.
+    pub fn open(
+        selection: Selection,
+        backend: Box<dyn LiveBackend + Send>,
+    ) -> Result<Self, SensorError> {
+        let mut set = Self::empty(selection, backend).map_err(io_error)?;
+        let interfaces = Interface::all().map_err(io_error)?;
+        let missing = missing(&set.selection, &interfaces);
+        if let Selection::Named(names) = &set.selection
+            && missing.len() == names.len()
+        {
+            let existing: Vec<&str> = interfaces.iter().map(|it| it.name.as_str()).collect();
+            let (name, existing) = (names.join(", "), existing.join(", "));
+            return Err(SensorError::NoSuchInterface { name, existing });
+        }
+        for name in missing {
+            log::warn!("interface {name} does not exist; it is watched as soon as it does");
+        }
+        let failures = set.adapt(&interfaces, &mut |_| ()).map_err(io_error)?;
+        let all_failed = set.open.is_empty();
+        for (name, error) in failures {
+            let fatal = match error {
+                SensorError::MissingPrivilege { .. } => true,
+                SensorError::InterfaceGone { .. } => false,
+                _ => all_failed || matches!(set.selection, Selection::Named(_)),
+            };
+            if fatal {
+                return Err(error);
+            }
+            set.complain(name, &error);
+        }
+        Ok(set)
+    }
+
+    fn empty(selection: Selection, backend: Box<dyn LiveBackend + Send>) -> io::Result<Self> {
+        // Before the first snapshot is taken, so that no change falls in between.
+        let monitor = InterfaceMonitor::open()?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let retry = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        listen(&epoll, monitor.as_fd(), MONITOR)?;
+        listen(&epoll, retry.as_fd(), RETRY)?;
+        Ok(Self {
+            selection,
+            backend,
+            monitor,
+            retry,
+            epoll,
+            next_token: FIRST_CAPTURE,
+            open: Vec::new(),
+            own: Arc::default(),
+            duplicates: Duplicates::new(),
+            closed: SensorStats::default(),
+            complaints: BTreeMap::new(),
+            name: String::new(),
+        })
+    }
+
+    /// The names of the interfaces that are watched now.
+    pub fn watched(&self) -> impl Iterator<Item = &str> {
+        self.open.iter().map(|capture| capture.identity.name.as_str())
+    }
+
+    /// The addresses that are watched now, on whatever interface they are.
+    pub fn own_addresses(&self) -> &Networks {
+        &self.own
+    }
+
+    /// Brings captures in line with `interfaces`. Gives what could not be
+    /// opened; what captures that are closed still hold goes to `sink`.
+    fn adapt(
+        &mut self,
+        interfaces: &[Interface],
+        sink: &mut dyn FnMut(&Observation),
+    ) -> io::Result<Vec<(String, SensorError)>> {
+        let own = Interface::own_addresses(interfaces);
+        if own != *self.own {
+            self.own = Arc::new(own);
+            for capture in &mut self.open {
+                capture.sensor.set_own_addresses(Arc::clone(&self.own));
+            }
+        }
+        let mut failures = Vec::new();
+        if self.selection == Selection::Any {
+            if self.open.is_empty()
+                && let Err(error) = self.open_capture(None)?
+            {
+                failures.push(("any".to_owned(), error));
+            }
+        } else {
+            let open: Vec<Identity> = self.open.iter().map(|it| it.identity.clone()).collect();
+            let plan = Plan::new(&self.selection, interfaces, &open);
+            for &position in plan.close.iter().rev() {
+                let mut capture = self.open.remove(position);
+                while let Ok(Drained::More) = capture.sensor.drain(1024, sink) {}
+                log::info!("interface {} is gone", capture.identity.name);
+                self.settle(capture);
+            }
+            for interface in plan.waiting {
+                log::debug!("interface {} is down or has no address; waiting", interface.name);
+            }
+            for interface in plan.open {
+                if let Err(error) = self.open_capture(Some(interface))? {
+                    failures.push((interface.name.clone(), error));
+                }
+            }
+        }
+        self.name = self.watched().collect::<Vec<_>>().join(", ");
+        self.follow_later(if failures.is_empty() { NEVER } else { SECOND })?;
+        Ok(failures)
+    }
+
+    fn open_capture(
+        &mut self,
+        interface: Option<&Interface>,
+    ) -> io::Result<Result<(), SensorError>> {
+        let sensor = match self.backend.open(interface, &self.own) {
+            Ok(sensor) => sensor,
+            Err(error) => return Ok(Err(error)),
+        };
+        let token = self.next_token;
+        self.next_token += 1;
+        if let Some(descriptor) = sensor.descriptor() {
+            listen(&self.epoll, descriptor, token)?;
+        }
+        let identity = Identity {
+            index: interface.map_or(0, |interface| interface.index),
+            name: interface.map_or("any", |interface| &interface.name).to_owned(),
+        };
+        log::info!("watching interface {}", identity.name);
+        self.complaints.remove(&identity.name);
+        self.open.push(OpenCapture { token, identity, sensor });
+        Ok(Ok(()))
+    }
+
+    /// Keeps what a capture that is closed has counted.
+    fn settle(&mut self, mut capture: OpenCapture) {
+        if let Some(descriptor) = capture.sensor.descriptor() {
+            // An error means that it is not listened to, which is what is wanted.
+            let _ = epoll::delete(&self.epoll, descriptor);
+        }
+        add(&mut self.closed, &capture.sensor.stats());
+    }
+
+    /// Says why an interface is not watched, once for each reason.
+    fn complain(&mut self, name: String, error: &SensorError) {
+        let reason = error.to_string();
+        if self.complaints.get(&name) != Some(&reason) {
+            log::warn!("not watching an interface: {reason}");
+            self.complaints.insert(name, reason);
+        }
+    }
+
+    /// Takes a new look at the kernel's interfaces.
+    fn follow(&mut self, sink: &mut dyn FnMut(&Observation)) -> io::Result<()> {
+        self.monitor.changed()?;
+        let interfaces = Interface::all()?;
+        for (name, error) in self.adapt(&interfaces, sink)? {
+            self.complain(name, &error);
+        }
+        Ok(())
+    }
+
+    /// Has [`follow`](Self::follow) called again even if nothing changes.
+    fn follow_later(&self, when: Timespec) -> io::Result<()> {
+        let timer = Itimerspec { it_interval: NEVER, it_value: when };
+        timerfd_settime(&self.retry, TimerfdTimerFlags::empty(), &timer)?;
+        Ok(())
+    }
+
+    /// Reads the captures that are ready.
+    fn read_captures(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> io::Result<Round> {
+        let (flags, data) = (epoll::EventFlags::empty(), epoll::EventData::new_u64(0));
+        let mut events = [epoll::Event { flags, data }; ROUND];
+        let ready = epoll::wait(&self.epoll, &mut events, Some(&NEVER))?;
+        let ready = events.get(..ready).unwrap_or_default();
+        let share = (budget / ready.len().max(1)).max(1);
+
+        let several = self.open.len() > 1 || self.selection == Selection::Any;
+        let mut sink = |observation: &Observation| {
+            if several && self.duplicates.is_duplicate(observation) {
+                self.closed.tally.add(Rejected::Duplicate);
+            } else {
+                sink(observation);
+            }
+        };
+        let mut round = Round { more: ready.len() == ROUND, ..Round::default() };
+        for event in ready {
+            let token = event.data.u64();
+            if token < FIRST_CAPTURE {
+                round.follow = true;
+            } else if let Ok(position) = self.open.binary_search_by_key(&token, |it| it.token)
+                && let Some(capture) = self.open.get_mut(position)
+            {
+                match capture.sensor.drain(share, &mut sink) {
+                    Ok(Drained::More) => round.more = true,
+                    Ok(_) => {}
+                    Err(error) => round.failed.push((token, error)),
+                }
+            }
+        }
+        Ok(round)
+    }
+}
+
+/// What a round over the captures found.
+#[derive(Default)]
+struct Round {
+    /// Something is left to read.
+    more: bool,
+    /// The kernel's interfaces changed, or it is time to look at them.
+    follow: bool,
+    /// Captures that cannot be read any further, by token.
+    failed: Vec<(u64, SensorError)>,
+}
+
+impl Sensor for SensorSet {
+    /// The names of the interfaces that are watched now.
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.epoll.as_fd())
+    }
+
+    /// Reads what is ready and follows changes; a change costs about a
+    /// millisecond, and it allocates.
+    fn drain(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> Result<Drained, SensorError> {
+        let round = self.read_captures(budget, sink).map_err(io_error)?;
+        for (token, error) in round.failed {
+            if let Ok(position) = self.open.binary_search_by_key(&token, |it| it.token) {
+                let capture = self.open.remove(position);
+                self.complain(capture.identity.name.clone(), &error);
+                self.settle(capture);
+                self.follow_later(SECOND).map_err(io_error)?;
+            }
+        }
+        if round.follow
+            && let Err(error) = self.follow(sink)
+        {
+            log::warn!("cannot read the kernel's interfaces, trying again: {error}");
+            self.follow_later(SECOND).map_err(io_error)?;
+        }
+        Ok(if round.more { Drained::More } else { Drained::Empty })
+    }
+
+    /// The sums over all captures that were ever open.
+    fn stats(&mut self) -> SensorStats {
+        let mut sum = self.closed.clone();
+        for capture in &mut self.open {
+            add(&mut sum, &capture.sensor.stats());
+        }
+        sum
+    }
+}
+
+impl std::fmt::Debug for SensorSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SensorSet")
+            .field("selection", &self.selection)
+            .field("watched", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+fn listen(epoll: &OwnedFd, descriptor: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+    let data = epoll::EventData::new_u64(token);
+    Ok(epoll::add(epoll, descriptor, data, epoll::EventFlags::IN)?)
+}
+
+fn add(sum: &mut SensorStats, more: &SensorStats) {
+    sum.received += more.received;
+    sum.dropped_by_kernel += more.dropped_by_kernel;
+    sum.dropped_by_interface += more.dropped_by_interface;
+    sum.tally.merge(&more.tally);
+}
+
+fn io_error(source: io::Error) -> SensorError {
+    SensorError::Io { name: "network interfaces".to_owned(), source }
+}

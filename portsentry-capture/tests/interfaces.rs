@@ -1,0 +1,245 @@
+//! Interfaces, addresses and gateways against what `ip` says, in namespaces of
+//! the test's own.
+
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+
+use portsentry_capture::{Interface, InterfaceMonitor, default_gateways};
+use portsentry_testbed::{Namespace, Testbed, require_root};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::Value;
+
+/// Interfaces of every shape the kernel offers without hardware.
+fn furnish(namespace: &Namespace) {
+    let device = namespace.interface();
+    for command in [
+        &["link", "add", "br0", "type", "bridge"][..],
+        &["link", "set", "br0", "up"],
+        &["address", "add", "192.0.2.1", "peer", "192.0.2.2", "dev", "br0"],
+        &["address", "add", "198.51.100.1/25", "broadcast", "198.51.100.127", "dev", "br0"],
+        &["address", "add", "198.51.100.200/25", "dev", "br0"],
+        &["address", "add", "2001:db8::1/64", "dev", "br0", "nodad"],
+        &["address", "add", "2001:db8::a", "peer", "2001:db8::b", "dev", "br0", "nodad"],
+        &["link", "add", "fifteen-bytes-0", "type", "bridge"],
+        &["link", "add", "link", device, "name", "over.7", "type", "macvlan"],
+        &["address", "add", "203.0.113.1/24", "dev", "over.7"],
+        &["link", "add", "joined0", "type", "veth", "peer", "name", "joined1"],
+        &["tuntap", "add", "tun0", "mode", "tun"],
+        &["address", "add", "127.1.2.3/16", "dev", "lo"],
+    ] {
+        namespace.ip(command);
+    }
+}
+
+#[test]
+fn interfaces_are_those_that_ip_lists() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    furnish(&bed.host);
+    let found = bed.host.enter(Interface::all).expect("interfaces");
+    let found: BTreeSet<String> = found.iter().map(describe).collect();
+    assert!(found.len() >= 8, "{found:#?}");
+    assert_eq!(found, described_by_ip(&bed.host));
+}
+
+#[test]
+fn a_table_of_many_parts_is_whole() {
+    let Some(root) = require_root() else { return };
+    let namespace = Namespace::isolated(root);
+    let mut batch = tempfile::NamedTempFile::new().expect("batch file");
+    for number in 0..2_000 {
+        let (high, low) = (number / 250, number % 250 + 1);
+        writeln!(batch, "address add 10.66.{high}.{low}/32 dev lo").expect("batch file");
+    }
+    namespace.ip(&["-batch", &batch.path().to_string_lossy()]);
+    let found = namespace.enter(Interface::all).expect("interfaces");
+    assert_eq!(found[0].addresses.len(), 2_000 + 2);
+    let found: BTreeSet<String> = found.iter().map(describe).collect();
+    assert_eq!(found, described_by_ip(&namespace));
+}
+
+fn describe(interface: &Interface) -> String {
+    let Interface { name, index, up, loopback, kind, addresses } = interface;
+    let addresses: BTreeSet<String> = addresses
+        .iter()
+        .map(|address| format!("{} {:?}", address.network, address.broadcast))
+        .collect();
+    format!("{name} {index} {up} {loopback} {kind:?} {addresses:?}")
+}
+
+fn described_by_ip(namespace: &Namespace) -> BTreeSet<String> {
+    let listed: Value =
+        serde_json::from_str(&namespace.ip(&["-json", "-details", "address", "show"]))
+            .expect("JSON of ip");
+    let interfaces = listed.as_array().expect("list").iter();
+    interfaces
+        .map(|interface| {
+            let flag =
+                |name: &str| interface["flags"].as_array().expect("flags").contains(&name.into());
+            let addresses: BTreeSet<String> = interface["addr_info"]
+                .as_array()
+                .expect("addresses")
+                .iter()
+                .map(|it| {
+                    let broadcast: Option<IpAddr> =
+                        it["broadcast"].as_str().map(|it| it.parse().expect("broadcast"));
+                    let broadcast = broadcast.map(|it| match it {
+                        IpAddr::V4(it) => it,
+                        IpAddr::V6(it) => panic!("broadcast {it}"),
+                    });
+                    let local = it["local"].as_str().expect("local");
+                    format!("{local}/{} {broadcast:?}", it["prefixlen"])
+                })
+                .collect();
+            format!(
+                "{} {} {} {} {:?} {addresses:?}",
+                interface["ifname"].as_str().expect("name"),
+                interface["ifindex"],
+                flag("UP"),
+                flag("LOOPBACK"),
+                interface["linkinfo"]["info_kind"].as_str().map(str::to_owned),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn own_addresses_are_those_the_kernel_calls_local() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    furnish(&bed.host);
+    let own = bed.host.enter(|| Interface::own_addresses(&Interface::all().expect("interfaces")));
+    let asked = [
+        "127.0.0.0",
+        "127.0.0.1",
+        "127.255.255.254",
+        "127.255.255.255",
+        "127.9.9.9",
+        "192.0.2.1",
+        "192.0.2.2",
+        "198.51.100.1",
+        "198.51.100.200",
+        "198.51.100.2",
+        "203.0.113.1",
+        "203.0.113.2",
+        "2001:db8::1",
+        "2001:db8::2",
+        "2001:db8::a",
+        "2001:db8::b",
+        "::1",
+    ];
+    let ends = [bed.host.v4().into(), bed.host.v6().into()];
+    let other_ends: [IpAddr; 2] = [bed.scanner.v4().into(), bed.scanner.v6().into()];
+    let asked = asked.iter().map(|address| address.parse::<IpAddr>().expect("address"));
+    for address in asked.chain(ends).chain(other_ends) {
+        // Addresses on interfaces that are down are ours, though the kernel has no route to them.
+        let text = address.to_string();
+        let mut command = bed.host.command("ip");
+        let output = command.args(["-json", "route", "get", &text]).output().expect("ip route get");
+        let route: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let local = route[0]["type"] == "local" || text == "203.0.113.1";
+        assert_eq!(own.contains(address), local, "{address}: {route}");
+    }
+}
+
+#[test]
+fn gateways_are_those_of_the_default_routes() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let device = bed.host.interface();
+    let gateways = || bed.host.enter(|| default_gateways().expect("gateways"));
+    assert_eq!(gateways(), [] as [IpAddr; 0]);
+
+    let near = bed.scanner.v4().to_string();
+    for command in [
+        &["link", "set", "lo", "up"][..],
+        &["address", "add", "192.0.2.1/24", "dev", device],
+        // Neither of these is a default route of the main table.
+        &["route", "add", "198.51.100.0/24", "via", "192.0.2.66"],
+        &["route", "add", "default", "via", "192.0.2.77", "table", "77"],
+        &["route", "add", "default", "via", "192.0.2.78", "table", "70000"],
+        &["route", "add", "blackhole", "default", "metric", "900"],
+        &["route", "add", "default", "via", &near],
+        &["route", "add", "default", "via", "192.0.2.20", "metric", "50"],
+        &[
+            "route",
+            "add",
+            "default",
+            "metric",
+            "60",
+            "nexthop",
+            "via",
+            "192.0.2.30",
+            "dev",
+            device,
+            "nexthop",
+            "via",
+            "192.0.2.31",
+            "dev",
+            device,
+        ],
+        &["route", "add", "default", "metric", "70", "via", "inet6", "fe80::44", "dev", device],
+        &["-6", "route", "add", "default", "via", "fe80::55", "dev", device],
+        &["route", "add", "default", "dev", device, "metric", "80"],
+    ] {
+        bed.host.ip(command);
+    }
+    let mut expected = ["192.0.2.20", "192.0.2.30", "192.0.2.31", "fe80::44", "fe80::55", &near]
+        .map(|it| it.parse::<IpAddr>().expect("address"));
+    expected.sort_unstable();
+    assert_eq!(gateways(), expected);
+
+    let listed = bed.host.ip(&["-json", "route", "show", "default"])
+        + &bed.host.ip(&["-6", "-json", "route", "show", "default"]);
+    for gateway in expected {
+        assert!(listed.contains(&format!("\"{gateway}\"")), "{gateway} not in {listed}");
+    }
+}
+
+#[test]
+fn every_change_is_heard_of() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let device = bed.host.interface();
+    let mut monitor = bed.host.enter(InterfaceMonitor::open).expect("monitor");
+    assert!(!monitor.changed().expect("changed"));
+    for command in [
+        &["link", "add", "br0", "type", "bridge"][..],
+        &["link", "set", "br0", "up"],
+        &["address", "add", "192.0.2.1/24", "dev", device],
+        &["address", "add", "2001:db8::1/64", "dev", device, "nodad"],
+        &["address", "delete", "192.0.2.1/24", "dev", device],
+        &["address", "delete", "2001:db8::1/64", "dev", device],
+        &["link", "set", "br0", "down"],
+        &["link", "set", "br0", "name", "br1"],
+        &["link", "delete", "br1"],
+    ] {
+        bed.host.ip(command);
+        let ready = {
+            let mut interest = [PollFd::from_borrowed_fd(monitor.as_fd(), PollFlags::IN)];
+            poll(&mut interest, Some(&Timespec { tv_sec: 5, tv_nsec: 0 })).expect("poll")
+        };
+        assert_eq!(ready, 1, "nothing heard of {command:?}");
+        assert!(monitor.changed().expect("changed"), "{command:?}");
+    }
+}
+
+#[test]
+fn a_flood_of_changes_is_heard_of() {
+    let Some(root) = require_root() else { return };
+    let namespace = Namespace::isolated(root);
+    let mut monitor = namespace.enter(InterfaceMonitor::open).expect("monitor");
+    let mut batch = tempfile::NamedTempFile::new().expect("batch file");
+    for _ in 0..2_000 {
+        writeln!(batch, "address add 192.0.2.1/24 dev lo").expect("batch file");
+        writeln!(batch, "address delete 192.0.2.1/24 dev lo").expect("batch file");
+    }
+    // More than the socket holds: the kernel answers with ENOBUFS once.
+    namespace.ip(&["-batch", &batch.path().to_string_lossy()]);
+    assert!(monitor.changed().expect("changed"));
+    assert!(!monitor.changed().expect("changed"));
+    namespace.ip(&["address", "add", "192.0.2.1/24", "dev", "lo"]);
+    assert!(monitor.changed().expect("changed"));
+}

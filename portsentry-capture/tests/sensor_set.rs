@@ -1,0 +1,222 @@
+//! The set of captures follows what comes and goes, in namespaces of the
+//! test's own.
+
+mod watch;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use portsentry_capture::{
+    CaptureOptions, Drained, PcapBackend, Rejected, Selection, Sensor, SensorError, SensorSet,
+};
+use portsentry_core::Observation;
+use portsentry_testbed::{Namespace, Testbed, require_root};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use watch::{interface, knock, targets, watch_to_marker};
+
+fn open(namespace: &Namespace, names: &[&str]) -> Result<SensorSet, SensorError> {
+    let selection = Selection::parse(names).expect("selection");
+    let backend = PcapBackend::new(CaptureOptions::default());
+    namespace.enter(|| SensorSet::open(selection, Box::new(backend)))
+}
+
+fn watched(set: &SensorSet) -> Vec<&str> {
+    set.watched().collect()
+}
+
+/// Lets the set follow changes until it watches `expected`.
+#[track_caller]
+fn follow_until(set: &mut SensorSet, namespace: &Namespace, expected: &[&str]) -> Vec<Observation> {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let mut seen = Vec::new();
+    while watched(set) != expected {
+        assert!(Instant::now() < deadline, "watched: {:?}, not {expected:?}", watched(set));
+        let mut interest =
+            [PollFd::from_borrowed_fd(set.descriptor().expect("descriptor"), PollFlags::IN)];
+        poll(&mut interest, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })).expect("poll");
+        // Netlink answers for the namespace of the thread that asks.
+        namespace.enter(|| set.drain(64, &mut |it| seen.push(*it))).expect("drain");
+    }
+    seen
+}
+
+#[track_caller]
+fn marked(set: &mut SensorSet, bed: &Testbed) -> Vec<(IpAddr, u16)> {
+    let to = bed.host.v6().into();
+    targets(&bed.host.enter(|| watch_to_marker(set, &bed.scanner, to)))
+}
+
+#[test]
+fn selections_open_what_they_mean() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let device = bed.host.interface();
+    let check = |names: &[&str], expected: &[&str]| {
+        let set = open(&bed.host, names).expect("set");
+        assert_eq!(watched(&set), expected, "{names:?}");
+        assert_eq!(set.name(), expected.join(", "));
+    };
+    check(&["ALL"], &["lo", device]);
+    check(&["ALL_NLO"], &[device]);
+    check(&["any"], &["any"]);
+    check(&["lo"], &["lo"]);
+    check(&[device, "nosuch0", device], &[device]);
+}
+
+#[test]
+fn names_that_nothing_has_are_an_error() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let check = |names: &[&str], expected: &str| {
+        let error = open(&bed.host, names).expect_err("no such interface");
+        assert_eq!(error.to_string(), expected);
+    };
+    check(&["nosuch0"], "nosuch0: no such interface; there are lo, host0");
+    check(&["nosuch0", "host"], "nosuch0, host: no such interface; there are lo, host0");
+}
+
+#[test]
+fn every_interface_is_read_through_one_descriptor() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut set = open(&bed.host, &["ALL"]).expect("set");
+    let inside: SocketAddr = "127.0.0.3:24".parse().expect("address");
+    knock(&bed.host, inside);
+    knock(&bed.scanner, (bed.host.v4(), 23).into());
+    let seen = marked(&mut set, &bed);
+    // The order between interfaces is open: loopback may come after the marker.
+    let seen = if seen.len() == 2 { seen } else { [seen, marked(&mut set, &bed)].concat() };
+    assert!(seen.contains(&(inside.ip(), 24)) && seen.contains(&(bed.host.v4().into(), 23)));
+    assert_eq!(set.drain(64, &mut |_| ()).expect("drain"), Drained::Empty);
+}
+
+#[test]
+fn an_interface_that_appears_is_watched() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    for names in [&["ALL"][..], &["late0", "lo"]] {
+        let mut set = open(&bed.host, names).expect("set");
+        let before: Vec<String> = set.watched().map(str::to_owned).collect();
+        let cable = ["late0", "netns", bed.host.name(), "type", "veth"];
+        let far_end = ["peer", "name", "late1", "netns", bed.scanner.name()];
+        bed.host.ip(&[&["link", "add"][..], &cable, &far_end].concat());
+        bed.scanner.ip(&["address", "add", "192.0.2.2/24", "dev", "late1"]);
+        bed.scanner.ip(&["link", "set", "late1", "up"]);
+        // Up, and yet without an address.
+        bed.host.ip(&["link", "set", "late0", "addrgenmode", "none"]);
+        bed.host.ip(&["link", "set", "late0", "up"]);
+        let before: Vec<&str> = before.iter().map(String::as_str).collect();
+        bed.host.enter(|| set.drain(64, &mut |_| ())).expect("drain");
+        assert_eq!(watched(&set), before);
+
+        bed.host.ip(&["address", "add", "192.0.2.1/24", "dev", "late0"]);
+        let mut after = before.clone();
+        after.push("late0");
+        follow_until(&mut set, &bed.host, &after);
+        let target: IpAddr = "192.0.2.1".parse().expect("address");
+        knock(&bed.scanner, (target, 23).into());
+        let seen = bed.host.enter(|| watch_to_marker(&mut set, &bed.scanner, target));
+        assert_eq!(targets(&seen), [(target, 23)]);
+        assert_eq!(seen[0].interface, bed.host.enter(|| interface("late0").index));
+
+        bed.host.ip(&["link", "delete", "late0"]);
+        follow_until(&mut set, &bed.host, &before);
+        // One probe and one marker, counted by a capture that is no more.
+        assert!(set.stats().received >= 2, "{:?}", set.stats());
+    }
+}
+
+#[test]
+fn addresses_are_followed() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let device = bed.host.interface();
+    let mut set = open(&bed.host, &[device]).expect("set");
+    let late: IpAddr = "192.0.2.1".parse().expect("address");
+    bed.host.ip(&["address", "add", "192.0.2.3/24", "dev", device]);
+    bed.scanner.ip(&["address", "add", "192.0.2.2/24", "dev", bed.scanner.interface()]);
+
+    let own = |set: &mut SensorSet, expected: bool| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while set.own_addresses().contains(late) != expected {
+            assert!(Instant::now() < deadline, "never followed");
+            bed.host.enter(|| set.drain(64, &mut |_| ())).expect("drain");
+        }
+    };
+    // On any interface: the host answers on the wire for an address of loopback.
+    for on in [device, "lo"] {
+        bed.host.ip(&["address", "add", "192.0.2.1/32", "dev", on]);
+        own(&mut set, true);
+        knock(&bed.scanner, (late, 23).into());
+        assert_eq!(marked(&mut set, &bed), [(late, 23)]);
+        bed.host.ip(&["address", "delete", "192.0.2.1/32", "dev", on]);
+        own(&mut set, false);
+    }
+}
+
+#[test]
+fn a_pause_is_survived() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let device = bed.host.interface();
+    let mut set = open(&bed.host, &[device]).expect("set");
+    bed.host.ip(&["link", "set", device, "down"]);
+    bed.host.enter(|| set.drain(64, &mut |_| ())).expect("drain");
+    bed.host.ip(&["link", "set", device, "up"]);
+    // Going down took the IPv6 address away.
+    let v6 = format!("{}/64", bed.host.v6());
+    bed.host.ip(&["address", "add", &v6, "dev", device, "nodad"]);
+    follow_until(&mut set, &bed.host, &[device]);
+    bed.host.enter(|| set.drain(64, &mut |_| ())).expect("drain");
+    knock(&bed.scanner, (bed.host.v4(), 23).into());
+    assert_eq!(marked(&mut set, &bed), [(bed.host.v4().into(), 23)]);
+}
+
+#[test]
+fn an_interface_is_known_by_its_name_and_no_other() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let device = bed.host.interface();
+    let mut named = open(&bed.host, &[device, "lo"]).expect("set");
+    let mut all = open(&bed.host, &["ALL_NLO"]).expect("set");
+    bed.host.ip(&["link", "set", device, "down"]);
+    bed.host.ip(&["link", "set", device, "name", "renamed0"]);
+    bed.host.ip(&["link", "set", "renamed0", "up"]);
+    follow_until(&mut named, &bed.host, &["lo"]);
+    follow_until(&mut all, &bed.host, &["renamed0"]);
+    knock(&bed.scanner, (bed.host.v4(), 23).into());
+    let to = bed.host.v4().into();
+    let seen = bed.host.enter(|| watch_to_marker(&mut all, &bed.scanner, to));
+    assert_eq!(targets(&seen), [(to, 23)]);
+}
+
+#[test]
+fn a_bridge_and_its_port_show_one_probe() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let device = bed.host.interface();
+    // The port keeps its addresses, so that both are captured.
+    bed.host.ip(&["link", "add", "br0", "type", "bridge"]);
+    bed.host.ip(&["link", "set", device, "master", "br0"]);
+    bed.host.ip(&["link", "set", "br0", "up"]);
+    bed.host.ip(&["address", "add", "192.0.2.1/24", "dev", "br0"]);
+    bed.scanner.ip(&["address", "add", "192.0.2.2/24", "dev", bed.scanner.interface()]);
+    let mut set = open(&bed.host, &["ALL"]).expect("set");
+    assert_eq!(watched(&set), ["lo", device, "br0"]);
+
+    let target: IpAddr = "192.0.2.1".parse().expect("address");
+    for port in 20..30 {
+        knock(&bed.scanner, (target, port).into());
+    }
+    let seen = bed.host.enter(|| watch_to_marker(&mut set, &bed.scanner, target));
+    let expected: Vec<_> = (20..30).map(|port| (target, port)).collect();
+    assert_eq!(targets(&seen), expected);
+    let mut duplicates = 0;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while duplicates < 11 && Instant::now() < deadline {
+        bed.host.enter(|| set.drain(64, &mut |it| panic!("seen twice: {it:?}"))).expect("drain");
+        duplicates = set.stats().tally.count(Rejected::Duplicate);
+    }
+    assert_eq!(duplicates, 11, "ten probes and the marker");
+}

@@ -1,0 +1,39 @@
+//! Addresses of a testbed, drawn at random from the private ranges.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use rustix::rand::{GetRandomFlags, getrandom};
+
+/// Length of the IPv4 prefix that both ends share.
+pub(crate) const V4_PREFIX: u8 = 24;
+/// Length of the IPv6 prefix that both ends share.
+pub(crate) const V6_PREFIX: u8 = 64;
+
+/// The addresses of both ends of the cable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) host: (Ipv4Addr, Ipv6Addr),
+    pub(crate) scanner: (Ipv4Addr, Ipv6Addr),
+}
+
+impl Plan {
+    /// Two neighbours in a network of 10.0.0.0/8 (RFC 1918) and one of
+    /// fd00::/8 (RFC 4193).
+    pub(crate) fn draw() -> Self {
+        let mut bytes = [0; 12];
+        let drawn = getrandom(&mut bytes, GetRandomFlags::empty()).expect("random bytes");
+        assert_eq!(drawn, bytes.len(), "random bytes ran short");
+        let [a, b, c, d, e, f, g, h, i, j, first, second] = bytes;
+
+        // Host parts: odd and even, so that they differ; 0 and 255 never come up.
+        let (host, scanner) = ((first & 0x7e) | 1, (second & 0x7e) | 0x80);
+        let v4 = |last| Ipv4Addr::new(10, a, b, last);
+        let word = |high, low| u16::from_be_bytes([high, low]);
+        let v6 = |last: u8| {
+            let network = [word(0xfd, c), word(d, e), word(f, g), word(h, i)];
+            let [n0, n1, n2, n3] = network;
+            Ipv6Addr::new(n0, n1, n2, n3, 0, 0, u16::from(j) + 1, u16::from(last))
+        };
+        Self { host: (v4(host), v6(host)), scanner: (v4(scanner), v6(scanner)) }
+    }
+}

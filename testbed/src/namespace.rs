@@ -1,0 +1,222 @@
+//! Namespaces, the cable between them, and what runs inside.
+
+use std::fs::File;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use crate::address::{Plan, V4_PREFIX, V6_PREFIX};
+use crate::{Background, Root};
+
+/// Two namespaces and the veth pair between them.
+#[derive(Debug)]
+pub struct Testbed {
+    /// Where the sentry runs.
+    pub host: Namespace,
+    /// Where the scans come from.
+    pub scanner: Namespace,
+}
+
+impl Testbed {
+    /// Makes the namespaces, about 50 ms. Loopback and the pair are up, and
+    /// both ends have an IPv4 and an IPv6 address that can be used at once.
+    pub fn new(root: Root) -> Self {
+        let plan = Plan::draw();
+        let host = Namespace::new(root, "host", plan.host);
+        let scanner = Namespace::new(root, "scan", plan.scanner);
+        ip(&[
+            "link",
+            "add",
+            host.interface(),
+            "netns",
+            host.name(),
+            "type",
+            "veth",
+            "peer",
+            "name",
+            scanner.interface(),
+            "netns",
+            scanner.name(),
+        ]);
+        for end in [&host, &scanner] {
+            end.ip(&["link", "set", end.interface(), "up"]);
+            let v4 = format!("{}/{V4_PREFIX}", end.v4);
+            end.ip(&["address", "add", &v4, "brd", "+", "dev", end.interface()]);
+            let v6 = format!("{}/{V6_PREFIX}", end.v6);
+            end.ip(&["address", "add", &v6, "dev", end.interface(), "nodad"]);
+        }
+        Self { host, scanner }
+    }
+}
+
+/// A network namespace; removed on drop.
+#[derive(Debug)]
+pub struct Namespace {
+    name: String,
+    interface: &'static str,
+    v4: Ipv4Addr,
+    v6: Ipv6Addr,
+}
+
+impl Namespace {
+    /// A namespace of its own with nothing but loopback, which is up.
+    pub fn isolated(root: Root) -> Self {
+        Self::new(root, "lo", (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST))
+    }
+
+    fn new(_: Root, role: &'static str, (v4, v6): (Ipv4Addr, Ipv6Addr)) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let made = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("portsentry-{}-{made}-{role}", std::process::id());
+        let interface = match role {
+            "host" => "host0",
+            "scan" => "scan0",
+            _ => "lo",
+        };
+        ip(&["netns", "add", &name]);
+        let namespace = Self { name, interface, v4, v6 };
+        namespace.enter(|| {
+            // Usable IPv6 addresses without a wait, and no router solicitations.
+            for (setting, value) in [
+                ("ipv6/conf/default/accept_dad", "0"),
+                ("ipv6/conf/default/dad_transmits", "0"),
+                ("ipv6/conf/default/router_solicitations", "0"),
+            ] {
+                let path = Path::new("/proc/sys/net").join(setting);
+                std::fs::write(&path, value).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+            }
+        });
+        namespace.ip(&["link", "set", "lo", "up"]);
+        namespace
+    }
+
+    /// The name that `ip netns` knows it by.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its end of the veth pair, or `lo` when it is isolated.
+    pub fn interface(&self) -> &str {
+        self.interface
+    }
+
+    /// The IPv4 address of [`interface`](Self::interface).
+    pub fn v4(&self) -> Ipv4Addr {
+        self.v4
+    }
+
+    /// The IPv6 address of [`interface`](Self::interface).
+    pub fn v6(&self) -> Ipv6Addr {
+        self.v6
+    }
+
+    /// A command that will run inside; its pid is that of `program` itself.
+    ///
+    /// # Panics
+    ///
+    /// When `program` is not installed, with the package that has it.
+    #[track_caller]
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let program = program.as_ref();
+        require_program(program);
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name]).arg(program);
+        command
+    }
+
+    /// Runs a command inside to its end and gives its stdout.
+    ///
+    /// # Panics
+    ///
+    /// When it fails or takes more than a minute, with all it printed.
+    #[track_caller]
+    pub fn run(&self, program: &str, arguments: &[&str]) -> String {
+        let mut command = self.command(program);
+        command.args(arguments);
+        run_to_end(command)
+    }
+
+    /// Starts a command inside that is ended when the guard is dropped.
+    #[track_caller]
+    pub fn spawn(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Background {
+        let mut command = self.command(program);
+        command.args(arguments);
+        Background::spawn(command)
+    }
+
+    /// Runs `ip` with `arguments` on this namespace: `&["link", "set", ...]`.
+    #[track_caller]
+    pub fn ip(&self, arguments: &[&str]) -> String {
+        ip(&[&["-n", self.name.as_str()], arguments].concat())
+    }
+
+    /// Runs `work` on a thread inside the namespace. Sockets that it opens
+    /// belong to the namespace for good, wherever they are used later.
+    #[track_caller]
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let path = Path::new("/run/netns").join(&self.name);
+        let link = File::open(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+        let inside = || {
+            move_into_link_name_space(link.as_fd(), Some(LinkNameSpaceType::Network))
+                .unwrap_or_else(|e| panic!("cannot enter {}: {e}", self.name));
+            work()
+        };
+        std::thread::scope(|scope| match scope.spawn(inside).join() {
+            Ok(value) => value,
+            Err(panic) => std::panic::resume_unwind(panic),
+        })
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Not a panic: the test may be panicking already.
+        let removed = Command::new("ip").args(["netns", "delete", &self.name]).status();
+        if !removed.is_ok_and(|status| status.success()) {
+            eprintln!("namespace {} could not be removed", self.name);
+        }
+    }
+}
+
+#[track_caller]
+fn ip(arguments: &[&str]) -> String {
+    require_program(Path::new("ip"));
+    let mut command = Command::new("ip");
+    command.args(arguments);
+    run_to_end(command)
+}
+
+#[track_caller]
+fn run_to_end(command: Command) -> String {
+    let shown = format!("{command:?}");
+    let mut process = Background::spawn(command);
+    let status = process.wait(Duration::from_secs(60));
+    assert!(status.success(), "{shown}: {status}\n{}", process.transcript());
+    process.stdout()
+}
+
+/// Fails with the package to install when `program` cannot be found.
+#[track_caller]
+fn require_program(program: &Path) {
+    let found = if program.components().count() > 1 {
+        program.exists()
+    } else {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+    };
+    let name = program.to_string_lossy();
+    let package = match name.as_ref() {
+        "ip" | "ss" => "iproute2",
+        "nft" => "nftables",
+        "ping" => "iputils-ping",
+        "mausezahn" => "netsniff-ng",
+        "sysctl" => "procps",
+        name => name,
+    };
+    assert!(found, "{name} is not installed: the test needs the package {package}");
+}

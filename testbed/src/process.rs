@@ -1,0 +1,216 @@
+//! Processes that run beside a test and end with it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A running process. Its output is read all the time, so it never blocks on a
+/// full pipe; on drop it is killed by its pid and reaped.
+#[derive(Debug)]
+pub struct Background {
+    name: String,
+    child: Child,
+    status: Option<ExitStatus>,
+    output: Arc<Output>,
+    /// Lines before this one were given out by `wait_for_line`.
+    next: usize,
+}
+
+/// One line of output, without its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Where it was written.
+    pub stream: Stream,
+    /// The text; bytes that are not UTF-8 are replaced.
+    pub text: String,
+    /// When the test read it.
+    pub at: Instant,
+}
+
+/// One of the two output streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// File descriptor 1.
+    Stdout,
+    /// File descriptor 2.
+    Stderr,
+}
+
+#[derive(Debug, Default)]
+struct Output {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: Vec<Line>,
+    ended_streams: usize,
+}
+
+impl Background {
+    /// Starts `command` with its output piped and nothing on stdin.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be started.
+    #[track_caller]
+    pub fn spawn(mut command: Command) -> Self {
+        let name = format!("{command:?}");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let output = Arc::new(Output::default());
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stderr = child.stderr.take().expect("stderr is piped");
+        read_lines(stdout, Stream::Stdout, Arc::clone(&output));
+        read_lines(stderr, Stream::Stderr, Arc::clone(&output));
+        Self { name, child, status: None, output, next: 0 }
+    }
+
+    /// The process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends `signal` to the process alone.
+    ///
+    /// # Panics
+    ///
+    /// When the process was waited for already.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        assert!(self.status.is_none(), "{} has ended", self.name);
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, signal).unwrap_or_else(|e| panic!("signal to {}: {e}", self.name));
+    }
+
+    /// Waits for a line that `matches`, from either stream, and gives it. The
+    /// search goes on behind the line that the call before gave.
+    ///
+    /// # Panics
+    ///
+    /// When `within` has passed or the process has closed its output, with
+    /// everything that it printed.
+    #[track_caller]
+    pub fn wait_for_line(&mut self, within: Duration, matches: impl Fn(&str) -> bool) -> Line {
+        let deadline = Instant::now() + within;
+        let mut state = self.output.lock();
+        loop {
+            while let Some(line) = state.lines.get(self.next) {
+                self.next += 1;
+                if matches(&line.text) {
+                    return line.clone();
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            let ended = state.ended_streams == 2;
+            if ended || left.is_zero() {
+                drop(state);
+                let why = if ended { "output ended" } else { "no such line in time" };
+                panic!("{}: {why}\n{}", self.name, self.transcript());
+            }
+            state = self.output.wait(state, left);
+        }
+    }
+
+    /// Waits for the process to end and for its output to be read.
+    ///
+    /// # Panics
+    ///
+    /// When it still runs after `within`; it is killed then.
+    #[track_caller]
+    pub fn wait(&mut self, within: Duration) -> ExitStatus {
+        let deadline = Instant::now() + within;
+        // Closed output is the sign of the end that can be waited for.
+        let mut state = self.output.lock();
+        while state.ended_streams < 2 && Instant::now() < deadline {
+            state = self.output.wait(state, deadline - Instant::now());
+        }
+        drop(state);
+        loop {
+            if let Some(status) = self.status.or_else(|| self.child.try_wait().expect("wait")) {
+                self.status = Some(status);
+                return status;
+            }
+            if Instant::now() >= deadline {
+                self.end();
+                panic!("{} still runs after {within:?}\n{}", self.name, self.transcript());
+            }
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// All lines so far.
+    pub fn lines(&self) -> Vec<Line> {
+        self.output.lock().lines.clone()
+    }
+
+    /// What stdout has had so far, each line with its newline.
+    pub fn stdout(&self) -> String {
+        self.text(|line| line.stream == Stream::Stdout)
+    }
+
+    /// What stderr has had so far, each line with its newline.
+    pub fn stderr(&self) -> String {
+        self.text(|line| line.stream == Stream::Stderr)
+    }
+
+    /// Both streams so far, in the order of arrival.
+    pub fn transcript(&self) -> String {
+        self.text(|_| true)
+    }
+
+    fn text(&self, wanted: impl Fn(&Line) -> bool) -> String {
+        let state = self.output.lock();
+        state
+            .lines
+            .iter()
+            .filter(|line| wanted(line))
+            .map(|line| line.text.clone() + "\n")
+            .collect()
+    }
+
+    fn end(&mut self) {
+        // An error means that it has ended by itself.
+        let _ = self.child.kill();
+        self.status =
+            Some(self.child.wait().unwrap_or_else(|_| ExitStatus::from_raw(Signal::KILL.as_raw())));
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if self.status.is_none() {
+            self.end();
+        }
+    }
+}
+
+impl Output {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, state: MutexGuard<'a, State>, within: Duration) -> MutexGuard<'a, State> {
+        let waited = self.changed.wait_timeout(state, within);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Reads on a thread of its own until every writer has closed the stream.
+fn read_lines(from: impl Read + Send + 'static, stream: Stream, output: Arc<Output>) {
+    thread::spawn(move || {
+        for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            output.lock().lines.push(Line { stream, text, at: Instant::now() });
+            output.changed.notify_all();
+        }
+        output.lock().ended_streams += 1;
+        output.changed.notify_all();
+    });
+}
