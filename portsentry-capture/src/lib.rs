@@ -12,6 +12,7 @@ mod interfaces;
 mod live;
 mod netlink;
 mod sensor;
+mod served;
 
 pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
 pub use interfaces::{
@@ -21,3 +22,4 @@ pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet};
 #[cfg(feature = "pcap")]
 pub use live::{PcapBackend, PcapSensor};
 pub use sensor::{Drained, Sensor, SensorError, SensorStats};
+pub use served::served_ports;
