@@ -95,10 +95,5 @@ impl Packet {
 /// not looked at here: whether the frame was whole ([`Packet::on_wire`]) and
 /// whether the source is possible ([`impossible_source`]).
 pub fn decode(link: LinkType, frame: &[u8]) -> Result<Packet, Rejected> {
-    let datagram = link::strip(link, frame)?;
-    let link_length = frame.len() - datagram.bytes.len();
-    let mut packet = network::decode(datagram.version, datagram.bytes)?;
-    packet.interface = datagram.interface;
-    packet.wire_length += link_length;
-    Ok(packet)
+    network::decode(&link::strip(link, frame)?)
 }

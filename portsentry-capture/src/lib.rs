@@ -8,13 +8,16 @@
 //! is decided in `portsentry-core` and never here.
 
 mod decode;
+mod file;
 mod interfaces;
 mod live;
 mod netlink;
 mod sensor;
 mod served;
+mod targets;
 
 pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
+pub use file::CaptureFile;
 pub use interfaces::{
     Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError, default_gateways,
 };
@@ -23,3 +26,4 @@ pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet};
 pub use live::{PcapBackend, PcapSensor};
 pub use sensor::{Drained, Sensor, SensorError, SensorStats};
 pub use served::served_ports;
+pub use targets::Targets;

@@ -98,6 +98,16 @@ pub struct SensorStats {
     pub tally: Tally,
 }
 
+impl SensorStats {
+    /// Adds the counters of another sensor.
+    pub fn merge(&mut self, other: &Self) {
+        self.received += other.received;
+        self.dropped_by_kernel += other.dropped_by_kernel;
+        self.dropped_by_interface += other.dropped_by_interface;
+        self.tally.merge(&other.tally);
+    }
+}
+
 /// Why a sensor cannot be opened or read any further.
 #[derive(Debug, Error)]
 #[non_exhaustive]

@@ -1,1 +1,62 @@
-//! placeholder
+//! The parts of the program `portsentry`.
+//!
+//! The packet thread reads sensors, owns the engine and does nothing that can
+//! wait: [`report`] writes lines and [`respond`] carries out responses, each on
+//! threads of its own behind a bounded queue. What the program does is one of
+//! the `commands`; why it ends before its time is told in one place.
+//!
+//! Tools that want the detection alone embed `portsentry-core` and
+//! `portsentry-capture`; this crate is for those that want the writing and
+//! responding as well. [`main`] is the program:
+//!
+//! ```no_run
+//! let status = portsentry_cli::main(["portsentry", "check", "-c", "test.conf"]);
+//! ```
+
+mod arguments;
+mod commands;
+mod failure;
+mod logging;
+mod policy;
+pub mod report;
+pub mod respond;
+mod sentry;
+mod signals;
+mod summary;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command, VERSION};
+
+/// Runs the program with these words, the first of which is its name, and
+/// gives its exit status: 0 fine, 1 failed, 2 wrong usage, 77 a privilege is
+/// missing, 78 the configuration is wrong.
+pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(words) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to standard output and counts as success, errors do not.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    if arguments.version {
+        println!("Portsentry {VERSION}");
+        return ExitCode::SUCCESS;
+    }
+    let result = match &arguments.command {
+        None => commands::watch(&arguments.watch),
+        Some(Command::Check(options)) => commands::check(options),
+        Some(Command::Replay(options)) => commands::replay(options),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.show();
+            failure.exit_code()
+        }
+    }
+}

@@ -65,6 +65,7 @@ extern crate alloc;
 extern crate std;
 
 mod blocked_set;
+pub mod config;
 mod counter_table;
 mod engine;
 mod event;

@@ -19,11 +19,11 @@ use ipnet::IpNet;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Networks {
     v4: Ranges<u32>,
-    v6: Ranges<u128>,
+    v6: WideRanges,
 }
 
 impl Networks {
-    /// Whether `address` is in one of the networks. O(log n), about 20 ns at
+    /// Whether `address` is in one of the networks. O(log n): 20 to 40 ns at
     /// 100,000 networks.
     #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -65,7 +65,7 @@ impl FromIterator<IpNet> for Networks {
         }
         Self {
             v4: Ranges::merge(v4, |address| address.checked_add(1)),
-            v6: Ranges::merge(v6, |address| address.checked_add(1)),
+            v6: WideRanges::new(Ranges::merge(v6, |address| address.checked_add(1))),
         }
     }
 }
@@ -99,16 +99,60 @@ impl<T: Copy + Ord> Ranges<T> {
 
     #[inline]
     fn contains(&self, address: T) -> bool {
-        let above = self.first.partition_point(|first| *first <= address);
-        above
-            .checked_sub(1)
-            .and_then(|index| self.last.get(index))
-            .is_some_and(|last| address <= *last)
+        self.holds(self.first.partition_point(|first| *first <= address), address)
+    }
+
+    /// Whether the range before the one at `index` reaches `address`.
+    #[inline]
+    fn holds(&self, index: usize, address: T) -> bool {
+        let last = index.checked_sub(1).and_then(|before| self.last.get(before));
+        last.is_some_and(|last| address <= *last)
     }
 
     fn len(&self) -> usize {
         self.first.len()
     }
+}
+
+/// Ranges of 128-bit addresses, with the upper halves of their first addresses
+/// besides.
+///
+/// Comparing 128-bit numbers compiles to a branch, and addresses from outside
+/// make every second prediction wrong: a search among 100,000 costs 100 ns that
+/// way and 25 ns among the upper halves alone. Those decide, but for ranges that
+/// begin in the same /64 as the address.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct WideRanges {
+    upper: Box<[u64]>,
+    ranges: Ranges<u128>,
+}
+
+impl WideRanges {
+    fn new(ranges: Ranges<u128>) -> Self {
+        Self { upper: ranges.first.iter().map(|first| upper_half(*first)).collect(), ranges }
+    }
+
+    #[inline]
+    fn contains(&self, address: u128) -> bool {
+        let upper = upper_half(address);
+        let end = self.upper.partition_point(|first| *first <= upper);
+        let before = end.checked_sub(1).and_then(|index| self.upper.get(index));
+        if before != Some(&upper) {
+            return self.ranges.holds(end, address);
+        }
+        let start = self.upper.partition_point(|first| *first < upper);
+        let same_upper = self.ranges.first.get(start..end).unwrap_or_default();
+        let above = start + same_upper.partition_point(|first| *first <= address);
+        self.ranges.holds(above, address)
+    }
+
+    fn len(&self) -> usize {
+        self.ranges.len()
+    }
+}
+
+fn upper_half(address: u128) -> u64 {
+    (address >> 64) as u64
 }
 
 #[cfg(test)]

@@ -36,6 +36,8 @@ pub(super) enum IpVersion {
 pub(super) struct Datagram<'a> {
     pub(super) version: IpVersion,
     pub(super) bytes: &'a [u8],
+    /// Length of the link header, in bytes.
+    pub(super) offset: usize,
     /// Index of the receiving interface, 0 when the header does not tell.
     pub(super) interface: u32,
 }
@@ -90,32 +92,34 @@ pub(super) fn strip(link: LinkType, frame: &[u8]) -> Result<Datagram<'_>, Reject
     match link {
         LinkType::Ethernet => {
             let header = Ethernet2HeaderSlice::from_slice(frame).or(Err(Rejected::Truncated))?;
-            tagged(header.ether_type(), frame.get(14..).unwrap_or_default(), 0)
+            tagged(header.ether_type(), frame, 14, 0)
         }
         LinkType::RawIp => raw_ip(frame),
         LinkType::BsdLoopback => bsd_loopback(frame),
         LinkType::LinuxSll => {
-            let (header, rest) = frame.split_first_chunk::<16>().ok_or(Rejected::Truncated)?;
-            let [.., high, low] = *header;
-            tagged(EtherType(u16::from_be_bytes([high, low])), rest, 0)
+            let [.., high, low] = *frame.first_chunk::<16>().ok_or(Rejected::Truncated)?;
+            tagged(EtherType(u16::from_be_bytes([high, low])), frame, 16, 0)
         }
         LinkType::LinuxSll2 => {
-            let (header, rest) = frame.split_first_chunk::<20>().ok_or(Rejected::Truncated)?;
+            let header = frame.first_chunk::<20>().ok_or(Rejected::Truncated)?;
             let [high, low, _, _, i0, i1, i2, i3, ..] = *header;
             let interface = u32::from_be_bytes([i0, i1, i2, i3]);
-            tagged(EtherType(u16::from_be_bytes([high, low])), rest, interface)
+            tagged(EtherType(u16::from_be_bytes([high, low])), frame, 20, interface)
         }
     }
 }
 
-/// Steps over VLAN tags (IEEE 802.1Q, 802.1ad and the older 0x9100).
+/// Steps over VLAN tags (IEEE 802.1Q, 802.1ad and the older 0x9100), the first
+/// of them at `offset`, where `ether_type` says that there is one.
 fn tagged(
     mut ether_type: EtherType,
-    mut bytes: &[u8],
+    frame: &[u8],
+    mut offset: usize,
     interface: u32,
 ) -> Result<Datagram<'_>, Rejected> {
     let mut tags = 0;
     loop {
+        let bytes = frame.get(offset..).unwrap_or_default();
         let version = match ether_type {
             EtherType::IPV4 => IpVersion::V4,
             EtherType::IPV6 => IpVersion::V6,
@@ -128,12 +132,12 @@ fn tagged(
                 tags += 1;
                 let tag = SingleVlanHeaderSlice::from_slice(bytes).or(Err(Rejected::Truncated))?;
                 ether_type = tag.ether_type();
-                bytes = bytes.get(4..).unwrap_or_default();
+                offset += 4;
                 continue;
             }
             _ => return Err(Rejected::NotIp),
         };
-        return Ok(Datagram { version, bytes, interface });
+        return Ok(Datagram { version, bytes, offset, interface });
     }
 }
 
@@ -143,7 +147,7 @@ fn raw_ip(bytes: &[u8]) -> Result<Datagram<'_>, Rejected> {
         6 => IpVersion::V6,
         _ => return Err(Rejected::IpVersion),
     };
-    Ok(Datagram { version, bytes, interface: 0 })
+    Ok(Datagram { version, bytes, offset: 0, interface: 0 })
 }
 
 /// The family is in the byte order of the host that captured (`DLT_NULL`) or in
@@ -160,5 +164,5 @@ fn bsd_loopback(frame: &[u8]) -> Result<Datagram<'_>, Rejected> {
         10 | 24 | 28 | 30 => IpVersion::V6,
         _ => return Err(Rejected::NotIp),
     };
-    Ok(Datagram { version, bytes, interface: 0 })
+    Ok(Datagram { version, bytes, offset: 4, interface: 0 })
 }

@@ -13,7 +13,7 @@ use etherparse::{
 };
 use portsentry_core::IpOptions;
 
-use super::link::IpVersion;
+use super::link::{Datagram, IpVersion};
 use super::{Packet, Rejected, transport};
 
 /// Extension headers of one packet that are walked. A legitimate packet has
@@ -52,15 +52,16 @@ impl<'a> Payload<'a> {
     }
 }
 
-/// Decodes an IP packet. `wire_length` of the result counts from the IP header.
-pub(super) fn decode(version: IpVersion, packet: &[u8]) -> Result<Packet, Rejected> {
-    match version {
-        IpVersion::V4 => ipv4(packet),
-        IpVersion::V6 => ipv6(packet),
+/// Decodes an IP packet.
+pub(super) fn decode(datagram: &Datagram<'_>) -> Result<Packet, Rejected> {
+    match datagram.version {
+        IpVersion::V4 => ipv4(datagram),
+        IpVersion::V6 => ipv6(datagram),
     }
 }
 
-fn ipv4(packet: &[u8]) -> Result<Packet, Rejected> {
+fn ipv4(datagram: &Datagram<'_>) -> Result<Packet, Rejected> {
+    let packet = datagram.bytes;
     let header = Ipv4HeaderSlice::from_slice(packet).map_err(|error| match error {
         HeaderSliceError::Len(_) => Rejected::Truncated,
         HeaderSliceError::Content(HeaderError::UnexpectedVersion { .. }) => Rejected::IpVersion,
@@ -81,7 +82,7 @@ fn ipv4(packet: &[u8]) -> Result<Packet, Rejected> {
         IpNumber::AUTHENTICATION_HEADER => authenticated(payload)?,
         protocol => (protocol, payload),
     };
-    let segment = transport::decode(protocol, payload)?;
+    let segment = transport::decode(IpVersion::V4, protocol, payload)?;
     Ok(Packet {
         source: IpAddr::V4(header.source_addr()),
         target: IpAddr::V4(header.destination_addr()),
@@ -91,12 +92,13 @@ fn ipv4(packet: &[u8]) -> Result<Packet, Rejected> {
         ip_options: if header_length > 20 { IpOptions::Present } else { IpOptions::Absent },
         ttl: header.ttl(),
         ip_id: header.identification(),
-        interface: 0,
-        wire_length: length,
+        interface: datagram.interface,
+        wire_length: datagram.offset + length,
     })
 }
 
-fn ipv6(packet: &[u8]) -> Result<Packet, Rejected> {
+fn ipv6(datagram: &Datagram<'_>) -> Result<Packet, Rejected> {
+    let packet = datagram.bytes;
     let header = Ipv6HeaderSlice::from_slice(packet).map_err(|error| match error {
         etherparse::err::ipv6::HeaderSliceError::Len(_) => Rejected::Truncated,
         etherparse::err::ipv6::HeaderSliceError::Content(_) => Rejected::IpVersion,
@@ -118,7 +120,7 @@ fn ipv6(packet: &[u8]) -> Result<Packet, Rejected> {
         protocol @ (IpNumber::TCP | IpNumber::UDP) => (protocol, payload),
         first => behind_extensions(first, payload)?,
     };
-    let segment = transport::decode(protocol, payload)?;
+    let segment = transport::decode(IpVersion::V6, protocol, payload)?;
     Ok(Packet {
         source: IpAddr::V6(source),
         target: IpAddr::V6(target),
@@ -128,8 +130,8 @@ fn ipv6(packet: &[u8]) -> Result<Packet, Rejected> {
         ip_options: IpOptions::Unknown,
         ttl: header.hop_limit(),
         ip_id: 0,
-        interface: 0,
-        wire_length: length,
+        interface: datagram.interface,
+        wire_length: datagram.offset + length,
     })
 }
 

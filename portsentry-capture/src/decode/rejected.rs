@@ -77,7 +77,8 @@ rejected! {
     /// TCP data offset under 5, or beyond the end of the segment (RFC 9293
     /// section 3.1).
     TcpDataOffset = "impossible TCP data offset",
-    /// UDP length under 8, or beyond the end of the IP packet (RFC 768).
+    /// UDP length under 8 (but 0 over IPv6, RFC 2675 section 4), or beyond the
+    /// end of the IP packet (RFC 768).
     UdpLength = "impossible UDP length",
     /// A source that cannot have sent the packet; see
     /// [`impossible_source`](crate::impossible_source).

@@ -4,6 +4,7 @@ use etherparse::{IpNumber, TcpHeaderSlice, UdpHeaderSlice};
 use portsentry_core::{Evidence, TcpFlags, TcpSegment};
 
 use super::Rejected;
+use super::link::IpVersion;
 use super::network::Payload;
 
 /// Bytes of a TCP header without options, and of a UDP header.
@@ -18,10 +19,14 @@ pub(super) struct Segment {
 }
 
 /// Decodes the transport header at the start of `payload`.
-pub(super) fn decode(protocol: IpNumber, payload: Payload<'_>) -> Result<Segment, Rejected> {
+pub(super) fn decode(
+    version: IpVersion,
+    protocol: IpNumber,
+    payload: Payload<'_>,
+) -> Result<Segment, Rejected> {
     match protocol {
         IpNumber::TCP => tcp(payload),
-        IpNumber::UDP => udp(payload),
+        IpNumber::UDP => udp(version, payload),
         IpNumber::ENCAPSULATING_SECURITY_PAYLOAD => Err(Rejected::Encrypted),
         IpNumber::IPV6_NO_NEXT_HEADER => Err(Rejected::NoNextHeader),
         _ => Err(Rejected::OtherTransport),
@@ -62,12 +67,17 @@ fn tcp(payload: Payload<'_>) -> Result<Segment, Rejected> {
     })
 }
 
-fn udp(payload: Payload<'_>) -> Result<Segment, Rejected> {
+fn udp(version: IpVersion, payload: Payload<'_>) -> Result<Segment, Rejected> {
     if payload.length < UDP_HEADER {
         return Err(Rejected::TransportHeader);
     }
     let header = UdpHeaderSlice::from_slice(payload.captured).or(Err(Rejected::Truncated))?;
-    let length = usize::from(header.length());
+    let length = match (usize::from(header.length()), version) {
+        // All the rest of a jumbogram (RFC 2675 section 4). Linux takes it so
+        // in any IPv6 packet, so a probe can be written that way.
+        (0, IpVersion::V6) => payload.length,
+        (length, _) => length,
+    };
     if length < UDP_HEADER || length > payload.length {
         return Err(Rejected::UdpLength);
     }

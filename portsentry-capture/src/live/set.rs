@@ -214,7 +214,7 @@ impl SensorSet {
             // An error means that it is not listened to, which is what is wanted.
             let _ = epoll::delete(&self.epoll, descriptor);
         }
-        add(&mut self.closed, &capture.sensor.stats());
+        self.closed.merge(&capture.sensor.stats());
     }
 
     /// Says why an interface is not watched, once for each reason.
@@ -332,7 +332,7 @@ impl Sensor for SensorSet {
     fn stats(&mut self) -> SensorStats {
         let mut sum = self.closed.clone();
         for capture in &mut self.open {
-            add(&mut sum, &capture.sensor.stats());
+            sum.merge(&capture.sensor.stats());
         }
         sum
     }
@@ -350,13 +350,6 @@ impl std::fmt::Debug for SensorSet {
 fn listen(epoll: &OwnedFd, descriptor: BorrowedFd<'_>, token: u64) -> io::Result<()> {
     let data = epoll::EventData::new_u64(token);
     Ok(epoll::add(epoll, descriptor, data, epoll::EventFlags::IN)?)
-}
-
-fn add(sum: &mut SensorStats, more: &SensorStats) {
-    sum.received += more.received;
-    sum.dropped_by_kernel += more.dropped_by_kernel;
-    sum.dropped_by_interface += more.dropped_by_interface;
-    sum.tally.merge(&more.tally);
 }
 
 fn io_error(source: io::Error) -> SensorError {

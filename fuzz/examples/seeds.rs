@@ -1,0 +1,120 @@
+//! Writes the seed corpora of the fuzz targets into `fuzz/corpus`.
+//!
+//! `cargo run -p portsentry-fuzz --example seeds`
+#![allow(dead_code, reason = "the builders serve the tests too")]
+
+use std::path::Path;
+use std::{fs, io};
+
+use formats::Order::{Big, Little};
+use formats::{MICROS, NANOS};
+use frames::*;
+
+#[path = "../../portsentry-capture/tests/offline/formats.rs"]
+mod formats;
+#[path = "../../portsentry-capture/tests/offline/frames.rs"]
+mod frames;
+
+const SYN: u16 = 0x002;
+
+fn main() -> io::Result<()> {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
+    for (target, seeds) in [("decode", decode()), ("capture_file", capture_file())] {
+        let folder = corpus.join(target);
+        fs::create_dir_all(&folder)?;
+        for (name, bytes) in seeds {
+            fs::write(folder.join(name), bytes)?;
+        }
+    }
+    Ok(())
+}
+
+/// Frames behind the number of their link type.
+fn decode() -> Vec<(String, Vec<u8>)> {
+    let syn = tcp(SYN);
+    let chain = extension(
+        FRAGMENT,
+        0,
+        &fragment(AUTHENTICATION, 0, false, &{
+            authentication(DESTINATION, 4, &extension(ROUTING, 1, &extension(TCP, 0, &syn)))
+        }),
+    );
+    let packets = [
+        ("tcp4", false, ipv4(TCP, &tcp_with_options(5))),
+        ("tcp4-options", false, ipv4_with_options(10, TCP, &syn)),
+        ("udp4", false, ipv4(UDP, &udp(b"query"))),
+        ("icmp4", false, ipv4(1, &[8, 0, 0, 0, 0, 0, 0, 0])),
+        ("fragment4", false, with(&ipv4(TCP, &syn), 6, &[0x20, 0])),
+        ("ah4", false, ipv4(AUTHENTICATION, &authentication(UDP, 4, &udp(&[])))),
+        ("tcp6", true, ipv6(TCP, &syn)),
+        ("udp6-length-0", true, ipv6(UDP, &with(&udp(b"query"), 4, &[0, 0]))),
+        ("hop-by-hop6", true, ipv6(HOP_BY_HOP, &extension(TCP, 0, &syn))),
+        ("jumbo6", true, with(&ipv6(HOP_BY_HOP, &extension(TCP, 0, &syn)), 4, &[0, 0])),
+        ("fragment6", true, ipv6(FRAGMENT, &fragment(TCP, 8, true, &syn))),
+        ("chain6", true, ipv6(HOP_BY_HOP, &chain)),
+    ];
+    let mut seeds = Vec::new();
+    for (name, is_v6, packet) in packets {
+        for (number, link) in (0u8..).zip(LINKS) {
+            let frame = framed(link, is_v6, &packet);
+            seeds.push((
+                format!("{name}-{link:?}").to_lowercase(),
+                [&[number], &frame[..]].concat(),
+            ));
+        }
+    }
+    let two_tags = tag(0x8100, &tag(0x86dd, &ipv6(TCP, &syn)));
+    let tagged = [
+        ("vlan", ethernet(0x8100, &tag(0x0800, &ipv4(TCP, &syn)))),
+        ("qinq", ethernet(0x88a8, &two_tags)),
+        ("three-tags", ethernet(0x9100, &tag(0x88a8, &two_tags))),
+    ];
+    seeds.extend(tagged.map(|(name, frame)| (name.into(), [&[0], &frame[..]].concat())));
+    seeds
+}
+
+/// Files of every format.
+fn capture_file() -> Vec<(String, Vec<u8>)> {
+    let syn = ethernet(0x0800, &ipv4(TCP, &tcp(SYN)));
+    let raw = ipv6(UDP, &udp(b"who"));
+    let mut seeds = Vec::new();
+    for order in [Little, Big] {
+        for (unit, magic) in [("micros", MICROS), ("nanos", NANOS)] {
+            let file = [
+                order.pcap_header(magic, 1),
+                order.pcap_record(250_000, syn.len(), &syn),
+                order.pcap_record(250_001, 60, &syn),
+            ];
+            seeds.push((format!("pcap-{unit}-{order:?}").to_lowercase(), file.concat()));
+        }
+        let options = [order.option(2, b"eth0"), order.option(9, &[0x94]), order.option(0, b"")];
+        let file = [
+            order.section(),
+            order.interface(1, 96, &options),
+            order.interface(101, 0, &[]),
+            order.block(0x0bad, b"unknown"),
+            order.packet(0, 1 << 50, syn.len(), &syn),
+            order.packet(1, 1_700_000_000_000_000, raw.len(), &raw),
+            order.simple_packet(syn.len(), &syn),
+            order.block(5, &order.u32s(&[0, 0, 0])),
+        ];
+        seeds.push((format!("pcapng-{order:?}").to_lowercase(), file.concat()));
+        seeds.push((format!("pcapng-cut-{order:?}").to_lowercase(), {
+            let whole = file.concat();
+            whole[..whole.len() - 60].to_vec()
+        }));
+    }
+    let record = Little.pcap_record(7, syn.len(), &syn);
+    let record = [&record[..16], &[0; 8], &record[16..]].concat();
+    seeds.push(("pcap-modified".into(), [Little.pcap_header(0xa1b2_cd34, 1), record].concat()));
+    let sections = [
+        Little.section(),
+        Little.interface(1, 0, &[]),
+        Little.packet(0, 0, syn.len(), &syn),
+        Big.section(),
+        Big.interface(101, 0, &[]),
+        Big.packet(0, 0, raw.len(), &raw),
+    ];
+    seeds.push(("pcapng-sections".into(), sections.concat()));
+    seeds
+}

@@ -1,0 +1,45 @@
+//! Any bytes as a frame of any link type. The first byte chooses the link type.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use portsentry_capture::{LinkType, Packet, Rejected, decode, impossible_source};
+
+#[path = "../../portsentry-capture/tests/offline/oracle.rs"]
+mod oracle;
+
+const LINKS: [LinkType; 5] = [
+    LinkType::Ethernet,
+    LinkType::RawIp,
+    LinkType::BsdLoopback,
+    LinkType::LinuxSll,
+    LinkType::LinuxSll2,
+];
+
+fuzz_target!(|input: &[u8]| {
+    let Some((choice, frame)) = input.split_first() else { return };
+    let link = LINKS[usize::from(*choice) % LINKS.len()];
+
+    assert_eq!(oracle::ours(link, frame), oracle::theirs(link, frame), "two decoders");
+
+    let Ok(packet) = decode(link, frame) else { return };
+    assert_eq!(packet.on_wire(packet.wire_length), Ok(packet));
+    assert_eq!(packet.on_wire(packet.wire_length - 1), Err(Rejected::ShortFrame));
+
+    // What lies behind the packet has no say.
+    let end = packet.wire_length.min(frame.len());
+    assert_eq!(decode(link, &frame[..end]), Ok(packet), "padding");
+
+    // A capture that is cut shows the same packet or none.
+    for length in 0..end {
+        if let Ok(cut) = decode(link, &frame[..length]) {
+            assert_eq!(Packet { wire_length: packet.wire_length, ..cut }, packet, "cut");
+        }
+    }
+
+    // What is possible from outside is possible on loopback.
+    assert!(
+        impossible_source(packet.source, false) || !impossible_source(packet.source, true),
+        "{}",
+        packet.source
+    );
+});

@@ -1,0 +1,239 @@
+//! Capture files as a sensor: pcap and pcapng, read without libpcap.
+//!
+//! A file is read as a stream with bounded memory, so it may be larger than
+//! memory, or a pipe. Its bytes are an attacker's to choose: whatever lengths it
+//! claims, all that is readable is delivered, and then comes an error that says
+//! where the file is wrong.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod pcap;
+mod pcapng;
+mod tick;
+mod window;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
+use std::path::Path;
+
+use portsentry_core::{Observation, Timestamp};
+
+use self::pcap::Pcap;
+use self::pcapng::Pcapng;
+use self::window::Window;
+use crate::{
+    Drained, LinkType, Packet, Rejected, Sensor, SensorError, SensorStats, Targets, decode,
+    impossible_source,
+};
+
+/// The largest packet record or block that is taken in, in bytes: four times
+/// the largest snapshot length of libpcap. It bounds what a file that lies
+/// about a length can make us allocate. Blocks that hold no packets are
+/// skipped, whatever their length.
+const MAX_RECORD: usize = 1 << 20;
+
+/// A capture file as a sensor.
+///
+/// Observations have the time stamps of the file and no interface, unless the
+/// frames name one. A file does not know whether a packet came from outside:
+/// a source in 127.0.0.0/8 counts as impossible unless the link header shows a
+/// loopback interface ([`LinkType::marks_loopback`]).
+#[derive(Debug)]
+pub struct CaptureFile<R = File> {
+    name: String,
+    window: Window<R>,
+    format: Format,
+    targets: Targets,
+    stats: SensorStats,
+    ended: bool,
+}
+
+/// How the file is laid out.
+#[derive(Debug)]
+enum Format {
+    Pcap(Pcap),
+    Pcapng(Pcapng),
+}
+
+/// One packet as it stands in the file.
+#[derive(Debug)]
+struct Record<'a> {
+    /// `None`: frames of that kind cannot be decoded.
+    link: Option<LinkType>,
+    time: Timestamp,
+    /// Length of the frame on the wire, in bytes.
+    wire_length: usize,
+    frame: &'a [u8],
+}
+
+/// What to do next with the unread bytes of a file.
+#[derive(Debug)]
+enum Step<'a> {
+    /// So many bytes are needed to go on.
+    Need(usize),
+    /// So many bytes hold nothing of interest.
+    Skip(u64),
+    /// The first `length` bytes are one packet.
+    Packet { length: usize, record: Record<'a> },
+}
+
+/// Why reading stopped.
+enum Fault {
+    Truncated,
+    Corrupt(&'static str),
+    Io(io::Error),
+}
+
+impl CaptureFile {
+    /// Opens a capture file, whatever its format.
+    ///
+    /// # Errors
+    ///
+    /// [`SensorError::Io`] when it cannot be read,
+    /// [`SensorError::NotACapture`] when it is no capture file,
+    /// [`SensorError::UnsupportedLinkType`] when its frames cannot be decoded
+    /// (in a pcapng that is known for each interface only: packets of such an
+    /// interface are counted), [`SensorError::Truncated`] when it ends within
+    /// its header.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, SensorError> {
+        let name = path.as_ref().display().to_string();
+        match File::open(path) {
+            Ok(file) => Self::from_reader(name, file),
+            Err(source) => Err(SensorError::Io { name, source }),
+        }
+    }
+}
+
+impl<R: Read> CaptureFile<R> {
+    /// Reads a capture from anywhere; `name` is for people. The reader needs no
+    /// buffer of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`CaptureFile::open`].
+    pub fn from_reader(name: impl Into<String>, reader: R) -> Result<Self, SensorError> {
+        let name = name.into();
+        let mut window = Window::new(reader);
+        let io_error = |source| SensorError::Io { name: name.clone(), source };
+        // As long as a pcap header; the first block of a pcapng is longer.
+        let complete = window.fill(pcap::HEADER).map_err(io_error)?;
+        let format = if pcapng::is_pcapng(window.bytes()) {
+            Format::Pcapng(Pcapng::default())
+        } else if pcap::is_pcap(window.bytes()) {
+            if !complete {
+                return Err(SensorError::Truncated { name, packets: 0, offset: 0 });
+            }
+            let Some(header) = pcap::header(window.bytes()) else {
+                return Err(SensorError::NotACapture { name });
+            };
+            window.consume(pcap::HEADER);
+            match Pcap::new(&header) {
+                Ok(pcap) => Format::Pcap(pcap),
+                Err(number) => return Err(SensorError::UnsupportedLinkType { name, number }),
+            }
+        } else {
+            return Err(SensorError::NotACapture { name });
+        };
+        let stats = SensorStats::default();
+        Ok(Self { name, window, format, targets: Targets::all(), stats, ended: false })
+    }
+
+    /// Observes only packets to `targets`; the others are counted as
+    /// [`Rejected::NotForThisHost`]. Without this, packets to any single host
+    /// are observed.
+    #[must_use]
+    pub fn watching(mut self, targets: Targets) -> Self {
+        self.targets = targets;
+        self
+    }
+
+    /// Reads up to `budget` packets or other blocks; `false` at the end of the
+    /// file.
+    fn read(&mut self, budget: usize, sink: &mut dyn FnMut(&Observation)) -> Result<bool, Fault> {
+        let mut records = 0;
+        while records < budget {
+            let bytes = self.window.bytes();
+            let step = match &mut self.format {
+                Format::Pcap(pcap) => pcap.step(bytes),
+                Format::Pcapng(pcapng) => pcapng.step(bytes),
+            };
+            match step.map_err(Fault::Corrupt)? {
+                Step::Packet { length, record } => {
+                    records += 1;
+                    self.stats.received += 1;
+                    match observed(&record, &self.targets) {
+                        Ok(packet) => sink(&packet.observation(record.time, 0)),
+                        Err(kind) => self.stats.tally.add(kind),
+                    }
+                    self.window.consume(length);
+                }
+                Step::Skip(length) => {
+                    records += 1;
+                    if !self.window.skip(length).map_err(Fault::Io)? {
+                        return Err(Fault::Truncated);
+                    }
+                }
+                Step::Need(length) => {
+                    if !self.window.fill(length).map_err(Fault::Io)? {
+                        let at_end = self.window.bytes().is_empty();
+                        return if at_end { Ok(false) } else { Err(Fault::Truncated) };
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// The packet in a record, if it is one to a target from a possible source.
+fn observed(record: &Record<'_>, targets: &Targets) -> Result<Packet, Rejected> {
+    let link = record.link.ok_or(Rejected::UnknownLinkType)?;
+    let packet = decode(link, record.frame)?.on_wire(record.wire_length)?;
+    if !targets.contains(packet.target) {
+        return Err(Rejected::NotForThisHost);
+    }
+    if impossible_source(packet.source, link.marks_loopback(record.frame)) {
+        return Err(Rejected::ImpossibleSource);
+    }
+    Ok(packet)
+}
+
+impl<R: Read> Sensor for CaptureFile<R> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Never gives [`Drained::Empty`]: a pipe that has nothing yet is waited
+    /// for. Allocates only to hold a packet longer than all before, and for the
+    /// options of pcapng blocks.
+    fn drain(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> Result<Drained, SensorError> {
+        if self.ended {
+            return Ok(Drained::End);
+        }
+        let outcome = self.read(budget, sink);
+        self.ended = !matches!(outcome, Ok(true));
+        let (packets, offset) = (self.stats.received, self.window.offset());
+        let name = || self.name.clone();
+        match outcome {
+            Ok(true) => Ok(Drained::More),
+            Ok(false) => Ok(Drained::End),
+            Err(Fault::Truncated) => Err(SensorError::Truncated { name: name(), packets, offset }),
+            Err(Fault::Corrupt(reason)) => {
+                Err(SensorError::Corrupt { name: name(), packets, offset, reason })
+            }
+            Err(Fault::Io(source)) => Err(SensorError::Io { name: name(), source }),
+        }
+    }
+
+    fn stats(&mut self) -> SensorStats {
+        self.stats.clone()
+    }
+}

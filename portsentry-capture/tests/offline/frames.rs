@@ -1,0 +1,170 @@
+//! Frames written byte by byte, from the RFCs and not from the decoder.
+
+use portsentry_capture::{LinkType, Packet};
+use portsentry_core::{Evidence, IpOptions, TcpFlags, TcpSegment};
+
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
+pub(crate) const HOP_BY_HOP: u8 = 0;
+pub(crate) const ROUTING: u8 = 43;
+pub(crate) const FRAGMENT: u8 = 44;
+pub(crate) const AUTHENTICATION: u8 = 51;
+pub(crate) const DESTINATION: u8 = 60;
+
+pub(crate) const SOURCE_V4: [u8; 4] = [192, 0, 2, 1];
+pub(crate) const TARGET_V4: [u8; 4] = [198, 51, 100, 7];
+
+/// 2001:db8:: with this last byte.
+pub(crate) const fn v6(last: u8) -> [u8; 16] {
+    [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]
+}
+
+/// 40000 to 23, sequence 0x01020304, window 1024.
+pub(crate) fn tcp(flags: u16) -> Vec<u8> {
+    let [high, low] = flags.to_be_bytes();
+    let mut header = vec![0x9c, 0x40, 0, 23, 1, 2, 3, 4, 0, 0, 0, 0, 0x50 | high, low];
+    header.extend([0x04, 0x00, 0, 0, 0, 0]);
+    header
+}
+
+/// A SYN with this many words of options.
+pub(crate) fn tcp_with_options(words: u8) -> Vec<u8> {
+    let mut header = tcp(0x002);
+    header[12] = (5 + words) << 4;
+    header.resize(20 + 4 * usize::from(words), 1);
+    header
+}
+
+/// 40000 to 53.
+pub(crate) fn udp(payload: &[u8]) -> Vec<u8> {
+    let [high, low] = (8 + payload.len() as u16).to_be_bytes();
+    [&[0x9c, 0x40, 0, 53, high, low, 0, 0], payload].concat()
+}
+
+pub(crate) fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
+    ipv4_with_options(0, protocol, payload)
+}
+
+pub(crate) fn ipv4_with_options(words: u8, protocol: u8, payload: &[u8]) -> Vec<u8> {
+    let length = 20 + 4 * usize::from(words) + payload.len();
+    let [high, low] = (length as u16).to_be_bytes();
+    let mut packet = vec![0x45 + words, 0, high, low, 0xab, 0xcd, 0, 0, 57, protocol, 0, 0];
+    packet.extend(SOURCE_V4);
+    packet.extend(TARGET_V4);
+    packet.extend(vec![1; 4 * usize::from(words)]);
+    packet.extend(payload);
+    packet
+}
+
+pub(crate) fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = (payload.len() as u16).to_be_bytes();
+    [&[0x60, 0, 0, 0, high, low, next, 57], &v6(1)[..], &v6(2), payload].concat()
+}
+
+/// An extension header of `8 * (units + 1)` bytes in front of `rest`.
+pub(crate) fn extension(next: u8, units: u8, rest: &[u8]) -> Vec<u8> {
+    let mut header = vec![0; 8 * (usize::from(units) + 1)];
+    header[..4].copy_from_slice(&[next, units, 1, 4]);
+    [&header, rest].concat()
+}
+
+/// A fragment header; the offset in bytes.
+pub(crate) fn fragment(next: u8, offset: u16, more: bool, rest: &[u8]) -> Vec<u8> {
+    let [high, low] = (offset | u16::from(more)).to_be_bytes();
+    [&[next, 0, high, low, 0, 0, 0, 9], rest].concat()
+}
+
+/// An authentication header of `4 * (units + 2)` bytes.
+pub(crate) fn authentication(next: u8, units: u8, rest: &[u8]) -> Vec<u8> {
+    let mut header = vec![0; 4 * (usize::from(units) + 2)];
+    header[..2].copy_from_slice(&[next, units]);
+    [&header, rest].concat()
+}
+
+pub(crate) fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = ether_type.to_be_bytes();
+    [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, high, low], payload].concat()
+}
+
+/// VLAN 6; the EtherType of the tag itself stands in front of it.
+pub(crate) fn tag(ether_type: u16, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = ether_type.to_be_bytes();
+    [&[0, 6, high, low], payload].concat()
+}
+
+/// A cooked frame from a device of this ARP hardware type.
+pub(crate) fn sll(hardware: u16, protocol: u16, payload: &[u8]) -> Vec<u8> {
+    let ([h0, h1], [p0, p1]) = (hardware.to_be_bytes(), protocol.to_be_bytes());
+    [&[0, 0, h0, h1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, p0, p1], payload].concat()
+}
+
+/// The same, version 2, on interface 0x01020304.
+pub(crate) fn sll2(hardware: u16, protocol: u16, payload: &[u8]) -> Vec<u8> {
+    let ([h0, h1], [p0, p1]) = (hardware.to_be_bytes(), protocol.to_be_bytes());
+    let header = [p0, p1, 0, 0, 1, 2, 3, 4, h0, h1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0];
+    [&header, payload].concat()
+}
+
+/// `bytes` with those at `offset` replaced.
+pub(crate) fn with(bytes: &[u8], offset: usize, new: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes[offset..offset + new.len()].copy_from_slice(new);
+    bytes
+}
+
+/// What [`tcp`] in [`ipv4`] of `wire_length` bytes decodes to.
+pub(crate) fn segment_v4(flags: u16, wire_length: usize) -> Packet {
+    Packet {
+        source: SOURCE_V4.into(),
+        target: TARGET_V4.into(),
+        source_port: 40000,
+        target_port: 23,
+        evidence: Evidence::Segment(TcpSegment {
+            flags: TcpFlags::from_bits(flags),
+            sequence: 0x0102_0304,
+            window: 1024,
+        }),
+        ip_options: IpOptions::Absent,
+        ttl: 57,
+        ip_id: 0xabcd,
+        interface: 0,
+        wire_length,
+    }
+}
+
+/// What [`udp`] in [`ipv4`] decodes to.
+pub(crate) fn datagram_v4(wire_length: usize) -> Packet {
+    Packet { target_port: 53, evidence: Evidence::Datagram, ..segment_v4(0, wire_length) }
+}
+
+/// The same in [`ipv6`].
+pub(crate) fn over_v6(packet: Packet) -> Packet {
+    Packet {
+        source: v6(1).into(),
+        target: v6(2).into(),
+        ip_options: IpOptions::Unknown,
+        ip_id: 0,
+        ..packet
+    }
+}
+
+/// Every link type.
+pub(crate) const LINKS: [LinkType; 5] = [
+    LinkType::Ethernet,
+    LinkType::RawIp,
+    LinkType::BsdLoopback,
+    LinkType::LinuxSll,
+    LinkType::LinuxSll2,
+];
+
+/// `payload` behind a link header that announces IPv4 or IPv6.
+pub(crate) fn framed(link: LinkType, is_v6: bool, payload: &[u8]) -> Vec<u8> {
+    let ether_type = if is_v6 { 0x86dd } else { 0x0800 };
+    match link {
+        LinkType::Ethernet => ethernet(ether_type, payload),
+        LinkType::RawIp => payload.to_vec(),
+        LinkType::BsdLoopback => [&[if is_v6 { 30 } else { 2 }, 0, 0, 0], payload].concat(),
+        LinkType::LinuxSll => sll(1, ether_type, payload),
+        LinkType::LinuxSll2 => sll2(1, ether_type, payload),
+    }
+}

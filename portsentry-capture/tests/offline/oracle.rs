@@ -1,0 +1,191 @@
+//! A second decoder, written on `pnet_packet`. It shares nothing with ours but
+//! the RFCs, checks every length itself, and only says whether it sees a packet.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use pnet_packet::Packet as _;
+use pnet_packet::ethernet::{EtherType, EtherTypes, EthernetPacket};
+use pnet_packet::ip::{IpNextHeaderProtocol, IpNextHeaderProtocols as Next};
+use pnet_packet::ipv4::Ipv4Packet;
+use pnet_packet::ipv6::{FragmentPacket, Ipv6Packet};
+use pnet_packet::sll::SLLPacket;
+use pnet_packet::sll2::SLL2Packet;
+use pnet_packet::tcp::TcpPacket;
+use pnet_packet::udp::UdpPacket;
+use pnet_packet::vlan::VlanPacket;
+use portsentry_capture::{LinkType, decode};
+use portsentry_core::Evidence;
+
+/// What both decoders can tell of a frame.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Seen {
+    addresses: (IpAddr, IpAddr),
+    ports: (u16, u16),
+    /// Flags, sequence number, window.
+    tcp: Option<(u16, u32, u16)>,
+    ttl: u8,
+}
+
+pub(crate) fn ours(link: LinkType, frame: &[u8]) -> Option<Seen> {
+    let packet = decode(link, frame).ok()?;
+    Some(Seen {
+        addresses: (packet.source, packet.target),
+        ports: (packet.source_port, packet.target_port),
+        tcp: match packet.evidence {
+            Evidence::Segment(tcp) => Some((tcp.flags.bits(), tcp.sequence, tcp.window)),
+            _ => None,
+        },
+        ttl: packet.ttl,
+    })
+}
+
+pub(crate) fn theirs(link: LinkType, frame: &[u8]) -> Option<Seen> {
+    match link {
+        LinkType::RawIp => match frame.first()? >> 4 {
+            4 => theirs_v4(frame),
+            _ => theirs_v6(frame),
+        },
+        LinkType::BsdLoopback => {
+            let family: [u8; 4] = frame.get(..4)?.try_into().unwrap();
+            let family = u32::from_le_bytes(family).min(u32::from_be_bytes(family));
+            match family {
+                2 => theirs_v4(&frame[4..]),
+                10 | 24 | 28 | 30 => theirs_v6(&frame[4..]),
+                _ => None,
+            }
+        }
+        LinkType::Ethernet => {
+            let frame = EthernetPacket::new(frame)?;
+            theirs_tagged(frame.get_ethertype(), frame.payload(), 2)
+        }
+        LinkType::LinuxSll => {
+            let frame = SLLPacket::new(frame).filter(|_| frame.len() >= 16)?;
+            theirs_tagged(frame.get_protocol(), &frame.packet()[16..], 2)
+        }
+        LinkType::LinuxSll2 => {
+            let frame = SLL2Packet::new(frame).filter(|_| frame.len() >= 20)?;
+            theirs_tagged(frame.get_protocol_type(), &frame.packet()[20..], 2)
+        }
+    }
+}
+
+fn theirs_tagged(ether_type: EtherType, rest: &[u8], tags_left: u8) -> Option<Seen> {
+    match ether_type {
+        EtherTypes::Ipv4 => theirs_v4(rest),
+        EtherTypes::Ipv6 => theirs_v6(rest),
+        EtherType(0x8100 | 0x88a8 | 0x9100) if tags_left > 0 => {
+            let tag = VlanPacket::new(rest)?;
+            theirs_tagged(tag.get_ethertype(), tag.payload(), tags_left - 1)
+        }
+        _ => None,
+    }
+}
+
+fn theirs_v4(bytes: &[u8]) -> Option<Seen> {
+    let ip = Ipv4Packet::new(bytes)?;
+    let header = usize::from(ip.get_header_length()) * 4;
+    let total = usize::from(ip.get_total_length());
+    let is_whole = ip.get_fragment_offset() == 0 && ip.get_flags() & 1 == 0;
+    if ip.get_version() != 4 || header < 20 || total < header || !is_whole {
+        return None;
+    }
+    let mut rest = bytes.get(header..)?;
+    let mut length = total - header;
+    let mut protocol = ip.get_next_level_protocol();
+    if protocol == Next::Ah {
+        let (next, size) = theirs_ah(rest, length)?;
+        (protocol, rest, length) = (next, &rest[size..], length - size);
+    }
+    let addresses = (ip.get_source().into(), ip.get_destination().into());
+    theirs_transport(addresses, ip.get_ttl(), protocol, rest, length, false)
+}
+
+fn theirs_v6(bytes: &[u8]) -> Option<Seen> {
+    let ip = Ipv6Packet::new(bytes)?;
+    let (source, target) = (ip.get_source(), ip.get_destination());
+    let is_mapped = |address: Ipv6Addr| address.segments()[..6] == [0, 0, 0, 0, 0, 0xffff];
+    if ip.get_version() != 6 || is_mapped(source) || is_mapped(target) {
+        return None;
+    }
+    let mut next = ip.get_next_header();
+    let mut rest = &bytes[40..];
+    let mut length = match ip.get_payload_length() {
+        0 if next == Next::Hopopt => rest.len(),
+        length => length.into(),
+    };
+    let mut walked = Vec::new();
+    loop {
+        let (following, size) = match next {
+            Next::Hopopt if !walked.is_empty() => return None,
+            Next::Hopopt | Next::Ipv6Route | Next::Ipv6Opts => {
+                (*rest.first()?, 8 + 8 * usize::from(*rest.get(1)?))
+            }
+            Next::Ipv6Frag => {
+                let header = FragmentPacket::new(rest)?;
+                // Not `get_fragment_offset`: it takes a reserved bit for one of the
+                // offset's.
+                if header.get_fragment_offset_with_flags() & 0xfff9 != 0 {
+                    return None;
+                }
+                (rest[0], 8)
+            }
+            Next::Ah => {
+                let (following, size) = theirs_ah(rest, length)?;
+                (following.0, size)
+            }
+            _ => break,
+        };
+        walked.push(size);
+        if walked.len() > 8 || walked.iter().sum::<usize>() > 256 || size > length {
+            return None;
+        }
+        rest = rest.get(size..)?;
+        length -= size;
+        next = IpNextHeaderProtocol(following);
+    }
+    let addresses = (source.into(), target.into());
+    theirs_transport(addresses, ip.get_hop_limit(), next, rest, length, true)
+}
+
+/// `pnet_packet` has no authentication header.
+fn theirs_ah(rest: &[u8], length: usize) -> Option<(IpNextHeaderProtocol, usize)> {
+    let size = 4 * (usize::from(*rest.get(1)?) + 2);
+    let fits = size >= 12 && size <= length && size <= rest.len();
+    fits.then(|| (IpNextHeaderProtocol(rest[0]), size))
+}
+
+fn theirs_transport(
+    addresses: (IpAddr, IpAddr),
+    ttl: u8,
+    protocol: IpNextHeaderProtocol,
+    rest: &[u8],
+    length: usize,
+    is_v6: bool,
+) -> Option<Seen> {
+    let rest = &rest[..length.min(rest.len())];
+    match protocol {
+        Next::Tcp => {
+            let tcp = TcpPacket::new(rest)?;
+            let header = usize::from(tcp.get_data_offset()) * 4;
+            let flags = u16::from(tcp.get_reserved()) << 8 | u16::from(tcp.get_flags());
+            (header >= 20 && header <= length).then(|| Seen {
+                addresses,
+                ports: (tcp.get_source(), tcp.get_destination()),
+                tcp: Some((flags, tcp.get_sequence(), tcp.get_window())),
+                ttl,
+            })
+        }
+        Next::Udp => {
+            let udp = UdpPacket::new(rest)?;
+            let claimed = usize::from(udp.get_length());
+            let fits = (8..=length).contains(&claimed) || is_v6 && claimed == 0;
+            fits.then(|| Seen {
+                addresses,
+                ports: (udp.get_source(), udp.get_destination()),
+                tcp: None,
+                ttl,
+            })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,88 @@
+//! `portsentry check`: what would be watched, and what is wrong.
+
+use std::fmt::{self, Write as _};
+use std::io::{self, Write as _};
+
+use portsentry_config::{Configuration, Origin, Overrides};
+use portsentry_core::config::{BlockMode, Settings};
+use portsentry_core::{Importance, PortSet};
+
+use super::{configuration, importance, show_warnings};
+use crate::arguments::CheckOptions;
+use crate::failure::Failure;
+use crate::policy::never_block;
+
+pub(crate) fn check(options: &CheckOptions) -> Result<(), Failure> {
+    let configuration = configuration(&options.general, Overrides::default())?;
+    show_warnings(&configuration);
+    let mut text = describe(&configuration)?;
+    if importance(&options.general) > Importance::Notice {
+        text.push_str("\nAs a file:\n");
+        text.push_str(&configuration.settings.to_string());
+    }
+    io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+}
+
+/// A few lines for people.
+fn describe(configuration: &Configuration) -> Result<String, Failure> {
+    let settings = &configuration.settings;
+    let never = never_block(configuration).map_err(Failure::system("network interfaces"))?;
+    let mut text = String::new();
+    let mut line = |label: &str, value: &dyn fmt::Display| {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "{label:<15}{value}");
+    };
+    match &configuration.origin {
+        Origin::File(path) => line("configuration", &format_args!("{} is fine", path.display())),
+        Origin::BuiltIn { missing } => {
+            line("configuration", &format_args!("built in, as there is no {}", missing.display()));
+        }
+    }
+    line("TCP ports", &ports(&settings.tcp_ports));
+    line("UDP ports", &ports(&settings.udp_ports));
+    match &settings.ignore_file {
+        Some(path) => {
+            let ranges = configuration.ignore.len();
+            line("ignored", &format_args!("{ranges} ranges of addresses, from {path}"));
+        }
+        None => line("ignored", &"nobody"),
+    }
+    match settings.scan_trigger {
+        0 | 1 => line("trigger", &"the first probe of a host"),
+        probes => line("trigger", &format_args!("probe number {probes} of a host")),
+    }
+    line("TCP response", &response(settings, settings.block_tcp));
+    line("UDP response", &response(settings, settings.block_udp));
+    let never: Vec<String> = never.iter().map(ToString::to_string).collect();
+    line("never blocked", &or_else(&never.join(", "), "nobody"));
+    line("history", &or_else(settings.history_file.as_deref().unwrap_or_default(), "none"));
+    line("blocked file", &or_else(settings.blocked_file.as_deref().unwrap_or_default(), "none"));
+    Ok(text)
+}
+
+fn or_else(text: &str, nothing: &str) -> String {
+    if text.is_empty() { nothing.to_owned() } else { text.to_owned() }
+}
+
+fn ports(ports: &PortSet) -> String {
+    match ports.len() {
+        0 => "none".to_owned(),
+        1 => format!("{ports} (1 port)"),
+        number => format!("{ports} ({number} ports)"),
+    }
+}
+
+/// The keys that a probe leads to, in order.
+fn response(settings: &Settings, mode: BlockMode) -> String {
+    let route = settings.kill_route.as_ref().map(|_| "KILL_ROUTE");
+    let hosts_deny = settings.kill_hosts_deny.as_ref().map(|_| "KILL_HOSTS_DENY");
+    let command = settings.kill_run_cmd.as_ref().map(|_| "KILL_RUN_CMD");
+    let order = match mode {
+        BlockMode::Log => return "none, log only".to_owned(),
+        BlockMode::Command => [command, None, None],
+        BlockMode::Block if settings.kill_run_cmd_first => [command, route, hosts_deny],
+        BlockMode::Block => [route, hosts_deny, command],
+    };
+    let keys: Vec<&str> = order.into_iter().flatten().collect();
+    format!("{}, at most {} s each", keys.join(", then "), settings.response_timeout)
+}

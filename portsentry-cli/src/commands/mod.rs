@@ -1,0 +1,48 @@
+//! What the program can be asked to do.
+
+mod check;
+mod replay;
+mod watch;
+
+pub(crate) use check::check;
+pub(crate) use replay::replay;
+pub(crate) use watch::watch;
+
+use std::io::{self, IsTerminal, Write};
+
+use portsentry_config::{Configuration, Overrides, Source, Style, load};
+use portsentry_core::Importance;
+
+use crate::arguments::GeneralOptions;
+use crate::failure::Failure;
+
+/// Loads the configuration that the options ask for.
+fn configuration(options: &GeneralOptions, overrides: Overrides) -> Result<Configuration, Failure> {
+    let directory = std::env::current_dir().map_err(Failure::system("working directory"))?;
+    load(&source(options), overrides, &directory)
+        .map_err(|error| Failure::Configuration(error.render(style())))
+}
+
+fn source(options: &GeneralOptions) -> Source {
+    options.configfile.clone().map_or_else(Source::default, Source::File)
+}
+
+/// Shows what is odd in the configuration, but no error.
+fn show_warnings(configuration: &Configuration) {
+    // If standard error does not work, nobody wants to know.
+    let _ = io::stderr().write_all(configuration.warnings.render(style()).as_bytes());
+}
+
+/// Colours for people, plain text for files; `NO_COLOR` is heeded.
+fn style() -> Style {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if wanted && io::stderr().is_terminal() { Style::Coloured } else { Style::Plain }
+}
+
+fn importance(options: &GeneralOptions) -> Importance {
+    match (options.debug, options.verbose) {
+        (true, _) => Importance::Debug,
+        (false, true) => Importance::Verbose,
+        (false, false) => Importance::Notice,
+    }
+}

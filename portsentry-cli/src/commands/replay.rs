@@ -1,0 +1,114 @@
+//! `portsentry replay`: the same engine over capture files.
+//!
+//! Times are those of the packets, the hash key is a constant, and nothing is
+//! responded to, so the same files give the same lines, every time.
+
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+
+use portsentry_capture::{CaptureFile, Drained, Sensor, SensorStats, Targets};
+use portsentry_config::{Configuration, Overrides};
+use portsentry_core::{Engine, HashKey, Instant, Limits, Observation, Policy};
+
+use super::{configuration, importance, show_warnings};
+use crate::arguments::ReplayOptions;
+use crate::failure::Failure;
+use crate::policy::policy;
+use crate::report::LineOptions;
+use crate::summary::Summary;
+
+/// Packets between two looks at the engine's events.
+const BATCH: usize = 1024;
+
+pub(crate) fn replay(options: &ReplayOptions) -> Result<(), Failure> {
+    let overrides = Overrides { local_check: !options.disable_local_check, service_check: false };
+    let configuration = configuration(&options.general, overrides)?;
+    show_warnings(&configuration);
+    match run(options, &configuration) {
+        // Whoever read the lines, `head` say, has seen enough.
+        Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+fn run(options: &ReplayOptions, configuration: &Configuration) -> Result<(), Failure> {
+    let mut replay = Replay::new(options, configuration);
+    let mut outcome = Ok(());
+    for path in &options.files {
+        // A file that cannot be read to its end does not keep the next from being read.
+        match replay.file(path) {
+            Err(failure @ Failure::Sensor(_)) => {
+                if let Err(earlier) = std::mem::replace(&mut outcome, Err(failure)) {
+                    earlier.show();
+                }
+            }
+            result => result?,
+        }
+    }
+    replay.output.flush().map_err(Failure::Output)?;
+    let probes = replay.engine.statistics().probes();
+    eprintln!("{}", Summary { sensors: replay.stats, probes, live: false });
+    outcome
+}
+
+struct Replay {
+    engine: Engine,
+    targets: Targets,
+    lines: LineOptions,
+    line: Vec<u8>,
+    output: BufWriter<io::StdoutLock<'static>>,
+    stats: SensorStats,
+}
+
+impl Replay {
+    fn new(options: &ReplayOptions, configuration: &Configuration) -> Self {
+        let policy = Policy { block_tcp: false, block_udp: false, ..policy(configuration, &[]) };
+        Self {
+            engine: Engine::new(policy, &Limits::default(), HashKey::new(0)),
+            targets: match options.host.as_slice() {
+                [] => Targets::all(),
+                hosts => Targets::within(hosts.iter().copied()),
+            },
+            lines: LineOptions {
+                importance: importance(&options.general),
+                ignore_file: configuration.settings.ignore_file.clone().unwrap_or_default(),
+            },
+            line: Vec::new(),
+            output: BufWriter::with_capacity(1 << 16, io::stdout().lock()),
+            stats: SensorStats::default(),
+        }
+    }
+
+    /// Reads one file to its end, or to where it cannot be read further.
+    fn file(&mut self, path: &Path) -> Result<(), Failure> {
+        let mut sensor = CaptureFile::open(path)?.watching(self.targets.clone());
+        let result = loop {
+            let engine = &mut self.engine;
+            let drained = sensor.drain(BATCH, &mut |observation| {
+                engine.observe(observation, packet_time(observation));
+            });
+            self.write_events()?;
+            match drained {
+                Ok(Drained::End) => break Ok(()),
+                Ok(Drained::More | Drained::Empty) => {}
+                Err(error) => break Err(error.into()),
+            }
+        };
+        self.stats.merge(&sensor.stats());
+        result
+    }
+
+    fn write_events(&mut self) -> Result<(), Failure> {
+        while let Some(event) = self.engine.poll_event() {
+            self.line.clear();
+            self.lines.append(&event, None, &mut self.line, None);
+            self.output.write_all(&self.line).map_err(Failure::Output)?;
+        }
+        Ok(())
+    }
+}
+
+/// The packet's time for the engine; before 1970 it stands still.
+fn packet_time(observation: &Observation) -> Instant {
+    Instant::from_nanos(u64::try_from(observation.time.as_nanos()).unwrap_or(0))
+}

@@ -1,0 +1,7 @@
+//! The program `portsentry`. All of it is in the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    portsentry_cli::main(std::env::args_os())
+}

@@ -1,0 +1,20 @@
+//! From events to lines in the log and in the history.
+//!
+//! The packet thread puts events into a bounded queue, a batch at a time; a
+//! thread of its own formats and writes them. So a slow disk or a reader that
+//! has stopped never holds up capture. What finds the queue full is counted,
+//! and said once there is room.
+
+mod history;
+mod lines;
+mod names;
+mod queue;
+mod stamp;
+mod writer;
+
+pub use history::History;
+pub(crate) use lines::DEBUG_PREFIX;
+pub use lines::LineOptions;
+pub use queue::{Item, Queue, Stream};
+pub use stamp::Stamper;
+pub use writer::{Change, Reporter, Sinks};

@@ -1,0 +1,320 @@
+//! The blocked hosts on disk, in the format of the original.
+//!
+//! A record is a 2-byte address family in the byte order of the machine (2 for
+//! IPv4, 10 for IPv6 on Linux) and 4 or 16 address bytes in network order;
+//! there is no header. Records are appended and never changed, so an
+//! interrupted write can hurt only the last one.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
+
+const FAMILY_V4: u16 = 2;
+const FAMILY_V6: u16 = 10;
+
+/// An open blocked file.
+#[derive(Debug)]
+pub struct BlockedFile {
+    path: PathBuf,
+    file: File,
+    /// Bytes of whole records.
+    length: u64,
+}
+
+/// What stood in the file.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// The hosts, in the order they were blocked.
+    pub hosts: Vec<IpAddr>,
+    /// Bytes of an unfinished last record, which were cut off.
+    pub torn: usize,
+}
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BlockedFileError {
+    /// A link, or not a regular file.
+    #[error("blocked file {}: a symbolic link or not a regular file; portsentry does not follow it. Remove it, or set BLOCKED_FILE to another path.", .0.display())]
+    NotRegular(PathBuf),
+    /// Another user owns it or could write to it, or could put another file in its place.
+    #[error("blocked file {}: {who} could change it. Remove it, or set BLOCKED_FILE to a path that only this user can write, such as /run/portsentry/portsentry.blocked.", path.display())]
+    Untrusted {
+        /// The file.
+        path: PathBuf,
+        /// Who could.
+        who: &'static str,
+    },
+    /// There is something in it that is no record.
+    #[error("blocked file {}: no record begins at byte {offset}, though {records} do before it. It was left as it is; move it away to start with an empty one.", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the records end.
+        offset: usize,
+        /// Records before that.
+        records: usize,
+    },
+    /// The system refused.
+    #[error("blocked file {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl BlockedFile {
+    /// Opens the file at `path` and reads it; makes it (mode 0600), and the
+    /// directories above it, if missing. An unfinished last record is cut off.
+    ///
+    /// # Errors
+    ///
+    /// If it is a link, if another user could have written to it, or if it
+    /// holds something that is no record. The file is left as it is then.
+    pub fn open(path: &Path) -> Result<(Self, Restored), BlockedFileError> {
+        let io_error = |source| BlockedFileError::Io { path: path.to_owned(), source };
+        let folder = match path.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        DirBuilder::new().recursive(true).mode(0o755).create(folder).map_err(io_error)?;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .mode(0o600)
+            .custom_flags(flags.bits().cast_signed())
+            .open(path)
+            .map_err(|error| {
+                match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+                    Some(rustix::io::Errno::LOOP) => BlockedFileError::NotRegular(path.to_owned()),
+                    _ => io_error(error),
+                }
+            })?;
+        check_trust(path, folder, &file)?;
+
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(io_error)?;
+        let (hosts, length) = parse(&bytes).map_err(|(records, offset)| {
+            BlockedFileError::Damaged { path: path.to_owned(), offset, records }
+        })?;
+        let torn = bytes.len() - length;
+        if torn > 0 {
+            file.set_len(length as u64).map_err(io_error)?;
+        }
+        let length = length as u64;
+        Ok((Self { path: path.to_owned(), file, length }, Restored { hosts, torn }))
+    }
+
+    /// The file's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Appends `host`; returns once it is on the disk.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses. What was written of the record is taken back.
+    pub fn append(&mut self, host: IpAddr) -> io::Result<()> {
+        let mut record = Vec::with_capacity(18);
+        match host {
+            IpAddr::V4(v4) => {
+                record.extend_from_slice(&FAMILY_V4.to_ne_bytes());
+                record.extend_from_slice(&v4.octets());
+            }
+            IpAddr::V6(v6) => {
+                record.extend_from_slice(&FAMILY_V6.to_ne_bytes());
+                record.extend_from_slice(&v6.octets());
+            }
+        }
+        let written = self.file.write_all(&record).and_then(|()| self.file.sync_data());
+        match written {
+            Ok(()) => self.length += record.len() as u64,
+            Err(_) => self.file.set_len(self.length)?,
+        }
+        written
+    }
+}
+
+/// Nobody but this user and root may own the file, write to it, or replace it.
+fn check_trust(path: &Path, folder: &Path, file: &File) -> Result<(), BlockedFileError> {
+    let io_error = |source| BlockedFileError::Io { path: path.to_owned(), source };
+    let untrusted = |who| Err(BlockedFileError::Untrusted { path: path.to_owned(), who });
+    let trusted = |uid: u32| uid == 0 || uid == geteuid().as_raw();
+    let metadata = file.metadata().map_err(io_error)?;
+    if !metadata.is_file() {
+        return Err(BlockedFileError::NotRegular(path.to_owned()));
+    }
+    if !trusted(metadata.uid()) {
+        return untrusted("another user owns it and");
+    }
+    if metadata.mode() & 0o022 != 0 {
+        return untrusted("it is writable by others, who");
+    }
+    let folder = folder.metadata().map_err(io_error)?;
+    if !trusted(folder.uid()) {
+        return untrusted("another user owns its directory and");
+    }
+    let (writable, sticky) = (folder.mode() & 0o022 != 0, folder.mode() & 0o1000 != 0);
+    if writable && !sticky {
+        return untrusted("its directory is writable by others, who");
+    }
+    Ok(())
+}
+
+/// The hosts in `bytes` and the number of bytes they take; what is left is the
+/// beginning of a record. If it is not: the number of records and where they end.
+fn parse(bytes: &[u8]) -> Result<(Vec<IpAddr>, usize), (usize, usize)> {
+    let mut hosts = Vec::with_capacity(bytes.len() / 6);
+    let mut rest = bytes;
+    while let Some((family, tail)) = rest.split_first_chunk::<2>() {
+        let (host, tail) = match u16::from_ne_bytes(*family) {
+            FAMILY_V4 => match tail.split_first_chunk::<4>() {
+                Some((octets, tail)) => (IpAddr::from(*octets), tail),
+                None => break,
+            },
+            FAMILY_V6 => match tail.split_first_chunk::<16>() {
+                Some((octets, tail)) => (IpAddr::from(*octets), tail),
+                None => break,
+            },
+            _ => return Err((hosts.len(), bytes.len() - rest.len())),
+        };
+        hosts.push(host);
+        rest = tail;
+    }
+    Ok((hosts, bytes.len() - rest.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn blocked() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run/portsentry.blocked");
+        (folder, path)
+    }
+
+    #[test]
+    fn the_bytes_are_those_of_the_original() {
+        let (_folder, path) = blocked();
+        let (mut file, restored) = BlockedFile::open(&path).unwrap();
+        assert_eq!(restored, Restored::default());
+        file.append("192.0.2.7".parse().unwrap()).unwrap();
+        file.append("2001:db8::7".parse().unwrap()).unwrap();
+        let expected = [
+            &2_u16.to_ne_bytes()[..],
+            &[192, 0, 2, 7],
+            &10_u16.to_ne_bytes(),
+            &[0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 7],
+        ]
+        .concat();
+        assert_eq!(fs::read(&path).unwrap(), expected);
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+    }
+
+    proptest! {
+        #[test]
+        fn a_file_cut_anywhere_keeps_its_whole_records(
+            hosts in prop::collection::vec(any::<IpAddr>(), 1..20),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let (_folder, path) = blocked();
+            let (mut file, _) = BlockedFile::open(&path).unwrap();
+            for host in &hosts {
+                file.append(*host).unwrap();
+            }
+            let bytes = fs::read(&path).unwrap();
+            let cut = cut.index(bytes.len() + 1);
+            fs::write(&path, &bytes[..cut]).unwrap();
+
+            let (mut file, restored) = BlockedFile::open(&path).unwrap();
+            let mut whole = 0;
+            let mut kept = Vec::new();
+            for host in &hosts {
+                let size = if host.is_ipv4() { 6 } else { 18 };
+                if whole + size > cut {
+                    break;
+                }
+                whole += size;
+                kept.push(*host);
+            }
+            prop_assert_eq!(&restored.hosts, &kept);
+            prop_assert_eq!(restored.torn, cut - whole);
+            // And what is appended afterwards is read back too.
+            file.append(hosts[0]).unwrap();
+            kept.push(hosts[0]);
+            prop_assert_eq!(BlockedFile::open(&path).unwrap().1, Restored { hosts: kept, torn: 0 });
+        }
+    }
+
+    #[test]
+    fn an_odd_record_is_an_error_and_loses_nothing() {
+        let (_folder, path) = blocked();
+        let (mut file, _) = BlockedFile::open(&path).unwrap();
+        file.append("192.0.2.7".parse().unwrap()).unwrap();
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.extend_from_slice(&[0xff, 0xff, 1, 2, 3, 4, 5, 6]);
+        fs::write(&path, &bytes).unwrap();
+        let error = BlockedFile::open(&path).unwrap_err();
+        assert!(
+            matches!(error, BlockedFileError::Damaged { offset: 6, records: 1, .. }),
+            "{error}"
+        );
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+    }
+
+    #[test]
+    fn files_that_others_could_change_are_refused() {
+        #[track_caller]
+        fn refused(path: &Path) {
+            assert!(matches!(
+                BlockedFile::open(path).unwrap_err(),
+                BlockedFileError::Untrusted { .. }
+            ));
+        }
+        let (_folder, path) = blocked();
+        BlockedFile::open(&path).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
+        refused(&path);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let run = path.parent().unwrap();
+        fs::set_permissions(run, fs::Permissions::from_mode(0o777)).unwrap();
+        refused(&path);
+        fs::set_permissions(run, fs::Permissions::from_mode(0o1777)).unwrap();
+        BlockedFile::open(&path).expect("a sticky directory is allowed");
+        if geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+            refused(&path);
+        }
+    }
+
+    #[test]
+    fn links_are_not_followed() {
+        let (_folder, path) = blocked();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let victim = path.with_file_name("victim");
+        fs::write(&victim, "untouched").unwrap();
+        std::os::unix::fs::symlink(&victim, &path).unwrap();
+        assert!(matches!(BlockedFile::open(&path), Err(BlockedFileError::NotRegular(_))));
+        assert!(matches!(
+            BlockedFile::open(path.parent().unwrap()),
+            Err(BlockedFileError::Io { .. })
+        ));
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "untouched");
+    }
+}

@@ -1,0 +1,328 @@
+//! Running one shell command, within limits.
+//!
+//! The command gets a process group of its own, a clean environment, no
+//! descriptor of ours and nothing to read. What it writes is kept up to a
+//! bound. When its time is over, the whole group is ended.
+
+use std::io::{self, PipeReader, Read};
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use portsentry_core::{Mode, Protocol};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::process::keep_descriptors_from_children;
+
+/// The search path that commands get.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Bytes of output that are kept, the last ones.
+const OUTPUT_KEPT: usize = 4096;
+
+/// How long a group that was asked to end may take before it is killed.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What is known of the probe that a command answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// The host that is acted on.
+    pub target: IpAddr,
+    /// The port it probed.
+    pub port: u16,
+    /// How the probe was seen.
+    pub mode: Mode,
+    /// The probe's protocol.
+    pub protocol: Protocol,
+}
+
+/// A shell command that is ready to run.
+#[derive(Clone, Debug)]
+pub struct Command<'a> {
+    /// What `/bin/sh -c` is given.
+    pub text: &'a str,
+    /// Also passed as `PORTSENTRY_TARGET`, `PORTSENTRY_PORT`,
+    /// `PORTSENTRY_MODE` and `PORTSENTRY_PROTOCOL`.
+    pub tokens: Tokens,
+    /// How long it may run.
+    pub limit: Duration,
+}
+
+/// A command that ended with status 0.
+#[derive(Debug)]
+pub struct Finished {
+    /// The end of what it wrote to standard output and standard error.
+    pub output: String,
+}
+
+/// Why a command does not count as done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The shell could not be started.
+    #[error("cannot run /bin/sh: {0}")]
+    Start(#[source] io::Error),
+    /// It could not be watched; it was ended.
+    #[error("cannot wait for the command: {0}")]
+    Wait(#[source] io::Error),
+    /// It ended with a status other than 0, or by a signal.
+    #[error("{}{}", describe(*status), tail(output))]
+    Failed {
+        /// How it ended.
+        status: ExitStatus,
+        /// The end of what it wrote.
+        output: String,
+    },
+    /// It was ended because its time was over.
+    #[error("ended after {} s without a result{}", limit.as_secs(), tail(output))]
+    TimedOut {
+        /// The time it had.
+        limit: Duration,
+        /// The end of what it wrote.
+        output: String,
+    },
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(127), _) => "exit status 127 (command not found)".to_owned(),
+        (Some(126), _) => "exit status 126 (not executable)".to_owned(),
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "ended abnormally".to_owned(),
+    }
+}
+
+fn tail(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!("; output: {output}") }
+}
+
+impl Command<'_> {
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    ///
+    /// Anything but exit status 0, see [`CommandError`].
+    pub fn run(&self) -> Result<Finished, CommandError> {
+        let (reader, child) = self.start().map_err(CommandError::Start)?;
+        let mut running = Running { child, reader, output: Vec::new() };
+        let status = running.wait(Instant::now() + self.limit).map_err(|error| {
+            running.end_group();
+            CommandError::Wait(error)
+        })?;
+        let Some(status) = status else {
+            running.end_group();
+            return Err(CommandError::TimedOut { limit: self.limit, output: running.text() });
+        };
+        running.read_available();
+        let output = running.text();
+        if status.success() {
+            Ok(Finished { output })
+        } else {
+            Err(CommandError::Failed { status, output })
+        }
+    }
+
+    fn start(&self) -> io::Result<(PipeReader, Child)> {
+        keep_descriptors_from_children()?;
+        let (reader, writer) = io::pipe()?;
+        rustix::io::ioctl_fionbio(&reader, true)?;
+        let Tokens { target, port, mode, protocol } = self.tokens;
+        let child = std::process::Command::new("/bin/sh")
+            .arg("-c")
+            .arg(self.text)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("PORTSENTRY_TARGET", target.to_string())
+            .env("PORTSENTRY_PORT", port.to_string())
+            .env("PORTSENTRY_MODE", mode.to_string())
+            .env("PORTSENTRY_PROTOCOL", protocol.to_string())
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .process_group(0)
+            .spawn()?;
+        Ok((reader, child))
+    }
+}
+
+/// A started command and what it has written so far.
+struct Running {
+    child: Child,
+    reader: PipeReader,
+    output: Vec<u8>,
+}
+
+impl Running {
+    /// Waits for the shell's end, at most until `deadline`; `None` then. What
+    /// it leaves running in the background is not waited for.
+    fn wait(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+        let pidfd = pidfd_open(self.pid(), PidfdFlags::empty())?;
+        let mut open = true;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return self.child.try_wait();
+            }
+            let mut fds = [
+                PollFd::new(&pidfd, PollFlags::IN),
+                PollFd::from_borrowed_fd(self.reader.as_fd(), PollFlags::IN),
+            ];
+            let watched = if open { &mut fds[..] } else { &mut fds[..1] };
+            let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+            match poll(watched, Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let ended = !fds[0].revents().is_empty();
+            let readable = !fds[1].revents().is_empty();
+            if open && readable {
+                open = self.read_available();
+            }
+            if ended {
+                return self.child.wait().map(Some);
+            }
+        }
+    }
+
+    /// Reads what is there, keeping the end of it; `false` at the end of output.
+    fn read_available(&mut self) -> bool {
+        let mut chunk = [0; 4096];
+        // A command that writes faster than this is not worth following.
+        for _ in 0..64 {
+            match self.reader.read(&mut chunk) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.output.extend_from_slice(&chunk[..count]);
+                    let excess = self.output.len().saturating_sub(OUTPUT_KEPT);
+                    self.output.drain(..excess);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
+
+    /// The output on one line, without anything that a terminal would obey.
+    fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.output);
+        let words: String =
+            text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        words
+    }
+
+    /// Ends the command and all its children that stayed in its group: asks
+    /// them to, and kills what is left after a second.
+    fn end_group(&mut self) {
+        let group = self.pid();
+        let _ = kill_process_group(group, Signal::TERM);
+        if !matches!(self.wait(Instant::now() + GRACE), Ok(Some(_))) {
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = self.child.wait();
+            return;
+        }
+        // The shell is gone; a child that ignored the request is not.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(text: &str, limit: Duration) -> Result<Finished, CommandError> {
+        let tokens = Tokens {
+            target: "192.0.2.7".parse().unwrap(),
+            port: 23,
+            mode: Mode::Stealth,
+            protocol: Protocol::Tcp,
+        };
+        Command { text, tokens, limit }.run()
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[track_caller]
+    fn fails(text: &str, expected: &str) {
+        assert_eq!(run(text, LONG).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn the_exit_status_decides() {
+        assert_eq!(run("echo fine; echo more >&2", LONG).unwrap().output, "fine more");
+        fails("echo no good; exit 3", "exit status 3; output: no good");
+        fails("exit 3", "exit status 3");
+        fails("kill -9 $$", "killed by signal 9");
+        let error = run("/nonexistent/program", LONG).unwrap_err().to_string();
+        assert!(error.starts_with("exit status 127 (command not found); output: "), "{error}");
+    }
+
+    #[test]
+    fn the_environment_is_clean_and_the_probe_in_it() {
+        let output = run("env | grep -v ^PWD= | sort", LONG).unwrap().output;
+        assert_eq!(
+            output,
+            format!(
+                "PATH={PATH} PORTSENTRY_MODE=stealth PORTSENTRY_PORT=23 \
+                 PORTSENTRY_PROTOCOL=TCP PORTSENTRY_TARGET=192.0.2.7"
+            )
+        );
+    }
+
+    #[test]
+    fn nothing_is_inherited() {
+        let inherited = std::fs::File::open("/proc/self/status").unwrap();
+        rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
+        // The listing opens one descriptor itself, the folder.
+        let output =
+            run("ls -l /proc/self/fd | wc -l; readlink /proc/self/fd/0", LONG).unwrap().output;
+        assert_eq!(output, "5 /dev/null");
+    }
+
+    #[test]
+    fn a_command_that_never_ends_is_ended_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        let text = format!(
+            "trap '' TERM; (trap '' TERM; exec sleep 1000) & echo $! $$ > {}; wait",
+            pids.display()
+        );
+        let error = run(&text, Duration::from_millis(300)).unwrap_err();
+        assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
+        for pid in std::fs::read_to_string(&pids).unwrap().split_whitespace() {
+            let deadline = Instant::now() + LONG;
+            let alive = || {
+                std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                    .is_ok_and(|stat| !stat.contains(") Z "))
+            };
+            while alive() {
+                assert!(Instant::now() < deadline, "process {pid} outlived its group");
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn much_output_neither_blocks_nor_is_kept() {
+        let output = run("yes 0123456789 | head -c 3000000; echo end", LONG).unwrap().output;
+        assert!(output.len() <= OUTPUT_KEPT);
+        assert!(output.ends_with("end"));
+    }
+
+    #[test]
+    fn a_child_left_in_the_background_is_not_waited_for() {
+        let started = Instant::now();
+        let output = run("sleep 30 & echo $!", LONG).unwrap().output;
+        assert!(started.elapsed() < Duration::from_secs(15));
+        let pid = Pid::from_raw(output.parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
+    }
+}

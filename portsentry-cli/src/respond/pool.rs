@@ -1,0 +1,178 @@
+//! The threads that carry out responses.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use portsentry_core::{Outcome, Response, ResponseId};
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::actions::{Actions, Report};
+
+/// Responses carried out at the same time; a slow command holds up one of them.
+const WORKERS: usize = 8;
+
+/// How a response ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Which one.
+    pub id: ResponseId,
+    /// How.
+    pub outcome: Outcome,
+}
+
+/// Carries out responses on threads of its own.
+///
+/// The queue of jobs has no bound here: the engine has at most
+/// [`Limits::responses`](portsentry_core::Limits::responses) under way.
+#[derive(Debug)]
+pub struct Responders {
+    jobs: Sender<Job>,
+    answers: Receiver<Answer>,
+    wake: Arc<OwnedFd>,
+    state: Arc<Shared>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+struct Job {
+    response: Response,
+    actions: Arc<Actions>,
+}
+
+/// What workers tell of, for `finish`.
+#[derive(Debug, Default)]
+struct Shared {
+    load: Mutex<Load>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Load {
+    queued: usize,
+    running: usize,
+    closing: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Load> {
+        self.load.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Responders {
+    /// Starts the threads. `tell` gets what is to be said about each response,
+    /// before its answer can be taken.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread or descriptor left.
+    pub fn start(tell: impl Fn(Report) + Send + Sync + 'static) -> io::Result<Self> {
+        let tell: Arc<dyn Fn(Report) + Send + Sync> = Arc::new(tell);
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let (answer, answers) = mpsc::channel();
+        let queue = Arc::new(Mutex::new(queue));
+        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let state = Arc::<Shared>::default();
+        let workers = (0..WORKERS)
+            .map(|_| {
+                let worker = Worker {
+                    queue: Arc::clone(&queue),
+                    answer: answer.clone(),
+                    wake: Arc::clone(&wake),
+                    state: Arc::clone(&state),
+                    tell: Arc::clone(&tell),
+                };
+                std::thread::Builder::new()
+                    .name("responder".to_owned())
+                    .stack_size(256 * 1024)
+                    .spawn(move || worker.run())
+            })
+            .collect::<io::Result<_>>()?;
+        Ok(Self { jobs, answers, wake, state, workers })
+    }
+
+    /// Queues `response`, to be carried out as `actions` say. Never blocks.
+    pub fn respond(&self, response: Response, actions: Arc<Actions>) {
+        self.state.lock().queued += 1;
+        // The workers hold the other end for as long as `self` lives.
+        let _ = self.jobs.send(Job { response, actions });
+    }
+
+    /// Readable when there are answers.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+
+    /// The answers that have come in. Never blocks.
+    pub fn answers(&self) -> impl Iterator<Item = Answer> {
+        let _ = rustix::io::read(&*self.wake, &mut [0_u8; 8]);
+        self.answers.try_iter()
+    }
+
+    /// Lets the responses that are running end, for at most `patience`; gives
+    /// their answers, and how many responses were not begun and not ended.
+    pub fn finish(self, patience: Duration) -> (Vec<Answer>, Unfinished) {
+        let mut load = self.state.lock();
+        load.closing = true;
+        let not_begun = load.queued;
+        drop(self.jobs);
+        let (load, _) = self
+            .state
+            .changed
+            .wait_timeout_while(load, patience, |load| load.running > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        let not_ended = load.running;
+        drop(load);
+        if not_ended == 0 {
+            for worker in self.workers {
+                let _ = worker.join();
+            }
+        }
+        (self.answers.try_iter().collect(), Unfinished { not_begun, not_ended })
+    }
+}
+
+/// Responses that [`Responders::finish`] gave up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Still in the queue.
+    pub not_begun: usize,
+    /// Still running.
+    pub not_ended: usize,
+}
+
+struct Worker {
+    queue: Arc<Mutex<Receiver<Job>>>,
+    answer: Sender<Answer>,
+    wake: Arc<OwnedFd>,
+    state: Arc<Shared>,
+    tell: Arc<dyn Fn(Report) + Send + Sync>,
+}
+
+impl Worker {
+    fn run(self) {
+        while let Some(job) = self.next() {
+            let outcome =
+                job.actions.respond(&job.response.probe, &mut |report| (self.tell)(report));
+            // The order matters: whoever sees the response ended finds its answer.
+            let _ = self.answer.send(Answer { id: job.response.id, outcome });
+            let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+            self.state.lock().running -= 1;
+            self.state.changed.notify_all();
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let job = self.queue.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()?;
+        let mut load = self.state.lock();
+        if load.closing {
+            return None;
+        }
+        load.queued -= 1;
+        load.running += 1;
+        Some(job)
+    }
+}

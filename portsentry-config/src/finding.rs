@@ -1,0 +1,185 @@
+//! What was found in the files, ready to be shown.
+
+use std::fmt::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use portsentry_core::config::{Diagnostic, Problem, Severity, Span};
+use thiserror::Error;
+
+use crate::FileError;
+use crate::file::shown;
+use crate::snippet::{Snippet, Snippets};
+use crate::suggestion::similar_key;
+
+/// One thing found wrong, or worth a warning, at a place of a file.
+#[derive(Debug)]
+pub struct Finding {
+    /// The file.
+    pub path: PathBuf,
+    /// Whether the configuration can be used nevertheless.
+    pub severity: Severity,
+    /// The place in the file.
+    pub span: Span,
+    /// What was found.
+    pub cause: Cause,
+    snippet: Snippet,
+}
+
+/// What a [`Finding`] is about.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Cause {
+    /// The text of the file.
+    #[error(transparent)]
+    Problem(#[from] Problem),
+    /// A file that the text names.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A relative path, where the working directory has a name that is not
+    /// UTF-8.
+    #[error(
+        "the path is relative and the working directory's name is not UTF-8; write an absolute path"
+    )]
+    WorkingDirectory,
+}
+
+/// Everything that was found: errors first-to-last in each file, the
+/// configuration before the ignore list. `Display` is [`Findings::render`]
+/// without colour.
+#[derive(Debug, Default)]
+pub struct Findings(Vec<Finding>);
+
+/// How findings are drawn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// Text alone.
+    #[default]
+    Plain,
+    /// With colours, by ANSI escapes (ECMA-48 section 8.3.117).
+    Coloured,
+}
+
+impl Findings {
+    /// From first to last.
+    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
+        self.0.iter()
+    }
+
+    /// Whether nothing was found.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether the configuration must not be used.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    /// Every finding as lines for people, each line with its end:
+    ///
+    /// ```text
+    /// /etc/portsentry/portsentry.conf:3:1: error: unknown key `TCP_PORT`
+    ///     TCP_PORT = "1,7"
+    ///     ^~~~~~~~
+    ///     help: did you mean `TCP_PORTS`?
+    /// ```
+    ///
+    /// Whatever the files hold, what comes out is safe to write to a terminal.
+    pub fn render(&self, style: Style) -> String {
+        let mut text = String::new();
+        for finding in &self.0 {
+            // Writing to a string does not fail.
+            let _ = finding.draw(&mut text, style);
+        }
+        text
+    }
+
+    /// Adds what was found in `file`, which was read from `path`.
+    pub(crate) fn extend(&mut self, path: &Path, file: &[u8], diagnostics: Vec<Diagnostic>) {
+        let mut snippets = Snippets::of(file);
+        self.0.extend(diagnostics.into_iter().map(|Diagnostic { severity, span, problem }| {
+            Finding {
+                path: path.into(),
+                severity,
+                span,
+                cause: problem.into(),
+                snippet: snippets.cut(span),
+            }
+        }));
+    }
+
+    /// Adds an error that a value of `file` leads to.
+    pub(crate) fn push_error(
+        &mut self,
+        path: &Path,
+        file: &[u8],
+        span: Span,
+        cause: impl Into<Cause>,
+    ) {
+        self.0.push(Finding {
+            path: path.into(),
+            severity: Severity::Error,
+            span,
+            cause: cause.into(),
+            snippet: Snippets::of(file).cut(span),
+        });
+    }
+
+    /// Puts the findings of one file in the order of their places.
+    pub(crate) fn sort(&mut self) {
+        self.0.sort_by_key(|finding| (finding.span.line, finding.span.column));
+    }
+}
+
+impl fmt::Display for Findings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.render(Style::Plain))
+    }
+}
+
+impl Finding {
+    /// What to write instead, where there is more to say than the message does.
+    pub fn help(&self) -> Option<String> {
+        match &self.cause {
+            Cause::Problem(Problem::UnknownKey(name)) => {
+                similar_key(name.as_str()).map(|key| format!("did you mean `{key}`?"))
+            }
+            _ => None,
+        }
+    }
+
+    fn draw(&self, out: &mut String, style: Style) -> fmt::Result {
+        let Self { path, severity, span, cause, snippet } = self;
+        let Colours { bold, severity: colour, end } = style.colours(*severity);
+        let path = shown(path);
+        if matches!(cause, Cause::Problem(Problem::More { .. })) {
+            return writeln!(out, "{bold}{path}: {colour}{severity}:{end} {cause}");
+        }
+        let Span { line, column, .. } = span;
+        writeln!(out, "{bold}{path}:{line}:{column}: {colour}{severity}:{end} {cause}")?;
+        let Snippet { text, indent, width } = snippet;
+        let mark = format!("^{}", "~".repeat(width - 1));
+        writeln!(out, "    {text}\n    {:indent$}{colour}{mark}{end}", "")?;
+        self.help().map_or(Ok(()), |help| writeln!(out, "    {bold}help:{end} {help}"))
+    }
+}
+
+struct Colours {
+    bold: &'static str,
+    severity: &'static str,
+    end: &'static str,
+}
+
+impl Style {
+    fn colours(self, severity: Severity) -> Colours {
+        match (self, severity) {
+            (Self::Plain, _) => Colours { bold: "", severity: "", end: "" },
+            (Self::Coloured, Severity::Error) => {
+                Colours { bold: "\x1b[1m", severity: "\x1b[1;31m", end: "\x1b[0m" }
+            }
+            (Self::Coloured, Severity::Warning) => {
+                Colours { bold: "\x1b[1m", severity: "\x1b[1;33m", end: "\x1b[0m" }
+            }
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Text of the file, as messages quote it.
+
+use alloc::string::String;
+use core::fmt::{self, Write as _};
+
+/// A text taken from a file: cut to 64 characters, so that a finding stays
+/// small whatever the file holds.
+///
+/// `Display` puts it between backticks and escapes what could move the cursor,
+/// turn the writing direction or otherwise fool a reader.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Excerpt {
+    text: String,
+    is_cut: bool,
+}
+
+const LENGTH: usize = 64;
+
+impl Excerpt {
+    pub(super) fn of(text: &str) -> Self {
+        let end = text.char_indices().nth(LENGTH).map(|(offset, _)| offset);
+        let kept = end.and_then(|end| text.get(..end));
+        Self { text: kept.unwrap_or(text).into(), is_cut: kept.is_some() }
+    }
+
+    /// The text as it stands in the file, at most 64 characters of it.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('`')?;
+        for c in self.text.chars() {
+            match c {
+                '"' | '\'' | '\\' => f.write_char(c)?,
+                _ => write!(f, "{}", c.escape_debug())?,
+            }
+        }
+        f.write_str(if self.is_cut { "...`" } else { "`" })
+    }
+}
+
+impl fmt::Debug for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn what_is_shown() {
+        let check =
+            |text: &str, expected: &str| assert_eq!(Excerpt::of(text).to_string(), expected);
+        check("http", "`http`");
+        check("it's \"C:\\x\" é日", "`it's \"C:\\x\" é日`");
+        check("\x1b[2Jx\t", "`\\u{1b}[2Jx\\t`");
+        check("a\u{202e}b", "`a\\u{202e}b`");
+        let long = "é".repeat(64);
+        check(&long, &std::format!("`{long}`"));
+        check(&"é".repeat(65), &std::format!("`{long}...`"));
+    }
+}

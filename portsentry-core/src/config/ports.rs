@@ -1,0 +1,52 @@
+//! Lists of ports: `1,7,10-20`.
+
+use super::Excerpt;
+use super::Problem;
+use super::diagnostic::Report;
+use super::place::Fragment;
+use crate::PortSet;
+
+/// The ports of a list; what is wrong with an item is reported, and the item
+/// left out.
+pub(super) fn read_ports(list: Fragment<'_>, report: &mut Report) -> PortSet {
+    let mut ports = PortSet::new();
+    for item in list.split(',').map(Fragment::trim) {
+        match read_range(item) {
+            Ok((first, last)) => ports.insert_range(first..=last),
+            Err((place, problem)) => report.error(place, problem),
+        }
+    }
+    ports
+}
+
+fn read_range(item: Fragment<'_>) -> Result<(u16, u16), (Fragment<'_>, Problem)> {
+    if item.is_empty() {
+        return Err((item, Problem::EmptyItem));
+    }
+    let Some((first, last)) = item.split_once('-') else {
+        let port = read_port(item)?;
+        return Ok((port, port));
+    };
+    let (first, last) = (first.trim(), last.trim());
+    if first.is_empty() || last.is_empty() {
+        return Err((item, Problem::OpenRange(Excerpt::of(item.text()))));
+    }
+    let (first, last) = (read_port(first)?, read_port(last)?);
+    if first > last {
+        return Err((item, Problem::BackwardRange { first, last }));
+    }
+    Ok((first, last))
+}
+
+fn read_port(port: Fragment<'_>) -> Result<u16, (Fragment<'_>, Problem)> {
+    let text = port.text();
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err((port, Problem::NotAPort(Excerpt::of(text))));
+    }
+    match text.parse() {
+        Ok(0) => Err((port, Problem::PortZero)),
+        Ok(number) => Ok(number),
+        // Digits alone fail for one reason: there are too many.
+        Err(_) => Err((port, Problem::PortTooLarge(Excerpt::of(text)))),
+    }
+}

@@ -1,0 +1,258 @@
+//! Values of keys: from text to the type of the field, and back.
+
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+
+use ipnet::IpNet;
+
+use super::diagnostic::Report;
+use super::network::read_network;
+use super::place::Fragment;
+use super::ports::read_ports;
+use super::{BlockMode, Excerpt, Problem, Template, ValueKind};
+use crate::PortSet;
+
+/// The type of a field of [`Settings`](super::Settings).
+pub(super) trait Value {
+    /// Takes the value that `text` says, or reports why not. The rules that the
+    /// type alone does not give stand in `kind`.
+    fn read(&mut self, text: Fragment<'_>, kind: ValueKind, report: &mut Report);
+
+    /// The text that reads as this value; `None` if it is unset.
+    fn write(&self) -> Option<String>;
+
+    /// Back to nothing.
+    fn clear(&mut self);
+
+    /// The text that it is, for fields that are texts and are set.
+    fn text_mut(&mut self) -> Option<&mut String> {
+        None
+    }
+}
+
+impl Value for PortSet {
+    fn read(&mut self, text: Fragment<'_>, _: ValueKind, report: &mut Report) {
+        *self = read_ports(text, report);
+    }
+
+    fn write(&self) -> Option<String> {
+        (!self.is_empty()).then(|| self.to_string())
+    }
+
+    fn clear(&mut self) {
+        *self = Self::new();
+    }
+}
+
+impl Value for Option<Vec<IpNet>> {
+    fn read(&mut self, text: Fragment<'_>, _: ValueKind, report: &mut Report) {
+        let mut networks = Vec::new();
+        if !text.trim().is_empty() {
+            for item in text.split(',').map(Fragment::trim) {
+                if item.is_empty() {
+                    report.error(item, Problem::EmptyItem);
+                }
+                networks.extend(item.words().filter_map(|word| read_network(word, report)));
+            }
+        }
+        *self = Some(networks);
+    }
+
+    fn write(&self) -> Option<String> {
+        let mut text = String::new();
+        let mut separator = "";
+        for network in self.as_deref()? {
+            // Writing to a string does not fail.
+            let _ = write!(text, "{separator}{network}");
+            separator = ", ";
+        }
+        Some(text)
+    }
+
+    fn clear(&mut self) {
+        *self = None;
+    }
+}
+
+impl Value for bool {
+    fn read(&mut self, text: Fragment<'_>, _: ValueKind, report: &mut Report) {
+        match text.text() {
+            "0" => *self = false,
+            "1" => *self = true,
+            other => report.error(text, Problem::NotASwitch(Excerpt::of(other))),
+        }
+    }
+
+    fn write(&self) -> Option<String> {
+        Some(u8::from(*self).to_string())
+    }
+
+    fn clear(&mut self) {
+        *self = false;
+    }
+}
+
+impl Value for BlockMode {
+    fn read(&mut self, text: Fragment<'_>, _: ValueKind, report: &mut Report) {
+        match text.text() {
+            "0" => *self = Self::Log,
+            "1" => *self = Self::Block,
+            "2" => *self = Self::Command,
+            other => report.error(text, Problem::NotABlockMode(Excerpt::of(other))),
+        }
+    }
+
+    fn write(&self) -> Option<String> {
+        let digit = match self {
+            Self::Log => "0",
+            Self::Block => "1",
+            Self::Command => "2",
+        };
+        Some(digit.into())
+    }
+
+    fn clear(&mut self) {
+        *self = Self::Log;
+    }
+}
+
+impl Value for Option<Template> {
+    fn read(&mut self, text: Fragment<'_>, kind: ValueKind, report: &mut Report) {
+        let template = Template::parse(text.text());
+        for (offset, name) in template.unknown_placeholders() {
+            if let Some((_, rest)) = text.split_at(offset)
+                && let Some((place, _)) = rest.split_at(name.len())
+            {
+                report.warning(place, Problem::UnknownPlaceholder(Excerpt::of(name)));
+            }
+        }
+        let needs_target =
+            matches!(kind, ValueKind::HostsDenyLine | ValueKind::Command { needs_target: true });
+        if needs_target && !template.mentions_target() {
+            report.error(text, Problem::MissingTarget);
+        } else {
+            *self = Some(template);
+        }
+    }
+
+    fn write(&self) -> Option<String> {
+        self.as_ref().map(|template| template.as_str().into())
+    }
+
+    fn clear(&mut self) {
+        *self = None;
+    }
+}
+
+impl Value for Option<String> {
+    fn read(&mut self, text: Fragment<'_>, kind: ValueKind, report: &mut Report) {
+        if kind == ValueKind::User && !is_user(text.text()) {
+            report.error(text, Problem::NotAUser(Excerpt::of(text.text())));
+        } else {
+            *self = Some(text.text().into());
+        }
+    }
+
+    fn write(&self) -> Option<String> {
+        self.clone()
+    }
+
+    fn clear(&mut self) {
+        *self = None;
+    }
+
+    fn text_mut(&mut self) -> Option<&mut String> {
+        self.as_mut()
+    }
+}
+
+/// The names that useradd(8) makes, capitals and dots besides; or digits.
+fn is_user(name: &str) -> bool {
+    name.len() <= 32
+        && !name.starts_with(['-', '.'])
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+}
+
+impl Value for String {
+    fn read(&mut self, text: Fragment<'_>, _: ValueKind, _: &mut Report) {
+        *self = text.text().into();
+    }
+
+    fn write(&self) -> Option<String> {
+        Some(self.clone())
+    }
+
+    fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    fn text_mut(&mut self) -> Option<&mut String> {
+        Some(self)
+    }
+}
+
+impl Value for u16 {
+    fn read(&mut self, text: Fragment<'_>, kind: ValueKind, report: &mut Report) {
+        let number = read_number(text, kind, report);
+        if let Some(number) = number.and_then(|number| Self::try_from(number).ok()) {
+            *self = number;
+        }
+    }
+
+    fn write(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+
+    fn clear(&mut self) {
+        *self = 0;
+    }
+}
+
+impl Value for u32 {
+    fn read(&mut self, text: Fragment<'_>, kind: ValueKind, report: &mut Report) {
+        if let Some(number) = read_number(text, kind, report) {
+            *self = number;
+        }
+    }
+
+    fn write(&self) -> Option<String> {
+        Some(self.to_string())
+    }
+
+    fn clear(&mut self) {
+        *self = 0;
+    }
+}
+
+impl Value for Option<u32> {
+    fn read(&mut self, text: Fragment<'_>, kind: ValueKind, report: &mut Report) {
+        *self = read_number(text, kind, report);
+    }
+
+    fn write(&self) -> Option<String> {
+        self.map(|number| number.to_string())
+    }
+
+    fn clear(&mut self) {
+        *self = None;
+    }
+}
+
+fn read_number(text: Fragment<'_>, kind: ValueKind, report: &mut Report) -> Option<u32> {
+    let (min, max, unit) = match kind {
+        ValueKind::Number { min, max, unit } => (min, max, unit),
+        _ => (0, u32::MAX, ""),
+    };
+    let number = Excerpt::of(text.text());
+    if !text.text().bytes().all(|byte| byte.is_ascii_digit()) {
+        report.error(text, Problem::NotANumber(number));
+        return None;
+    }
+    // Digits alone fail only when there are too many.
+    let found = text.text().parse().ok().filter(|number| (min..=max).contains(number));
+    if found.is_none() {
+        report.error(text, Problem::OutOfRange { number, min, max, unit });
+    }
+    found
+}
