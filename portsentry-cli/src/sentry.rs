@@ -3,12 +3,11 @@
 //! This thread owns sensors and engine. It never writes a line, starts a
 //! program or looks up a name itself; those are queues away.
 
-use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portsentry_capture::{Drained, Sensor, SensorSet};
+use portsentry_capture::{Drained, Sensor, SensorSet, served_ports};
 use portsentry_core::{Effect, Engine, Instant, Observation};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
@@ -149,26 +148,27 @@ impl Sentry {
 }
 
 /// The engine's snapshot of served ports, kept fresh while packets arrive.
+#[derive(Debug)]
 pub(crate) struct ServedPorts {
-    reader: ServedPortsReader,
+    /// Whether anyone asks for it.
+    pub(crate) wanted: bool,
     taken: Option<Instant>,
-    enabled: bool,
 }
 
 impl ServedPorts {
-    pub(crate) fn new(enabled: bool) -> io::Result<Self> {
-        Ok(Self { reader: ServedPortsReader::new()?, taken: None, enabled })
+    pub(crate) const fn new(wanted: bool) -> Self {
+        Self { wanted, taken: None }
     }
 
     /// Takes a new snapshot if the last one is too old; most calls only compare
     /// two numbers. Without packets, nothing is asked of the kernel.
     fn refresh(&mut self, engine: &mut Engine, now: Instant) {
         let fresh = self.taken.is_some_and(|taken| now.since(taken) < SERVED_PORTS_AGE);
-        if fresh || !self.enabled {
+        if fresh || !self.wanted {
             return;
         }
         self.taken = Some(now);
-        match self.reader.snapshot() {
+        match served_ports() {
             Ok(served) => engine.set_served_ports(served),
             Err(error) => log::warn!("cannot see which ports are served: {error}"),
         }
@@ -179,13 +179,4 @@ impl ServedPorts {
 fn monotonic() -> Instant {
     let now = clock_gettime(ClockId::Monotonic);
     Instant::from_nanos(now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned())
-}
-struct ServedPortsReader;
-impl ServedPortsReader {
-    fn new() -> io::Result<Self> {
-        Ok(Self)
-    }
-    fn snapshot(&mut self) -> io::Result<portsentry_core::ServedPorts> {
-        Ok(Default::default())
-    }
 }

@@ -2,8 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use portsentry_capture::{CaptureOptions, PcapBackend, Selection, SensorSet};
@@ -20,6 +22,7 @@ use crate::report::{Change, History, Item, LineOptions, Queue, Reporter, Sinks, 
 use crate::respond::{Actions, BlockedFile, Report, Responders};
 use crate::sentry::{Interrupted, Sentry, ServedPorts};
 use crate::signals::Signals;
+use crate::summary::Summary;
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let selection =
@@ -80,7 +83,7 @@ fn run(
     configuration: Configuration,
     signals: Signals,
     queue: &Arc<Queue>,
-) -> Result<crate::summary::Summary, Failure> {
+) -> Result<Summary, Failure> {
     let say = |line: String| queue.push(Item::Line(Stream::Output, line));
     say(format!("Portsentry {VERSION}"));
     describe(&configuration);
@@ -94,8 +97,7 @@ fn run(
     let mut sentry = Sentry {
         engine: Engine::new(policy, &Limits::default(), random_key()?),
         sensors,
-        served: ServedPorts::new(session.configuration.service_check)
-            .map_err(Failure::system("cannot see which ports are served"))?,
+        served: ServedPorts::new(session.configuration.service_check),
         responders: responders(queue)?,
         actions: Arc::new(actions),
         queue: Arc::clone(queue),
@@ -106,16 +108,10 @@ fn run(
     }
     session.say_never_block(never_block);
     say("Portsentry is now active and listening.".to_owned());
-    loop {
-        match sentry.run()? {
-            Interrupted::Terminate => break,
-            Interrupted::AddressesChanged => session.refresh_policy(&mut sentry)?,
-            Interrupted::Reload => session.reload(&mut sentry),
-        }
-    }
+    let outcome = session.watch(&mut sentry);
     let summary = sentry.close();
     say("Portsentry is shutting down".to_owned());
-    Ok(summary)
+    outcome.map(|()| summary)
 }
 
 /// The effective configuration, for those who look for a fault.
@@ -144,7 +140,7 @@ fn capture_options(configuration: &Configuration) -> CaptureOptions {
         buffer: settings.capture_buffer.unwrap_or(default.buffer),
         latency: settings
             .capture_latency
-            .map_or(default.latency, |ms| std::time::Duration::from_millis(ms.into())),
+            .map_or(default.latency, |ms| Duration::from_millis(ms.into())),
     }
 }
 
@@ -172,8 +168,19 @@ struct Session<'a> {
 }
 
 impl Session<'_> {
+    /// Watches until the end is asked for.
+    fn watch(&mut self, sentry: &mut Sentry) -> Result<(), Failure> {
+        loop {
+            match sentry.run()? {
+                Interrupted::Terminate => return Ok(()),
+                Interrupted::AddressesChanged => self.refresh_policy(sentry)?,
+                Interrupted::Reload => self.reload(sentry),
+            }
+        }
+    }
+
     /// The actions of the configuration, and the hosts in its blocked file.
-    fn open_actions(&self) -> Result<(Actions, Vec<std::net::IpAddr>), Failure> {
+    fn open_actions(&self) -> Result<(Actions, Vec<IpAddr>), Failure> {
         let settings = &self.configuration.settings;
         let mut hosts = Vec::new();
         let mut file = None;
@@ -251,7 +258,7 @@ impl Session<'_> {
 
     /// Everything that can fail about a configuration.
     #[allow(clippy::type_complexity)]
-    fn open_all(&self) -> Result<(Change, Actions, Vec<std::net::IpAddr>, Vec<IpNet>), Failure> {
+    fn open_all(&self) -> Result<(Change, Actions, Vec<IpAddr>, Vec<IpNet>), Failure> {
         let change = change(self.options, &self.configuration)?;
         let (actions, hosts) = self.open_actions()?;
         Ok((change, actions, hosts, self.never_block()?))
