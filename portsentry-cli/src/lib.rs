@@ -21,6 +21,7 @@ mod policy;
 pub mod report;
 pub mod respond;
 mod sentry;
+mod session;
 mod signals;
 mod summary;
 

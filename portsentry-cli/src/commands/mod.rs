@@ -17,7 +17,10 @@ use crate::arguments::GeneralOptions;
 use crate::failure::Failure;
 
 /// Loads the configuration that the options ask for.
-fn configuration(options: &GeneralOptions, overrides: Overrides) -> Result<Configuration, Failure> {
+pub(crate) fn configuration(
+    options: &GeneralOptions,
+    overrides: Overrides,
+) -> Result<Configuration, Failure> {
     let directory = std::env::current_dir().map_err(Failure::system("working directory"))?;
     load(&source(options), overrides, &directory)
         .map_err(|error| Failure::Configuration(error.render(style())))
@@ -39,7 +42,7 @@ fn style() -> Style {
     if wanted && io::stderr().is_terminal() { Style::Coloured } else { Style::Plain }
 }
 
-fn importance(options: &GeneralOptions) -> Importance {
+pub(crate) fn importance(options: &GeneralOptions) -> Importance {
     match (options.debug, options.verbose) {
         (true, _) => Importance::Debug,
         (false, true) => Importance::Verbose,

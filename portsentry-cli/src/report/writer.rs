@@ -55,12 +55,13 @@ impl std::fmt::Debug for Sinks {
 }
 
 impl Reporter {
-    /// Starts the thread.
+    /// Starts the thread, which writes to `sinks` what `queue` gets: important
+    /// lines alone, without names and history, until an [`Item::Change`] comes.
     ///
     /// # Errors
     ///
     /// If the system has no thread left.
-    pub fn start(queue: Arc<Queue>, first: Change, sinks: Sinks) -> io::Result<Self> {
+    pub fn start(queue: Arc<Queue>, sinks: Sinks) -> io::Result<Self> {
         let mut writer = Writer {
             options: LineOptions::default(),
             output: Sink::new("standard output", sinks.output),
@@ -70,7 +71,6 @@ impl Reporter {
             stamper: Stamper::system(),
             queue: Arc::clone(&queue),
         };
-        writer.change(first);
         let thread = std::thread::Builder::new().name("reporter".to_owned()).spawn(move || {
             writer.run();
             writer.queue.finish();
