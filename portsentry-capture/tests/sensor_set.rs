@@ -12,6 +12,7 @@ use portsentry_capture::{
 use portsentry_core::Observation;
 use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use watch::{interface, knock, targets, watch_to_marker};
 
@@ -74,6 +75,20 @@ fn names_that_nothing_has_are_an_error() {
     };
     check(&["nosuch0"], "nosuch0: no such interface; there are lo, host0");
     check(&["nosuch0", "host"], "nosuch0, host: no such interface; there are lo, host0");
+}
+
+#[test]
+fn a_missing_privilege_ends_the_start() {
+    let opened = std::thread::spawn(|| {
+        // Capabilities belong to the thread, which ends with the test.
+        let mut sets = capabilities(None).expect("capabilities");
+        sets.effective.remove(CapabilitySet::NET_RAW);
+        set_capabilities(None, sets).expect("fewer capabilities");
+        let backend = PcapBackend::new(CaptureOptions::default());
+        SensorSet::open(Selection::All, Box::new(backend))
+    });
+    let error = opened.join().expect("thread").expect_err("no privilege");
+    assert!(matches!(error, SensorError::MissingPrivilege { .. }), "{error}");
 }
 
 #[test]
