@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::failure::Failure;
-use crate::report::{Item, Queue, Stream};
+use crate::report::{Item, Level, Queue};
 use crate::respond::{Actions, Responders};
 use crate::signals::Signals;
 use crate::summary::Summary;
@@ -141,7 +141,7 @@ impl Sentry {
                 "{} responses were not begun and {} did not end in time",
                 unfinished.not_begun, unfinished.not_ended
             );
-            self.queue.push(Item::Line(Stream::Error, line));
+            self.queue.push(Item::Line(Level::Error, line));
         }
         let sensors = self.sensors.stats();
         Summary { sensors, probes: self.engine.statistics().probes(), live: true }

@@ -15,7 +15,7 @@ use crate::arguments::WatchOptions;
 use crate::commands::{configuration, importance};
 use crate::failure::Failure;
 use crate::policy::{never_block, policy};
-use crate::report::{Change, History, Item, LineOptions, Queue, Stream};
+use crate::report::{Change, History, Item, Level, LineOptions, Queue};
 use crate::respond::{Actions, BlockedFile};
 use crate::sentry::{Interrupted, Sentry};
 
@@ -88,10 +88,10 @@ impl<'a> Session<'a> {
             }
             Err(failure) => {
                 for line in failure.to_string().lines() {
-                    self.say(Stream::Error, line);
+                    self.say(Level::Error, line);
                 }
                 let refused = "The new configuration was refused; the old one stays in force.";
-                self.say(Stream::Error, refused);
+                self.say(Level::Error, refused);
             }
         }
     }
@@ -114,7 +114,7 @@ impl<'a> Session<'a> {
         if responds && never_block != self.never_block {
             let list: Vec<String> = never_block.iter().map(ToString::to_string).collect();
             let list = if list.is_empty() { "nobody".to_owned() } else { list.join(", ") };
-            self.say(Stream::Output, &format!("Never blocking: {list}"));
+            self.say(Level::Notice, &format!("Never blocking: {list}"));
         }
         self.never_block = never_block;
     }
@@ -130,14 +130,14 @@ impl<'a> Session<'a> {
             changed.push("the ignore list");
         }
         let what = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
-        self.say(Stream::Output, &format!("Configuration read again; changed: {what}"));
+        self.say(Level::Notice, &format!("Configuration read again; changed: {what}"));
         for key in changed.into_iter().filter(|key| NEED_RESTART.contains(key)) {
             log::warn!("{key} takes effect at the next start");
         }
     }
 
-    fn say(&self, stream: Stream, line: &str) {
-        self.queue.push(Item::Line(stream, line.to_owned()));
+    fn say(&self, level: Level, line: &str) {
+        self.queue.push(Item::Line(level, line.to_owned()));
     }
 }
 

@@ -14,7 +14,7 @@ use super::{configuration, importance, show_warnings};
 use crate::arguments::ReplayOptions;
 use crate::failure::Failure;
 use crate::policy::policy;
-use crate::report::LineOptions;
+use crate::report::{DEBUG_PREFIX, Level, LineOptions};
 use crate::summary::Summary;
 
 /// Packets between two looks at the engine's events.
@@ -100,9 +100,14 @@ impl Replay {
 
     fn write_events(&mut self) -> Result<(), Failure> {
         while let Some(event) = self.engine.poll_event() {
-            self.line.clear();
-            self.lines.append(&event, None, &mut self.line, None);
-            self.output.write_all(&self.line).map_err(Failure::Output)?;
+            let (output, mut result) = (&mut self.output, Ok(()));
+            self.lines.format(&event, None, &mut self.line, |level, line| {
+                let prefix = if level == Level::Debug { DEBUG_PREFIX } else { "" };
+                let parts = [prefix.as_bytes(), line, b"\n"];
+                let written = parts.iter().try_for_each(|part| output.write_all(part));
+                result = std::mem::replace(&mut result, Ok(())).and(written);
+            });
+            result.map_err(Failure::Output)?;
         }
         Ok(())
     }

@@ -10,11 +10,11 @@ use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
 
 use super::{importance, show_warnings};
-use crate::arguments::{VERSION, WatchOptions};
+use crate::arguments::{LogOutput, VERSION, WatchOptions};
 use crate::failure::Failure;
 use crate::logging;
 use crate::policy::policy;
-use crate::report::{Item, Queue, Reporter, Sinks, Stream};
+use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog};
 use crate::respond::{Report, Responders};
 use crate::sentry::{Sentry, ServedPorts};
 use crate::session::{Opened, Session};
@@ -30,8 +30,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
 
     let queue = Arc::new(Queue::default());
-    let sinks = Sinks { output: Box::new(io::stdout()), error: Box::new(io::stderr()) };
-    let reporter = Reporter::start(Arc::clone(&queue), sinks)
+    let reporter = Reporter::start(Arc::clone(&queue), outputs(options))
         .map_err(Failure::system("cannot start a thread"))?;
     logging::install(&queue, importance(&options.general));
 
@@ -52,7 +51,7 @@ fn run(
     signals: Signals,
     queue: &Arc<Queue>,
 ) -> Result<Summary, Failure> {
-    let say = |line: String| queue.push(Item::Line(Stream::Output, line));
+    let say = |line: String| queue.push(Item::Line(Level::Notice, line));
     say(format!("Portsentry {VERSION}"));
     describe(&configuration);
     let opened = Opened::new(options, &configuration)?;
@@ -76,6 +75,25 @@ fn run(
     let summary = sentry.close();
     say("Portsentry is shutting down".to_owned());
     outcome.map(|()| summary)
+}
+
+/// Where the log goes: to standard output, unless something else was asked for.
+fn outputs(options: &WatchOptions) -> Outputs {
+    let syslog = options.logoutput.contains(&LogOutput::Syslog);
+    let console = options.logoutput.contains(&LogOutput::Stdout);
+    Outputs {
+        console: console.then(|| {
+            Console::new(Box::new(io::stdout()), Box::new(io::stderr()), stdout_is_journal())
+        }),
+        syslog: syslog.then(|| Syslog::new(&options.syslog_socket)),
+    }
+}
+
+/// Whether standard output goes to the journal of systemd, which reads the
+/// severity of each line (`systemd.exec(5)`, `JOURNAL_STREAM`).
+fn stdout_is_journal() -> bool {
+    let Ok(stat) = rustix::fs::fstat(io::stdout()) else { return false };
+    std::env::var("JOURNAL_STREAM").is_ok_and(|id| id == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// The effective configuration, for those who look for a fault, and what of it

@@ -12,6 +12,7 @@ use portsentry_core::{Observation, Outcome, Protocol};
 use super::blocked_file::BlockedFile;
 use super::command::{Command, Tokens};
 use super::hosts_deny::{Added, add_line};
+use crate::report::Level;
 
 /// What the configuration says about responses.
 #[derive(Debug)]
@@ -65,17 +66,6 @@ pub enum Happened {
     NothingWorked,
     /// The host is dealt with, but could not be recorded.
     NotRecorded(String),
-}
-
-/// How important a report is, and so where it goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
-    /// Something is wrong.
-    Error,
-    /// An ordinary line.
-    Notice,
-    /// For those who look for a fault.
-    Debug,
 }
 
 impl Actions {
@@ -178,12 +168,12 @@ impl Actions {
 
 impl Report {
     /// How important this is.
-    pub fn weight(&self) -> Weight {
+    pub fn level(&self) -> Level {
         match self.what {
-            Happened::Done(..) | Happened::AlreadyDenied => Weight::Notice,
-            Happened::Output(_) => Weight::Debug,
+            Happened::Done(..) | Happened::AlreadyDenied => Level::Notice,
+            Happened::Output(_) => Level::Debug,
             Happened::Failed(..) | Happened::NothingWorked | Happened::NotRecorded(_) => {
-                Weight::Error
+                Level::Error
             }
         }
     }
