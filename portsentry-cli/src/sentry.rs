@@ -24,6 +24,9 @@ const BATCH: usize = 4096;
 /// How old the snapshot of served ports may be when a packet is decided about.
 const SERVED_PORTS_AGE: Duration = Duration::from_millis(250);
 
+/// How long packets are read after the end was asked for.
+const LAST_PACKETS: Duration = Duration::from_millis(250);
+
 /// How long responses that are running may go on after the end was asked for.
 const LAST_RESPONSES: Duration = Duration::from_secs(5);
 
@@ -125,10 +128,8 @@ impl Sentry {
     /// Ends in good order: reads what the kernel still holds, lets running
     /// responses end, and tells of every probe that waits.
     pub(crate) fn close(mut self) -> Summary {
-        // A sensor that breaks now has nothing more to say.
-        while let Ok(Drained::More) = self.drain() {}
         self.take_answers();
-        self.hand_on();
+        self.read_what_is_left();
         let (answers, unfinished) = self.responders.finish(LAST_RESPONSES);
         for answer in answers {
             self.engine.handle_outcome(answer.id, answer.outcome, monotonic());
@@ -144,6 +145,20 @@ impl Sentry {
         }
         let sensors = self.sensors.stats();
         Summary { sensors, probes: self.engine.statistics().probes(), live: true }
+    }
+
+    /// Reads packets that came before the end was asked for. Under a flood they
+    /// never end, so the time is bounded.
+    fn read_what_is_left(&mut self) {
+        let deadline = monotonic().after(LAST_PACKETS);
+        while monotonic() < deadline {
+            let drained = self.drain();
+            self.hand_on();
+            // A sensor that breaks now has nothing more to say.
+            if !matches!(drained, Ok(Drained::More)) {
+                return;
+            }
+        }
     }
 }
 

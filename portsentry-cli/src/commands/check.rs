@@ -43,7 +43,7 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
     match &settings.ignore_file {
         Some(path) => {
             let ranges = configuration.ignore.len();
-            line("ignored", &format_args!("{ranges} ranges of addresses, from {path}"));
+            line("ignored", &format_args!("{ranges} address ranges, from {path}"));
         }
         None => line("ignored", &"nobody"),
     }
