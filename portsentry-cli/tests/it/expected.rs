@@ -17,14 +17,17 @@ pub(crate) const XMAS: Kind = Kind { protocol: "TCP", name: "TCP XMAS scan" };
 pub(crate) const UDP: Kind = Kind { protocol: "UDP", name: "UDP" };
 
 /// How the line of a probe ends, by what became of the probe.
-pub(crate) const LOGGED: &str = "ignored: [false] triggered: [true] noblock: [true] blocked: [false]";
+pub(crate) const LOGGED: &str =
+    "ignored: [false] triggered: [true] noblock: [true] blocked: [false]";
 pub(crate) const IGNORED: &str =
     "ignored: [true] triggered: [unset] noblock: [unset] blocked: [unset]";
 pub(crate) const BELOW_TRIGGER: &str =
     "ignored: [false] triggered: [false] noblock: [unset] blocked: [unset]";
 pub(crate) const LOCAL: &str = "ignored: [true] triggered: [true] noblock: [true] blocked: [false]";
-pub(crate) const BLOCKED: &str = "ignored: [false] triggered: [true] noblock: [false] blocked: [true]";
-pub(crate) const FAILED: &str = "ignored: [false] triggered: [true] noblock: [false] blocked: [false]";
+pub(crate) const BLOCKED: &str =
+    "ignored: [false] triggered: [true] noblock: [false] blocked: [true]";
+pub(crate) const FAILED: &str =
+    "ignored: [false] triggered: [true] noblock: [false] blocked: [false]";
 
 /// The line of a probe whose packet has no IP options. `end` is one of the
 /// constants above.

@@ -12,4 +12,7 @@ mod probe;
 mod station;
 mod witness;
 
+mod endings;
+mod options;
 mod scans;
+mod services;

@@ -51,7 +51,12 @@ pub(crate) fn can_connect(scanner: &Namespace, to: IpAddr, port: u16) -> bool {
 /// packets of one interface keep their order, so they have seen all that was
 /// sent before.
 #[track_caller]
-pub(crate) fn settle(bed: &Testbed, to: IpAddr, sentry: &mut Sentry, witness: Option<&mut Witness>) {
+pub(crate) fn settle(
+    bed: &Testbed,
+    to: IpAddr,
+    sentry: &mut Sentry,
+    witness: Option<&mut Witness>,
+) {
     let from = if to.is_ipv4() { bed.scanner.v4().into() } else { bed.scanner.v6().into() };
     datagram(&bed.scanner, from, to, MARKER);
     sentry.wait_for_part(&port_of(UDP, MARKER));

@@ -18,7 +18,12 @@ HISTORY_FILE = "{dir}/history"
 /// Scans the monitored ports, and some that are not; gives the lines of the
 /// sentry about it and what the wire had of monitored ports.
 #[track_caller]
-fn scanned(bed: &Testbed, station: &Station<'_>, target: IpAddr, scan: &str) -> (Vec<String>, Vec<u16>) {
+fn scanned(
+    bed: &Testbed,
+    station: &Station<'_>,
+    target: IpAddr,
+    scan: &str,
+) -> (Vec<String>, Vec<u16>) {
     let monitored = "(tcp and (dst portrange 20-23 or dst port 25 or dst port 1433)) \
                      or (udp and (dst port 69 or dst port 161))";
     let mut witness = Witness::start(&bed.scanner, monitored);
