@@ -27,6 +27,10 @@ const SERVED_PORTS_AGE: Duration = Duration::from_millis(250);
 /// How long packets are read after the end was asked for.
 const LAST_PACKETS: Duration = Duration::from_millis(250);
 
+/// How long the kernel may keep a block of packets: the longest latency of a
+/// capture, 10 ms, and its rounding up to whole ticks.
+const LAST_BLOCK: Duration = Duration::from_millis(25);
+
 /// How long responses that are running may go on after the end was asked for.
 const LAST_RESPONSES: Duration = Duration::from_secs(5);
 
@@ -147,16 +151,25 @@ impl Sentry {
         Summary { sensors, probes: self.engine.statistics().probes(), live: true }
     }
 
-    /// Reads packets that came before the end was asked for. Under a flood they
+    /// Reads packets that came before the end was asked for. The kernel hands
+    /// out the last of them when their block's time is over; under a flood they
     /// never end, so the time is bounded.
     fn read_what_is_left(&mut self) {
-        let deadline = monotonic().after(LAST_PACKETS);
-        while monotonic() < deadline {
+        let asked = monotonic();
+        let (block, flood) = (asked.after(LAST_BLOCK), asked.after(LAST_PACKETS));
+        while monotonic() < flood {
             let drained = self.drain();
             self.hand_on();
+            let left = block.since(monotonic());
             // A sensor that breaks now has nothing more to say.
-            if !matches!(drained, Ok(Drained::More)) {
-                return;
+            match (drained, self.sensors.descriptor()) {
+                (Ok(Drained::More), _) => {}
+                (Ok(_), Some(descriptor)) if !left.is_zero() => {
+                    let mut interest = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+                    // Whatever comes of it, the time is looked at again.
+                    let _ = poll(&mut interest, Timespec::try_from(left).ok().as_ref());
+                }
+                _ => return,
             }
         }
     }
