@@ -31,8 +31,9 @@ const LAST_PACKETS: Duration = Duration::from_millis(250);
 /// capture, 10 ms, and its rounding up to whole ticks.
 const LAST_BLOCK: Duration = Duration::from_millis(25);
 
-/// How long responses that are running may go on after the end was asked for.
-const LAST_RESPONSES: Duration = Duration::from_secs(5);
+/// How long responses that are running may go on after the end was asked for;
+/// then their commands have a second more to end.
+const LAST_RESPONSES: Duration = Duration::from_secs(4);
 
 /// Everything that runs.
 pub(crate) struct Sentry {

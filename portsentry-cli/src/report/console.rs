@@ -18,6 +18,8 @@ pub struct Console {
     /// Whether each line begins with its severity, as the journal reads it
     /// (`sd-daemon(3)`).
     severities: bool,
+    /// What is to be said about standard output since the last flush.
+    complaint: Option<String>,
 }
 
 impl Console {
@@ -25,12 +27,20 @@ impl Console {
     /// the severity stands before each line, as `<5>`.
     pub fn new(output: Stream, error: Stream, severities: bool) -> Self {
         let output = Sink::new("standard output", output);
-        Self { output, error: Sink::new("standard error", error), severities }
+        let error = Sink::new("standard error", error);
+        Self { output, error, severities, complaint: None }
     }
 
-    /// Adds a line, to be written with the next flush.
+    /// Adds a line, to be written with the next flush. Both streams may lead to
+    /// one place, so lines of the other one that are gathered go first.
     pub(super) fn line(&mut self, level: Level, line: &[u8]) {
-        let sink = if level <= Level::Warning { &mut self.error } else { &mut self.output };
+        let sink = if level <= Level::Warning {
+            self.flush_output();
+            &mut self.error
+        } else {
+            self.flush_error();
+            &mut self.output
+        };
         if self.severities {
             sink.pending.extend_from_slice(&[b'<', b'0' + level.severity(), b'>']);
         } else if level == Level::Debug {
@@ -48,13 +58,22 @@ impl Console {
 
     /// Writes what was gathered; gives what is to be said about standard output.
     pub(super) fn flush(&mut self) -> Option<String> {
+        self.flush_output();
+        self.flush_error();
+        self.complaint.take()
+    }
+
+    fn flush_output(&mut self) {
         let complaint = self.output.flush(|output, lines| {
             output.write_all(lines)?;
             output.flush()
         });
+        self.complaint = complaint.or(self.complaint.take());
+    }
+
+    fn flush_error(&mut self) {
         // Nobody is left to be told that standard error does not work.
         let _ = self.error.flush(Write::write_all);
-        complaint
     }
 }
 
@@ -101,5 +120,17 @@ mod tests {
     fn errors_go_to_the_other_stream() {
         assert_eq!(streams(false), ["2\n3\ndebug: 4\n", "0\n1\n"]);
         assert_eq!(streams(true), ["<5>2\n<6>3\n<7>4\n", "<3>0\n<4>1\n"]);
+    }
+
+    #[test]
+    fn lines_keep_their_order_in_one_place() {
+        let place = Shared::default();
+        let mut console = Console::new(Box::new(place.clone()), Box::new(place.clone()), false);
+        let levels = [Level::Notice, Level::Error, Level::Error, Level::Notice, Level::Warning];
+        for (number, level) in levels.into_iter().enumerate() {
+            console.line(level, number.to_string().as_bytes());
+        }
+        assert_eq!(console.flush(), None);
+        assert_eq!(*place.0.lock().unwrap(), b"0\n1\n2\n3\n4\n");
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -85,16 +86,22 @@ impl Actions {
     }
 
     /// Responds to `probe`: carries out each action in order and `tell`s of it.
-    /// Takes as long as the commands do.
+    /// Takes as long as the commands do. Once `stop` is readable, a command that
+    /// runs is ended, and none is begun.
     ///
     /// When this says that the host was dealt with, the host stands in the
     /// blocked file, if there is one.
-    pub fn respond(&self, probe: &Observation, tell: &mut dyn FnMut(Report)) -> Outcome {
+    pub fn respond(
+        &self,
+        probe: &Observation,
+        stop: BorrowedFd<'_>,
+        tell: &mut dyn FnMut(Report),
+    ) -> Outcome {
         let host = probe.source;
         let mut tell = |what| tell(Report { host, what });
         let mut succeeded = false;
         for action in self.in_order(probe.protocol()) {
-            succeeded |= self.act(action, probe, &mut tell);
+            succeeded |= self.act(action, probe, stop, &mut tell);
         }
         if !succeeded {
             tell(Happened::NothingWorked);
@@ -134,7 +141,13 @@ impl Actions {
         }
     }
 
-    fn act(&self, action: Action, probe: &Observation, tell: &mut dyn FnMut(Happened)) -> bool {
+    fn act(
+        &self,
+        action: Action,
+        probe: &Observation,
+        stop: BorrowedFd<'_>,
+        tell: &mut dyn FnMut(Happened),
+    ) -> bool {
         let Some(template) = self.template(action) else { return false };
         let (mode, protocol) = (probe.mode(), probe.protocol());
         let tokens = Tokens { target: probe.source, port: probe.target_port, mode, protocol };
@@ -142,7 +155,7 @@ impl Actions {
         let result = match action {
             Action::HostsDeny => self.deny(&text),
             Action::Route | Action::Command => {
-                let command = Command { text: &text, tokens, limit: self.limit };
+                let command = Command { text: &text, tokens, limit: self.limit, stop };
                 command.run().map_err(|error| error.to_string()).map(|finished| {
                     if !finished.output.is_empty() {
                         tell(Happened::Output(finished.output));

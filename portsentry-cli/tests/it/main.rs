@@ -8,11 +8,14 @@
 
 mod expected;
 mod forgery;
+mod gate;
 mod probe;
 mod station;
 mod witness;
 
+mod commands;
 mod endings;
 mod options;
+mod responses;
 mod scans;
 mod services;

@@ -38,9 +38,18 @@ impl<'a> Station<'a> {
         self.folder.path().join(name)
     }
 
-    /// Writes the configuration; `{dir}` in it stands for the folder.
+    /// Writes the configuration; `{dir}` in it stands for the folder. Of lines
+    /// with the same key the last one is written.
     pub(crate) fn configure(&self, text: &str) {
-        self.write("portsentry.conf", &self.expand(text));
+        let key = |line: &str| line.split('=').next().map(|key| key.trim().to_owned());
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains('=')).collect();
+        let mut kept = String::new();
+        for (number, line) in lines.iter().enumerate() {
+            if !lines[number + 1..].iter().any(|later| key(later) == key(line)) {
+                kept += &format!("{line}\n");
+            }
+        }
+        self.write("portsentry.conf", &self.expand(&kept));
     }
 
     /// `text` with the folder for `{dir}`.
@@ -158,7 +167,7 @@ impl Ended {
         Self::of(&mut Background::spawn(command))
     }
 
-    /// Everything between the start and the end of an undisturbed run; asserts
+    /// What was said on standard output between the start and the end; asserts
     /// that start and end are what they have to be.
     #[track_caller]
     pub(crate) fn between(&self) -> &[String] {
