@@ -1,5 +1,8 @@
 //! One libpcap capture against real traffic, in namespaces of the test's own.
 
+#[path = "offline/frames.rs"]
+#[allow(dead_code, reason = "it serves other tests too")]
+mod frames;
 mod watch;
 
 use std::io::{Read, Write};
@@ -16,6 +19,7 @@ use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
+use frames::{TCP, ipv4, sealed, tcp, with};
 use watch::{interface, knock, targets, watch_to_marker, watch_until};
 
 fn own() -> Arc<Networks> {
@@ -152,10 +156,9 @@ fn syn_frame(tags: &[u16], source: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
         frame.extend(tag.to_be_bytes());
         frame.extend([0, 7]);
     }
-    frame.extend([8, 0, 0x45, 0, 0, 40, 0, 9, 0, 0, 50, 6, 0, 0]);
-    frame.extend(source.octets());
-    frame.extend(target.octets());
-    frame.extend([0x9c, 0x40, 0, 23, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0]);
+    let addresses = [source.octets(), target.octets()].concat();
+    frame.extend([8, 0]);
+    frame.extend(sealed(with(&ipv4(TCP, &tcp(2)), 12, &addresses)));
     frame
 }
 
@@ -262,8 +265,8 @@ fcntl.ioctl(tun, 0x400454ca, struct.pack("16sH", b"tun0", 0x0001 | 0x1000))
 subprocess.run(["ip", "link", "set", "tun0", "up"], check=True)
 subprocess.run(["ip", "address", "add", "10.77.0.1/24", "dev", "tun0"], check=True)
 print("up", flush=True)
-syn = bytes.fromhex("45000028000900003206000 00a4d00020a4d0001".replace(" ", ""))
-syn += bytes.fromhex("9c400017000000010000000050020400 00000000".replace(" ", ""))
+syn = bytes.fromhex("45000028000900003206742b0a4d00020a4d0001")
+syn += bytes.fromhex("9c400017000000010000000050020400faed0000")
 while True:
     os.write(tun, syn)
     time.sleep(0.05)

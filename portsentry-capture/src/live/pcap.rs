@@ -9,20 +9,21 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use pcap::{Active, Capture, Direction, Linktype, Precision};
-use portsentry_core::{Networks, Observation, Timestamp};
+use portsentry_core::{Instant, Networks, Observation, Timestamp};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::filter::CANDIDATES;
 use super::{CaptureOptions, LiveBackend, LiveSensor};
 use crate::{
-    Drained, Interface, LinkType, Packet, Rejected, Sensor, SensorError, SensorStats, Tally,
-    decode, impossible_source,
+    ChecksumState, Decoder, Drained, Frame, Interface, LinkType, Packet, Rejected, Sensor,
+    SensorError, SensorStats, Tally, impossible_source,
 };
 
 /// Bytes of a frame that are captured: a cooked header (20), two VLAN tags (8),
-/// an IPv6 header (40), as many extension headers as the decoder walks (256),
-/// and the largest TCP header (60).
+/// an IPv6 header (40), 256 bytes of extension headers, and the largest TCP
+/// header (60). A probe behind more of them is counted as truncated.
 const SNAP_LENGTH: i32 = 20 + 8 + 40 + 256 + 60;
 
 /// The device that stands for all interfaces.
@@ -118,7 +119,14 @@ impl PcapSensor {
         // What this host sends is no probe of it. On the loopback interface, where
         // each packet is seen going out and coming in, this leaves the second.
         capture.direction(Direction::In).map_err(explain)?;
-        let frames = Frames { name: name.to_owned(), place, link, own, tally: Tally::default() };
+        let frames = Frames {
+            name: name.to_owned(),
+            place,
+            link,
+            own,
+            decoder: Decoder::new(),
+            tally: Tally::default(),
+        };
         Ok(Self { capture, frames, losses: Losses::default(), received: 0 })
     }
 }
@@ -139,9 +147,10 @@ impl Sensor for PcapSensor {
     ) -> Result<Drained, SensorError> {
         let budget = budget.clamp(1, i32::MAX as usize);
         let frames = &mut self.frames;
+        let now = monotonic();
         let read = self.capture.dispatch(Some(budget), |frame| {
             let time = Timestamp::from_nanos(nanoseconds(frame.header));
-            match frames.judge(frame.data, frame.header.len as usize) {
+            match frames.judge(frame.data, frame.header.len as usize, now) {
                 Ok(packet) => sink(&packet.observation(time, frames.place.index())),
                 Err(kind) => frames.tally.add(kind),
             }
@@ -163,6 +172,7 @@ impl Sensor for PcapSensor {
             dropped_by_kernel: self.losses.kernel,
             dropped_by_interface: self.losses.interface,
             tally: self.frames.tally.clone(),
+            reassembly: self.frames.decoder.stats(),
         }
     }
 }
@@ -201,25 +211,34 @@ struct Frames {
     place: Place,
     link: LinkType,
     own: Arc<Networks>,
+    decoder: Decoder,
     tally: Tally,
 }
 
 impl Frames {
-    fn judge(&self, frame: &[u8], length: usize) -> Result<Packet, Rejected> {
-        let packet = decode(self.link, frame)?.on_wire(length)?;
-        let on_loopback = match self.place {
-            Place::Interface { loopback, .. } => loopback,
-            Place::Any => self.link.marks_loopback(frame),
-        };
-        // Loopback addresses are own ones, but no stack takes them from outside
-        // (RFC 1122 section 3.2.1.3).
-        if !self.own.contains(packet.target) || packet.target.is_loopback() && !on_loopback {
-            return Err(Rejected::NotForThisHost);
-        }
-        if impossible_source(packet.source, on_loopback) {
-            return Err(Rejected::ImpossibleSource);
-        }
-        Ok(packet)
+    fn judge(
+        &mut self,
+        captured: &[u8],
+        wire_length: usize,
+        now: Instant,
+    ) -> Result<Packet, Rejected> {
+        let checksum = ChecksumState::Unknown;
+        let frame = Frame { link: self.link, captured, wire_length, checksum };
+        self.decoder.decode(&frame, now, |source, target| {
+            let on_loopback = match self.place {
+                Place::Interface { loopback, .. } => loopback,
+                Place::Any => self.link.marks_loopback(captured),
+            };
+            // Loopback addresses are own ones, but no stack takes them from
+            // outside (RFC 1122 section 3.2.1.3).
+            if !self.own.contains(target) || target.is_loopback() && !on_loopback {
+                Err(Rejected::NotForThisHost)
+            } else if impossible_source(source, on_loopback) {
+                Err(Rejected::ImpossibleSource)
+            } else {
+                Ok(())
+            }
+        })
     }
 }
 
@@ -237,6 +256,12 @@ impl Losses {
         self.interface += u64::from(interface.wrapping_sub(self.last.1));
         self.last = (kernel, interface);
     }
+}
+
+fn monotonic() -> Instant {
+    let now = clock_gettime(ClockId::Monotonic);
+    let (seconds, nanoseconds) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    Instant::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
 }
 
 /// With [`Precision::Nano`] the field for microseconds holds nanoseconds.

@@ -11,8 +11,8 @@ use portsentry_capture::{CaptureFile, Drained, Sensor, Targets};
 use portsentry_core::Protocol;
 
 /// File, host (or all), packets in it, attempts by TCP and UDP. The numbers were
-/// counted by hand with `tshark`; the two files of fragments are not here.
-const CAPTURES: [(&str, Option<&str>, u64, u64, u64); 18] = [
+/// counted by hand with `tshark`.
+const CAPTURES: [(&str, Option<&str>, u64, u64, u64); 20] = [
     ("masscan-tcp-ports0-1000.pcap", None, 1005, 1000, 0),
     ("masscan-udp-ports0-1000.pcap", None, 1001, 0, 1000),
     ("zmap-tcp80-10000hosts.pcap", None, 10055, 10000, 1),
@@ -30,6 +30,8 @@ const CAPTURES: [(&str, Option<&str>, u64, u64, u64); 18] = [
     ("syn-10ports-macos-options.pcap", Some("192.168.2.22"), 10, 10, 0),
     ("syn-scan-29ports-win8.pcap", Some("10.100.18.12"), 29, 29, 0),
     ("ntp-own-queries-and-replies.pcap", Some("192.168.50.50"), 32, 0, 16),
+    ("ipv4-fragmented-syn.pcap", Some("10.0.0.5"), 2, 1, 0),
+    ("vlan-fragmented-syn.pcap", Some("2.2.2.2"), 3, 1, 0),
     ("sll2-tcp-session.pcap", Some("192.168.1.21"), 5, 1, 0),
 ];
 
@@ -76,7 +78,7 @@ fn theirs(path: &Path, host: Option<&str>, protocol: &str, rule: &str) -> Option
     let filter = format!("{protocol}.dstport > 0 && {rule} && !icmp && !icmpv6 {host}");
     let port = format!("{protocol}.dstport");
     let output = Command::new("tshark")
-        .args(["-n", "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"])
+        .args(["-n", "-o", "ip.defragment:TRUE", "-o", "ipv6.defragment:TRUE"])
         .args(["-T", "fields", "-e", &port, "-e", "frame.time_epoch", "-Y", &filter, "-r"])
         .arg(path)
         .output()
