@@ -13,8 +13,10 @@ mod probe;
 mod station;
 mod witness;
 
+mod blocking;
 mod commands;
 mod endings;
+mod names;
 mod options;
 mod responses;
 mod scans;
