@@ -15,9 +15,11 @@ mod witness;
 
 mod blocking;
 mod commands;
+mod crashes;
 mod endings;
 mod names;
 mod options;
+mod reloads;
 mod responses;
 mod scans;
 mod services;
