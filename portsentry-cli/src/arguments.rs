@@ -82,6 +82,14 @@ pub(crate) struct WatchOptions {
     #[arg(long, value_name = "PATH", default_value = Syslog::DEFAULT_PATH)]
     pub(crate) syslog_socket: PathBuf,
 
+    /// Run in the background, and log to the system's log alone
+    #[arg(short = 'D', long)]
+    pub(crate) daemon: bool,
+
+    /// File to write the process's number to, while it runs
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pidfile: Option<PathBuf>,
+
     /// What configuration to use, and how much to say.
     #[command(flatten)]
     pub(crate) general: GeneralOptions,

@@ -3,7 +3,6 @@
 //! This thread owns sensors and engine. It never writes a line, starts a
 //! program or looks up a name itself; those are queues away.
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::failure::Failure;
 use crate::report::{Item, Level, Queue};
 use crate::respond::{Actions, Responders};
+use crate::service::Manager;
 use crate::signals::Signals;
 use crate::summary::Summary;
 
@@ -44,6 +44,7 @@ pub(crate) struct Sentry {
     pub(crate) actions: Arc<Actions>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) signals: Signals,
+    pub(crate) heartbeat: Heartbeat,
 }
 
 /// Why [`Sentry::run`] came back.
@@ -63,6 +64,7 @@ impl Sentry {
         let own = self.sensors.own_addresses().clone();
         loop {
             self.wait()?;
+            self.heartbeat.beat(monotonic());
             self.signals.clear();
             if self.signals.terminate() {
                 return Ok(Interrupted::Terminate);
@@ -80,23 +82,24 @@ impl Sentry {
         }
     }
 
-    /// Waits for packets, outcomes, signals or the engine's time.
+    /// Waits for packets, outcomes, signals, or the time of something.
     fn wait(&self) -> Result<(), Failure> {
-        let watched: [Option<BorrowedFd<'_>>; 3] = [
-            self.sensors.descriptor(),
-            Some(self.responders.descriptor()),
-            Some(self.signals.descriptor()),
-        ];
-        let mut fds: Vec<PollFd<'_>> = watched
-            .into_iter()
-            .flatten()
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
-            .collect();
-        let timeout = self.engine.poll_timeout().map(|due| {
-            let left = due.since(monotonic());
-            Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 })
-        });
-        match poll(&mut fds, timeout.as_ref()) {
+        let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+        let (signals, responders) = (self.signals.descriptor(), self.responders.descriptor());
+        // A sensor without a descriptor is always ready.
+        let sensors = self.sensors.descriptor();
+        let mut descriptors =
+            [readable(signals), readable(responders), readable(sensors.unwrap_or(signals))];
+        let due = [self.engine.poll_timeout(), self.heartbeat.due].into_iter().flatten().min();
+        let timeout = match (sensors, due) {
+            (None, _) => Some(Timespec::default()),
+            (Some(_), None) => None,
+            (Some(_), Some(due)) => {
+                let left = due.since(monotonic());
+                Some(Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 }))
+            }
+        };
+        match poll(&mut descriptors, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(Failure::system("cannot wait for packets")(error)),
         }
@@ -200,6 +203,29 @@ impl ServedPorts {
         match served_ports() {
             Ok(served) => engine.set_served_ports(served),
             Err(error) => log::warn!("cannot see which ports are served: {error}"),
+        }
+    }
+}
+
+/// Tells the service manager's watchdog that the packet thread goes round.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    pub(crate) manager: Manager,
+    due: Option<Instant>,
+}
+
+impl Heartbeat {
+    pub(crate) fn new(manager: Manager) -> Self {
+        let due = manager.interval().map(|_| monotonic());
+        Self { manager, due }
+    }
+
+    fn beat(&mut self, now: Instant) {
+        if let (Some(due), Some(interval)) = (self.due, self.manager.interval())
+            && now >= due
+        {
+            self.manager.alive();
+            self.due = Some(now.after(interval));
         }
     }
 }

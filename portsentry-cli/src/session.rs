@@ -25,6 +25,8 @@ const NEED_RESTART: [&str; 3] = ["CAPTURE_BUFFER", "CAPTURE_LATENCY", "RUN_AS"];
 /// What is in force, and who is told when it changes.
 pub(crate) struct Session<'a> {
     options: &'a WatchOptions,
+    /// The directory that the program was started in.
+    directory: &'a Path,
     queue: &'a Queue,
     configuration: Configuration,
     never_block: Vec<IpNet>,
@@ -41,23 +43,25 @@ pub(crate) struct Opened {
 
 impl<'a> Session<'a> {
     /// The configuration that the options ask for.
-    pub(crate) fn load(options: &WatchOptions) -> Result<Configuration, Failure> {
+    pub(crate) fn load(options: &WatchOptions, directory: &Path) -> Result<Configuration, Failure> {
         let overrides = Overrides {
             local_check: !options.disable_local_check,
             service_check: !options.disable_service_check,
         };
-        configuration(&options.general, overrides)
+        configuration(&options.general, overrides, directory)
     }
 
     /// Puts the first configuration in force.
     pub(crate) fn begin(
         options: &'a WatchOptions,
+        directory: &'a Path,
         queue: &'a Queue,
         configuration: Configuration,
         opened: Opened,
         sentry: &mut Sentry,
     ) -> Self {
-        let mut session = Self { options, queue, configuration, never_block: Vec::new() };
+        let never_block = Vec::new();
+        let mut session = Self { options, directory, queue, configuration, never_block };
         session.put_in_force(opened, sentry);
         session
     }
@@ -67,7 +71,11 @@ impl<'a> Session<'a> {
         loop {
             match sentry.run()? {
                 Interrupted::Terminate => return Ok(()),
-                Interrupted::Reload => self.reload(sentry),
+                Interrupted::Reload => {
+                    sentry.heartbeat.manager.reloading();
+                    self.reload(sentry);
+                    sentry.heartbeat.manager.ready(&self.status());
+                }
                 Interrupted::AddressesChanged => {
                     let networks = never_block(&self.configuration)
                         .map_err(Failure::system("network interfaces"))?;
@@ -77,8 +85,15 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// What is watched, in a few words for the service manager.
+    pub(crate) fn status(&self) -> String {
+        let settings = &self.configuration.settings;
+        let (tcp, udp) = (settings.tcp_ports.len(), settings.udp_ports.len());
+        format!("Watching {tcp} TCP and {udp} UDP ports")
+    }
+
     fn reload(&mut self, sentry: &mut Sentry) {
-        let new = Self::load(self.options)
+        let new = Self::load(self.options, self.directory)
             .and_then(|new| Opened::new(self.options, &new).map(|opened| (new, opened)));
         match new {
             Ok((new, opened)) => {

@@ -10,7 +10,7 @@ use portsentry_capture::{CaptureFile, Drained, Sensor, SensorStats, Targets};
 use portsentry_config::{Configuration, Overrides};
 use portsentry_core::{Engine, HashKey, Instant, Limits, Observation, Policy};
 
-use super::{configuration, importance, show_warnings};
+use super::{configuration, importance, show_warnings, working_directory};
 use crate::arguments::ReplayOptions;
 use crate::failure::Failure;
 use crate::policy::policy;
@@ -22,7 +22,7 @@ const BATCH: usize = 1024;
 
 pub(crate) fn replay(options: &ReplayOptions) -> Result<(), Failure> {
     let overrides = Overrides { local_check: !options.disable_local_check, service_check: false };
-    let configuration = configuration(&options.general, overrides)?;
+    let configuration = configuration(&options.general, overrides, &working_directory()?)?;
     show_warnings(&configuration);
     match run(options, &configuration) {
         // Whoever read the lines, `head` say, has seen enough.
