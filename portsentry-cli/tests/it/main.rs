@@ -14,12 +14,15 @@ mod station;
 mod witness;
 
 mod blocking;
+mod checks;
 mod commands;
 mod crashes;
 mod endings;
 mod names;
 mod options;
+mod overload;
 mod reloads;
+mod replays;
 mod responses;
 mod scans;
 mod services;
