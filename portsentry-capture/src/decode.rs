@@ -1,6 +1,6 @@
 //! From the bytes of one frame to what was tried.
 //!
-//! [`decode`] walks link layer, IP and transport header and gives a [`Packet`],
+//! [`decode()`] walks link layer, IP and transport header and gives a [`Packet`],
 //! or a [`Rejected`] that says why there is none. Every length is bounded twice:
 //! by what was captured, and by what the IP header says belongs to the packet,
 //! so that padding is never read as a header. Nothing here allocates, panics,

@@ -1,7 +1,7 @@
 //! Where attempts to reach a port are seen: the [`Sensor`] trait, the decoding
 //! of frames into observations, and the sensors themselves.
 //!
-//! [`decode`] turns the bytes of one frame into a [`Packet`] or says by a
+//! [`decode()`] turns the bytes of one frame into a [`Packet`] or says by a
 //! [`Rejected`] why it gave none; it is pure and does not allocate. Sensors
 //! read packets from somewhere, decode them, and hand out
 //! [`Observation`](portsentry_core::Observation)s. What an observation means

@@ -96,6 +96,7 @@ pub(super) fn strip(link: LinkType, frame: &[u8]) -> Result<Datagram<'_>, Reject
         }
         LinkType::RawIp => raw_ip(frame),
         LinkType::BsdLoopback => bsd_loopback(frame),
+        // Not by etherparse, whose slice refuses hardware types it does not know.
         LinkType::LinuxSll => {
             let [.., high, low] = *frame.first_chunk::<16>().ok_or(Rejected::Truncated)?;
             tagged(EtherType(u16::from_be_bytes([high, low])), frame, 16, 0)

@@ -105,7 +105,7 @@ fn ipv6(datagram: &Datagram<'_>) -> Result<Packet, Rejected> {
     })?;
     let source = Ipv6Addr::from(header.source());
     let target = Ipv6Addr::from(header.destination());
-    if source.to_ipv4_mapped().is_some() || target.to_ipv4_mapped().is_some() {
+    if is_mapped(source) || is_mapped(target) {
         return Err(Rejected::MappedAddress);
     }
     let length = match (header.payload_length(), header.next_header()) {
@@ -133,6 +133,12 @@ fn ipv6(datagram: &Datagram<'_>) -> Result<Packet, Rejected> {
         interface: datagram.interface,
         wire_length: datagram.offset + length,
     })
+}
+
+/// Whether this is in `::ffff:0:0/96`. One comparison, where
+/// [`Ipv6Addr::to_ipv4_mapped`] makes several.
+fn is_mapped(address: Ipv6Addr) -> bool {
+    address.to_bits() >> 32 == 0xffff
 }
 
 /// Walks IPv6 extension headers, from one of kind `first` to whatever is not

@@ -189,4 +189,22 @@ mod tests {
         assert!(!window.fill(1 << 40).unwrap());
         assert_eq!(window.buffer.len(), CHUNK);
     }
+
+    #[test]
+    fn a_reader_that_claims_too_much_is_not_believed() {
+        struct Boasting;
+
+        impl Read for Boasting {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                Ok(buffer.len() + 7)
+            }
+        }
+
+        let mut window = Window::new(Boasting);
+        for _ in 0..2 {
+            assert!(window.fill(CHUNK).unwrap());
+            assert_eq!(window.bytes().len(), CHUNK);
+            window.consume(1);
+        }
+    }
 }

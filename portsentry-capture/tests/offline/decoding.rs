@@ -86,6 +86,7 @@ fn link_headers() {
         ("Darwin's IPv6", BsdLoopback, [&[0, 0, 0, 30], &v6[..]].concat(), seen_v6(64)),
         ("family 7", BsdLoopback, [&[7, 0, 0, 0], &v4[..]].concat(), Err(Rejected::NotIp)),
         ("family 0x0202", BsdLoopback, [&[2, 2, 0, 0], &v4[..]].concat(), Err(Rejected::NotIp)),
+        ("family 0x0102", BsdLoopback, [&[0, 0, 1, 2], &v4[..]].concat(), Err(Rejected::NotIp)),
         ("wrong family", BsdLoopback, [&[2, 0, 0, 0], &v6[..]].concat(), Err(Rejected::IpVersion)),
         ("short header", BsdLoopback, vec![2, 0, 0], Err(Rejected::Truncated)),
         ("PPP device", LinuxSll, sll(512, 0x0800, &v4), seen(56)),
@@ -247,6 +248,11 @@ fn ipv6_headers() {
         ("end in the extension", ipv6(DESTINATION, &extension(TCP, 3, &syn))[..60].to_vec(), {
             Err(Rejected::Truncated)
         }),
+        (
+            "end in the extension that ends the packet",
+            { ipv6(DESTINATION, &extension(59, 3, &[]))[..60].to_vec() },
+            Err(Rejected::Truncated),
+        ),
         ("end behind the extension", ipv6(DESTINATION, &extension(TCP, 3, &syn))[..72].to_vec(), {
             Err(Rejected::Truncated)
         }),
