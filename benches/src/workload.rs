@@ -10,13 +10,17 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use portsentry_capture::{LinkType, decode};
 use portsentry_core::{
-    Engine, HashKey, Instant, Limits, Networks, Policy, PortSet, Protocol, ServedPorts, Timestamp,
+    Engine, HashKey, Instant, Limits, Networks, Observation, Policy, PortSet, Protocol,
+    ServedPorts, Timestamp,
 };
 
 use crate::{Form, Scan};
 
 /// Packets between two hand-overs of events.
 pub const BATCH: usize = 1024;
+
+/// Observations that are decided about together.
+const HELD: usize = 64;
 
 /// Room for the longest frame of any [`Form`].
 const SLOT: usize = 96;
@@ -91,6 +95,7 @@ impl Workload {
             scan: Scan::new(self.form, self.sources, 1),
             frames: vec![[0; SLOT]; BATCH],
             length: 0,
+            held: Vec::with_capacity(HELD),
             now: Instant::from_secs(1_000),
         };
         for _ in 0..(4 * self.sources as usize).div_ceil(BATCH).max(16) {
@@ -150,6 +155,7 @@ pub struct Load {
     frames: Vec<[u8; SLOT]>,
     /// Of each frame, in bytes.
     length: usize,
+    held: Vec<Observation>,
     now: Instant,
 }
 
@@ -171,10 +177,14 @@ impl Load {
     #[inline(never)]
     pub fn process(&mut self) -> usize {
         let time = Timestamp::from_nanos(0);
-        for slot in &self.frames {
-            if let Ok(packet) = decode(LinkType::Ethernet, &slot[..self.length]) {
-                self.engine.observe(&packet.observation(time, 2), self.now);
+        for frames in self.frames.chunks(HELD) {
+            self.held.clear();
+            for frame in frames {
+                if let Ok(packet) = decode(LinkType::Ethernet, &frame[..self.length]) {
+                    self.held.push(packet.observation(time, 2));
+                }
             }
+            self.engine.observe_batch(&self.held, self.now);
         }
         let mut events = 0;
         while let Some(event) = self.engine.poll_event() {

@@ -74,13 +74,20 @@ impl CounterTable {
         Self { slots: vec![[0; 3]; buckets * WAYS], key, window, evicted: 0, in_use: 0 }
     }
 
+    /// Reads from where [`bump`](Self::bump) would begin to read. The value
+    /// means nothing.
+    pub(crate) fn touch(&self, start: usize) -> u64 {
+        self.slots.get(start).map_or(0, |slot| slot[2])
+    }
+
     /// Adds one to the counter of `address` and `tag`, and gives the new count,
     /// which stops at 65,535. One hash and at most eight comparisons.
     pub(crate) fn bump(&mut self, address: u128, tag: u16, now: Instant, clock: Clock) -> u16 {
         let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
         let words = [(address >> 64) as u64, address as u64];
         let window = self.window;
-        let bucket = self.bucket(address, tag);
+        let start = self.start(address, tag);
+        let bucket = self.slots.get_mut(start..start + WAYS).unwrap_or_default();
 
         let mut least = Meta(u64::MAX);
         let mut victim = None;
@@ -124,12 +131,12 @@ impl CounterTable {
         self.in_use
     }
 
-    fn bucket(&mut self, address: u128, tag: u16) -> &mut [Slot] {
+    /// Where the bucket of an entry begins.
+    pub(crate) fn start(&self, address: u128, tag: u16) -> usize {
         let buckets = self.slots.len() / WAYS;
         // Multiply-shift: the hash as a fraction of the number of buckets.
         let index = (u128::from(self.key.hash(address, tag)) * buckets as u128) >> 64;
-        let start = index as usize * WAYS;
-        self.slots.get_mut(start..start + WAYS).unwrap_or_default()
+        index as usize * WAYS
     }
 }
 
