@@ -113,12 +113,12 @@ impl Engine {
         let mut sum = 0;
         if self.policy.scan_trigger > 1 {
             // Two loops, so that the second is nothing but loads.
-            let mut starts = [0; LOOK_AHEAD];
-            for (observation, start) in observations.iter().zip(&mut starts) {
-                *start = self.sources.start(address_bits(observation.source), 0);
+            let mut hashes = [0; LOOK_AHEAD];
+            for (observation, hash) in observations.iter().zip(&mut hashes) {
+                *hash = self.sources.hash(address_bits(observation.source), 0);
             }
-            for &start in starts.iter().take(observations.len()) {
-                sum ^= self.sources.touch(start);
+            for &hash in hashes.iter().take(observations.len()) {
+                sum ^= self.sources.touch(hash);
             }
         }
         if self.policy.remember_blocked && (self.policy.block_tcp || self.policy.block_udp) {
@@ -168,7 +168,8 @@ impl Engine {
         if trigger <= 1 {
             return true;
         }
-        self.sources.bump(address_bits(source), 0, self.now, Clock::LastUpdate) >= trigger
+        let hash = self.sources.hash(address_bits(source), 0);
+        self.sources.bump(hash, self.now, Clock::LastUpdate) >= trigger
     }
 
     fn report(&mut self, observation: &Observation, reason: Reason) -> Verdict {
@@ -178,7 +179,8 @@ impl Engine {
 
     fn report_served_port(&mut self, observation: &Observation) {
         let Observation { source, target_port: port, .. } = *observation;
-        let seen = self.served_log.bump(address_bits(source), port, self.now, Clock::FirstUpdate);
+        let hash = self.served_log.hash(address_bits(source), port);
+        let seen = self.served_log.bump(hash, self.now, Clock::FirstUpdate);
         if seen == 1 {
             let protocol = observation.protocol();
             self.events.push_back(Event::ServedPort { source, protocol, port });
