@@ -172,9 +172,6 @@ impl Load {
 
     /// Decodes the batch, decides about each packet, and takes out the events.
     /// Gives their number.
-    ///
-    /// Never inlined: `scripts/count-instructions` counts what is done in here.
-    #[inline(never)]
     pub fn process(&mut self) -> usize {
         let time = Timestamp::from_nanos(0);
         for frames in self.frames.chunks(HELD) {
