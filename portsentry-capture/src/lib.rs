@@ -13,6 +13,7 @@ mod interfaces;
 mod live;
 mod netlink;
 mod sensor;
+mod served;
 mod targets;
 
 pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
@@ -24,4 +25,5 @@ pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet};
 #[cfg(feature = "pcap")]
 pub use live::{PcapBackend, PcapSensor};
 pub use sensor::{Drained, Sensor, SensorError, SensorStats};
+pub use served::served_ports;
 pub use targets::Targets;

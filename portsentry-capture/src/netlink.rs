@@ -20,6 +20,9 @@ use rustix::net::{
 /// Interfaces, addresses, routes. Its number is 0, which rustix writes `None`.
 pub(crate) const ROUTE: Option<Protocol> = None;
 
+/// Sockets.
+pub(crate) const SOCK_DIAG: Option<Protocol> = Some(rustix::net::netlink::SOCK_DIAG);
+
 /// The kernel fills at most 32 KiB a part.
 const PART: usize = 64 * 1024;
 

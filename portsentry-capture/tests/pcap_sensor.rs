@@ -124,7 +124,7 @@ fn connections_of_this_host_are_not_seen() {
     let seen = watch_to_marker(&mut sensor, &bed.scanner, bed.host.v4().into());
     assert_eq!(seen, []);
     // The kernel held it back: nothing but the marker came as far as the sensor.
-    assert_eq!(sensor.stats().received, 1);
+    assert_eq!(probes_received(&mut sensor), 1);
 }
 
 #[test]
@@ -209,7 +209,14 @@ fn what_no_stack_takes_is_counted_and_not_seen() {
     assert_eq!(count(Rejected::ImpossibleSource), forged.len());
     assert_eq!(count(Rejected::NotForThisHost), elsewhere.len() + 1);
     assert_eq!(count(Rejected::TcpDataOffset), 1);
-    assert_eq!(stats.received, frames.len() as u64 + 1);
+    assert_eq!(probes_received(&mut sensor), frames.len() as u64 + 1);
+}
+
+/// Packets that reached the sensor, but for the multicast reports (RFC 3810)
+/// of a new interface, which come with extension headers.
+fn probes_received(sensor: &mut PcapSensor) -> u64 {
+    let stats = sensor.stats();
+    stats.received - stats.tally.count(Rejected::OtherTransport)
 }
 
 #[test]

@@ -4,14 +4,17 @@
 mod watch;
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portsentry_capture::{
-    CaptureOptions, Drained, PcapBackend, Rejected, Selection, Sensor, SensorError, SensorSet,
+    CaptureOptions, Drained, Interface, LiveBackend, LiveSensor, PcapBackend, Rejected, Selection,
+    Sensor, SensorError, SensorSet,
 };
-use portsentry_core::Observation;
+use portsentry_core::{Networks, Observation};
 use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
 use watch::{interface, knock, targets, watch_to_marker};
 
@@ -77,6 +80,20 @@ fn names_that_nothing_has_are_an_error() {
 }
 
 #[test]
+fn a_missing_privilege_ends_the_start() {
+    let opened = std::thread::spawn(|| {
+        // Capabilities belong to the thread, which ends with the test.
+        let mut sets = capabilities(None).expect("capabilities");
+        sets.effective.remove(CapabilitySet::NET_RAW);
+        set_capabilities(None, sets).expect("fewer capabilities");
+        let backend = PcapBackend::new(CaptureOptions::default());
+        SensorSet::open(Selection::All, Box::new(backend))
+    });
+    let error = opened.join().expect("thread").expect_err("no privilege");
+    assert!(matches!(error, SensorError::MissingPrivilege { .. }), "{error}");
+}
+
+#[test]
 fn every_interface_is_read_through_one_descriptor() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
@@ -128,6 +145,61 @@ fn an_interface_that_appears_is_watched() {
 }
 
 #[test]
+fn a_crowd_of_interfaces_is_watched_step_by_step() {
+    let Some(root) = require_root() else { return };
+    let namespace = Namespace::isolated(root);
+    let mut set = open(&namespace, &["ALL"]).expect("set");
+    let names: Vec<String> = (0..10).map(|number| format!("crowd{number}")).collect();
+    for name in &names {
+        namespace.ip(&["link", "add", name, "type", "bridge"]);
+        namespace.ip(&["address", "add", "192.0.2.1/32", "dev", name]);
+        namespace.ip(&["link", "set", name, "up"]);
+    }
+    // One look opens a few, so that those that are open are read in between.
+    namespace.enter(|| set.drain(64, &mut |_| ())).expect("drain");
+    assert!((2..8).contains(&watched(&set).len()), "{:?}", watched(&set));
+    let all: Vec<&str> = ["lo"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    follow_until(&mut set, &namespace, &all);
+}
+
+/// libpcap, but that each interface cannot be opened at first.
+#[derive(Default)]
+struct Reluctant {
+    refused: Vec<String>,
+}
+
+impl LiveBackend for Reluctant {
+    fn open(
+        &mut self,
+        interface: Option<&Interface>,
+        own: &Arc<Networks>,
+    ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
+        let name = interface.expect("an interface").name.clone();
+        if name == "lo" || self.refused.contains(&name) {
+            return PcapBackend::default().open(interface, own);
+        }
+        self.refused.push(name.clone());
+        Err(SensorError::Backend { name, message: "not yet".to_owned() })
+    }
+}
+
+#[test]
+fn what_fails_is_tried_again() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut set = bed
+        .host
+        .enter(|| SensorSet::open(Selection::All, Box::<Reluctant>::default()))
+        .expect("loopback can be opened");
+    assert_eq!(watched(&set), ["lo"]);
+    follow_until(&mut set, &bed.host, &["lo", bed.host.interface()]);
+
+    let named = Selection::parse(&["lo", bed.host.interface()]).expect("selection");
+    let error = bed.host.enter(|| SensorSet::open(named, Box::<Reluctant>::default()));
+    assert_eq!(error.expect_err("asked for by name").to_string(), "host0: not yet");
+}
+
+#[test]
 fn addresses_are_followed() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
@@ -162,7 +234,14 @@ fn a_pause_is_survived() {
     let device = bed.host.interface();
     let mut set = open(&bed.host, &[device]).expect("set");
     bed.host.ip(&["link", "set", device, "down"]);
-    bed.host.enter(|| set.drain(64, &mut |_| ())).expect("drain");
+    // A capture that is down must not keep its reader awake.
+    let quiet = (0..100).any(|_| {
+        bed.host.enter(|| set.drain(64, &mut |_| ())).expect("drain");
+        let descriptor = set.descriptor().expect("descriptor");
+        let mut interest = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+        poll(&mut interest, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })).expect("poll") == 0
+    });
+    assert!(quiet, "ready all the time");
     bed.host.ip(&["link", "set", device, "up"]);
     // Going down took the IPv6 address away.
     let v6 = format!("{}/64", bed.host.v6());

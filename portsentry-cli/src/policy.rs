@@ -81,7 +81,8 @@ mod tests {
     fn name_servers_are_read_as_the_resolver_does() {
         let text = b"# nameserver 192.0.2.9\nsearch example.com\nnameserver 192.0.2.1\n\
                      nameserver\t2001:db8::53\r\n nameserver fe80::1%eth0\nnameserver x\nnameserver\n";
-        let expected = ["192.0.2.1", "2001:db8::53", "fe80::1"].map(|a| a.parse().unwrap());
+        let expected: [IpAddr; 3] =
+            ["192.0.2.1", "2001:db8::53", "fe80::1"].map(|address| address.parse().unwrap());
         assert_eq!(name_servers(text), expected);
     }
 }

@@ -27,7 +27,7 @@ impl Duplicates {
         Self { seen: vec![None; SLOTS].into() }
     }
 
-    /// Whether another interface showed this packet just now. About 5 ns.
+    /// Whether another interface showed this packet just now. One look-up.
     pub(super) fn is_duplicate(&mut self, observation: &Observation) -> bool {
         let Some(slot) = self.seen.get_mut(slot(observation)) else { return false };
         if let Some(before) = slot

@@ -151,6 +151,8 @@ impl Sensor for PcapSensor {
         Ok(if read < budget { Drained::Empty } else { Drained::More })
     }
 
+    /// libpcap asks for the losses of the interface itself on promiscuous
+    /// captures alone, so they are 0 here.
     fn stats(&mut self) -> SensorStats {
         // The counters that were read last stand when there are none to be had.
         if let Ok(stat) = self.capture.stats() {

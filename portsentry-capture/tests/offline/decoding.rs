@@ -373,6 +373,7 @@ fn kinds_are_named_apart_and_sorted() {
             &Rejected::Fragment,
             &Rejected::NotForThisHost,
             &Rejected::UnknownLinkType,
+            &Rejected::Duplicate,
         ]
     );
 }

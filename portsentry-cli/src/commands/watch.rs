@@ -1,138 +1,150 @@
-//! The sentry itself: open everything, watch, reload, end.
+//! The sentry itself: open everything, watch, end in good order.
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ipnet::IpNet;
 use portsentry_capture::{CaptureOptions, PcapBackend, Selection, SensorSet};
-use portsentry_config::{Configuration, Origin, Overrides};
-use portsentry_core::config::KEYS;
+use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
 
-use super::{configuration, importance, show_warnings};
-use crate::arguments::{VERSION, WatchOptions};
+use super::{importance, show_warnings, working_directory};
+use crate::arguments::{LogOutput, VERSION, WatchOptions};
+use crate::background::{self, Background};
 use crate::failure::Failure;
 use crate::logging;
-use crate::policy::{never_block, policy};
-use crate::report::{Change, History, Item, LineOptions, Queue, Reporter, Sinks, Stream};
-use crate::respond::{Actions, BlockedFile, Report, Responders};
-use crate::sentry::{Interrupted, Sentry, ServedPorts};
+use crate::policy::policy;
+use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog};
+use crate::respond::{Report, Responders};
+use crate::sentry::{Heartbeat, Sentry, ServedPorts};
+use crate::service::{Manager, PidFile};
+use crate::session::{Opened, Session};
 use crate::signals::Signals;
+use crate::summary::Summary;
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let selection =
         Selection::parse(&options.interface).map_err(|error| Failure::Usage(error.to_string()))?;
-    let configuration = load(options)?;
+    let background = match (options.daemon, Background::enter()) {
+        (true, None) => return background::start(),
+        (_, background) => background,
+    };
+    let directory = working_directory()?;
+    let configuration = Session::load(options, &directory)?;
     show_warnings(&configuration);
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
 
     let queue = Arc::new(Queue::default());
-    let reporter = Reporter::start(
-        Arc::clone(&queue),
-        change(options, &configuration)?,
-        Sinks { output: Box::new(io::stdout()), error: Box::new(io::stderr()) },
-    )
-    .map_err(Failure::system("cannot start a thread"))?;
+    let reporter = Reporter::start(Arc::clone(&queue), outputs(options))
+        .map_err(Failure::system("cannot start a thread"))?;
     logging::install(&queue, importance(&options.general));
 
-    let result = run(options, selection, configuration, signals, &queue);
+    let start = Start { options, directory, queue: &queue, background };
+    let result = start.run(selection, configuration, signals);
     let unwritten = reporter.finish();
     if unwritten > 0 {
-        eprintln!("portsentry: {unwritten} lines were not written, because nobody reads them");
+        eprintln!("portsentry: {unwritten} lines could not be written: the log does not take them");
     }
     // After all lines, so that it stands last even if both go to one place.
     eprintln!("{}", result?);
     Ok(())
 }
 
-fn load(options: &WatchOptions) -> Result<Configuration, Failure> {
-    configuration(
-        &options.general,
-        Overrides {
-            local_check: !options.disable_local_check,
-            service_check: !options.disable_service_check,
-        },
-    )
+/// What is at hand when the program starts.
+struct Start<'a> {
+    options: &'a WatchOptions,
+    directory: PathBuf,
+    queue: &'a Arc<Queue>,
+    background: Option<Background>,
 }
 
-/// How lines are to be written.
-fn change(options: &WatchOptions, configuration: &Configuration) -> Result<Change, Failure> {
-    let settings = &configuration.settings;
-    let history = settings.history_file.as_deref().map(Path::new).map(|path| {
-        History::open(path).map_err(|source| Failure::History { path: path.to_owned(), source })
-    });
-    Ok(Change {
-        options: LineOptions {
-            importance: importance(&options.general),
-            ignore_file: settings.ignore_file.clone().unwrap_or_default(),
-        },
-        history: history.transpose()?,
-        resolve_names: settings.resolve_host,
-    })
-}
-
-fn run(
-    options: &WatchOptions,
-    selection: Selection,
-    configuration: Configuration,
-    signals: Signals,
-    queue: &Arc<Queue>,
-) -> Result<crate::summary::Summary, Failure> {
-    let say = |line: String| queue.push(Item::Line(Stream::Output, line));
-    say(format!("Portsentry {VERSION}"));
-    describe(&configuration);
-
-    let mut session = Session { options, queue, configuration, never_block: Vec::new() };
-    let (actions, blocked) = session.open_actions()?;
-    let capture = capture_options(&session.configuration);
-    let sensors = SensorSet::open(selection, Box::new(PcapBackend::new(capture)))?;
-    let never_block = session.never_block()?;
-    let policy = policy(&session.configuration, &never_block);
-    let mut sentry = Sentry {
-        engine: Engine::new(policy, &Limits::default(), random_key()?),
-        sensors,
-        served: ServedPorts::new(session.configuration.service_check)
-            .map_err(Failure::system("cannot see which ports are served"))?,
-        responders: responders(queue)?,
-        actions: Arc::new(actions),
-        queue: Arc::clone(queue),
-        signals,
-    };
-    for host in blocked {
-        sentry.engine.restore_blocked(host);
-    }
-    session.say_never_block(never_block);
-    say("Portsentry is now active and listening.".to_owned());
-    loop {
-        match sentry.run()? {
-            Interrupted::Terminate => break,
-            Interrupted::AddressesChanged => session.refresh_policy(&mut sentry)?,
-            Interrupted::Reload => session.reload(&mut sentry),
+impl Start<'_> {
+    fn run(
+        self,
+        selection: Selection,
+        configuration: Configuration,
+        signals: Signals,
+    ) -> Result<Summary, Failure> {
+        let Self { options, directory, queue, background } = self;
+        let say = |line: String| queue.push(Item::Line(Level::Notice, line));
+        say(format!("Portsentry {VERSION}"));
+        describe(&configuration);
+        let pid_file = options.pidfile.as_deref().map(|path| {
+            let path = directory.join(path);
+            PidFile::create(&path).map_err(|source| Failure::PidFile { path, source })
+        });
+        let _pid_file = pid_file.transpose()?;
+        let opened = Opened::new(options, &configuration)?;
+        let capture = capture_options(&configuration);
+        let mut sentry = Sentry {
+            engine: Engine::new(
+                policy(&configuration, &opened.never_block),
+                &Limits::default(),
+                random_key()?,
+            ),
+            sensors: SensorSet::open(selection, Box::new(PcapBackend::new(capture)))?,
+            served: ServedPorts::new(configuration.service_check),
+            responders: responders(queue)?,
+            actions: Arc::clone(&opened.actions),
+            queue: Arc::clone(queue),
+            signals,
+            heartbeat: Heartbeat::new(Manager::from_environment()),
+        };
+        let mut session =
+            Session::begin(options, &directory, queue, configuration, opened, &mut sentry);
+        say("Portsentry is now active and listening.".to_owned());
+        sentry.heartbeat.manager.ready(&session.status());
+        if let Some(background) = background {
+            background.ready().map_err(Failure::system("cannot go to the background"))?;
         }
+        let outcome = session.watch(&mut sentry);
+        sentry.heartbeat.manager.stopping();
+        let summary = sentry.close();
+        say("Portsentry is shutting down".to_owned());
+        outcome.map(|()| summary)
     }
-    let summary = sentry.close();
-    say("Portsentry is shutting down".to_owned());
-    Ok(summary)
 }
 
-/// The effective configuration, for those who look for a fault.
+/// Where the log goes: to standard output, unless something else was asked for;
+/// in the background, to the system's log.
+fn outputs(options: &WatchOptions) -> Outputs {
+    let syslog = options.daemon || options.logoutput.contains(&LogOutput::Syslog);
+    let console = !options.daemon && options.logoutput.contains(&LogOutput::Stdout);
+    Outputs {
+        console: console.then(|| {
+            Console::new(Box::new(io::stdout()), Box::new(io::stderr()), stdout_is_journal())
+        }),
+        syslog: syslog.then(|| Syslog::new(&options.syslog_socket)),
+    }
+}
+
+/// Whether standard output goes to the journal of systemd, which reads the
+/// severity of each line (`systemd.exec(5)`, `JOURNAL_STREAM`).
+fn stdout_is_journal() -> bool {
+    let Ok(stat) = rustix::fs::fstat(io::stdout()) else { return false };
+    std::env::var("JOURNAL_STREAM").is_ok_and(|id| id == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// The effective configuration, for those who look for a fault, and what of it
+/// is not what one might think.
 fn describe(configuration: &Configuration) {
+    let settings = &configuration.settings;
     match &configuration.origin {
         Origin::File(path) => log::debug!("configuration file: {}", path.display()),
         Origin::BuiltIn { missing } => log::warn!(
-            "There is no configuration file {}: watching TCP ports {} and UDP ports {} and only logging",
+            "There is no configuration file {}: watching TCP ports {} and UDP ports {}, and only logging",
             missing.display(),
-            configuration.settings.tcp_ports,
-            configuration.settings.udp_ports,
+            settings.tcp_ports,
+            settings.udp_ports,
         ),
     }
-    for line in configuration.settings.to_string().lines() {
+    for line in settings.to_string().lines() {
         log::debug!("{line}");
     }
-    if configuration.settings.run_as.is_some() {
+    if settings.run_as.is_some() {
         log::warn!("RUN_AS has no effect in this version: the user stays the one who started it");
     }
 }
@@ -140,18 +152,17 @@ fn describe(configuration: &Configuration) {
 fn capture_options(configuration: &Configuration) -> CaptureOptions {
     let settings = &configuration.settings;
     let default = CaptureOptions::default();
+    let latency = settings.capture_latency.map(|ms| Duration::from_millis(ms.into()));
     CaptureOptions {
         buffer: settings.capture_buffer.unwrap_or(default.buffer),
-        latency: settings
-            .capture_latency
-            .map_or(default.latency, |ms| std::time::Duration::from_millis(ms.into())),
+        latency: latency.unwrap_or(default.latency),
     }
 }
 
 fn responders(queue: &Arc<Queue>) -> Result<Responders, Failure> {
     let queue = Arc::clone(queue);
-    let tell = move |report: Report| queue.push(Item::Report(report));
-    Responders::start(tell).map_err(Failure::system("cannot start a thread"))
+    Responders::start(move |report: Report| queue.push(Item::Report(report)))
+        .map_err(Failure::system("cannot start a thread"))
 }
 
 /// A key that nobody else knows.
@@ -161,118 +172,4 @@ fn random_key() -> Result<HashKey, Failure> {
         .and_then(|mut random| random.read_exact(&mut bits))
         .map_err(Failure::system("/dev/urandom"))?;
     Ok(HashKey::new(u128::from_ne_bytes(bits)))
-}
-
-/// What a reload needs to know about the start.
-struct Session<'a> {
-    options: &'a WatchOptions,
-    queue: &'a Arc<Queue>,
-    configuration: Configuration,
-    never_block: Vec<IpNet>,
-}
-
-impl Session<'_> {
-    /// The actions of the configuration, and the hosts in its blocked file.
-    fn open_actions(&self) -> Result<(Actions, Vec<std::net::IpAddr>), Failure> {
-        let settings = &self.configuration.settings;
-        let mut hosts = Vec::new();
-        let mut file = None;
-        if let Some(path) = &settings.blocked_file {
-            let (opened, restored) = BlockedFile::open(Path::new(path))?;
-            if restored.torn > 0 {
-                log::warn!(
-                    "blocked file {path}: cut off {} bytes of an unfinished last record",
-                    restored.torn
-                );
-            }
-            log::info!("blocked file {path}: {} hosts", restored.hosts.len());
-            hosts = restored.hosts;
-            file = Some(opened);
-        }
-        Ok((Actions::new(settings, file), hosts))
-    }
-
-    fn never_block(&self) -> Result<Vec<IpNet>, Failure> {
-        never_block(&self.configuration).map_err(Failure::system("network interfaces"))
-    }
-
-    /// Says which networks are never acted on, if that is news.
-    fn say_never_block(&mut self, networks: Vec<IpNet>) {
-        use portsentry_core::config::BlockMode::Log;
-        let settings = &self.configuration.settings;
-        let responds = settings.block_tcp != Log || settings.block_udp != Log;
-        if responds && networks != self.never_block {
-            let list: Vec<String> = networks.iter().map(ToString::to_string).collect();
-            let list = if list.is_empty() { "nobody".to_owned() } else { list.join(", ") };
-            self.queue.push(Item::Line(Stream::Output, format!("Never blocking: {list}")));
-        }
-        self.never_block = networks;
-    }
-
-    fn refresh_policy(&mut self, sentry: &mut Sentry) -> Result<(), Failure> {
-        let networks = self.never_block()?;
-        sentry.engine.set_policy(policy(&self.configuration, &networks));
-        self.say_never_block(networks);
-        Ok(())
-    }
-
-    /// Takes over a new configuration, whole or not at all.
-    fn reload(&mut self, sentry: &mut Sentry) {
-        if let Err(failure) = self.try_reload(sentry) {
-            for line in failure.to_string().lines() {
-                self.queue.push(Item::Line(Stream::Error, line.to_owned()));
-            }
-            let line = "The new configuration was refused; the old one stays in force.";
-            self.queue.push(Item::Line(Stream::Error, line.to_owned()));
-        }
-    }
-
-    fn try_reload(&mut self, sentry: &mut Sentry) -> Result<(), Failure> {
-        let new = load(self.options)?;
-        let old = std::mem::replace(&mut self.configuration, new);
-        match self.open_all() {
-            Ok((change, actions, hosts, never_block)) => {
-                self.queue.push(Item::Change(Box::new(change)));
-                sentry.actions = Arc::new(actions);
-                for host in hosts {
-                    sentry.engine.restore_blocked(host);
-                }
-                sentry.engine.set_policy(policy(&self.configuration, &never_block));
-                self.say_what_changed(&old);
-                self.say_never_block(never_block);
-                Ok(())
-            }
-            Err(failure) => {
-                self.configuration = old;
-                Err(failure)
-            }
-        }
-    }
-
-    /// Everything that can fail about a configuration.
-    #[allow(clippy::type_complexity)]
-    fn open_all(&self) -> Result<(Change, Actions, Vec<std::net::IpAddr>, Vec<IpNet>), Failure> {
-        let change = change(self.options, &self.configuration)?;
-        let (actions, hosts) = self.open_actions()?;
-        Ok((change, actions, hosts, self.never_block()?))
-    }
-
-    fn say_what_changed(&self, old: &Configuration) {
-        let (old, new) = (old, &self.configuration);
-        let mut changed: Vec<&str> = KEYS
-            .iter()
-            .filter(|key| key.value(&old.settings) != key.value(&new.settings))
-            .map(|key| key.name)
-            .collect();
-        if old.ignore != new.ignore {
-            changed.push("the ignore list");
-        }
-        let what = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
-        self.queue
-            .push(Item::Line(Stream::Output, format!("Configuration read again; changed: {what}")));
-        let needs_restart = ["CAPTURE_BUFFER", "CAPTURE_LATENCY"];
-        for key in changed.into_iter().filter(|key| needs_restart.contains(key)) {
-            log::warn!("{key} takes effect at the next start");
-        }
-    }
 }

@@ -22,8 +22,6 @@ const FAMILY_V6: u16 = 10;
 pub struct BlockedFile {
     path: PathBuf,
     file: File,
-    /// Bytes of whole records.
-    length: u64,
 }
 
 /// What stood in the file.
@@ -110,8 +108,7 @@ impl BlockedFile {
         if torn > 0 {
             file.set_len(length as u64).map_err(io_error)?;
         }
-        let length = length as u64;
-        Ok((Self { path: path.to_owned(), file, length }, Restored { hosts, torn }))
+        Ok((Self { path: path.to_owned(), file }, Restored { hosts, torn }))
     }
 
     /// The file's path.
@@ -136,10 +133,11 @@ impl BlockedFile {
                 record.extend_from_slice(&v6.octets());
             }
         }
+        // Asked each time: after a reload an older handle may have appended, too.
+        let length = self.file.metadata()?.len();
         let written = self.file.write_all(&record).and_then(|()| self.file.sync_data());
-        match written {
-            Ok(()) => self.length += record.len() as u64,
-            Err(_) => self.file.set_len(self.length)?,
+        if written.is_err() {
+            self.file.set_len(length)?;
         }
         written
     }

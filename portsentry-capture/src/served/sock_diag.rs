@@ -1,0 +1,61 @@
+//! Sockets over netlink.
+
+use std::io;
+
+use netlink_packet_core::{DecodeError, Parseable};
+use netlink_packet_sock_diag::SockDiagMessage;
+use netlink_packet_sock_diag::constants::{
+    AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DIAG_BY_FAMILY,
+};
+use netlink_packet_sock_diag::inet::nlas::Nla;
+use netlink_packet_sock_diag::inet::{
+    ExtensionFlags, InetRequest, InetResponse, SocketId, StateFlags,
+};
+use portsentry_core::Protocol;
+
+use super::Socket;
+use crate::netlink::{self, SOCK_DIAG};
+
+/// The kernel picks by state, so open connections cost nothing. A UDP socket
+/// that is not connected has the state that TCP calls closed.
+pub(super) fn sockets() -> io::Result<Vec<Socket>> {
+    let mut sockets = Vec::new();
+    for (protocol, number, states) in [
+        (Protocol::Tcp, IPPROTO_TCP, StateFlags::LISTEN),
+        (Protocol::Udp, IPPROTO_UDP, StateFlags::CLOSE),
+    ] {
+        for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+            let request = SockDiagMessage::InetRequest(InetRequest {
+                family,
+                protocol: number,
+                extensions: ExtensionFlags::empty(),
+                states: states.clone(),
+                socket_id,
+            });
+            sockets.extend(netlink::dump(
+                SOCK_DIAG,
+                request,
+                |found: &mut Vec<Socket>, kind, payload| {
+                    if kind == SOCK_DIAG_BY_FAMILY {
+                        found.extend(socket(protocol, payload)?);
+                    }
+                    Ok(())
+                },
+            )?);
+        }
+    }
+    Ok(sockets)
+}
+
+fn socket(protocol: Protocol, payload: &[u8]) -> Result<Option<Socket>, DecodeError> {
+    let response = InetResponse::parse(payload)?;
+    let id = response.header.socket_id;
+    if id.source_port == 0 {
+        return Ok(None);
+    }
+    let v6_only = response.nlas.iter().find_map(|attribute| match attribute {
+        Nla::SkV6Only(v6_only) => Some(*v6_only),
+        _ => None,
+    });
+    Ok(Some(Socket { protocol, address: id.source_address, port: id.source_port, v6_only }))
+}
