@@ -20,6 +20,7 @@ mod logging;
 mod policy;
 pub mod report;
 pub mod respond;
+mod sensors;
 mod sentry;
 mod session;
 mod signals;

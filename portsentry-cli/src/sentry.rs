@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portsentry_capture::{Drained, Sensor, SensorSet, served_ports};
+use portsentry_capture::{Drained, served_ports};
 use portsentry_core::{Effect, Engine, Instant, Observation};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
@@ -15,6 +15,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::failure::Failure;
 use crate::report::{Item, Queue, Stream};
 use crate::respond::{Actions, Responders};
+use crate::sensors::Sensors;
 use crate::signals::Signals;
 use crate::summary::Summary;
 
@@ -24,13 +25,16 @@ const BATCH: usize = 4096;
 /// How old the snapshot of served ports may be when a packet is decided about.
 const SERVED_PORTS_AGE: Duration = Duration::from_millis(250);
 
+/// How long what is still coming in is read after the end was asked for.
+const LAST_PACKETS: Duration = Duration::from_millis(500);
+
 /// How long responses that are running may go on after the end was asked for.
 const LAST_RESPONSES: Duration = Duration::from_secs(5);
 
 /// Everything that runs.
 pub(crate) struct Sentry {
     pub(crate) engine: Engine,
-    pub(crate) sensors: SensorSet,
+    pub(crate) sensors: Sensors,
     pub(crate) served: ServedPorts,
     pub(crate) responders: Responders,
     pub(crate) actions: Arc<Actions>,
@@ -74,14 +78,13 @@ impl Sentry {
 
     /// Waits for packets, outcomes, signals or the engine's time.
     fn wait(&self) -> Result<(), Failure> {
-        let watched: [Option<BorrowedFd<'_>>; 3] = [
-            self.sensors.descriptor(),
-            Some(self.responders.descriptor()),
-            Some(self.signals.descriptor()),
-        ];
-        let mut fds: Vec<PollFd<'_>> = watched
+        let own: [BorrowedFd<'_>; 2] = [self.responders.descriptor(), self.signals.descriptor()];
+        let mut fds: Vec<PollFd<'_>> = self
+            .sensors
+            .descriptors()
             .into_iter()
             .flatten()
+            .chain(own)
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
         let timeout = self.engine.poll_timeout().map(|due| {
@@ -100,7 +103,7 @@ impl Sentry {
         let now = monotonic();
         let drained = sensors.drain(BATCH, &mut |observation: &Observation| {
             served.refresh(engine, now);
-            engine.observe(observation, now);
+            engine.observe(observation, now).reason
         })?;
         Ok(drained)
     }
@@ -126,7 +129,10 @@ impl Sentry {
     /// responses end, and tells of every probe that waits.
     pub(crate) fn close(mut self) -> Summary {
         // A sensor that breaks now has nothing more to say.
-        while let Ok(Drained::More) = self.drain() {}
+        let end = monotonic().after(LAST_PACKETS);
+        while let Ok(Drained::More) = self.drain()
+            && monotonic() < end
+        {}
         self.take_answers();
         self.hand_on();
         let (answers, unfinished) = self.responders.finish(LAST_RESPONSES);
@@ -142,8 +148,8 @@ impl Sentry {
             );
             self.queue.push(Item::Line(Stream::Error, line));
         }
-        let sensors = self.sensors.stats();
-        Summary { sensors, probes: self.engine.statistics().probes(), live: true }
+        let (sensors, answers) = (self.sensors.stats(), self.sensors.answers());
+        Summary { sensors, answers, probes: self.engine.statistics().probes(), live: true }
     }
 }
 
