@@ -3,7 +3,7 @@
 
 BUILD_PACKAGES := gcc pkg-config libpcap-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) iproute2 nmap
-TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables
+TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables hping3 tcpreplay
 
 CARGO ?= cargo
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))

@@ -14,6 +14,7 @@
 //! ```
 
 mod arguments;
+mod background;
 mod commands;
 mod failure;
 mod logging;
@@ -22,6 +23,7 @@ pub mod report;
 pub mod respond;
 mod sensors;
 mod sentry;
+mod service;
 mod session;
 mod signals;
 mod summary;

@@ -4,7 +4,7 @@
 //! verdict says whom.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use portsentry_capture::{
@@ -13,9 +13,10 @@ use portsentry_capture::{
 };
 use portsentry_core::config::Settings;
 use portsentry_core::{Importance, Networks, Observation, Reason};
+use rustix::event::epoll;
 
 use crate::failure::Failure;
-use crate::report::{Item, Queue, Stream};
+use crate::report::{Item, Level, Queue};
 
 /// What watches.
 pub(crate) enum Sensors {
@@ -30,6 +31,8 @@ pub(crate) struct Listening {
     sensor: ConnectSensor,
     monitor: InterfaceMonitor,
     own: Networks,
+    /// Readable when the sensor or the monitor is.
+    either: OwnedFd,
     notices: Notices,
 }
 
@@ -47,17 +50,21 @@ impl Sensors {
         importance: Importance,
     ) -> Result<Self, Failure> {
         let notices = Notices { queue: Arc::clone(queue), importance };
-        let interfaces = Failure::system("network interfaces");
-        let (monitor, own) = follow_interfaces().map_err(interfaces)?;
+        let interfaces = || Failure::system("network interfaces");
+        // The monitor first, so that no change falls in between.
+        let monitor = InterfaceMonitor::open().map_err(interfaces())?;
+        let own = own_addresses().map_err(interfaces())?;
         let sensor = ConnectSensor::open(options, &mut |notice| notices.tell(notice))?;
-        Ok(Self::Connect(Box::new(Listening { sensor, monitor, own, notices })))
+        let either = [sensor.descriptor(), Some(monitor.as_fd())];
+        let either = either_of(either.into_iter().flatten()).map_err(interfaces())?;
+        Ok(Self::Connect(Box::new(Listening { sensor, monitor, own, either, notices })))
     }
 
     /// Readable when there is something to [`drain`](Self::drain).
-    pub(crate) fn descriptors(&self) -> [Option<BorrowedFd<'_>>; 2] {
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Stealth(set) => [set.descriptor(), None],
-            Self::Connect(it) => [it.sensor.descriptor(), Some(it.monitor.as_fd())],
+            Self::Stealth(set) => set.descriptor(),
+            Self::Connect(it) => Some(it.either.as_fd()),
         }
     }
 
@@ -128,26 +135,29 @@ impl Listening {
         while let Some(notice) = self.sensor.poll_notice() {
             self.notices.tell(&notice);
         }
-        let own = self.monitor.changed().and_then(|changed| match changed {
-            true => Interface::all().map(|all| Some(Interface::own_addresses(&all))),
-            false => Ok(None),
-        });
-        match own {
-            Ok(own) => self.own = own.unwrap_or_else(|| std::mem::take(&mut self.own)),
-            Err(error) => log::warn!("cannot read the kernel's interfaces: {error}"),
+        if let Err(error) = self.follow_addresses() {
+            log::warn!("cannot read the kernel's interfaces: {error}");
         }
         Ok(drained)
+    }
+
+    fn follow_addresses(&mut self) -> io::Result<()> {
+        if self.monitor.changed()? {
+            self.own = own_addresses()?;
+        }
+        Ok(())
     }
 }
 
 impl Notices {
     fn tell(&self, notice: &ConnectNotice) {
-        let stream = match notice {
+        let level = match notice {
             ConnectNotice::Bound(_) if self.importance < Importance::Verbose => return,
-            ConnectNotice::Bound(_) | ConnectNotice::AcceptFailed { .. } => Stream::Output,
-            _ => Stream::Error,
+            ConnectNotice::Bound(_) => Level::Verbose,
+            ConnectNotice::AcceptFailed { .. } => Level::Notice,
+            _ => Level::Error,
         };
-        self.queue.push(Item::Line(stream, notice.to_string()));
+        self.queue.push(Item::Line(level, notice.to_string()));
     }
 }
 
@@ -179,9 +189,15 @@ pub(crate) fn banner(settings: &Settings) -> Vec<u8> {
     settings.port_banner.clone().unwrap_or_default().into_bytes()
 }
 
-/// The monitor first, so that no change falls in between.
-fn follow_interfaces() -> io::Result<(InterfaceMonitor, Networks)> {
-    let monitor = InterfaceMonitor::open()?;
-    let own = Interface::own_addresses(&Interface::all()?);
-    Ok((monitor, own))
+fn own_addresses() -> io::Result<Networks> {
+    Ok(Interface::own_addresses(&Interface::all()?))
+}
+
+/// A descriptor that is readable when one of `descriptors` is.
+fn either_of<'a>(descriptors: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<OwnedFd> {
+    let either = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for descriptor in descriptors {
+        epoll::add(&either, descriptor, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+    }
+    Ok(either)
 }

@@ -215,6 +215,7 @@ fn require_program(program: &Path) {
         "nft" => "nftables",
         "ping" => "iputils-ping",
         "mausezahn" => "netsniff-ng",
+        "setpriv" | "unshare" => "util-linux",
         "sysctl" => "procps",
         name => name,
     };
