@@ -56,6 +56,15 @@ pub(crate) struct WatchOptions {
     #[arg(long)]
     pub(crate) stealth: bool,
 
+    /// Bind the ports and take connections; what comes may be answered (PORT_BANNER). Half-open
+    /// scans are not seen
+    #[arg(long, conflicts_with = "stealth")]
+    pub(crate) connect: bool,
+
+    /// With --connect: bind to this address alone (repeat for more) [default: all of this host]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: Vec<IpAddr>,
+
     /// How to read packets
     #[arg(short, long, value_name = "METHOD", default_value = "pcap")]
     pub(crate) method: Method,
@@ -193,6 +202,9 @@ mod tests {
     #[test]
     fn wrong_words_are_refused() {
         refuse("portsentry --stealth --stealth", "cannot be used multiple times");
+        refuse("portsentry --connect --connect", "cannot be used multiple times");
+        refuse("portsentry --stealth --connect", "cannot be used with");
+        refuse("portsentry --connect --bind 10.0.0.0/8", "invalid IP address");
         refuse("portsentry -m fast", "pcap");
         refuse("portsentry --tcp", "--tcp");
         refuse("portsentry replay", "FILE");
@@ -208,5 +220,11 @@ mod tests {
         assert_eq!(arguments.watch.logoutput.len(), 2);
         assert!(arguments.watch.disable_local_check && arguments.watch.disable_service_check);
         assert!(arguments.watch.general.debug && arguments.watch.general.verbose);
+
+        let words = "portsentry --connect --bind ::1 --bind 192.0.2.1 -i eth0 -m pcap";
+        let arguments = Arguments::try_parse_from(words.split(' ')).unwrap();
+        assert!(arguments.watch.connect && !arguments.watch.stealth);
+        let addresses: [IpAddr; 2] = ["::1", "192.0.2.1"].map(|address| address.parse().unwrap());
+        assert_eq!(arguments.watch.bind, addresses);
     }
 }

@@ -21,6 +21,7 @@ mod logging;
 mod policy;
 pub mod report;
 pub mod respond;
+mod sensors;
 mod sentry;
 mod service;
 mod session;

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portsentry_capture::{CaptureOptions, PcapBackend, Selection, SensorSet};
+use portsentry_capture::{
+    CaptureOptions, ConnectLimits, ConnectOptions, PcapBackend, Selection, SensorSet,
+};
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
 
@@ -18,6 +20,7 @@ use crate::logging;
 use crate::policy::policy;
 use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog};
 use crate::respond::{Report, Responders};
+use crate::sensors::{Sensors, banner};
 use crate::sentry::{Heartbeat, Sentry, ServedPorts};
 use crate::service::{Manager, PidFile};
 use crate::session::{Opened, Session};
@@ -78,14 +81,14 @@ impl Start<'_> {
         });
         let _pid_file = pid_file.transpose()?;
         let opened = Opened::new(options, &configuration)?;
-        let capture = capture_options(&configuration);
+        let sensors = open_sensors(options, selection, &configuration, queue)?;
         let mut sentry = Sentry {
             engine: Engine::new(
                 policy(&configuration, &opened.never_block),
                 &Limits::default(),
                 random_key()?,
             ),
-            sensors: SensorSet::open(selection, Box::new(PcapBackend::new(capture)))?,
+            sensors,
             served: ServedPorts::new(configuration.service_check),
             responders: responders(queue)?,
             actions: Arc::clone(&opened.actions),
@@ -147,6 +150,27 @@ fn describe(configuration: &Configuration) {
     if settings.run_as.is_some() {
         log::warn!("RUN_AS has no effect in this version: the user stays the one who started it");
     }
+}
+
+fn open_sensors(
+    options: &WatchOptions,
+    selection: Selection,
+    configuration: &Configuration,
+    queue: &Arc<Queue>,
+) -> Result<Sensors, Failure> {
+    let settings = &configuration.settings;
+    if options.connect {
+        let connect = ConnectOptions {
+            tcp_ports: settings.tcp_ports.clone(),
+            udp_ports: settings.udp_ports.clone(),
+            addresses: options.bind.clone(),
+            banner: banner(settings),
+            limits: ConnectLimits::default(),
+        };
+        return Sensors::listen(connect, queue, importance(&options.general));
+    }
+    let backend = Box::new(PcapBackend::new(capture_options(configuration)));
+    Ok(Sensors::Stealth(Box::new(SensorSet::open(selection, backend)?)))
 }
 
 fn capture_options(configuration: &Configuration) -> CaptureOptions {

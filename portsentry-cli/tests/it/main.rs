@@ -16,6 +16,8 @@ mod witness;
 mod blocking;
 mod checks;
 mod commands;
+mod connect;
+mod connect_load;
 mod crashes;
 mod endings;
 mod names;
