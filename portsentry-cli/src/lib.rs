@@ -17,6 +17,7 @@ mod arguments;
 mod background;
 mod commands;
 mod failure;
+mod generate;
 mod logging;
 mod policy;
 pub mod report;
@@ -54,6 +55,7 @@ pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode 
         None => commands::watch(&arguments.watch),
         Some(Command::Check(options)) => commands::check(options),
         Some(Command::Replay(options)) => commands::replay(options),
+        Some(Command::Generate(options)) => commands::generate(options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
