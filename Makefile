@@ -4,13 +4,15 @@
 BUILD_PACKAGES := gcc pkg-config libpcap-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) iproute2 nmap
 TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables \
-    man-db groff zsh fish
+    man-db groff zsh fish systemd fail2ban rsyslog logrotate
 
 CARGO ?= cargo
+PREFIX ?= /usr/local
+BINARY ?= target/release/portsentry
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
-.PHONY: help build demo test lint doc generate fuzz fuzz-replay bench bench-instructions
+.PHONY: help build demo test lint doc generate install fuzz fuzz-replay bench bench-instructions
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +53,9 @@ generate: ## write manual pages, completions, reference and sample configuration
 	    $(CARGO) run --quiet --bin portsentry -- generate $${pair%%:*} > target/generated; \
 	    cp target/generated $${pair#*:}; \
 	done
+
+install: ## install what `make build` has built, under DESTDIR and PREFIX (default /usr/local)
+	@scripts/install "$(BINARY)" "$(DESTDIR)" "$(PREFIX)"
 
 fuzz-replay: ## run every fuzz target over its corpus
 	@scripts/require g++

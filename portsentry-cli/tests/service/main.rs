@@ -5,3 +5,4 @@
 //! of the program, and shows them to man and the shells.
 
 mod generated;
+mod installed;
