@@ -19,6 +19,7 @@ mod commands;
 mod failure;
 mod generate;
 mod logging;
+mod old_modes;
 mod policy;
 pub mod report;
 pub mod respond;
@@ -39,6 +40,11 @@ use arguments::{Arguments, Command, VERSION};
 /// gives its exit status: 0 fine, 1 failed, 2 wrong usage, 77 a privilege is
 /// missing, 78 the configuration is wrong.
 pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    if let Err(failure) = old_modes::refuse(&words) {
+        failure.show();
+        return failure.exit_code();
+    }
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
