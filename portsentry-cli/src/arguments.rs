@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+use crate::generate::Document;
 use crate::report::Syslog;
 
 /// What `-V` prints behind the name.
@@ -53,6 +54,8 @@ Exit status: 0 fine, 1 failed, 2 wrong usage, 77 a privilege is missing, 78 the 
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct WatchOptions {
     /// Watch without being seen: read packets, bind nothing (default)
+    ///
+    /// Ports stay closed, and a probe is noticed by its first packet, whatever flags it has.
     #[arg(long)]
     pub(crate) stealth: bool,
 
@@ -71,19 +74,30 @@ pub(crate) struct WatchOptions {
 
     /// Interface to watch: a name (repeat for more), any, ALL, or ALL_NLO, which leaves out
     /// loopback
+    ///
+    /// ALL and ALL_NLO take in interfaces that appear later, and cannot be mixed with names. A
+    /// named interface that is missing is waited for; if none of those named exists, that is an
+    /// error. The interface any is one capture on all of them.
     #[arg(short, long, value_name = "NAME", default_value = "ALL_NLO")]
     pub(crate) interface: Vec<String>,
 
     /// Treat packets that this host sends to itself like those of others. With blocking on,
     /// this host may block itself
+    ///
+    /// Without it, a packet whose source is its destination is no more than logged.
     #[arg(short = 'L', long)]
     pub(crate) disable_local_check: bool,
 
     /// Watch ports even where a local program serves them
+    ///
+    /// Without it, a packet to a port that a program of this host serves on that address is let
+    /// be. The kernel's socket tables tell which those are; nothing is bound to find out.
     #[arg(short = 'S', long)]
     pub(crate) disable_service_check: bool,
 
     /// Where the log goes (repeat for both)
+    ///
+    /// A service manager that reads standard output is told the severity of each line.
     #[arg(short, long, value_name = "WHERE", default_value = "stdout", action = ArgAction::Append)]
     pub(crate) logoutput: Vec<LogOutput>,
 
@@ -92,6 +106,9 @@ pub(crate) struct WatchOptions {
     pub(crate) syslog_socket: PathBuf,
 
     /// Run in the background, and log to the system's log alone
+    ///
+    /// The command ends once the sentry watches. What is wrong at the start is still said on the
+    /// terminal, and told by the exit status.
     #[arg(short = 'D', long)]
     pub(crate) daemon: bool,
 
@@ -145,6 +162,8 @@ pub(crate) enum Command {
     Check(CheckOptions),
     /// Show what would have been detected in capture files
     Replay(ReplayOptions),
+    /// Write a manual page, completions or a configuration to standard output
+    Generate(GenerateOptions),
 }
 
 /// Options of `portsentry check`.
@@ -174,6 +193,14 @@ pub(crate) struct ReplayOptions {
     /// Which configuration. Replay never responds: `BLOCK_TCP` and `BLOCK_UDP` count as 0.
     #[command(flatten)]
     pub(crate) general: GeneralOptions,
+}
+
+/// Options of `portsentry generate`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct GenerateOptions {
+    /// What to write
+    #[arg(value_name = "WHAT")]
+    pub(crate) document: Document,
 }
 
 fn parse_host(text: &str) -> Result<IpNet, &'static str> {
