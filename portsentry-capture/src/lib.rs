@@ -19,7 +19,8 @@ mod targets;
 pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
 pub use file::CaptureFile;
 pub use interfaces::{
-    Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError, default_gateways,
+    Exclusions, Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError,
+    default_gateways,
 };
 pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet};
 #[cfg(feature = "pcap")]
