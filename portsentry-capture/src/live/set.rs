@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use portsentry_core::{Networks, Observation};
+use portsentry_core::{Networks, Observation, PortSet};
 use rustix::event::{Timespec, epoll};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
@@ -20,7 +20,7 @@ use rustix::time::{
 
 use super::duplicates::Duplicates;
 use super::plan::{Identity, Plan, missing};
-use super::{LiveBackend, LiveSensor};
+use super::{LiveBackend, LiveSensor, Watched};
 use crate::{
     Drained, Interface, InterfaceMonitor, Rejected, Selection, Sensor, SensorError, SensorStats,
 };
@@ -49,7 +49,7 @@ pub struct SensorSet {
     next_token: u64,
     /// By token, ascending.
     open: Vec<OpenCapture>,
-    own: Arc<Networks>,
+    watched: Arc<Watched>,
     duplicates: Duplicates,
     /// Sums of the captures that were closed, and duplicates.
     closed: SensorStats,
@@ -67,7 +67,8 @@ struct OpenCapture {
 impl SensorSet {
     /// Opens a capture on every interface of `selection` that is ready, for the
     /// network namespace of the calling thread. What is not ready (missing, down,
-    /// without an address) is logged and waited for.
+    /// without an address) is logged and waited for. All ports are watched until
+    /// [`set_ports`](Self::set_ports) says which.
     ///
     /// # Errors
     ///
@@ -123,7 +124,7 @@ impl SensorSet {
             epoll,
             next_token: FIRST_CAPTURE,
             open: Vec::new(),
-            own: Arc::default(),
+            watched: Arc::new(Watched::all_ports(Networks::default())),
             duplicates: Duplicates::new(),
             closed: SensorStats::default(),
             complaints: BTreeMap::new(),
@@ -138,7 +139,24 @@ impl SensorSet {
 
     /// The addresses that are watched now, on whatever interface they are.
     pub fn own_addresses(&self) -> &Networks {
-        &self.own
+        &self.watched.addresses
+    }
+
+    /// Watch these ports alone, from now on: what goes to others stays in the
+    /// kernel, as far as that can tell. No packet is lost by the change.
+    pub fn set_ports(&mut self, tcp_ports: PortSet, udp_ports: PortSet) {
+        let addresses = self.watched.addresses.clone();
+        self.watch(Watched { addresses, tcp_ports, udp_ports });
+    }
+
+    fn watch(&mut self, watched: Watched) {
+        if watched == *self.watched {
+            return;
+        }
+        self.watched = Arc::new(watched);
+        for capture in &mut self.open {
+            capture.sensor.set_watched(Arc::clone(&self.watched));
+        }
     }
 
     /// Brings captures in line with `interfaces`. Gives what could not be
@@ -148,13 +166,8 @@ impl SensorSet {
         interfaces: &[Interface],
         sink: &mut dyn FnMut(&Observation),
     ) -> io::Result<Vec<(String, SensorError)>> {
-        let own = Interface::own_addresses(interfaces);
-        if own != *self.own {
-            self.own = Arc::new(own);
-            for capture in &mut self.open {
-                capture.sensor.set_own_addresses(Arc::clone(&self.own));
-            }
-        }
+        let addresses = Interface::own_addresses(interfaces);
+        self.watch(Watched { addresses, ..Watched::clone(&self.watched) });
         let mut failures = Vec::new();
         if self.selection == Selection::Any {
             if self.open.is_empty()
@@ -189,7 +202,7 @@ impl SensorSet {
         &mut self,
         interface: Option<&Interface>,
     ) -> io::Result<Result<(), SensorError>> {
-        let sensor = match self.backend.open(interface, &self.own) {
+        let sensor = match self.backend.open(interface, &self.watched) {
             Ok(sensor) => sensor,
             Err(error) => return Ok(Err(error)),
         };
