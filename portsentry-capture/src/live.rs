@@ -14,6 +14,7 @@ mod duplicates;
 mod filter;
 #[cfg(any(feature = "pcap", feature = "raw"))]
 mod judge;
+mod losses;
 #[cfg(any(feature = "pcap", feature = "raw"))]
 mod packet_socket;
 #[cfg(feature = "pcap")]

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use portsentry_core::{Networks, Observation, PortSet};
 use rustix::event::{Timespec, epoll};
@@ -19,6 +20,7 @@ use rustix::time::{
 };
 
 use super::duplicates::Duplicates;
+use super::losses::LossReport;
 use super::plan::{Identity, Plan, missing};
 use super::{LiveBackend, LiveSensor, Watched};
 use crate::{
@@ -32,7 +34,8 @@ const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// What epoll says is ready; captures have the numbers from `FIRST_CAPTURE`.
 const MONITOR: u64 = 0;
 const RETRY: u64 = 1;
-const FIRST_CAPTURE: u64 = 2;
+const LOSSES: u64 = 2;
+const FIRST_CAPTURE: u64 = 3;
 
 /// Captures that are read in one round.
 const ROUND: usize = 64;
@@ -51,6 +54,7 @@ pub struct SensorSet {
     open: Vec<OpenCapture>,
     watched: Arc<Watched>,
     duplicates: Duplicates,
+    losses: LossReport,
     /// Sums of the captures that were closed, and duplicates.
     closed: SensorStats,
     /// What was last said of an interface that cannot be opened.
@@ -62,6 +66,8 @@ struct OpenCapture {
     token: u64,
     identity: Identity,
     sensor: Box<dyn LiveSensor + Send>,
+    /// Packets that the kernel dropped and that were said.
+    losses_said: u64,
 }
 
 impl SensorSet {
@@ -115,7 +121,9 @@ impl SensorSet {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let retry = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         listen(&epoll, monitor.as_fd(), MONITOR)?;
+        let losses = LossReport::new()?;
         listen(&epoll, retry.as_fd(), RETRY)?;
+        listen(&epoll, losses.descriptor(), LOSSES)?;
         Ok(Self {
             selection,
             backend,
@@ -126,6 +134,7 @@ impl SensorSet {
             open: Vec::new(),
             watched: Arc::new(Watched::all_ports(Networks::default())),
             duplicates: Duplicates::new(),
+            losses,
             closed: SensorStats::default(),
             complaints: BTreeMap::new(),
             name: String::new(),
@@ -217,7 +226,7 @@ impl SensorSet {
         };
         log::info!("watching interface {}", identity.name);
         self.complaints.remove(&identity.name);
-        self.open.push(OpenCapture { token, identity, sensor });
+        self.open.push(OpenCapture { token, identity, sensor, losses_said: 0 });
         Ok(Ok(()))
     }
 
@@ -256,6 +265,26 @@ impl SensorSet {
         Ok(())
     }
 
+    /// Looks at what the kernel dropped, and says it.
+    fn tell_losses(&mut self) -> io::Result<()> {
+        let counts: Vec<u64> =
+            self.open.iter_mut().map(|it| it.sensor.stats().dropped_by_kernel).collect();
+        let grown: Vec<(&str, u64)> = self
+            .open
+            .iter()
+            .zip(&counts)
+            .map(|(it, count)| (it.identity.name.as_str(), count - it.losses_said))
+            .filter(|(_, dropped)| *dropped > 0)
+            .collect();
+        if let Some(line) = self.losses.looked(Instant::now(), &grown)? {
+            log::warn!("{line}");
+            for (capture, count) in self.open.iter_mut().zip(counts) {
+                capture.losses_said = count;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the captures that are ready.
     fn read_captures(
         &mut self,
@@ -279,11 +308,14 @@ impl SensorSet {
         let mut round = Round { more: ready.len() == ROUND, ..Round::default() };
         for event in ready {
             let token = event.data.u64();
-            if token < FIRST_CAPTURE {
+            if token == LOSSES {
+                round.losses = true;
+            } else if token < FIRST_CAPTURE {
                 round.follow = true;
             } else if let Ok(position) = self.open.binary_search_by_key(&token, |it| it.token)
                 && let Some(capture) = self.open.get_mut(position)
             {
+                round.read = true;
                 match capture.sensor.drain(share, &mut sink) {
                     Ok(Drained::More) => round.more = true,
                     Ok(_) => {}
@@ -300,8 +332,12 @@ impl SensorSet {
 struct Round {
     /// Something is left to read.
     more: bool,
+    /// A capture was read.
+    read: bool,
     /// The kernel's interfaces changed, or it is time to look at them.
     follow: bool,
+    /// It is time to look at what was lost.
+    losses: bool,
     /// Captures that cannot be read any further, by token.
     failed: Vec<(u64, SensorError)>,
 }
@@ -331,6 +367,12 @@ impl Sensor for SensorSet {
                 self.settle(capture);
                 self.follow_later(SECOND).map_err(io_error)?;
             }
+        }
+        if round.losses {
+            self.tell_losses().map_err(io_error)?;
+        }
+        if round.read {
+            self.losses.look_soon().map_err(io_error)?;
         }
         if round.follow
             && let Err(error) = self.follow(sink)
