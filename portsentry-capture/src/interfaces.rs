@@ -182,7 +182,15 @@ mod tests {
         let address =
             |text: &&str| InterfaceAddress { network: text.parse().unwrap(), broadcast: None };
         let addresses = addresses.iter().map(address).collect();
-        Interface { name: "x".into(), index: 1, up: true, loopback, ethernet: true, kind: None, addresses }
+        Interface {
+            name: "x".into(),
+            index: 1,
+            up: true,
+            loopback,
+            ethernet: true,
+            kind: None,
+            addresses,
+        }
     }
 
     #[test]

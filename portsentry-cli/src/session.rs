@@ -100,6 +100,8 @@ impl<'a> Session<'a> {
         self.queue.push(Item::Change(Box::new(opened.change)));
         sentry.actions = opened.actions;
         sentry.served.wanted = self.configuration.service_check;
+        let settings = &self.configuration.settings;
+        sentry.sensors.set_ports(settings.tcp_ports.clone(), settings.udp_ports.clone());
         for host in opened.blocked {
             sentry.engine.restore_blocked(host);
         }

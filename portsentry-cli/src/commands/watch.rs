@@ -5,12 +5,12 @@ use std::io::{self, Read};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portsentry_capture::{CaptureOptions, PcapBackend, Selection, SensorSet};
+use portsentry_capture::{CaptureOptions, LiveBackend, RawBackend, Selection, SensorSet};
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
 
 use super::{importance, show_warnings};
-use crate::arguments::{VERSION, WatchOptions};
+use crate::arguments::{Method, VERSION, WatchOptions};
 use crate::failure::Failure;
 use crate::logging;
 use crate::policy::policy;
@@ -22,8 +22,8 @@ use crate::signals::Signals;
 use crate::summary::Summary;
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
-    let selection =
-        Selection::parse(&options.interface).map_err(|error| Failure::Usage(error.to_string()))?;
+    check_method(options.method)?;
+    let selection = selection(options)?;
     let configuration = Session::load(options)?;
     show_warnings(&configuration);
     // From here on a signal ends the program in good order.
@@ -56,14 +56,14 @@ fn run(
     say(format!("Portsentry {VERSION}"));
     describe(&configuration);
     let opened = Opened::new(options, &configuration)?;
-    let capture = capture_options(&configuration);
+    let backend = backend(options.method, capture_options(&configuration));
     let mut sentry = Sentry {
         engine: Engine::new(
             policy(&configuration, &opened.never_block),
             &Limits::default(),
             random_key()?,
         ),
-        sensors: SensorSet::open(selection, Box::new(PcapBackend::new(capture)))?,
+        sensors: SensorSet::open(selection, backend)?,
         served: ServedPorts::new(configuration.service_check),
         responders: responders(queue)?,
         actions: Arc::clone(&opened.actions),
@@ -76,6 +76,42 @@ fn run(
     let summary = sentry.close();
     say("Portsentry is shutting down".to_owned());
     outcome.map(|()| summary)
+}
+
+/// The interfaces that the options mean.
+fn selection(options: &WatchOptions) -> Result<Selection, Failure> {
+    let words = match (options.interface.as_slice(), options.method) {
+        ([], Method::Pcap) => vec!["ALL_NLO"],
+        ([], Method::Raw) => vec!["ALL"],
+        (names, method) => names.iter().map(|name| known(name, method)).collect(),
+    };
+    Selection::parse(&words)
+        .and_then(|selection| selection.excluding(&options.exclude))
+        .map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// `any` is a device of libpcap's; otherwise all interfaces are as many.
+fn known(name: &str, method: Method) -> &str {
+    if name == "any" && method == Method::Raw { "ALL" } else { name }
+}
+
+/// Whether this build has the method.
+fn check_method(method: Method) -> Result<(), Failure> {
+    if method == Method::Pcap && !cfg!(feature = "pcap") {
+        let message = "this portsentry was built without libpcap, so it cannot read packets \
+                       with the method pcap; the method raw is the default here";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    Ok(())
+}
+
+/// The way to capture that was asked for.
+fn backend(method: Method, options: CaptureOptions) -> Box<dyn LiveBackend + Send> {
+    match method {
+        #[cfg(feature = "pcap")]
+        Method::Pcap => Box::new(portsentry_capture::PcapBackend::new(options)),
+        _ => Box::new(RawBackend::new(options)),
+    }
 }
 
 /// The effective configuration, for those who look for a fault, and what of it
