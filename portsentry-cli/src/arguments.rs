@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+use crate::report::Syslog;
+
 /// What `-V` prints behind the name.
 pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (Rust, BSD-2-Clause, Linux)");
 
@@ -78,9 +80,21 @@ pub(crate) struct WatchOptions {
     #[arg(short = 'S', long)]
     pub(crate) disable_service_check: bool,
 
-    /// Where the log goes
+    /// Where the log goes (repeat for both)
     #[arg(short, long, value_name = "WHERE", default_value = "stdout", action = ArgAction::Append)]
     pub(crate) logoutput: Vec<LogOutput>,
+
+    /// Socket of the system's logger
+    #[arg(long, value_name = "PATH", default_value = Syslog::DEFAULT_PATH)]
+    pub(crate) syslog_socket: PathBuf,
+
+    /// Run in the background, and log to the system's log alone
+    #[arg(short = 'D', long)]
+    pub(crate) daemon: bool,
+
+    /// File to write the process's number to, while it runs
+    #[arg(long, value_name = "PATH")]
+    pub(crate) pidfile: Option<PathBuf>,
 
     /// What configuration to use, and how much to say.
     #[command(flatten)]
@@ -120,6 +134,8 @@ pub(crate) enum Method {
 pub(crate) enum LogOutput {
     /// Standard output, errors to standard error
     Stdout,
+    /// The system's log, facility daemon
+    Syslog,
 }
 
 /// What to do instead of watching.

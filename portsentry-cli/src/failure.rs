@@ -33,6 +33,20 @@ pub(crate) enum Failure {
     #[error(transparent)]
     BlockedFile(#[from] BlockedFileError),
 
+    /// The pid file cannot be written.
+    #[error("cannot write the pid file {}: {source}", path.display())]
+    PidFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+
+    /// The program in the background has failed with this exit status, and has
+    /// said why.
+    #[error("the program in the background has failed")]
+    Background(u8),
+
     /// The history file cannot be opened.
     #[error("cannot open the history file {}: {source}\nMake it writable for this user, or change HISTORY_FILE in the configuration.", path.display())]
     History {
@@ -62,6 +76,7 @@ impl Failure {
     pub(crate) fn show(&self) {
         match self {
             Self::Configuration(findings) => eprint!("{findings}"),
+            Self::Background(_) => {}
             other => eprintln!("portsentry: {other}"),
         }
     }
@@ -70,12 +85,14 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Sensor(SensorError::MissingPrivilege { .. }) => 77,
+            Self::Background(code) => *code,
             Self::Usage(_) => 2,
             Self::Configuration(_) => 78,
             Self::Sensor(_)
             | Self::Output(_)
             | Self::BlockedFile(_)
             | Self::History { .. }
+            | Self::PidFile { .. }
             | Self::System { .. } => 1,
         })
     }

@@ -14,6 +14,7 @@
 //! ```
 
 mod arguments;
+mod background;
 mod commands;
 mod failure;
 mod logging;
@@ -21,6 +22,7 @@ mod policy;
 pub mod report;
 pub mod respond;
 mod sentry;
+mod service;
 mod session;
 mod signals;
 mod summary;

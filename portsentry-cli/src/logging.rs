@@ -1,81 +1,55 @@
 //! Messages of the `log` macros, on their way to the reporter.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 
-use env_logger::{Builder, Logger, Target};
+use env_logger::{Builder, Logger};
 use log::{LevelFilter, Log, Metadata, Record};
 use portsentry_core::Importance;
 
-use crate::report::{Item, Queue, Stream};
+use crate::report::{Item, Level, Queue};
 
-/// Sends everything that is logged in this process to `queue`: warnings and
-/// errors as they are, more as `importance` asks.
-///
-/// # Panics
-///
-/// If the process has a logger already.
+/// Narrows or widens what is logged by module, in the syntax of `env_logger`:
+/// `PORTSENTRY_LOG=portsentry_capture=debug`.
+const VARIABLE: &str = "PORTSENTRY_LOG";
+
+/// Sends what is logged in this process to `queue`: warnings and errors, and
+/// more as `importance` and [`VARIABLE`] ask.
 pub(crate) fn install(queue: &Arc<Queue>, importance: Importance) {
     let level = match importance {
         Importance::Notice => LevelFilter::Warn,
         Importance::Verbose => LevelFilter::Info,
         Importance::Debug => LevelFilter::Debug,
     };
-    let logger = |stream| {
-        Builder::new()
-            .filter_level(level)
-            .format(|line, record| match record.level() {
-                log::Level::Debug | log::Level::Trace => {
-                    write!(line, "{}{}", crate::report::DEBUG_PREFIX, record.args())
-                }
-                _ => write!(line, "{}", record.args()),
-            })
-            .target(Target::Pipe(Box::new(QueueWriter { queue: Arc::clone(queue), stream })))
-            .build()
-    };
-    let split = Split { output: logger(Stream::Output), error: logger(Stream::Error) };
-    log::set_boxed_logger(Box::new(split)).expect("the logger is installed once");
-    log::set_max_level(level);
-}
-
-/// Warnings and errors on one side, everything else on the other.
-struct Split {
-    output: Logger,
-    error: Logger,
-}
-
-impl Split {
-    fn side(&self, level: log::Level) -> &Logger {
-        if level <= log::Level::Warn { &self.error } else { &self.output }
+    let filter = Builder::new().filter_level(level).parse_env(VARIABLE).build();
+    let max_level = filter.filter();
+    let logger = QueueLogger { filter, queue: Arc::clone(queue) };
+    // It fails if this process has a logger already: that one then goes on.
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(max_level);
     }
 }
 
-impl Log for Split {
+struct QueueLogger {
+    filter: Logger,
+    queue: Arc<Queue>,
+}
+
+impl Log for QueueLogger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.side(metadata.level()).enabled(metadata)
+        self.filter.enabled(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
-        self.side(record.level()).log(record);
+        if self.filter.matches(record) {
+            let level = match record.level() {
+                log::Level::Error => Level::Error,
+                log::Level::Warn => Level::Warning,
+                log::Level::Info => Level::Verbose,
+                log::Level::Debug | log::Level::Trace => Level::Debug,
+            };
+            self.queue.push(Item::Line(level, record.args().to_string()));
+        }
     }
 
     fn flush(&self) {}
-}
-
-/// Makes an item of each write: the logger writes a message at once.
-struct QueueWriter {
-    queue: Arc<Queue>,
-    stream: Stream,
-}
-
-impl Write for QueueWriter {
-    fn write(&mut self, message: &[u8]) -> io::Result<usize> {
-        let line = String::from_utf8_lossy(message).trim_end().to_owned();
-        self.queue.push(Item::Line(self.stream, line));
-        Ok(message.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

@@ -3,7 +3,6 @@
 //! This thread owns sensors and engine. It never writes a line, starts a
 //! program or looks up a name itself; those are queues away.
 
-use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +12,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::failure::Failure;
-use crate::report::{Item, Queue, Stream};
+use crate::report::{Item, Level, Queue};
 use crate::respond::{Actions, Responders};
+use crate::service::Manager;
 use crate::signals::Signals;
 use crate::summary::Summary;
 
@@ -24,8 +24,16 @@ const BATCH: usize = 4096;
 /// How old the snapshot of served ports may be when a packet is decided about.
 const SERVED_PORTS_AGE: Duration = Duration::from_millis(250);
 
-/// How long responses that are running may go on after the end was asked for.
-const LAST_RESPONSES: Duration = Duration::from_secs(5);
+/// How long packets are read after the end was asked for.
+const LAST_PACKETS: Duration = Duration::from_millis(250);
+
+/// How long the kernel may keep a block of packets: the longest latency of a
+/// capture, 10 ms, and its rounding up to whole ticks.
+const LAST_BLOCK: Duration = Duration::from_millis(25);
+
+/// How long responses that are running may go on after the end was asked for;
+/// then their commands have a second more to end.
+const LAST_RESPONSES: Duration = Duration::from_secs(4);
 
 /// Everything that runs.
 pub(crate) struct Sentry {
@@ -36,6 +44,7 @@ pub(crate) struct Sentry {
     pub(crate) actions: Arc<Actions>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) signals: Signals,
+    pub(crate) heartbeat: Heartbeat,
 }
 
 /// Why [`Sentry::run`] came back.
@@ -55,6 +64,7 @@ impl Sentry {
         let own = self.sensors.own_addresses().clone();
         loop {
             self.wait()?;
+            self.heartbeat.beat(monotonic());
             self.signals.clear();
             if self.signals.terminate() {
                 return Ok(Interrupted::Terminate);
@@ -72,23 +82,24 @@ impl Sentry {
         }
     }
 
-    /// Waits for packets, outcomes, signals or the engine's time.
+    /// Waits for packets, outcomes, signals, or the time of something.
     fn wait(&self) -> Result<(), Failure> {
-        let watched: [Option<BorrowedFd<'_>>; 3] = [
-            self.sensors.descriptor(),
-            Some(self.responders.descriptor()),
-            Some(self.signals.descriptor()),
-        ];
-        let mut fds: Vec<PollFd<'_>> = watched
-            .into_iter()
-            .flatten()
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
-            .collect();
-        let timeout = self.engine.poll_timeout().map(|due| {
-            let left = due.since(monotonic());
-            Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 })
-        });
-        match poll(&mut fds, timeout.as_ref()) {
+        let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+        let (signals, responders) = (self.signals.descriptor(), self.responders.descriptor());
+        // A sensor without a descriptor is always ready.
+        let sensors = self.sensors.descriptor();
+        let mut descriptors =
+            [readable(signals), readable(responders), readable(sensors.unwrap_or(signals))];
+        let due = [self.engine.poll_timeout(), self.heartbeat.due].into_iter().flatten().min();
+        let timeout = match (sensors, due) {
+            (None, _) => Some(Timespec::default()),
+            (Some(_), None) => None,
+            (Some(_), Some(due)) => {
+                let left = due.since(monotonic());
+                Some(Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 }))
+            }
+        };
+        match poll(&mut descriptors, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(Failure::system("cannot wait for packets")(error)),
         }
@@ -125,10 +136,8 @@ impl Sentry {
     /// Ends in good order: reads what the kernel still holds, lets running
     /// responses end, and tells of every probe that waits.
     pub(crate) fn close(mut self) -> Summary {
-        // A sensor that breaks now has nothing more to say.
-        while let Ok(Drained::More) = self.drain() {}
         self.take_answers();
-        self.hand_on();
+        self.read_what_is_left();
         let (answers, unfinished) = self.responders.finish(LAST_RESPONSES);
         for answer in answers {
             self.engine.handle_outcome(answer.id, answer.outcome, monotonic());
@@ -140,10 +149,33 @@ impl Sentry {
                 "{} responses were not begun and {} did not end in time",
                 unfinished.not_begun, unfinished.not_ended
             );
-            self.queue.push(Item::Line(Stream::Error, line));
+            self.queue.push(Item::Line(Level::Error, line));
         }
         let sensors = self.sensors.stats();
         Summary { sensors, probes: self.engine.statistics().probes(), live: true }
+    }
+
+    /// Reads packets that came before the end was asked for. The kernel hands
+    /// out the last of them when their block's time is over; under a flood they
+    /// never end, so the time is bounded.
+    fn read_what_is_left(&mut self) {
+        let asked = monotonic();
+        let (block, flood) = (asked.after(LAST_BLOCK), asked.after(LAST_PACKETS));
+        while monotonic() < flood {
+            let drained = self.drain();
+            self.hand_on();
+            let left = block.since(monotonic());
+            // A sensor that breaks now has nothing more to say.
+            match (drained, self.sensors.descriptor()) {
+                (Ok(Drained::More), _) => {}
+                (Ok(_), Some(descriptor)) if !left.is_zero() => {
+                    let mut interest = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+                    // Whatever comes of it, the time is looked at again.
+                    let _ = poll(&mut interest, Timespec::try_from(left).ok().as_ref());
+                }
+                _ => return,
+            }
+        }
     }
 }
 
@@ -171,6 +203,29 @@ impl ServedPorts {
         match served_ports() {
             Ok(served) => engine.set_served_ports(served),
             Err(error) => log::warn!("cannot see which ports are served: {error}"),
+        }
+    }
+}
+
+/// Tells the service manager's watchdog that the packet thread goes round.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    pub(crate) manager: Manager,
+    due: Option<Instant>,
+}
+
+impl Heartbeat {
+    pub(crate) fn new(manager: Manager) -> Self {
+        let due = manager.interval().map(|_| monotonic());
+        Self { manager, due }
+    }
+
+    fn beat(&mut self, now: Instant) {
+        if let (Some(due), Some(interval)) = (self.due, self.manager.interval())
+            && now >= due
+        {
+            self.manager.alive();
+            self.due = Some(now.after(interval));
         }
     }
 }

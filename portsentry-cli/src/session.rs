@@ -15,7 +15,7 @@ use crate::arguments::WatchOptions;
 use crate::commands::{configuration, importance};
 use crate::failure::Failure;
 use crate::policy::{never_block, policy};
-use crate::report::{Change, History, Item, LineOptions, Queue, Stream};
+use crate::report::{Change, History, Item, Level, LineOptions, Queue};
 use crate::respond::{Actions, BlockedFile};
 use crate::sentry::{Interrupted, Sentry};
 
@@ -25,6 +25,8 @@ const NEED_RESTART: [&str; 3] = ["CAPTURE_BUFFER", "CAPTURE_LATENCY", "RUN_AS"];
 /// What is in force, and who is told when it changes.
 pub(crate) struct Session<'a> {
     options: &'a WatchOptions,
+    /// The directory that the program was started in.
+    directory: &'a Path,
     queue: &'a Queue,
     configuration: Configuration,
     never_block: Vec<IpNet>,
@@ -41,23 +43,25 @@ pub(crate) struct Opened {
 
 impl<'a> Session<'a> {
     /// The configuration that the options ask for.
-    pub(crate) fn load(options: &WatchOptions) -> Result<Configuration, Failure> {
+    pub(crate) fn load(options: &WatchOptions, directory: &Path) -> Result<Configuration, Failure> {
         let overrides = Overrides {
             local_check: !options.disable_local_check,
             service_check: !options.disable_service_check,
         };
-        configuration(&options.general, overrides)
+        configuration(&options.general, overrides, directory)
     }
 
     /// Puts the first configuration in force.
     pub(crate) fn begin(
         options: &'a WatchOptions,
+        directory: &'a Path,
         queue: &'a Queue,
         configuration: Configuration,
         opened: Opened,
         sentry: &mut Sentry,
     ) -> Self {
-        let mut session = Self { options, queue, configuration, never_block: Vec::new() };
+        let never_block = Vec::new();
+        let mut session = Self { options, directory, queue, configuration, never_block };
         session.put_in_force(opened, sentry);
         session
     }
@@ -67,7 +71,11 @@ impl<'a> Session<'a> {
         loop {
             match sentry.run()? {
                 Interrupted::Terminate => return Ok(()),
-                Interrupted::Reload => self.reload(sentry),
+                Interrupted::Reload => {
+                    sentry.heartbeat.manager.reloading();
+                    self.reload(sentry);
+                    sentry.heartbeat.manager.ready(&self.status());
+                }
                 Interrupted::AddressesChanged => {
                     let networks = never_block(&self.configuration)
                         .map_err(Failure::system("network interfaces"))?;
@@ -77,8 +85,15 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// What is watched, in a few words for the service manager.
+    pub(crate) fn status(&self) -> String {
+        let settings = &self.configuration.settings;
+        let (tcp, udp) = (settings.tcp_ports.len(), settings.udp_ports.len());
+        format!("Watching {tcp} TCP and {udp} UDP ports")
+    }
+
     fn reload(&mut self, sentry: &mut Sentry) {
-        let new = Self::load(self.options)
+        let new = Self::load(self.options, self.directory)
             .and_then(|new| Opened::new(self.options, &new).map(|opened| (new, opened)));
         match new {
             Ok((new, opened)) => {
@@ -88,10 +103,10 @@ impl<'a> Session<'a> {
             }
             Err(failure) => {
                 for line in failure.to_string().lines() {
-                    self.say(Stream::Error, line);
+                    self.say(Level::Error, line);
                 }
                 let refused = "The new configuration was refused; the old one stays in force.";
-                self.say(Stream::Error, refused);
+                self.say(Level::Error, refused);
             }
         }
     }
@@ -116,7 +131,7 @@ impl<'a> Session<'a> {
         if responds && never_block != self.never_block {
             let list: Vec<String> = never_block.iter().map(ToString::to_string).collect();
             let list = if list.is_empty() { "nobody".to_owned() } else { list.join(", ") };
-            self.say(Stream::Output, &format!("Never blocking: {list}"));
+            self.say(Level::Notice, &format!("Never blocking: {list}"));
         }
         self.never_block = never_block;
     }
@@ -132,14 +147,14 @@ impl<'a> Session<'a> {
             changed.push("the ignore list");
         }
         let what = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
-        self.say(Stream::Output, &format!("Configuration read again; changed: {what}"));
+        self.say(Level::Notice, &format!("Configuration read again; changed: {what}"));
         for key in changed.into_iter().filter(|key| NEED_RESTART.contains(key)) {
             log::warn!("{key} takes effect at the next start");
         }
     }
 
-    fn say(&self, stream: Stream, line: &str) {
-        self.queue.push(Item::Line(stream, line.to_owned()));
+    fn say(&self, level: Level, line: &str) {
+        self.queue.push(Item::Line(level, line.to_owned()));
     }
 }
 

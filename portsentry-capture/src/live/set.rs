@@ -29,6 +29,7 @@ use crate::{
 
 /// Disarms a timer; as a time to wait, none.
 const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+const SOON: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
 const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// What epoll says is ready; captures have the numbers from `FIRST_CAPTURE`.
@@ -39,6 +40,10 @@ const FIRST_CAPTURE: u64 = 3;
 
 /// Captures that are read in one round.
 const ROUND: usize = 64;
+
+/// Captures that are opened between two rounds. Each takes 5 to 20 ms in the
+/// kernel, and meanwhile the others are not read.
+const OPENED_AT_ONCE: usize = 4;
 
 /// The captures of a [`Selection`].
 ///
@@ -98,7 +103,7 @@ impl SensorSet {
         for name in missing {
             log::warn!("interface {name} does not exist; it is watched as soon as it does");
         }
-        let failures = set.adapt(&interfaces, &mut |_| ()).map_err(io_error)?;
+        let failures = set.adapt(&interfaces, usize::MAX, &mut |_| ()).map_err(io_error)?;
         let all_failed = set.open.is_empty();
         for (name, error) in failures {
             let fatal = match error {
@@ -168,16 +173,18 @@ impl SensorSet {
         }
     }
 
-    /// Brings captures in line with `interfaces`. Gives what could not be
-    /// opened; what captures that are closed still hold goes to `sink`.
+    /// Brings captures in line with `interfaces`, of which at most `openings`
+    /// are new. Gives what could not be opened; what captures that are closed
+    /// still hold goes to `sink`.
     fn adapt(
         &mut self,
         interfaces: &[Interface],
+        openings: usize,
         sink: &mut dyn FnMut(&Observation),
     ) -> io::Result<Vec<(String, SensorError)>> {
         let addresses = Interface::own_addresses(interfaces);
         self.watch(Watched { addresses, ..Watched::clone(&self.watched) });
-        let mut failures = Vec::new();
+        let (mut failures, mut postponed) = (Vec::new(), false);
         if self.selection == Selection::Any {
             if self.open.is_empty()
                 && let Err(error) = self.open_capture(None)?
@@ -196,14 +203,19 @@ impl SensorSet {
             for interface in plan.waiting {
                 log::debug!("interface {} is down or has no address; waiting", interface.name);
             }
-            for interface in plan.open {
+            postponed = plan.open.len() > openings;
+            for interface in plan.open.into_iter().take(openings) {
                 if let Err(error) = self.open_capture(Some(interface))? {
                     failures.push((interface.name.clone(), error));
                 }
             }
         }
         self.name = self.watched().collect::<Vec<_>>().join(", ");
-        self.follow_later(if failures.is_empty() { NEVER } else { SECOND })?;
+        self.follow_later(match (postponed, failures.is_empty()) {
+            (true, _) => SOON,
+            (false, false) => SECOND,
+            (false, true) => NEVER,
+        })?;
         Ok(failures)
     }
 
@@ -252,7 +264,7 @@ impl SensorSet {
     fn follow(&mut self, sink: &mut dyn FnMut(&Observation)) -> io::Result<()> {
         self.monitor.changed()?;
         let interfaces = Interface::all()?;
-        for (name, error) in self.adapt(&interfaces, sink)? {
+        for (name, error) in self.adapt(&interfaces, OPENED_AT_ONCE, sink)? {
             self.complain(name, &error);
         }
         Ok(())
@@ -352,8 +364,8 @@ impl Sensor for SensorSet {
         Some(self.epoll.as_fd())
     }
 
-    /// Reads what is ready and follows changes; a change costs about a
-    /// millisecond, and it allocates.
+    /// Reads what is ready and follows changes. A change allocates, and takes
+    /// some 20 ms for each capture that it opens or closes.
     fn drain(
         &mut self,
         budget: usize,

@@ -7,13 +7,14 @@ use portsentry_config::{Configuration, Origin, Overrides};
 use portsentry_core::config::{BlockMode, Settings};
 use portsentry_core::{Importance, PortSet};
 
-use super::{configuration, importance, show_warnings};
+use super::{configuration, importance, show_warnings, working_directory};
 use crate::arguments::CheckOptions;
 use crate::failure::Failure;
 use crate::policy::never_block;
 
 pub(crate) fn check(options: &CheckOptions) -> Result<(), Failure> {
-    let configuration = configuration(&options.general, Overrides::default())?;
+    let configuration =
+        configuration(&options.general, Overrides::default(), &working_directory()?)?;
     show_warnings(&configuration);
     let mut text = describe(&configuration)?;
     if importance(&options.general) > Importance::Notice {
@@ -43,7 +44,7 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
     match &settings.ignore_file {
         Some(path) => {
             let ranges = configuration.ignore.len();
-            line("ignored", &format_args!("{ranges} ranges of addresses, from {path}"));
+            line("ignored", &format_args!("{ranges} address ranges, from {path}"));
         }
         None => line("ignored", &"nobody"),
     }

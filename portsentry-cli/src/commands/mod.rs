@@ -9,6 +9,7 @@ pub(crate) use replay::replay;
 pub(crate) use watch::watch;
 
 use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
 use portsentry_config::{Configuration, Overrides, Source, Style, load};
 use portsentry_core::Importance;
@@ -16,14 +17,20 @@ use portsentry_core::Importance;
 use crate::arguments::GeneralOptions;
 use crate::failure::Failure;
 
-/// Loads the configuration that the options ask for.
+/// Loads the configuration that the options ask for. Relative paths are
+/// relative to `directory`.
 pub(crate) fn configuration(
     options: &GeneralOptions,
     overrides: Overrides,
+    directory: &Path,
 ) -> Result<Configuration, Failure> {
-    let directory = std::env::current_dir().map_err(Failure::system("working directory"))?;
-    load(&source(options), overrides, &directory)
+    load(&source(options), overrides, directory)
         .map_err(|error| Failure::Configuration(error.render(style())))
+}
+
+/// The directory that the program was started in.
+pub(crate) fn working_directory() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(Failure::system("cannot tell the working directory"))
 }
 
 fn source(options: &GeneralOptions) -> Source {

@@ -10,11 +10,11 @@ use portsentry_capture::{CaptureFile, Drained, Sensor, SensorStats, Targets};
 use portsentry_config::{Configuration, Overrides};
 use portsentry_core::{Engine, HashKey, Instant, Limits, Observation, Policy};
 
-use super::{configuration, importance, show_warnings};
+use super::{configuration, importance, show_warnings, working_directory};
 use crate::arguments::ReplayOptions;
 use crate::failure::Failure;
 use crate::policy::policy;
-use crate::report::LineOptions;
+use crate::report::{DEBUG_PREFIX, Level, LineOptions};
 use crate::summary::Summary;
 
 /// Packets between two looks at the engine's events.
@@ -22,7 +22,7 @@ const BATCH: usize = 1024;
 
 pub(crate) fn replay(options: &ReplayOptions) -> Result<(), Failure> {
     let overrides = Overrides { local_check: !options.disable_local_check, service_check: false };
-    let configuration = configuration(&options.general, overrides)?;
+    let configuration = configuration(&options.general, overrides, &working_directory()?)?;
     show_warnings(&configuration);
     match run(options, &configuration) {
         // Whoever read the lines, `head` say, has seen enough.
@@ -100,9 +100,14 @@ impl Replay {
 
     fn write_events(&mut self) -> Result<(), Failure> {
         while let Some(event) = self.engine.poll_event() {
-            self.line.clear();
-            self.lines.append(&event, None, &mut self.line, None);
-            self.output.write_all(&self.line).map_err(Failure::Output)?;
+            let (output, mut result) = (&mut self.output, Ok(()));
+            self.lines.format(&event, None, &mut self.line, |level, line| {
+                let prefix = if level == Level::Debug { DEBUG_PREFIX } else { "" };
+                let parts = [prefix.as_bytes(), line, b"\n"];
+                let written = parts.iter().try_for_each(|part| output.write_all(part));
+                result = std::mem::replace(&mut result, Ok(())).and(written);
+            });
+            result.map_err(Failure::Output)?;
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +10,16 @@ use portsentry_capture::{CaptureOptions, LiveBackend, RawBackend, Selection, Sen
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
 
-use super::{importance, show_warnings};
-use crate::arguments::{Method, VERSION, WatchOptions};
+use super::{importance, show_warnings, working_directory};
+use crate::arguments::{LogOutput, Method, VERSION, WatchOptions};
+use crate::background::{self, Background};
 use crate::failure::Failure;
 use crate::logging;
 use crate::policy::policy;
-use crate::report::{Item, Queue, Reporter, Sinks, Stream};
+use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog};
 use crate::respond::{Report, Responders};
-use crate::sentry::{Sentry, ServedPorts};
+use crate::sentry::{Heartbeat, Sentry, ServedPorts};
+use crate::service::{Manager, PidFile};
 use crate::session::{Opened, Session};
 use crate::signals::Signals;
 use crate::summary::Summary;
@@ -24,58 +27,105 @@ use crate::summary::Summary;
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     check_method(options.method)?;
     let selection = selection(options)?;
-    let configuration = Session::load(options)?;
+    let background = match (options.daemon, Background::enter()) {
+        (true, None) => return background::start(),
+        (_, background) => background,
+    };
+    let directory = working_directory()?;
+    let configuration = Session::load(options, &directory)?;
     show_warnings(&configuration);
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
 
     let queue = Arc::new(Queue::default());
-    let sinks = Sinks { output: Box::new(io::stdout()), error: Box::new(io::stderr()) };
-    let reporter = Reporter::start(Arc::clone(&queue), sinks)
+    let reporter = Reporter::start(Arc::clone(&queue), outputs(options))
         .map_err(Failure::system("cannot start a thread"))?;
     logging::install(&queue, importance(&options.general));
 
-    let result = run(options, selection, configuration, signals, &queue);
+    let start = Start { options, directory, queue: &queue, background };
+    let result = start.run(selection, configuration, signals);
     let unwritten = reporter.finish();
     if unwritten > 0 {
-        eprintln!("portsentry: {unwritten} lines were not written, because nobody reads them");
+        eprintln!("portsentry: {unwritten} lines could not be written: the log does not take them");
     }
     // After all lines, so that it stands last even if both go to one place.
     eprintln!("{}", result?);
     Ok(())
 }
 
-fn run(
-    options: &WatchOptions,
-    selection: Selection,
-    configuration: Configuration,
-    signals: Signals,
-    queue: &Arc<Queue>,
-) -> Result<Summary, Failure> {
-    let say = |line: String| queue.push(Item::Line(Stream::Output, line));
-    say(format!("Portsentry {VERSION}"));
-    describe(&configuration);
-    let opened = Opened::new(options, &configuration)?;
-    let backend = backend(options.method, capture_options(&configuration));
-    let mut sentry = Sentry {
-        engine: Engine::new(
-            policy(&configuration, &opened.never_block),
-            &Limits::default(),
-            random_key()?,
-        ),
-        sensors: SensorSet::open(selection, backend)?,
-        served: ServedPorts::new(configuration.service_check),
-        responders: responders(queue)?,
-        actions: Arc::clone(&opened.actions),
-        queue: Arc::clone(queue),
-        signals,
-    };
-    let mut session = Session::begin(options, queue, configuration, opened, &mut sentry);
-    say("Portsentry is now active and listening.".to_owned());
-    let outcome = session.watch(&mut sentry);
-    let summary = sentry.close();
-    say("Portsentry is shutting down".to_owned());
-    outcome.map(|()| summary)
+/// What is at hand when the program starts.
+struct Start<'a> {
+    options: &'a WatchOptions,
+    directory: PathBuf,
+    queue: &'a Arc<Queue>,
+    background: Option<Background>,
+}
+
+impl Start<'_> {
+    fn run(
+        self,
+        selection: Selection,
+        configuration: Configuration,
+        signals: Signals,
+    ) -> Result<Summary, Failure> {
+        let Self { options, directory, queue, background } = self;
+        let say = |line: String| queue.push(Item::Line(Level::Notice, line));
+        say(format!("Portsentry {VERSION}"));
+        describe(&configuration);
+        let pid_file = options.pidfile.as_deref().map(|path| {
+            let path = directory.join(path);
+            PidFile::create(&path).map_err(|source| Failure::PidFile { path, source })
+        });
+        let _pid_file = pid_file.transpose()?;
+        let opened = Opened::new(options, &configuration)?;
+        let backend = backend(options.method, capture_options(&configuration));
+        let mut sentry = Sentry {
+            engine: Engine::new(
+                policy(&configuration, &opened.never_block),
+                &Limits::default(),
+                random_key()?,
+            ),
+            sensors: SensorSet::open(selection, backend)?,
+            served: ServedPorts::new(configuration.service_check),
+            responders: responders(queue)?,
+            actions: Arc::clone(&opened.actions),
+            queue: Arc::clone(queue),
+            signals,
+            heartbeat: Heartbeat::new(Manager::from_environment()),
+        };
+        let mut session =
+            Session::begin(options, &directory, queue, configuration, opened, &mut sentry);
+        say("Portsentry is now active and listening.".to_owned());
+        sentry.heartbeat.manager.ready(&session.status());
+        if let Some(background) = background {
+            background.ready().map_err(Failure::system("cannot go to the background"))?;
+        }
+        let outcome = session.watch(&mut sentry);
+        sentry.heartbeat.manager.stopping();
+        let summary = sentry.close();
+        say("Portsentry is shutting down".to_owned());
+        outcome.map(|()| summary)
+    }
+}
+
+/// Where the log goes: to standard output, unless something else was asked for;
+/// in the background, to the system's log.
+fn outputs(options: &WatchOptions) -> Outputs {
+    let syslog = options.daemon || options.logoutput.contains(&LogOutput::Syslog);
+    let console = !options.daemon && options.logoutput.contains(&LogOutput::Stdout);
+    Outputs {
+        console: console.then(|| {
+            Console::new(Box::new(io::stdout()), Box::new(io::stderr()), stdout_is_journal())
+        }),
+        syslog: syslog.then(|| Syslog::new(&options.syslog_socket)),
+    }
+}
+
+/// Whether standard output goes to the journal of systemd, which reads the
+/// severity of each line (`systemd.exec(5)`, `JOURNAL_STREAM`).
+fn stdout_is_journal() -> bool {
+    let Ok(stat) = rustix::fs::fstat(io::stdout()) else { return false };
+    std::env::var("JOURNAL_STREAM").is_ok_and(|id| id == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 /// The interfaces that the options mean.

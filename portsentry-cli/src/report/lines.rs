@@ -1,10 +1,10 @@
-//! The text of events, as it goes to the log and to the history.
+//! The text of events, as it goes to the log.
 
 use std::io::Write;
 
 use portsentry_core::{Event, EventLine, Importance, PreludeLine};
 
-use super::Stamper;
+use super::Level;
 
 /// Which lines are wanted, and what some of them name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,50 +21,40 @@ impl Default for LineOptions {
     }
 }
 
+/// What debug lines begin with on standard output.
+pub(crate) const DEBUG_PREFIX: &str = "debug: ";
+
 impl LineOptions {
-    /// Appends the lines of `event` to `log`, each with its line end, and the
-    /// line of a probe with its time to `history`. `name` is the source's name
-    /// if it was looked up. Gives the number of lines in `log`.
-    pub fn append(
+    /// Formats each line of `event` into `line`, without its end, and hands it
+    /// to `each`. The last one is the event's own; it is left in `line`.
+    /// `name` is the source's name if it was looked up.
+    pub fn format(
         &self,
         event: &Event,
         name: Option<&str>,
-        log: &mut Vec<u8>,
-        history: Option<(&mut Vec<u8>, &mut Stamper)>,
-    ) -> u64 {
-        let mut lines = 1;
-        if let Event::Probe(probe) = event {
-            let prelude = PreludeLine::of(probe, name, &self.ignore_file);
-            if let Some((importance, prelude)) = prelude.filter(|(i, _)| *i <= self.importance) {
-                let prefix = if importance == Importance::Debug { DEBUG_PREFIX } else { "" };
-                append_line(log, format_args!("{prefix}{prelude}"));
-                lines += 1;
-            }
+        line: &mut Vec<u8>,
+        mut each: impl FnMut(Level, &[u8]),
+    ) {
+        let mut put = |level, text: &dyn std::fmt::Display| {
+            line.clear();
+            // Writing to a vector does not fail.
+            let _ = write!(line, "{text}");
+            each(level, line);
+        };
+        if let Event::Probe(probe) = event
+            && let Some((importance, prelude)) = PreludeLine::of(probe, name, &self.ignore_file)
+            && importance <= self.importance
+        {
+            put(importance.into(), &prelude);
         }
-        let start = log.len();
-        let line = EventLine::new(event);
-        append_line(log, format_args!("{}", name.map_or(line, |name| line.with_name(name))));
-        if let (Event::Probe(probe), Some((history, stamper))) = (event, history) {
-            stamper.append(probe.observation.time, history);
-            history.push(b' ');
-            history.extend_from_slice(&log[start..]);
-        }
-        lines
+        let own = EventLine::new(event);
+        put(Level::Notice, &name.map_or(own, |name| own.with_name(name)));
     }
-}
-
-/// What debug lines begin with.
-pub(crate) const DEBUG_PREFIX: &str = "debug: ";
-
-fn append_line(log: &mut Vec<u8>, line: std::fmt::Arguments<'_>) {
-    // Writing to a vector does not fail, and the lines' own formatting does not either.
-    let _ = writeln!(log, "{line}");
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use jiff::tz::TimeZone;
     use portsentry_core::{
         Evidence, IpOptions, Observation, Probe, Reason, TcpFlags, TcpSegment, Timestamp,
     };
@@ -88,39 +78,41 @@ mod tests {
         Event::Probe(Probe { observation, reason })
     }
 
-    /// The log at `importance`, and the history, of one event.
-    fn lines(importance: Importance, reason: Reason, name: Option<&str>) -> (String, String) {
+    /// The lines of one event at `importance`.
+    fn lines(importance: Importance, reason: Reason, name: Option<&str>) -> Vec<(Level, String)> {
         let options = LineOptions { importance, ignore_file: "/etc/ignore".to_owned() };
-        let (mut log, mut history) = (Vec::new(), Vec::new());
-        let mut stamper = Stamper::in_zone(TimeZone::UTC);
-        options.append(&event(reason), name, &mut log, Some((&mut history, &mut stamper)));
-        (String::from_utf8(log).unwrap(), String::from_utf8(history).unwrap())
+        let mut lines = Vec::new();
+        let mut line = Vec::new();
+        options.format(&event(reason), name, &mut line, |level, line| {
+            lines.push((level, String::from_utf8(line.to_vec()).unwrap()));
+        });
+        assert_eq!(lines.last().unwrap().1.as_bytes(), line);
+        lines
     }
 
     #[test]
-    fn the_history_has_the_line_of_the_probe_behind_its_time() {
-        let (log, history) = lines(Importance::Debug, Reason::AlreadyBlocked, Some("a.example"));
+    fn the_line_of_a_blocked_host_stands_before_its_probe() {
+        let prelude = "attackalert: Host: a.example/192.0.2.7 is already blocked Ignoring";
         let line = "Scan from: [192.0.2.7] (a.example) protocol: [TCP] port: [23] \
                     type: [TCP SYN/Normal scan] IP opts: [not set] \
-                    ignored: [false] triggered: [true] noblock: [false] blocked: [true]\n";
-        let prelude = "attackalert: Host: a.example/192.0.2.7 is already blocked Ignoring\n";
-        assert_eq!(log, format!("{prelude}{line}"));
-        assert_eq!(history, format!("1970-01-01T00:00:00.001+0000 {line}"));
+                    ignored: [false] triggered: [true] noblock: [false] blocked: [true]";
+        assert_eq!(
+            lines(Importance::Notice, Reason::AlreadyBlocked, Some("a.example")),
+            [(Level::Notice, prelude.to_owned()), (Level::Notice, line.to_owned())]
+        );
     }
 
     #[test]
     fn lines_of_little_importance_are_left_out_unless_wanted() {
-        let first = |importance, reason| {
-            lines(importance, reason, None).0.lines().next().map(str::to_owned).unwrap()
-        };
+        let first = |importance, reason| lines(importance, reason, None).swap_remove(0);
         let ignored = "Host: 192.0.2.7 found in ignore file /etc/ignore, aborting actions";
+        let ignored = (Level::Verbose, ignored.to_owned());
         assert_eq!(first(Importance::Debug, Reason::IgnoreList), ignored);
         assert_eq!(first(Importance::Verbose, Reason::IgnoreList), ignored);
-        assert!(first(Importance::Notice, Reason::IgnoreList).starts_with("Scan from"));
-        assert_eq!(
-            first(Importance::Debug, Reason::SameAddress),
-            "debug: Source address 192.0.2.7 same as destination address 198.51.100.1, skipping"
-        );
-        assert!(first(Importance::Verbose, Reason::SameAddress).starts_with("Scan from"));
+        assert!(first(Importance::Notice, Reason::IgnoreList).1.starts_with("Scan from"));
+        let own = "Source address 192.0.2.7 same as destination address 198.51.100.1, skipping";
+        let own = (Level::Debug, own.to_owned());
+        assert_eq!(first(Importance::Debug, Reason::SameAddress), own);
+        assert!(first(Importance::Verbose, Reason::SameAddress).1.starts_with("Scan from"));
     }
 }

@@ -5,16 +5,23 @@
 //! has stopped never holds up capture. What finds the queue full is counted,
 //! and said once there is room.
 
+mod console;
 mod history;
+mod level;
 mod lines;
 mod names;
 mod queue;
+mod sink;
 mod stamp;
+mod syslog;
 mod writer;
 
+pub use console::Console;
 pub use history::History;
+pub use level::Level;
 pub(crate) use lines::DEBUG_PREFIX;
 pub use lines::LineOptions;
-pub use queue::{Item, Queue, Stream};
+pub use queue::{Item, Queue};
 pub use stamp::Stamper;
-pub use writer::{Change, Reporter, Sinks};
+pub use syslog::Syslog;
+pub use writer::{Change, Outputs, Reporter};

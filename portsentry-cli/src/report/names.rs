@@ -148,7 +148,7 @@ impl Names {
     }
 
     /// A host whose name is waited for.
-    pub(super) fn any_waiting(&mut self) -> Option<IpAddr> {
+    pub(super) fn any_waiting(&self) -> Option<IpAddr> {
         self.waiting.keys().next().copied()
     }
 
@@ -184,7 +184,7 @@ fn clean(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Stream;
+    use crate::report::Level;
 
     #[test]
     fn only_what_can_be_a_host_name_is_let_through() {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn line(text: &str) -> Item {
-        Item::Line(Stream::Output, text.to_owned())
+        Item::Line(Level::Notice, text.to_owned())
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use portsentry_core::Event;
 
-use super::Change;
+use super::{Change, Level};
 use crate::respond::Report;
 
 /// Items the queue holds at most: about 10 MiB when full, touched only then.
@@ -22,7 +22,7 @@ pub enum Item {
     /// Something about a response.
     Report(Report),
     /// A line that is ready, without its line end.
-    Line(Stream, String),
+    Line(Level, String),
     /// The name of a host, or that it has none.
     Name(IpAddr, Option<String>),
     /// From here on, lines are written in another way.
@@ -40,15 +40,6 @@ impl Item {
     }
 }
 
-/// Where a ready line goes when the log is on standard output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stream {
-    /// Ordinary lines.
-    Output,
-    /// Warnings and errors.
-    Error,
-}
-
 /// A queue with any number of writers and one reader.
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -62,7 +53,8 @@ struct State {
     items: VecDeque<Item>,
     lost: u64,
     closed: bool,
-    finished: bool,
+    /// What the reader said when it ended.
+    finished: Option<u64>,
 }
 
 /// What the reader takes out at once.
@@ -72,6 +64,15 @@ pub(super) struct Batch {
     pub(super) items: VecDeque<Item>,
     /// Items that found the queue full since the last batch.
     pub(super) lost: u64,
+}
+
+/// Until when the reader waits for items.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Deadline {
+    /// In any case.
+    pub(super) firm: Option<Instant>,
+    /// While the queue is open.
+    pub(super) while_open: Option<Instant>,
 }
 
 impl Queue {
@@ -100,11 +101,16 @@ impl Queue {
     /// Takes everything out, and waits for it if there is nothing, at most until
     /// `deadline`. `batch` is overwritten; its buffer becomes the queue's, so
     /// nothing is allocated once both have grown. `false` once the queue is
-    /// closed and empty, and there is no deadline to wait for.
-    pub(super) fn take(&self, batch: &mut Batch, deadline: Option<Instant>) -> bool {
+    /// closed and empty, and there is no firm deadline to wait for.
+    pub(super) fn take(&self, batch: &mut Batch, deadline: Deadline) -> bool {
         batch.items.clear();
         let mut state = self.lock();
         while state.items.is_empty() {
+            let deadline = if state.closed {
+                deadline.firm
+            } else {
+                [deadline.firm, deadline.while_open].into_iter().flatten().min()
+            };
             let Some(deadline) = deadline else {
                 if state.closed {
                     break;
@@ -120,7 +126,7 @@ impl Queue {
         }
         std::mem::swap(&mut state.items, &mut batch.items);
         batch.lost = std::mem::take(&mut state.lost);
-        !(batch.items.is_empty() && batch.lost == 0 && state.closed && deadline.is_none())
+        !(batch.items.is_empty() && batch.lost == 0 && state.closed && deadline.firm.is_none())
     }
 
     /// Lets the reader end once it has taken all that is in the queue.
@@ -129,21 +135,24 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// To be called by the reader when it ends.
-    pub(super) fn finish(&self) {
-        self.lock().finished = true;
+    /// To be called by the reader when it ends, with the number of lines that
+    /// it could not write.
+    pub(super) fn finish(&self, unwritten: u64) {
+        let mut state = self.lock();
+        state.finished = Some(unwritten);
         self.finished.notify_all();
     }
 
-    /// Waits until the reader has ended, at most `limit`. Gives what it has
-    /// left unread, nothing if all went well.
-    pub(super) fn wait_finished(&self, limit: Duration) -> u64 {
+    /// Waits until the reader has ended, at most `limit`. Gives whether it has,
+    /// and the number of lines that are not written.
+    pub(super) fn wait_finished(&self, limit: Duration) -> (bool, u64) {
         let state = self.lock();
         let (state, _) = self
             .finished
-            .wait_timeout_while(state, limit, |state| !state.finished)
+            .wait_timeout_while(state, limit, |state| state.finished.is_none())
             .unwrap_or_else(PoisonError::into_inner);
-        if state.finished { 0 } else { state.items.len() as u64 + state.lost }
+        let unread = state.items.len() as u64 + state.lost;
+        (state.finished.is_some(), state.finished.unwrap_or(unread))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -157,7 +166,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Item {
-        Item::Line(Stream::Output, text.to_owned())
+        Item::Line(Level::Notice, text.to_owned())
     }
 
     #[test]
@@ -165,12 +174,12 @@ mod tests {
         let queue = Queue::default();
         queue.extend((0..CAPACITY + 7).map(|n| line(&n.to_string())));
         let mut batch = Batch::default();
-        assert!(queue.take(&mut batch, None));
+        assert!(queue.take(&mut batch, Deadline::default()));
         assert_eq!(batch.items.len(), CAPACITY);
         assert_eq!(batch.items.back(), Some(&line(&(CAPACITY - 1).to_string())));
         assert_eq!(batch.lost, 7);
         queue.push(line("after"));
-        assert!(queue.take(&mut batch, None));
+        assert!(queue.take(&mut batch, Deadline::default()));
         assert_eq!((batch.items.len(), batch.lost), (1, 0));
     }
 
@@ -180,8 +189,8 @@ mod tests {
         queue.push(line("last"));
         queue.close();
         let mut batch = Batch::default();
-        assert!(queue.take(&mut batch, None));
-        assert!(!queue.take(&mut batch, None));
+        assert!(queue.take(&mut batch, Deadline::default()));
+        assert!(!queue.take(&mut batch, Deadline::default()));
     }
 
     #[test]
@@ -190,7 +199,7 @@ mod tests {
         queue.close();
         let mut batch = Batch::default();
         let deadline = Instant::now() + Duration::from_millis(20);
-        assert!(queue.take(&mut batch, Some(deadline)));
+        assert!(queue.take(&mut batch, Deadline { firm: Some(deadline), while_open: None }));
         assert!(Instant::now() >= deadline);
         assert!(batch.items.is_empty());
     }
@@ -199,8 +208,8 @@ mod tests {
     fn a_reader_that_does_not_end_is_not_waited_for_for_ever() {
         let queue = Queue::default();
         queue.push(line("unread"));
-        assert_eq!(queue.wait_finished(Duration::from_millis(1)), 1);
-        queue.finish();
-        assert_eq!(queue.wait_finished(Duration::from_secs(60)), 0);
+        assert_eq!(queue.wait_finished(Duration::from_millis(1)), (false, 1));
+        queue.finish(0);
+        assert_eq!(queue.wait_finished(Duration::from_secs(60)), (true, 0));
     }
 }

@@ -1,25 +1,23 @@
 //! The reporter thread: takes events out of the queue, writes lines.
 
-use std::fmt::Display;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use portsentry_core::{Event, Importance};
+use portsentry_core::Event;
 
-use super::lines::DEBUG_PREFIX;
 use super::names::{Lookup, Names};
-use super::queue::Batch;
-use super::{History, Item, LineOptions, Queue, Stamper, Stream};
-use crate::respond::Weight;
-
-/// Bytes gathered before they are written, so that one write carries a batch.
-const CHUNK: usize = 1 << 16;
+use super::queue::{Batch, Deadline};
+use super::sink::Sink;
+use super::{Console, History, Item, Level, LineOptions, Queue, Stamper, Syslog};
 
 /// How long the end of the program waits for lines to be written.
 const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How much of it goes to a logger that does not take messages.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
 
 /// The handle of the reporter thread.
 #[derive(Debug)]
@@ -28,12 +26,13 @@ pub struct Reporter {
     thread: JoinHandle<()>,
 }
 
-/// Where lines go.
-pub struct Sinks {
-    /// Ordinary lines.
-    pub output: Box<dyn Write + Send>,
-    /// Warnings and errors.
-    pub error: Box<dyn Write + Send>,
+/// Where the log goes: to any of these.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Standard output and standard error.
+    pub console: Option<Console>,
+    /// The system's log.
+    pub syslog: Option<Syslog>,
 }
 
 /// How lines are written from now on.
@@ -48,42 +47,37 @@ pub struct Change {
     pub resolve_names: bool,
 }
 
-impl std::fmt::Debug for Sinks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Sinks").finish_non_exhaustive()
-    }
-}
-
 impl Reporter {
-    /// Starts the thread, which writes to `sinks` what `queue` gets: important
+    /// Starts the thread, which writes to `outputs` what `queue` gets: important
     /// lines alone, without names and history, until an [`Item::Change`] comes.
     ///
     /// # Errors
     ///
     /// If the system has no thread left.
-    pub fn start(queue: Arc<Queue>, sinks: Sinks) -> io::Result<Self> {
+    pub fn start(queue: Arc<Queue>, outputs: Outputs) -> io::Result<Self> {
         let mut writer = Writer {
             options: LineOptions::default(),
-            output: Sink::new("standard output", sinks.output),
-            error: Sink::new("standard error", sinks.error),
+            outputs,
             history: None,
             names: None,
             stamper: Stamper::system(),
+            line: Vec::new(),
             queue: Arc::clone(&queue),
         };
         let thread = std::thread::Builder::new().name("reporter".to_owned()).spawn(move || {
             writer.run();
-            writer.queue.finish();
+            writer.queue.finish(writer.outputs.syslog.as_ref().map_or(0, Syslog::unsent));
         })?;
         Ok(Self { queue, thread })
     }
 
-    /// Writes what is in the queue and ends the thread. If a sink has stalled,
-    /// gives up after three seconds; gives the number of items left unwritten.
+    /// Writes what is in the queue and ends the thread. If an output has
+    /// stalled, gives up after three seconds; gives the number of lines left
+    /// unwritten.
     pub fn finish(self) -> u64 {
         self.queue.close();
-        let unwritten = self.queue.wait_finished(PATIENCE);
-        if unwritten == 0 {
+        let (finished, unwritten) = self.queue.wait_finished(PATIENCE);
+        if finished {
             // A thread that has finished its work is only a moment from its end.
             let _ = self.thread.join();
         }
@@ -93,29 +87,47 @@ impl Reporter {
 
 struct Writer {
     options: LineOptions,
-    output: Sink<Box<dyn Write + Send>>,
-    error: Sink<Box<dyn Write + Send>>,
+    outputs: Outputs,
     history: Option<Sink<History>>,
     names: Option<Names>,
     stamper: Stamper,
+    /// The line being formatted.
+    line: Vec<u8>,
     queue: Arc<Queue>,
 }
 
 impl Writer {
     fn run(&mut self) {
         let mut batch = Batch::default();
-        while self.queue.take(&mut batch, self.names.as_ref().and_then(Names::deadline)) {
+        while self.queue.take(&mut batch, self.deadline()) {
             for item in batch.items.drain(..) {
                 self.handle(item);
             }
             self.give_up_names();
             if batch.lost > 0 {
                 let lost = batch.lost;
-                self.complain(format_args!(
+                self.complain(&format!(
                     "{lost} lines were lost: the log or history could not keep up"
                 ));
             }
             self.flush();
+        }
+        // A logger that is there but slow gets a last chance.
+        let patience = Instant::now() + LAST_CHANCE;
+        while let Some(deadline) = self.outputs.syslog.as_ref().and_then(Syslog::deadline)
+            && deadline < patience
+        {
+            std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+            self.flush();
+        }
+    }
+
+    /// When something is to be done even if nothing comes: names are waited for
+    /// to their end, a logger only while the queue is open.
+    fn deadline(&self) -> Deadline {
+        Deadline {
+            firm: self.names.as_ref().and_then(Names::deadline),
+            while_open: self.outputs.syslog.as_ref().and_then(Syslog::deadline),
         }
     }
 
@@ -158,10 +170,10 @@ impl Writer {
         match (change.resolve_names, &self.names) {
             (true, None) => match Names::start(&self.queue) {
                 Ok(names) => self.names = Some(names),
-                Err(error) => self.complain(format_args!("cannot look up names: {error}")),
+                Err(error) => self.complain(&format!("cannot look up names: {error}")),
             },
             (false, Some(_)) => {
-                while let Some(host) = self.names.as_mut().and_then(Names::any_waiting) {
+                while let Some(host) = self.names.as_ref().and_then(Names::any_waiting) {
                     self.learn(host, None);
                 }
                 self.names = None;
@@ -172,97 +184,59 @@ impl Writer {
 
     /// Puts the lines of `item` with those to be written.
     fn append(&mut self, item: &Item, name: Option<&str>) {
+        let Self { options, outputs, history, stamper, line, .. } = self;
         match item {
             Item::Event(event) => {
-                let is_probe = matches!(event, Event::Probe(_));
-                let history = self.history.as_mut().filter(|_| is_probe).map(|history| {
+                options.format(event, name, line, |level, line| outputs.line(level, line));
+                if let (Event::Probe(probe), Some(history)) = (event, history) {
+                    stamper.append(probe.observation.time, &mut history.pending);
+                    history.pending.push(b' ');
+                    history.pending.extend_from_slice(line);
+                    history.pending.push(b'\n');
                     history.lines += 1;
-                    (&mut history.pending, &mut self.stamper)
-                });
-                let output = &mut self.output;
-                output.lines += self.options.append(event, name, &mut output.pending, history);
-            }
-            Item::Report(report) => match report.weight() {
-                Weight::Error => self.error.append(report.line(name)),
-                Weight::Notice => self.output.append(report.line(name)),
-                Weight::Debug if self.options.importance >= Importance::Debug => {
-                    self.output.append(format_args!("{DEBUG_PREFIX}{}", report.line(name)));
                 }
-                Weight::Debug => {}
-            },
-            Item::Line(Stream::Output, line) => self.output.append(line),
-            Item::Line(Stream::Error, line) => self.error.append(line),
+            }
+            Item::Report(report) => {
+                let level = report.level();
+                if level <= options.importance.into() {
+                    outputs.line(level, report.line(name).to_string().as_bytes());
+                }
+            }
+            Item::Line(level, line) => outputs.line(*level, line.as_bytes()),
             Item::Name(..) | Item::Change(_) => {}
         }
-        if self.output.pending.len() >= CHUNK {
+        if self.outputs.console.as_ref().is_some_and(Console::is_full) {
             self.flush();
         }
     }
 
     /// Writes all that is pending, and says what has changed with the sinks.
     fn flush(&mut self) {
-        let mut complaints = Vec::new();
-        complaints.extend(self.output.flush(|sink, lines| {
-            sink.write_all(lines)?;
-            sink.flush()
-        }));
-        if let Some(history) = &mut self.history {
-            complaints.extend(history.flush(History::append));
+        let console = self.outputs.console.as_mut().and_then(Console::flush);
+        let history = self.history.as_mut().and_then(|history| history.flush(History::append));
+        let complaints = [console, history];
+        if complaints.iter().any(Option::is_some) {
+            complaints.iter().flatten().for_each(|complaint| self.complain(complaint));
+            // Standard output may be what fails; errors have a stream of their own.
+            let _ = self.outputs.console.as_mut().and_then(Console::flush);
         }
-        for complaint in complaints {
-            self.complain(complaint);
+        if let Some(syslog) = &mut self.outputs.syslog {
+            syslog.flush(Instant::now());
         }
-        // Nobody is left to be told that standard error does not work.
-        let _ = self.error.flush(Write::write_all);
     }
 
-    fn complain(&mut self, complaint: impl Display) {
-        self.error.append(complaint);
+    fn complain(&mut self, complaint: &str) {
+        self.outputs.line(Level::Error, complaint.as_bytes());
     }
 }
 
-/// A place where lines go, with those that are not written yet.
-struct Sink<W> {
-    name: String,
-    inner: W,
-    pending: Vec<u8>,
-    /// Lines in `pending`.
-    lines: u64,
-    /// Lines that could not be written since it last worked.
-    lost: u64,
-}
-
-impl<W> Sink<W> {
-    fn new(name: impl Into<String>, inner: W) -> Self {
-        Self { name: name.into(), inner, pending: Vec::new(), lines: 0, lost: 0 }
-    }
-
-    fn append(&mut self, line: impl Display) {
-        // Writing to a vector does not fail.
-        let _ = writeln!(self.pending, "{line}");
-        self.lines += 1;
-    }
-
-    /// Writes what is pending; gives a complaint when the sink begins to fail,
-    /// and one that counts the losses when it works again.
-    fn flush(&mut self, write: impl FnOnce(&mut W, &[u8]) -> io::Result<()>) -> Option<String> {
-        if self.pending.is_empty() {
-            return None;
+impl Outputs {
+    fn line(&mut self, level: Level, line: &[u8]) {
+        if let Some(console) = &mut self.console {
+            console.line(level, line);
         }
-        let result = write(&mut self.inner, &self.pending);
-        self.pending.clear();
-        let lines = std::mem::take(&mut self.lines);
-        match result {
-            Ok(()) if self.lost > 0 => {
-                let lost = std::mem::take(&mut self.lost);
-                Some(format!("{} works again; {lost} lines were lost", self.name))
-            }
-            Ok(()) => None,
-            Err(error) => {
-                let first = self.lost == 0;
-                self.lost += lines;
-                first.then(|| format!("Cannot write to {}: {error}", self.name))
-            }
+        if let Some(syslog) = &mut self.syslog {
+            syslog.line(level, line);
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use portsentry_core::{Observation, Outcome, Protocol};
 use super::blocked_file::BlockedFile;
 use super::command::{Command, Tokens};
 use super::hosts_deny::{Added, add_line};
+use crate::report::Level;
 
 /// What the configuration says about responses.
 #[derive(Debug)]
@@ -67,17 +69,6 @@ pub enum Happened {
     NotRecorded(String),
 }
 
-/// How important a report is, and so where it goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Weight {
-    /// Something is wrong.
-    Error,
-    /// An ordinary line.
-    Notice,
-    /// For those who look for a fault.
-    Debug,
-}
-
 impl Actions {
     /// What `settings` say. `blocked_file` is the file they name, opened.
     pub fn new(settings: &Settings, blocked_file: Option<BlockedFile>) -> Self {
@@ -95,16 +86,22 @@ impl Actions {
     }
 
     /// Responds to `probe`: carries out each action in order and `tell`s of it.
-    /// Takes as long as the commands do.
+    /// Takes as long as the commands do. Once `stop` is readable, a command that
+    /// runs is ended, and none is begun.
     ///
     /// When this says that the host was dealt with, the host stands in the
     /// blocked file, if there is one.
-    pub fn respond(&self, probe: &Observation, tell: &mut dyn FnMut(Report)) -> Outcome {
+    pub fn respond(
+        &self,
+        probe: &Observation,
+        stop: BorrowedFd<'_>,
+        tell: &mut dyn FnMut(Report),
+    ) -> Outcome {
         let host = probe.source;
         let mut tell = |what| tell(Report { host, what });
         let mut succeeded = false;
         for action in self.in_order(probe.protocol()) {
-            succeeded |= self.act(action, probe, &mut tell);
+            succeeded |= self.act(action, probe, stop, &mut tell);
         }
         if !succeeded {
             tell(Happened::NothingWorked);
@@ -144,7 +141,13 @@ impl Actions {
         }
     }
 
-    fn act(&self, action: Action, probe: &Observation, tell: &mut dyn FnMut(Happened)) -> bool {
+    fn act(
+        &self,
+        action: Action,
+        probe: &Observation,
+        stop: BorrowedFd<'_>,
+        tell: &mut dyn FnMut(Happened),
+    ) -> bool {
         let Some(template) = self.template(action) else { return false };
         let (mode, protocol) = (probe.mode(), probe.protocol());
         let tokens = Tokens { target: probe.source, port: probe.target_port, mode, protocol };
@@ -152,7 +155,7 @@ impl Actions {
         let result = match action {
             Action::HostsDeny => self.deny(&text),
             Action::Route | Action::Command => {
-                let command = Command { text: &text, tokens, limit: self.limit };
+                let command = Command { text: &text, tokens, limit: self.limit, stop };
                 command.run().map_err(|error| error.to_string()).map(|finished| {
                     if !finished.output.is_empty() {
                         tell(Happened::Output(finished.output));
@@ -178,12 +181,12 @@ impl Actions {
 
 impl Report {
     /// How important this is.
-    pub fn weight(&self) -> Weight {
+    pub fn level(&self) -> Level {
         match self.what {
-            Happened::Done(..) | Happened::AlreadyDenied => Weight::Notice,
-            Happened::Output(_) => Weight::Debug,
+            Happened::Done(..) | Happened::AlreadyDenied => Level::Notice,
+            Happened::Output(_) => Level::Debug,
             Happened::Failed(..) | Happened::NothingWorked | Happened::NotRecorded(_) => {
-                Weight::Error
+                Level::Error
             }
         }
     }

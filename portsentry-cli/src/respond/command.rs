@@ -6,7 +6,7 @@
 
 use std::io::{self, PipeReader, Read};
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const OUTPUT_KEPT: usize = 4096;
 
 /// How long a group that was asked to end may take before it is killed.
-const GRACE: Duration = Duration::from_secs(1);
+pub(super) const GRACE: Duration = Duration::from_secs(1);
 
 /// What is known of the probe that a command answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct Command<'a> {
     pub tokens: Tokens,
     /// How long it may run.
     pub limit: Duration,
+    /// Once this is readable, it is not begun, or ended if it runs.
+    pub stop: BorrowedFd<'a>,
 }
 
 /// A command that ended with status 0.
@@ -76,6 +78,9 @@ pub enum CommandError {
         /// The end of what it wrote.
         output: String,
     },
+    /// It was not begun, or was ended, because the program ends.
+    #[error("given up, as portsentry ends")]
+    Stopped,
     /// It was ended because its time was over.
     #[error("ended after {} s without a result{}", limit.as_secs(), tail(output))]
     TimedOut {
@@ -107,22 +112,33 @@ impl Command<'_> {
     ///
     /// Anything but exit status 0, see [`CommandError`].
     pub fn run(&self) -> Result<Finished, CommandError> {
+        if is_readable(self.stop) {
+            return Err(CommandError::Stopped);
+        }
         let (reader, child) = self.start().map_err(CommandError::Start)?;
         let mut running = Running { child, reader, output: Vec::new() };
-        let status = running.wait(Instant::now() + self.limit).map_err(|error| {
-            running.end_group();
-            CommandError::Wait(error)
-        })?;
-        let Some(status) = status else {
-            running.end_group();
-            return Err(CommandError::TimedOut { limit: self.limit, output: running.text() });
-        };
-        running.read_available();
-        let output = running.text();
-        if status.success() {
-            Ok(Finished { output })
-        } else {
-            Err(CommandError::Failed { status, output })
+        match running.wait(Instant::now() + self.limit, Some(self.stop)) {
+            Ok(End::Status(status)) => {
+                running.read_available();
+                let output = running.text();
+                if status.success() {
+                    Ok(Finished { output })
+                } else {
+                    Err(CommandError::Failed { status, output })
+                }
+            }
+            Ok(End::Deadline) => {
+                running.end_group();
+                Err(CommandError::TimedOut { limit: self.limit, output: running.text() })
+            }
+            Ok(End::Stopped) => {
+                running.end_group();
+                Err(CommandError::Stopped)
+            }
+            Err(error) => {
+                running.end_group();
+                Err(CommandError::Wait(error))
+            }
         }
     }
 
@@ -156,34 +172,47 @@ struct Running {
     output: Vec<u8>,
 }
 
+/// Why [`Running::wait`] came back.
+enum End {
+    /// The shell has ended.
+    Status(ExitStatus),
+    /// It has not, and the time is over.
+    Deadline,
+    /// It has not, and is wanted no longer.
+    Stopped,
+}
+
 impl Running {
-    /// Waits for the shell's end, at most until `deadline`; `None` then. What
-    /// it leaves running in the background is not waited for.
-    fn wait(&mut self, deadline: Instant) -> io::Result<Option<ExitStatus>> {
+    /// Waits for the shell's end, at most until `deadline` or until `stop` is
+    /// readable. What it leaves running in the background is not waited for.
+    fn wait(&mut self, deadline: Instant, stop: Option<BorrowedFd<'_>>) -> io::Result<End> {
         let pidfd = pidfd_open(self.pid(), PidfdFlags::empty())?;
         let mut open = true;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return self.child.try_wait();
-            }
+            let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
             let mut fds = [
                 PollFd::new(&pidfd, PollFlags::IN),
+                PollFd::from_borrowed_fd(stop.unwrap_or(pidfd.as_fd()), PollFlags::IN),
                 PollFd::from_borrowed_fd(self.reader.as_fd(), PollFlags::IN),
             ];
-            let watched = if open { &mut fds[..] } else { &mut fds[..1] };
-            let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+            let watched = if open { &mut fds[..] } else { &mut fds[..2] };
             match poll(watched, Some(&timeout)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
-            let ended = !fds[0].revents().is_empty();
-            let readable = !fds[1].revents().is_empty();
+            let [ended, stopped, readable] = fds.map(|fd| !fd.revents().is_empty());
             if open && readable {
                 open = self.read_available();
             }
             if ended {
-                return self.child.wait().map(Some);
+                return self.child.wait().map(End::Status);
+            }
+            if stopped {
+                return Ok(End::Stopped);
+            }
+            if left.is_zero() {
+                return Ok(End::Deadline);
             }
         }
     }
@@ -220,7 +249,7 @@ impl Running {
     fn end_group(&mut self) {
         let group = self.pid();
         let _ = kill_process_group(group, Signal::TERM);
-        if !matches!(self.wait(Instant::now() + GRACE), Ok(Some(_))) {
+        if !matches!(self.wait(Instant::now() + GRACE, None), Ok(End::Status(_))) {
             let _ = kill_process_group(group, Signal::KILL);
             let _ = self.child.wait();
             return;
@@ -234,6 +263,11 @@ impl Running {
     }
 }
 
+fn is_readable(descriptor: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,7 +279,8 @@ mod tests {
             mode: Mode::Stealth,
             protocol: Protocol::Tcp,
         };
-        Command { text, tokens, limit }.run()
+        let (stop, _held_open) = io::pipe().unwrap();
+        Command { text, tokens, limit, stop: stop.as_fd() }.run()
     }
 
     const LONG: Duration = Duration::from_secs(20);

@@ -12,7 +12,7 @@ mod hosts_deny;
 mod pool;
 mod process;
 
-pub use actions::{Action, Actions, Happened, Report, Weight};
+pub use actions::{Action, Actions, Happened, Report};
 pub use blocked_file::{BlockedFile, BlockedFileError, Restored};
 pub use command::{Command, CommandError, Finished, Tokens};
 pub use hosts_deny::{Added, HostsDenyError, add_line};

@@ -11,6 +11,7 @@ use portsentry_core::{Outcome, Response, ResponseId};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::actions::{Actions, Report};
+use super::command::GRACE;
 
 /// Responses carried out at the same time; a slow command holds up one of them.
 const WORKERS: usize = 8;
@@ -33,6 +34,8 @@ pub struct Responders {
     jobs: Sender<Job>,
     answers: Receiver<Answer>,
     wake: Arc<OwnedFd>,
+    /// Readable once running commands are to end.
+    stop: Arc<OwnedFd>,
     state: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -60,6 +63,15 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Load> {
         self.load.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn wait_idle<'a>(
+        &self,
+        load: MutexGuard<'a, Load>,
+        patience: Duration,
+    ) -> MutexGuard<'a, Load> {
+        let idle = self.changed.wait_timeout_while(load, patience, |load| load.running > 0);
+        idle.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 impl Responders {
@@ -75,6 +87,7 @@ impl Responders {
         let (answer, answers) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let state = Arc::<Shared>::default();
         let workers = (0..WORKERS)
             .map(|_| {
@@ -82,6 +95,7 @@ impl Responders {
                     queue: Arc::clone(&queue),
                     answer: answer.clone(),
                     wake: Arc::clone(&wake),
+                    stop: Arc::clone(&stop),
                     state: Arc::clone(&state),
                     tell: Arc::clone(&tell),
                 };
@@ -91,7 +105,7 @@ impl Responders {
                     .spawn(move || worker.run())
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { jobs, answers, wake, state, workers })
+        Ok(Self { jobs, answers, wake, stop, state, workers })
     }
 
     /// Queues `response`, to be carried out as `actions` say. Never blocks.
@@ -112,21 +126,22 @@ impl Responders {
         self.answers.try_iter()
     }
 
-    /// Lets the responses that are running end, for at most `patience`; gives
-    /// their answers, and how many responses were not begun and not ended.
+    /// Lets the responses that are running end by themselves, for at most
+    /// `patience`; then ends their commands, which takes a little more than a
+    /// second at most. Gives all answers, and how many responses were not begun
+    /// and not ended in time.
     pub fn finish(self, patience: Duration) -> (Vec<Answer>, Unfinished) {
         let mut load = self.state.lock();
         load.closing = true;
         let not_begun = load.queued;
         drop(self.jobs);
-        let (load, _) = self
-            .state
-            .changed
-            .wait_timeout_while(load, patience, |load| load.running > 0)
-            .unwrap_or_else(PoisonError::into_inner);
+        let load = self.state.wait_idle(load, patience);
         let not_ended = load.running;
+        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        let load = self.state.wait_idle(load, GRACE + GRACE);
+        let idle = load.running == 0;
         drop(load);
-        if not_ended == 0 {
+        if idle {
             for worker in self.workers {
                 let _ = worker.join();
             }
@@ -140,7 +155,7 @@ impl Responders {
 pub struct Unfinished {
     /// Still in the queue.
     pub not_begun: usize,
-    /// Still running.
+    /// Still running, and ended.
     pub not_ended: usize,
 }
 
@@ -148,6 +163,7 @@ struct Worker {
     queue: Arc<Mutex<Receiver<Job>>>,
     answer: Sender<Answer>,
     wake: Arc<OwnedFd>,
+    stop: Arc<OwnedFd>,
     state: Arc<Shared>,
     tell: Arc<dyn Fn(Report) + Send + Sync>,
 }
@@ -155,8 +171,8 @@ struct Worker {
 impl Worker {
     fn run(self) {
         while let Some(job) = self.next() {
-            let outcome =
-                job.actions.respond(&job.response.probe, &mut |report| (self.tell)(report));
+            let mut tell = |report| (self.tell)(report);
+            let outcome = job.actions.respond(&job.response.probe, self.stop.as_fd(), &mut tell);
             // The order matters: whoever sees the response ended finds its answer.
             let _ = self.answer.send(Answer { id: job.response.id, outcome });
             let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());

@@ -1,0 +1,99 @@
+//! A sensor of one's own, and the loop around the engine with a responder.
+//!
+//! This one is a honeypot's log: lines of `SOURCE TARGET PORT` on standard
+//! input. Whoever shows up three times is "blocked", here by printing so.
+
+use std::io::{self, StdinLock};
+use std::os::fd::BorrowedFd;
+use std::time::Instant as Clock;
+
+use portsentry_capture::{Drained, Sensor, SensorError, SensorStats};
+use portsentry_core::{
+    Effect, Engine, EventLine, Evidence, HashKey, Instant, IpOptions, Limits, Observation, Outcome,
+    Policy, Timestamp,
+};
+
+/// Hands out one observation for each line.
+struct HoneypotLog {
+    lines: io::Lines<StdinLock<'static>>,
+    stats: SensorStats,
+}
+
+impl Sensor for HoneypotLog {
+    fn name(&self) -> &str {
+        "honeypot log"
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn drain(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> Result<Drained, SensorError> {
+        for _ in 0..budget {
+            let Some(line) = self.lines.next() else { return Ok(Drained::End) };
+            let line =
+                line.map_err(|source| SensorError::Io { name: self.name().into(), source })?;
+            self.stats.received += 1;
+            if let Some(observation) = parse(&line) {
+                sink(&observation);
+            }
+        }
+        Ok(Drained::More)
+    }
+
+    fn stats(&mut self) -> SensorStats {
+        self.stats.clone()
+    }
+}
+
+fn parse(line: &str) -> Option<Observation> {
+    let mut words = line.split_whitespace();
+    Some(Observation {
+        time: Timestamp::from_nanos(0),
+        interface: 0,
+        source: words.next()?.parse().ok()?,
+        target: words.next()?.parse().ok()?,
+        source_port: 0,
+        target_port: words.next()?.parse().ok()?,
+        // A honeypot completes the handshake: the source is no forgery.
+        evidence: Evidence::Connection,
+        ip_options: IpOptions::Unknown,
+        ttl: 0,
+        ip_id: 0,
+    })
+}
+
+fn main() -> Result<(), SensorError> {
+    let policy = Policy {
+        tcp_ports: (1..=u16::MAX).collect(),
+        scan_trigger: 3,
+        block_tcp: true,
+        remember_blocked: true,
+        ..Policy::default()
+    };
+    let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
+    let mut sensor = HoneypotLog { lines: io::stdin().lines(), stats: SensorStats::default() };
+    let start = Clock::now();
+    let now = || Instant::from_nanos(start.elapsed().as_nanos() as u64);
+    loop {
+        let drained = sensor.drain(64, &mut |observation| {
+            engine.observe(observation, now());
+        })?;
+        while let Some(effect) = engine.poll_effect() {
+            if let Effect::Respond(response) = effect {
+                println!("blocking {}", response.probe.source);
+                engine.handle_outcome(response.id, Outcome::Succeeded, now());
+            }
+        }
+        while let Some(event) = engine.poll_event() {
+            println!("{}", EventLine::new(&event));
+        }
+        if drained == Drained::End {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Running in the background (`-D`).
+//!
+//! The program starts itself a second time, in a session of its own, and waits
+//! until that one watches or has failed. So whatever is wrong at the start is
+//! still said on the terminal and told by the exit status, and nothing has to
+//! survive a fork.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
+
+use crate::failure::Failure;
+
+/// Set for the second start. Whoever sets it by hand gets a sentry in the
+/// foreground that goes quiet once it watches.
+const VARIABLE: &str = "PORTSENTRY_IN_BACKGROUND";
+
+/// What the second one says when it watches.
+const READY: &str = "ready";
+
+/// Starts the program a second time with the same words and waits until it
+/// watches.
+///
+/// # Errors
+///
+/// [`Failure::Background`] with the exit status of the second one, which has
+/// said why.
+pub(crate) fn start() -> Result<(), Failure> {
+    let cannot = Failure::system("cannot start in the background");
+    let program = std::env::current_exe();
+    let started = program.and_then(|program| {
+        Command::new(program)
+            .args(std::env::args_os().skip(1).collect::<Vec<OsString>>())
+            .env(VARIABLE, "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+    });
+    let mut child = started.map_err(cannot)?;
+    let mut line = String::new();
+    if let Some(output) = child.stdout.take() {
+        // An error reads like an end without a word: the status tells.
+        let _ = BufReader::new(output).read_line(&mut line);
+    }
+    if line.trim_end() == READY {
+        return Ok(());
+    }
+    let status = child.wait().map_err(Failure::system("cannot start in the background"))?;
+    let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    Err(Failure::Background(u8::try_from(code).unwrap_or(1)))
+}
+
+/// The second one's side, until it watches.
+#[derive(Debug)]
+pub(crate) struct Background(());
+
+impl Background {
+    /// Leaves the terminal, if this is the second start.
+    pub(crate) fn enter() -> Option<Self> {
+        std::env::var_os(VARIABLE)?;
+        // It fails only for the leader of a session, which has left already.
+        let _ = rustix::process::setsid();
+        Some(Self(()))
+    }
+
+    /// Tells the first one that all is well, and lets go of its terminal and
+    /// directory.
+    pub(crate) fn ready(self) -> io::Result<()> {
+        let mut output = io::stdout();
+        writeln!(output, "{READY}")?;
+        output.flush()?;
+        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        rustix::stdio::dup2_stdout(&null)?;
+        rustix::stdio::dup2_stderr(&null)?;
+        rustix::process::chdir("/")?;
+        Ok(())
+    }
+}

@@ -1,0 +1,84 @@
+//! What service managers want: a pid file, and word of how things stand.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::OFlags;
+use sd_notify::NotifyState;
+
+/// A file with the process's number, removed when this is dropped.
+#[derive(Debug)]
+pub(crate) struct PidFile(PathBuf);
+
+impl PidFile {
+    /// Writes the file; one that is there is replaced, a link is not followed.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o644)
+            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .open(path)?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Someone else may have removed it, and that is as well.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Tells the service manager, if there is one (`sd_notify(3)`).
+#[derive(Debug)]
+pub(crate) struct Manager {
+    watchdog: Option<Duration>,
+}
+
+impl Manager {
+    /// The manager that the environment names, and its watchdog.
+    pub(crate) fn from_environment() -> Self {
+        Self { watchdog: sd_notify::watchdog_enabled() }
+    }
+
+    /// How often [`alive`](Self::alive) is to be called: twice in each period.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.watchdog.map(|period| period / 2)
+    }
+
+    /// It watches, or watches again.
+    pub(crate) fn ready(&self, status: &str) {
+        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
+
+    /// It reads its configuration again.
+    pub(crate) fn reloading(&self) {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => tell(&[NotifyState::Reloading, now]),
+            Err(_) => tell(&[NotifyState::Reloading]),
+        }
+    }
+
+    /// It is about to end.
+    pub(crate) fn stopping(&self) {
+        tell(&[NotifyState::Stopping]);
+    }
+
+    /// The packet thread goes round.
+    pub(crate) fn alive(&self) {
+        tell(&[NotifyState::Watchdog]);
+    }
+}
+
+fn tell(states: &[NotifyState<'_>]) {
+    // Without a manager this does nothing; one that does not listen is no reason to stop.
+    if let Err(error) = sd_notify::notify(states) {
+        log::debug!("cannot tell the service manager: {error}");
+    }
+}

@@ -1,0 +1,355 @@
+//! Commands that are slow, that fail, and that are many.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use portsentry_testbed::{Signal, Testbed, require_root};
+
+use crate::expected::{
+    BLOCKED, FAILED, LOGGED, SYN, already_blocked, command_run, event, nothing_worked,
+};
+use crate::forgery::Forger;
+use crate::gate::Gate;
+use crate::probe::{both_families, syn};
+use crate::station::{SOON, Sentry, Station};
+
+const RUN: &str = r#"
+TCP_PORTS = "20-1000"
+HISTORY_FILE = "{dir}/history"
+BLOCKED_FILE = "{dir}/blocked"
+BLOCK_TCP = "2"
+BLOCK_RATE = "0"
+"#;
+
+/// More addresses of the scanner, in the host's network.
+fn aliases(bed: &Testbed, number: u8) -> Vec<IpAddr> {
+    let [a, b, c, _] = bed.scanner.v4().octets();
+    let taken = [bed.scanner.v4(), bed.host.v4()];
+    let free = (1..=254).map(|last| Ipv4Addr::new(a, b, c, last)).filter(|it| !taken.contains(it));
+    free.take(number.into())
+        .map(|alias| {
+            let with_prefix = format!("{alias}/24");
+            bed.scanner.ip(&["address", "add", &with_prefix, "dev", bed.scanner.interface()]);
+            alias.into()
+        })
+        .collect()
+}
+
+#[test]
+fn a_slow_command_holds_up_its_own_host_alone() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let [(slow, target), _] = both_families(&bed);
+    let command = format!("[ $TARGET$ != {slow} ] || read line < {{dir}}/gate");
+    let station = Station::with(&bed.host, &format!("{RUN}KILL_RUN_CMD = \"{command}\""));
+    let gate = Gate::new(&station);
+    let others = aliases(&bed, 20);
+    let mut sentry = station.start(&[]);
+    for port in 20..25 {
+        syn(&bed.scanner, slow, target, port);
+    }
+
+    let mut delays = Vec::new();
+    for other in others {
+        let sent = Instant::now();
+        syn(&bed.scanner, other, target, 22);
+        let line = sentry.wait_for(&event(other, SYN, 22, BLOCKED));
+        delays.push(line.at.duration_since(sent));
+    }
+    delays.sort();
+    // Not the last one: the machine has other things to do too.
+    assert!(delays[17] < Duration::from_millis(100), "{delays:?}");
+    assert!(sentry.lines().iter().all(|line| !line.text.contains(&format!("[{slow}]"))));
+
+    let _open = gate.open();
+    sentry.wait_for(&event(slow, SYN, 20, BLOCKED));
+    for port in 21..25 {
+        sentry.wait_for(&already_blocked(slow));
+        sentry.wait_for(&event(slow, SYN, port, BLOCKED));
+    }
+    sentry.stop();
+}
+
+/// Whether a process runs that was given this argument.
+fn runs(argument: &str) -> bool {
+    fs::read_dir("/proc").expect("proc").flatten().any(|process| {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes())
+    })
+}
+
+#[track_caller]
+fn ends(argument: &str) {
+    let deadline = Instant::now() + SOON;
+    while runs(argument) {
+        assert!(Instant::now() < deadline, "still there: {argument}");
+        std::thread::yield_now();
+    }
+}
+
+/// An argument of `sleep` that no other test uses.
+fn own_sleep(digits: u32) -> String {
+    format!("{}.{digits}", 100_000 + std::process::id())
+}
+
+#[test]
+fn a_command_that_never_ends_is_ended_with_its_children() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let sleep = own_sleep(1);
+    let command = format!("sleep {sleep} & sleep {sleep}; wait");
+    let more = format!("RESPONSE_TIMEOUT = \"1\"\nKILL_RUN_CMD = \"{command}\"");
+    let station = Station::with(&bed.host, &format!("{RUN}{more}"));
+    let mut sentry = station.start(&[]);
+    for (source, target) in both_families(&bed) {
+        syn(&bed.scanner, source, target, 22);
+        sentry.wait_for(&event(source, SYN, 22, FAILED));
+    }
+    ends(&sleep);
+    let ended = sentry.stop();
+    let expected = both_families(&bed).map(|(source, _)| {
+        let late = format!("KILL_RUN_CMD for {source}: ended after 1 s without a result");
+        [late, nothing_worked(source)]
+    });
+    assert_eq!(ended.stderr[..4], expected.concat());
+    assert_eq!(fs::read(station.path("blocked")).expect("read"), []);
+}
+
+/// A host that meets a failing command is told of, not recorded, and left
+/// alone for a while.
+#[track_caller]
+fn check_failure(bed: &Testbed, mut sentry: Sentry, station: &Station<'_>, said: &str) {
+    let [(source, target), _] = both_families(bed);
+    syn(&bed.scanner, source, target, 22);
+    sentry.wait_for(&event(source, SYN, 22, FAILED));
+    syn(&bed.scanner, source, target, 23);
+    sentry.wait_for(&event(source, SYN, 23, FAILED));
+    let ended = sentry.stop();
+    let [failed, worked_not, summary] = &ended.stderr[..] else { panic!("{ended:#?}") };
+    let expected = format!("KILL_RUN_CMD for {source}: {said}");
+    assert!(failed.starts_with(&expected) && summary.contains(" 2 probes"), "{ended:#?}");
+    assert_eq!(*worked_not, nothing_worked(source));
+    assert_eq!(ended.events().len(), 2);
+    assert_eq!(fs::read(station.path("blocked")).expect("read"), []);
+}
+
+#[test]
+fn a_failed_command_blocks_nobody() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let check = |command: &str, said: &str| {
+        let station = Station::with(&bed.host, &format!("{RUN}KILL_RUN_CMD = \"{command}\""));
+        check_failure(&bed, station.start(&[]), &station, said);
+    };
+    check("exit 1", "exit status 1");
+    check("echo not now >&2; exit 3", "exit status 3; output: not now");
+    check("/nonexistent/program $TARGET$", "exit status 127 (command not found)");
+    check("/etc/passwd", "exit status 126 (not executable)");
+    check("kill -9 $$", "killed by signal 9");
+}
+
+#[test]
+fn a_missing_shell_blocks_nobody() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, &format!("{RUN}KILL_RUN_CMD = \"true\""));
+    // In a mount namespace of its own, something that cannot be run in its place.
+    let mut command = bed.host.command("unshare");
+    let script = "mount --bind /dev/null /bin/sh && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", script, "sh", crate::station::PROGRAM, "-c"]);
+    command.arg(station.path("portsentry.conf"));
+    check_failure(&bed, Sentry::watching(command), &station, "cannot run /bin/sh: ");
+}
+
+#[test]
+fn errors_stand_before_the_event_they_explain() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, &format!("{RUN}KILL_RUN_CMD = \"exit 1\""));
+    let [(source, target), _] = both_families(&bed);
+    // Both streams into one pipe, as into a terminal.
+    let mut command = bed.host.command("sh");
+    command.args(["-c", "exec \"$@\" 2>&1", "sh", crate::station::PROGRAM, "-c"]);
+    command.arg(station.path("portsentry.conf"));
+    let mut sentry = Sentry::watching(command);
+    syn(&bed.scanner, source, target, 22);
+    sentry.wait_for(&event(source, SYN, 22, FAILED));
+    let ended = sentry.stop();
+    let expected = [
+        format!("KILL_RUN_CMD for {source}: exit status 1"),
+        nothing_worked(source),
+        event(source, SYN, 22, FAILED),
+        "Portsentry is shutting down".to_owned(),
+    ];
+    let [before @ .., summary] = &ended.stdout[..] else { panic!("{ended:#?}") };
+    assert!(before.ends_with(&expected), "{ended:#?}");
+    assert!(summary.contains(" 1 probes"), "{ended:#?}");
+}
+
+#[test]
+fn one_action_that_works_is_enough() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let more = "BLOCK_TCP = \"1\"\nKILL_ROUTE = \"exit 1 # $TARGET$\"\nKILL_RUN_CMD = \"true\"";
+    let station = Station::with(&bed.host, &format!("{RUN}{more}"));
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    syn(&bed.scanner, source, target, 22);
+    sentry.wait_for(&event(source, SYN, 22, BLOCKED));
+    let ended = sentry.stop();
+    let last_two = [command_run(source, "true"), event(source, SYN, 22, BLOCKED)];
+    assert_eq!(ended.between(), last_two);
+    assert_eq!(ended.stderr[0], format!("KILL_ROUTE for {source}: exit status 1"));
+    assert_eq!(ended.stderr.len(), 2, "no word of nothing having worked: {ended:#?}");
+}
+
+#[test]
+fn a_failed_host_is_tried_again_later() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    // Fails the first time.
+    let command = "KILL_RUN_CMD = \"[ -e {dir}/tried ] || { touch {dir}/tried; false; }\"";
+    let station = Station::with(&bed.host, &format!("{RUN}{command}"));
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    syn(&bed.scanner, source, target, 20);
+    let failed = sentry.wait_for(&event(source, SYN, 20, FAILED));
+    let mut probes = 0;
+    let blocked = loop {
+        std::thread::sleep(Duration::from_millis(50));
+        let port = 21 + probes;
+        syn(&bed.scanner, source, target, port);
+        let line = sentry.wait_for_part(&format!("port: [{port}]"));
+        if line.text == event(source, SYN, port, BLOCKED) {
+            break line;
+        }
+        assert_eq!(line.text, event(source, SYN, port, FAILED));
+        probes += 1;
+    };
+    let after = blocked.at.duration_since(failed.at);
+    assert!(after > Duration::from_millis(4_900), "{after:?}");
+    assert!(after < Duration::from_secs(9), "{after:?}");
+    sentry.stop();
+}
+
+#[test]
+fn a_response_that_ends_soon_is_waited_for_at_the_end() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let command = "KILL_RUN_CMD = \"echo > {dir}/begun; read line < {dir}/gate\"";
+    let station = Station::with(&bed.host, &format!("{RUN}{command}"));
+    let gate = Gate::new(&station);
+    let [(source, target), _] = both_families(&bed);
+    let sentry = station.start(&[]);
+    syn(&bed.scanner, source, target, 22);
+    syn(&bed.scanner, source, target, 23);
+    wait_for_file(&station, "begun");
+    sentry.signal(Signal::TERM);
+    let _open = gate.open();
+    let ended = sentry.ended();
+    assert_eq!(ended.events(), [22, 23].map(|port| event(source, SYN, port, BLOCKED)));
+    assert_eq!(ended.stderr.len(), 1, "{ended:#?}");
+    assert_eq!(fs::read(station.path("blocked")).expect("read").len(), 6);
+}
+
+#[track_caller]
+fn wait_for_file(station: &Station<'_>, name: &str) {
+    let deadline = Instant::now() + SOON;
+    while !station.path(name).exists() {
+        assert!(Instant::now() < deadline, "{name} was never made");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_response_that_does_not_end_holds_up_the_end_for_five_seconds() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let sleep = own_sleep(2);
+    let command = format!("KILL_RUN_CMD = \"echo > {{dir}}/begun; sleep {sleep}; true\"");
+    let station = Station::with(&bed.host, &format!("{RUN}{command}"));
+    let [(source, target), _] = both_families(&bed);
+    let sentry = station.start(&[]);
+    syn(&bed.scanner, source, target, 22);
+    syn(&bed.scanner, source, target, 23);
+    wait_for_file(&station, "begun");
+    let asked = Instant::now();
+    let ended = sentry.stop();
+    let took = asked.elapsed();
+    assert!((Duration::from_secs(4)..Duration::from_secs(8)).contains(&took), "{took:?}");
+    assert_eq!(ended.events(), [22, 23].map(|port| event(source, SYN, port, FAILED)));
+    let expected = [
+        format!("KILL_RUN_CMD for {source}: given up, as portsentry ends"),
+        nothing_worked(source),
+        "0 responses were not begun and 1 did not end in time".to_owned(),
+    ];
+    assert_eq!(ended.stderr[..3], expected);
+    assert_eq!(fs::read(station.path("blocked")).expect("read"), []);
+    // Nobody is left who would end it when its time is over.
+    ends(&sleep);
+}
+
+/// Resident memory in KiB.
+fn memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).expect("number").parse().expect("number")
+}
+
+#[test]
+fn ten_thousand_hosts_at_once_are_told_of_and_no_more_than_bounded() {
+    const HOSTS: u32 = 10_000;
+    /// Responses that the engine has under way at most.
+    const UNDER_WAY: usize = 1_024;
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let command = "KILL_RUN_CMD = \"read line < {dir}/gate\"";
+    let station = Station::with(&bed.host, &format!("{RUN}{command}"));
+    let gate = Gate::new(&station);
+    let forger = Forger::new(&bed);
+    let sentry = station.start(&[]);
+    let target = bed.host.v4().into();
+    let first = u32::from(Ipv4Addr::new(198, 18, 0, 1));
+    let storm = |port| -> Vec<Vec<u8>> {
+        let hosts = (first..first + HOSTS).map(|bits| IpAddr::V4(bits.into()));
+        hosts.map(|host| forger.syn(host, target, port)).collect()
+    };
+    let logged = |sentry: &Sentry| {
+        let lines = sentry.lines();
+        lines.iter().filter(|line| line.text.ends_with(LOGGED)).count()
+    };
+    let wait_for_logged = |sentry: &Sentry, number: usize| {
+        let deadline = Instant::now() + SOON;
+        while logged(sentry) < number {
+            assert!(Instant::now() < deadline, "{} of {number}", logged(sentry));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let too_many = HOSTS as usize - UNDER_WAY;
+    forger.send(&storm(20), 20_000);
+    wait_for_logged(&sentry, too_many);
+    let after_one = memory(sentry.pid());
+    // Those under way wait now, all others are too many again.
+    forger.send(&storm(21), 20_000);
+    wait_for_logged(&sentry, 2 * too_many);
+    let after_two = memory(sentry.pid());
+    assert!(after_two < after_one + 4_096, "{after_one} KiB, then {after_two} KiB");
+    assert!(after_two < 65_536, "{after_two} KiB");
+
+    sentry.signal(Signal::TERM);
+    // No more are begun now, and those that run end.
+    let _open = gate.open();
+    let ended = sentry.ended();
+    assert_eq!(ended.events().len(), 2 * HOSTS as usize);
+    let said = format!("Did not respond to {} probes: too many responses under way", 2 * too_many);
+    assert!(ended.stdout.contains(&said), "{said}");
+    let ends_with = |end| ended.events().iter().filter(|line| line.ends_with(end)).count();
+    // Each that ran tells of two probes, and each that did not.
+    let (blocked, failed) = (ends_with(BLOCKED), ends_with(FAILED));
+    assert_eq!((ends_with(LOGGED), blocked + failed), (2 * too_many, 2 * UNDER_WAY));
+    let not_begun = format!("{} responses were not begun and 0 did not end in time", failed / 2);
+    assert!(ended.stderr.contains(&not_begun), "{not_begun}: {:?}", ended.stderr);
+    let in_file = fs::read(station.path("blocked")).expect("read").len() / 6;
+    assert_eq!(in_file, blocked / 2);
+}

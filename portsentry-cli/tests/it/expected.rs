@@ -1,0 +1,72 @@
+//! The lines of the contract, written down a second time: nothing here comes
+//! from the program's own code.
+
+use std::net::IpAddr;
+
+/// Protocol and type of a probe, as its line shows them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    pub(crate) protocol: &'static str,
+    pub(crate) name: &'static str,
+}
+
+pub(crate) const SYN: Kind = Kind { protocol: "TCP", name: "TCP SYN/Normal scan" };
+pub(crate) const NULL: Kind = Kind { protocol: "TCP", name: "TCP NULL scan" };
+pub(crate) const FIN: Kind = Kind { protocol: "TCP", name: "TCP FIN scan" };
+pub(crate) const XMAS: Kind = Kind { protocol: "TCP", name: "TCP XMAS scan" };
+pub(crate) const UDP: Kind = Kind { protocol: "UDP", name: "UDP" };
+
+/// How the line of a probe ends, by what became of the probe.
+pub(crate) const LOGGED: &str =
+    "ignored: [false] triggered: [true] noblock: [true] blocked: [false]";
+pub(crate) const IGNORED: &str =
+    "ignored: [true] triggered: [unset] noblock: [unset] blocked: [unset]";
+pub(crate) const BELOW_TRIGGER: &str =
+    "ignored: [false] triggered: [false] noblock: [unset] blocked: [unset]";
+pub(crate) const LOCAL: &str = "ignored: [true] triggered: [true] noblock: [true] blocked: [false]";
+pub(crate) const BLOCKED: &str =
+    "ignored: [false] triggered: [true] noblock: [false] blocked: [true]";
+pub(crate) const FAILED: &str =
+    "ignored: [false] triggered: [true] noblock: [false] blocked: [false]";
+
+/// The line of a probe whose packet has no IP options. `end` is one of the
+/// constants above.
+pub(crate) fn event(source: IpAddr, kind: Kind, port: u16, end: &str) -> String {
+    named_event(source, &source.to_string(), kind, port, end)
+}
+
+/// The same with the source's name.
+pub(crate) fn named_event(source: IpAddr, name: &str, kind: Kind, port: u16, end: &str) -> String {
+    let Kind { protocol, name: scan } = kind;
+    let options = if source.is_ipv4() { "not set" } else { "unknown" };
+    format!(
+        "Scan from: [{source}] ({name}) protocol: [{protocol}] port: [{port}] \
+         type: [{scan}] IP opts: [{options}] {end}"
+    )
+}
+
+pub(crate) fn already_blocked(host: IpAddr) -> String {
+    format!("attackalert: Host: {host}/{host} is already blocked Ignoring")
+}
+
+pub(crate) fn route_dropped(host: IpAddr, command: &str) -> String {
+    format!(
+        "attackalert: Host {host} has been blocked via dropped route using command: \"{command}\""
+    )
+}
+
+pub(crate) fn denied(host: IpAddr, text: &str) -> String {
+    format!("attackalert: Host {host} has been blocked via wrappers with string: \"{text}\"")
+}
+
+pub(crate) fn command_run(host: IpAddr, command: &str) -> String {
+    format!("attackalert: External command run for host: {host} using command: \"{command}\"")
+}
+
+pub(crate) fn nothing_worked(host: IpAddr) -> String {
+    format!("attackalert: Error during target dispose {host}/{host}!")
+}
+
+pub(crate) fn served(source: IpAddr, port: u16) -> String {
+    format!("Ignoring packet from {source} to destination port {port}, a service is running")
+}

@@ -1,0 +1,68 @@
+//! Packets that no socket would send, from a capture file through `tcpreplay`.
+
+use std::fs;
+use std::net::IpAddr;
+
+use etherparse::PacketBuilder;
+use portsentry_testbed::{Namespace, Testbed};
+use tempfile::NamedTempFile;
+
+/// Sends frames from the scanner's end of the cable to the host's.
+#[derive(Debug)]
+pub(crate) struct Forger<'a> {
+    scanner: &'a Namespace,
+    from: [u8; 6],
+    to: [u8; 6],
+}
+
+impl<'a> Forger<'a> {
+    pub(crate) fn new(bed: &'a Testbed) -> Self {
+        Self { scanner: &bed.scanner, from: hardware(&bed.scanner), to: hardware(&bed.host) }
+    }
+
+    /// A SYN in an Ethernet frame.
+    pub(crate) fn syn(&self, from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
+        let frame = PacketBuilder::ethernet2(self.from, self.to);
+        let packet = match (from, to) {
+            (IpAddr::V4(from), IpAddr::V4(to)) => frame.ipv4(from.octets(), to.octets(), 64),
+            (IpAddr::V6(from), IpAddr::V6(to)) => frame.ipv6(from.octets(), to.octets(), 64),
+            _ => panic!("{from} and {to} are of two families"),
+        };
+        let segment = packet.tcp(40_000, port, 1, 1_024).syn();
+        let mut bytes = vec![0; segment.size(0)];
+        segment.write_to_slice(&mut bytes, &[]).expect("a packet");
+        bytes
+    }
+
+    /// Sends `frames`, in order, at most `rate` a second.
+    #[track_caller]
+    pub(crate) fn send(&self, frames: &[Vec<u8>], rate: u32) {
+        let file = NamedTempFile::new().expect("file");
+        fs::write(file.path(), capture(frames)).expect("write");
+        let path = file.path().to_str().expect("path");
+        let rate = format!("--pps={rate}");
+        self.scanner.run("tcpreplay", &["-q", &rate, "-i", self.scanner.interface(), path]);
+    }
+}
+
+/// A capture file (`pcap-savefile(5)`) in which all packets have the same time.
+pub(crate) fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
+    const ETHERNET: u32 = 1;
+    let mut bytes = Vec::new();
+    let mut put = |words: &[u32]| bytes.extend(words.iter().flat_map(|word| word.to_le_bytes()));
+    put(&[0xa1b2_c3d4, 2 | 4 << 16, 0, 0, 65_535, ETHERNET]);
+    for frame in frames {
+        let length = u32::try_from(frame.len()).expect("a short frame");
+        bytes.extend([1_700_000_000, 0, length, length].iter().flat_map(|w: &u32| w.to_le_bytes()));
+        bytes.extend(frame);
+    }
+    bytes
+}
+
+/// The hardware address of the namespace's end of the cable.
+fn hardware(namespace: &Namespace) -> [u8; 6] {
+    let shown = namespace.ip(&["-oneline", "link", "show", "dev", namespace.interface()]);
+    let (_, address) = shown.split_once("link/ether ").expect("an Ethernet interface");
+    let mut bytes = address[..17].split(':').map(|byte| u8::from_str_radix(byte, 16));
+    std::array::from_fn(|_| bytes.next().expect("six bytes").expect("a byte"))
+}

@@ -1,0 +1,21 @@
+//! The program from outside: started as a process, seen through its lines, its
+//! files and its exit status, and scanned with the tools that scanners use.
+//!
+//! What needs packets runs in network namespaces of the test's own. `station`
+//! starts the program, `probe` and `forgery` make traffic, `witness` tells what
+//! was really on the wire, and `expected` says which lines that has to give.
+//! The other modules are the tests, by subject.
+
+mod expected;
+mod forgery;
+mod gate;
+mod probe;
+mod station;
+mod witness;
+
+mod commands;
+mod endings;
+mod options;
+mod responses;
+mod scans;
+mod services;

@@ -1,0 +1,193 @@
+//! The program, with a folder of its own for its files.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+use portsentry_testbed::{Background, Line, Namespace, Signal};
+use tempfile::TempDir;
+
+/// How long anything may take that should take milliseconds, on a machine that
+/// does other things too.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portsentry");
+
+/// Where the program runs: a namespace and a folder.
+#[derive(Debug)]
+pub(crate) struct Station<'a> {
+    namespace: &'a Namespace,
+    folder: TempDir,
+}
+
+impl<'a> Station<'a> {
+    pub(crate) fn in_namespace(namespace: &'a Namespace) -> Self {
+        Self { namespace, folder: TempDir::new().expect("folder") }
+    }
+
+    /// A station with this configuration, see [`configure`](Self::configure).
+    pub(crate) fn with(namespace: &'a Namespace, configuration: &str) -> Self {
+        let station = Self::in_namespace(namespace);
+        station.configure(configuration);
+        station
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the configuration; `{dir}` in it stands for the folder. Of lines
+    /// with the same key the last one is written.
+    pub(crate) fn configure(&self, text: &str) {
+        let key = |line: &str| line.split('=').next().map(|key| key.trim().to_owned());
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains('=')).collect();
+        let mut kept = String::new();
+        for (number, line) in lines.iter().enumerate() {
+            if !lines[number + 1..].iter().any(|later| key(later) == key(line)) {
+                kept += &format!("{line}\n");
+            }
+        }
+        self.write("portsentry.conf", &self.expand(&kept));
+    }
+
+    /// `text` with the folder for `{dir}`.
+    pub(crate) fn expand(&self, text: &str) -> String {
+        text.replace("{dir}", &self.folder.path().display().to_string())
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).expect("write");
+    }
+
+    /// The lines of a file, none if it does not exist.
+    pub(crate) fn lines(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The history's lines without their time stamps.
+    pub(crate) fn history(&self) -> Vec<String> {
+        self.lines("history").iter().map(|line| line[29..].to_owned()).collect()
+    }
+
+    /// The command that starts the program with the station's configuration.
+    pub(crate) fn command(&self, options: &[&str]) -> Command {
+        let mut command = self.namespace.command(PROGRAM);
+        command.arg("-c").arg(self.path("portsentry.conf")).args(options);
+        command
+    }
+
+    /// Starts it and waits until it watches.
+    #[track_caller]
+    pub(crate) fn start(&self, options: &[&str]) -> Sentry {
+        Sentry::watching(self.command(options))
+    }
+}
+
+/// A running sentry.
+#[derive(Debug)]
+pub(crate) struct Sentry {
+    process: Background,
+}
+
+/// A sentry that has ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: Vec<String>,
+}
+
+impl Sentry {
+    /// Starts `command` and waits until it watches.
+    #[track_caller]
+    pub(crate) fn watching(command: Command) -> Self {
+        let mut process = Background::spawn(command);
+        process.wait_for_line(SOON, |line| line == "Portsentry is now active and listening.");
+        Self { process }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    /// Waits for this very line, behind those that were waited for before.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, line: &str) -> Line {
+        self.process.wait_for_line(SOON, |text| text == line)
+    }
+
+    /// Waits for a line that holds `part`.
+    #[track_caller]
+    pub(crate) fn wait_for_part(&mut self, part: &str) -> Line {
+        self.process.wait_for_line(SOON, |text| text.contains(part))
+    }
+
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        self.process.lines()
+    }
+
+    #[track_caller]
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
+    }
+
+    /// Asks it to end and waits for that.
+    #[track_caller]
+    pub(crate) fn stop(self) -> Ended {
+        self.stop_by(Signal::TERM)
+    }
+
+    #[track_caller]
+    pub(crate) fn stop_by(self, signal: Signal) -> Ended {
+        self.process.signal(signal);
+        self.ended()
+    }
+
+    /// Waits for its end.
+    #[track_caller]
+    pub(crate) fn ended(mut self) -> Ended {
+        Ended::of(&mut self.process)
+    }
+}
+
+impl Ended {
+    #[track_caller]
+    pub(crate) fn of(process: &mut Background) -> Self {
+        let status = process.wait(SOON);
+        let lines = |text: String| text.lines().map(str::to_owned).collect();
+        Self { status, stdout: lines(process.stdout()), stderr: lines(process.stderr()) }
+    }
+
+    /// Runs `command` to its end.
+    #[track_caller]
+    pub(crate) fn running(command: Command) -> Self {
+        Self::of(&mut Background::spawn(command))
+    }
+
+    /// What was said on standard output between the start and the end; asserts
+    /// that start and end are what they have to be.
+    #[track_caller]
+    pub(crate) fn between(&self) -> &[String] {
+        assert_eq!(self.status.code(), Some(0), "{self:#?}");
+        let active = "Portsentry is now active and listening.";
+        let start = self.stdout.iter().position(|line| line == active).expect("active");
+        let (last, lines) = self.stdout[start + 1..].split_last().expect("last line");
+        assert_eq!(last, "Portsentry is shutting down");
+        lines
+    }
+
+    /// What the sentry has said of probes.
+    pub(crate) fn events(&self) -> Vec<&str> {
+        let lines = self.stdout.iter().map(String::as_str);
+        lines.filter(|line| line.starts_with("Scan from: ")).collect()
+    }
+}
+
+/// Lets other users into the folder.
+pub(crate) fn open_to_all(path: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");
+}
