@@ -181,15 +181,11 @@ fn ipv6(code: &mut Assembler, addresses: &Networks, [tcp, udp]: [Label; 2], ends
     let own = code.steps(&[Step::LoadByte(6)], protocol);
     let Some(addresses) = few_ipv6_addresses(addresses) else { return own };
     addresses.iter().rev().fold(ends.drop, |other, address| {
-        let start = [(24, 96), (28, 64), (32, 32), (36, 0)].into_iter().fold(
-            own,
-            |equal, (offset, shift)| {
-                let word = (address >> shift) as u32;
-                let compared = code.branch(Condition::Equals(word), equal, other);
-                code.steps(&[Step::LoadWord(offset)], compared)
-            },
-        );
-        start
+        [(24, 96), (28, 64), (32, 32), (36, 0)].into_iter().fold(own, |equal, (offset, shift)| {
+            let word = (address >> shift) as u32;
+            let compared = code.branch(Condition::Equals(word), equal, other);
+            code.steps(&[Step::LoadWord(offset)], compared)
+        })
     })
 }
 
@@ -229,7 +225,7 @@ fn search(code: &mut Assembler, ranges: &[(u32, u32)], inside: Label, outside: L
 fn split(code: &mut Assembler, edges: &[u32], ways: [Label; 2]) -> Label {
     let middle = edges.len() / 2;
     let Some(edge) = edges.get(middle) else { return ways[0] };
-    let [below, behind] = if middle % 2 == 0 { ways } else { [ways[1], ways[0]] };
+    let [below, behind] = if middle.is_multiple_of(2) { ways } else { [ways[1], ways[0]] };
     let upper = split(code, &edges[middle + 1..], [behind, below]);
     let lower = split(code, &edges[..middle], ways);
     code.branch(Condition::AtLeast(*edge), upper, lower)

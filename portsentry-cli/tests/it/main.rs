@@ -13,6 +13,7 @@ mod probe;
 mod station;
 mod witness;
 
+mod capture;
 mod commands;
 mod endings;
 mod options;

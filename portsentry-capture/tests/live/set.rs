@@ -1,8 +1,6 @@
 //! The set of captures follows what comes and goes, in namespaces of the
 //! test's own.
 
-mod watch;
-
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +14,7 @@ use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use watch::{Method, interface, knock, targets, watch_to_marker, with_each_method};
+use crate::watch::{Method, interface, knock, targets, watch_to_marker, with_each_method};
 
 with_each_method! {
     selections_open_what_they_mean,

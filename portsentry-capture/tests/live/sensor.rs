@@ -1,7 +1,5 @@
 //! One sensor against real traffic, in namespaces of the test's own.
 
-mod watch;
-
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -16,7 +14,9 @@ use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use watch::{Method, interface, knock, targets, watch_to_marker, watch_until, with_each_method};
+use crate::watch::{
+    Method, interface, knock, targets, watch_to_marker, watch_until, with_each_method,
+};
 
 with_each_method! {
     a_probe_is_seen_once_with_all_its_facts,
@@ -25,6 +25,7 @@ with_each_method! {
     connections_of_this_host_are_not_seen,
     loopback_shows_each_packet_once,
     tagged_frames_are_seen,
+    frames_for_other_hosts_are_not_seen,
     what_no_stack_takes_is_counted_and_not_seen,
     own_addresses_can_change,
     a_tun_device_is_watched,
@@ -194,6 +195,18 @@ fn tagged_frames_are_seen(method: Method) {
         let seen = watch_to_marker(sensor.as_mut(), &bed.scanner, target.into());
         assert_eq!(targets(&seen), [(target.into(), 23)], "{tags:04x?}");
     }
+}
+
+fn frames_for_other_hosts_are_not_seen(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    // As somebody else's capture would make it.
+    bed.host.ip(&["link", "set", bed.host.interface(), "promisc", "on"]);
+    let mut sensor = sensor_on(method, &bed.host, bed.host.interface());
+    let mut frame = syn_frame(&[], bed.scanner.v4(), bed.host.v4());
+    frame[..6].copy_from_slice(&[2, 0, 0, 0, 0x77, 0x77]);
+    inject(&bed.scanner, &[frame]);
+    assert_eq!(watch_to_marker(sensor.as_mut(), &bed.scanner, bed.host.v4().into()), []);
 }
 
 fn what_no_stack_takes_is_counted_and_not_seen(method: Method) {
