@@ -9,10 +9,11 @@ TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables hping3 masscan tc
 CARGO ?= cargo
 PREFIX ?= /usr/local
 BINARY ?= target/release/portsentry
+PACKAGE ?= $(wildcard target/debian/portsentry_*.deb)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
-.PHONY: help build demo test lint doc generate install fuzz fuzz-replay bench bench-instructions
+.PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay bench bench-instructions
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -56,6 +57,19 @@ generate: ## write manual pages, completions, reference and sample configuration
 
 install: ## install what `make build` has built, under DESTDIR and PREFIX (default /usr/local)
 	@scripts/install "$(BINARY)" "$(DESTDIR)" "$(PREFIX)"
+
+deb: build ## build the Debian package: target/debian/portsentry_*.deb
+	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
+	@scripts/require dpkg-dev
+	$(CARGO) deb --package portsentry-cli --no-build --separate-debug-symbols=false
+
+rpm: build ## build the RPM: target/generate-rpm/portsentry-*.rpm
+	@command -v cargo-generate-rpm >/dev/null || $(CARGO) install --locked cargo-generate-rpm
+	$(CARGO) generate-rpm --package portsentry-cli
+
+test-package: deb ## install, upgrade and purge the Debian package in a system of its own
+	@scripts/require debootstrap systemd-container lintian
+	scripts/test-package $(PACKAGE)
 
 fuzz-replay: ## run every fuzz target over its corpus
 	@scripts/require g++
