@@ -9,22 +9,16 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use pcap::{Active, Capture, Direction, Linktype, Precision};
-use portsentry_core::{Instant, Networks, Observation, Timestamp};
+use portsentry_core::{Instant, Observation, Timestamp};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
-use rustix::time::{ClockId, clock_gettime};
 
-use super::filter::CANDIDATES;
-use super::{CaptureOptions, LiveBackend, LiveSensor};
+use super::judge::{judge, now};
+use super::{CaptureOptions, LiveBackend, LiveSensor, SNAP_LENGTH, Watched, filter, packet_socket};
 use crate::{
     ChecksumState, Decoder, Drained, Frame, Interface, LinkType, Packet, Rejected, Sensor,
-    SensorError, SensorStats, Tally, impossible_source,
+    SensorError, SensorStats, Tally,
 };
-
-/// Bytes of a frame that are captured: a cooked header (20), two VLAN tags (8),
-/// an IPv6 header (40), 256 bytes of extension headers, and the largest TCP
-/// header (60). A probe behind more of them is counted as truncated.
-const SNAP_LENGTH: i32 = 20 + 8 + 40 + 256 + 60;
 
 /// The device that stands for all interfaces.
 const ANY: &str = "any";
@@ -46,12 +40,12 @@ impl LiveBackend for PcapBackend {
     fn open(
         &mut self,
         interface: Option<&Interface>,
-        own: &Arc<Networks>,
+        watched: &Arc<Watched>,
     ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
-        let own = Arc::clone(own);
+        let watched = Arc::clone(watched);
         Ok(Box::new(match interface {
-            Some(interface) => PcapSensor::open(interface, self.options, own)?,
-            None => PcapSensor::open_any(self.options, own)?,
+            Some(interface) => PcapSensor::open(interface, self.options, watched)?,
+            None => PcapSensor::open_any(self.options, watched)?,
         }))
     }
 }
@@ -69,8 +63,7 @@ pub struct PcapSensor {
 }
 
 impl PcapSensor {
-    /// A capture on `interface`, for packets to the addresses `own`
-    /// ([`Interface::own_addresses`]). About 5 ms.
+    /// A capture on `interface`, for what is `watched`. About 5 ms.
     ///
     /// # Errors
     ///
@@ -80,10 +73,10 @@ impl PcapSensor {
     pub fn open(
         interface: &Interface,
         options: CaptureOptions,
-        own: Arc<Networks>,
+        watched: Arc<Watched>,
     ) -> Result<Self, SensorError> {
         let place = Place::Interface { index: interface.index, loopback: interface.loopback };
-        Self::activate(&interface.name, place, options, own)
+        Self::activate(&interface.name, place, options, watched)
     }
 
     /// A capture on all interfaces at once. Observations have the index of
@@ -92,15 +85,15 @@ impl PcapSensor {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn open_any(options: CaptureOptions, own: Arc<Networks>) -> Result<Self, SensorError> {
-        Self::activate(ANY, Place::Any, options, own)
+    pub fn open_any(options: CaptureOptions, watched: Arc<Watched>) -> Result<Self, SensorError> {
+        Self::activate(ANY, Place::Any, options, watched)
     }
 
     fn activate(
         name: &str,
         place: Place,
         options: CaptureOptions,
-        own: Arc<Networks>,
+        watched: Arc<Watched>,
     ) -> Result<Self, SensorError> {
         let explain = |error| explain(name, place, &error);
         let mut capture = activated(name, options).map_err(explain)?;
@@ -115,18 +108,19 @@ impl PcapSensor {
         // libpcap leaves it open to the children of this process.
         fcntl_setfd(&capture, FdFlags::CLOEXEC)
             .map_err(|source| SensorError::Io { name: name.to_owned(), source: source.into() })?;
-        capture.filter(CANDIDATES, true).map_err(explain)?;
-        // What this host sends is no probe of it. On the loopback interface, where
-        // each packet is seen going out and coming in, this leaves the second.
-        capture.direction(Direction::In).map_err(explain)?;
         let frames = Frames {
             name: name.to_owned(),
             place,
             link,
-            own,
+            watched,
             decoder: Decoder::new(),
             tally: Tally::default(),
         };
+        filter::hold_back(capture.as_fd(), frames.network(), &frames.watched, name);
+        // Older kernels lack it; then the filter holds those packets back.
+        let _ = packet_socket::ignore_outgoing(capture.as_fd());
+        // The same for what came before the filter was there.
+        capture.direction(Direction::In).map_err(explain)?;
         Ok(Self { capture, frames, losses: Losses::default(), received: 0 })
     }
 }
@@ -146,8 +140,7 @@ impl Sensor for PcapSensor {
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError> {
         let budget = budget.clamp(1, i32::MAX as usize);
-        let frames = &mut self.frames;
-        let now = monotonic();
+        let (frames, now) = (&mut self.frames, now());
         let read = self.capture.dispatch(Some(budget), |frame| {
             let time = Timestamp::from_nanos(nanoseconds(frame.header));
             match frames.judge(frame.data, frame.header.len as usize, now) {
@@ -178,8 +171,10 @@ impl Sensor for PcapSensor {
 }
 
 impl LiveSensor for PcapSensor {
-    fn set_own_addresses(&mut self, own: Arc<Networks>) {
-        self.frames.own = own;
+    fn set_watched(&mut self, watched: Arc<Watched>) {
+        let network = self.frames.network();
+        filter::hold_back(self.capture.as_fd(), network, &watched, &self.frames.name);
+        self.frames.watched = watched;
     }
 }
 
@@ -210,7 +205,7 @@ struct Frames {
     name: String,
     place: Place,
     link: LinkType,
-    own: Arc<Networks>,
+    watched: Arc<Watched>,
     decoder: Decoder,
     tally: Tally,
 }
@@ -222,23 +217,23 @@ impl Frames {
         wire_length: usize,
         now: Instant,
     ) -> Result<Packet, Rejected> {
+        let on_loopback = match self.place {
+            Place::Interface { loopback, .. } => loopback,
+            Place::Any => self.link.marks_loopback(captured),
+        };
+        // The kernel could tell more of the checksum, but libpcap does not.
         let checksum = ChecksumState::Unknown;
         let frame = Frame { link: self.link, captured, wire_length, checksum };
-        self.decoder.decode(&frame, now, |source, target| {
-            let on_loopback = match self.place {
-                Place::Interface { loopback, .. } => loopback,
-                Place::Any => self.link.marks_loopback(captured),
-            };
-            // Loopback addresses are own ones, but no stack takes them from
-            // outside (RFC 1122 section 3.2.1.3).
-            if !self.own.contains(target) || target.is_loopback() && !on_loopback {
-                Err(Rejected::NotForThisHost)
-            } else if impossible_source(source, on_loopback) {
-                Err(Rejected::ImpossibleSource)
-            } else {
-                Ok(())
-            }
-        })
+        judge(&mut self.decoder, &frame, on_loopback, &self.watched, now)
+    }
+
+    /// Where the kernel's filter finds the network header. The headers of cooked
+    /// captures are libpcap's own, and the kernel knows nothing of them.
+    fn network(&self) -> u32 {
+        match self.link {
+            LinkType::Ethernet => 14,
+            _ => 0,
+        }
     }
 }
 
@@ -258,12 +253,6 @@ impl Losses {
     }
 }
 
-fn monotonic() -> Instant {
-    let now = clock_gettime(ClockId::Monotonic);
-    let (seconds, nanoseconds) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
-    Instant::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
-}
-
 /// With [`Precision::Nano`] the field for microseconds holds nanoseconds.
 #[allow(clippy::useless_conversion, reason = "the fields have 32 bits on some targets")]
 fn nanoseconds(header: &pcap::PacketHeader) -> i64 {
@@ -277,7 +266,7 @@ fn activated(name: &str, options: CaptureOptions) -> Result<Capture<Active>, pca
     Capture::from_device(name)?
         .promisc(false)
         .immediate_mode(false)
-        .snaplen(SNAP_LENGTH)
+        .snaplen(SNAP_LENGTH.cast_signed())
         .buffer_size(bytes.try_into().unwrap_or(i32::MAX))
         .timeout(milliseconds.try_into().unwrap_or(i32::MAX))
         .precision(Precision::Nano)

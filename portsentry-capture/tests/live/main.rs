@@ -1,0 +1,10 @@
+//! Live capture against real traffic, through libpcap and through packet
+//! sockets, in namespaces of the tests' own.
+
+mod bursts;
+#[path = "../offline/frames.rs"]
+#[allow(dead_code, reason = "it serves other tests too")]
+mod frames;
+mod sensor;
+mod set;
+mod watch;
