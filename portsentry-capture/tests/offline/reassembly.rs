@@ -141,6 +141,24 @@ fn headers_are_those_of_the_first_fragment() {
     }
 }
 
+/// Every fragment has the extension headers that come before its fragment
+/// header; those of the first count.
+#[test]
+fn extension_headers_in_front_of_the_fragment_header() {
+    let bytes = DOCUMENTATION.datagram(V6, 53, b'A');
+    let whole = DOCUMENTATION.packet(V6, DESTINATION, &extension(UDP, 1, &bytes));
+    let behind = |units, start: usize, end: usize| {
+        let piece = fragment(UDP, start as u16, end < bytes.len(), &bytes[start..end]);
+        DOCUMENTATION.packet(V6, DESTINATION, &extension(FRAGMENT, units, &piece))
+    };
+    for fragments in [[behind(1, 0, 40), behind(9, 40, 96)], [behind(0, 40, 96), behind(1, 0, 40)]]
+    {
+        let results = Reader::new().read_all(&fragments);
+        assert_eq!(results, [Err(Rejected::Fragment), Reader::new().read(&whole)]);
+        assert!(results[1].is_ok());
+    }
+}
+
 #[test]
 fn other_protocols_are_not_put_together_over_ipv4() {
     let fragment = |protocol| DOCUMENTATION.fragment(V4, protocol, 7, 0, true, &[0; 24]);
