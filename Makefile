@@ -9,7 +9,7 @@ CARGO ?= cargo
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
-.PHONY: help build demo test lint doc fuzz fuzz-replay bench bench-instructions
+.PHONY: help build demo test lint doc fuzz fuzz-replay bench bench-live bench-instructions
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,11 @@ fuzz: ## fuzz every target for TIME seconds each (default 60)
 
 bench: ## measure decoding and deciding, in nanoseconds per packet
 	$(CARGO) bench --package portsentry-benches
+
+bench-live: ## measure the program under floods of probes, in network namespaces
+	@scripts/require $(BUILD_PACKAGES) iproute2 tcpreplay python3
+	$(CARGO) build --release --bin portsentry
+	scripts/bench-live target/release/portsentry
 
 bench-instructions: ## count instructions per packet under callgrind
 	@scripts/require valgrind
