@@ -7,6 +7,8 @@
 //! [`Observation`](portsentry_core::Observation)s. What an observation means
 //! is decided in `portsentry-core` and never here.
 
+#[cfg(feature = "connect")]
+mod connect;
 mod decode;
 mod file;
 mod interfaces;
@@ -16,6 +18,10 @@ mod sensor;
 mod served;
 mod targets;
 
+#[cfg(feature = "connect")]
+pub use connect::{
+    ConnectLimits, ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Endpoint, Reply,
+};
 pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
 pub use file::CaptureFile;
 pub use interfaces::{

@@ -201,6 +201,27 @@ pub enum SensorError {
         message: String,
     },
 
+    /// More descriptors are needed than the process may have.
+    #[error(
+        "{ports} monitored ports need {needed} open files, and {allowed} are allowed; raise the limit \
+         (ulimit -n {needed}, or LimitNOFILE={needed} in the service's unit) or monitor fewer ports"
+    )]
+    DescriptorLimit {
+        /// Sockets to be bound.
+        ports: usize,
+        /// Descriptors that these and the rest of the program take.
+        needed: u64,
+        /// Descriptors that the process may have, after all that could be done.
+        allowed: u64,
+    },
+
+    /// None of the ports could be bound.
+    #[error("{name}: none of the monitored ports can be listened on")]
+    NoPortBound {
+        /// The sensor.
+        name: String,
+    },
+
     /// The operating system refused.
     #[error("{name}: {source}")]
     Io {

@@ -46,7 +46,8 @@ impl<'a> Session<'a> {
     pub(crate) fn load(options: &WatchOptions, directory: &Path) -> Result<Configuration, Failure> {
         let overrides = Overrides {
             local_check: !options.disable_local_check,
-            service_check: !options.disable_service_check,
+            // The sentry's own sockets serve the ports in connect mode.
+            service_check: !options.disable_service_check && !options.connect,
         };
         configuration(&options.general, overrides, directory)
     }
@@ -93,12 +94,17 @@ impl<'a> Session<'a> {
     }
 
     fn reload(&mut self, sentry: &mut Sentry) {
-        let new = Self::load(self.options, self.directory)
-            .and_then(|new| Opened::new(self.options, &new).map(|opened| (new, opened)));
+        let new = Self::load(self.options, self.directory).and_then(|new| {
+            sentry.sensors.make_room(&new.settings)?;
+            Opened::new(self.options, &new).map(|opened| (new, opened))
+        });
         match new {
             Ok((new, opened)) => {
                 let old = std::mem::replace(&mut self.configuration, new);
                 self.put_in_force(opened, sentry);
+                if let Err(error) = sentry.sensors.set_settings(&self.configuration.settings) {
+                    self.say(Level::Error, &error.to_string());
+                }
                 self.say_what_changed(&old);
             }
             Err(failure) => {
@@ -115,8 +121,6 @@ impl<'a> Session<'a> {
         self.queue.push(Item::Change(Box::new(opened.change)));
         sentry.actions = opened.actions;
         sentry.served.wanted = self.configuration.service_check;
-        let settings = &self.configuration.settings;
-        sentry.sensors.set_ports(settings.tcp_ports.clone(), settings.udp_ports.clone());
         for host in opened.blocked {
             sentry.engine.restore_blocked(host);
         }

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use portsentry_capture::{CaptureOptions, LiveBackend, RawBackend, Selection, SensorSet};
+use portsentry_capture::{
+    CaptureOptions, ConnectLimits, ConnectOptions, LiveBackend, RawBackend, Selection, SensorSet,
+};
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
 
@@ -18,6 +20,7 @@ use crate::logging;
 use crate::policy::policy;
 use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog};
 use crate::respond::{Report, Responders};
+use crate::sensors::{Sensors, banner};
 use crate::sentry::{Heartbeat, Sentry, ServedPorts};
 use crate::service::{Manager, PidFile};
 use crate::session::{Opened, Session};
@@ -25,7 +28,7 @@ use crate::signals::Signals;
 use crate::summary::Summary;
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
-    check_method(options.method)?;
+    check_method(options)?;
     let selection = selection(options)?;
     let background = match (options.daemon, Background::enter()) {
         (true, None) => return background::start(),
@@ -78,14 +81,14 @@ impl Start<'_> {
         });
         let _pid_file = pid_file.transpose()?;
         let opened = Opened::new(options, &configuration)?;
-        let backend = backend(options.method, capture_options(&configuration));
+        let sensors = open_sensors(options, selection, &configuration, queue)?;
         let mut sentry = Sentry {
             engine: Engine::new(
                 policy(&configuration, &opened.never_block),
                 &Limits::default(),
                 random_key()?,
             ),
-            sensors: SensorSet::open(selection, backend)?,
+            sensors,
             served: ServedPorts::new(configuration.service_check),
             responders: responders(queue)?,
             actions: Arc::clone(&opened.actions),
@@ -128,42 +131,6 @@ fn stdout_is_journal() -> bool {
     std::env::var("JOURNAL_STREAM").is_ok_and(|id| id == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// The interfaces that the options mean.
-fn selection(options: &WatchOptions) -> Result<Selection, Failure> {
-    let words = match (options.interface.as_slice(), options.method) {
-        ([], Method::Pcap) => vec!["ALL_NLO"],
-        ([], Method::Raw) => vec!["ALL"],
-        (names, method) => names.iter().map(|name| known(name, method)).collect(),
-    };
-    Selection::parse(&words)
-        .and_then(|selection| selection.excluding(&options.exclude))
-        .map_err(|error| Failure::Usage(error.to_string()))
-}
-
-/// `any` is a device of libpcap's; otherwise all interfaces are as many.
-fn known(name: &str, method: Method) -> &str {
-    if name == "any" && method == Method::Raw { "ALL" } else { name }
-}
-
-/// Whether this build has the method.
-fn check_method(method: Method) -> Result<(), Failure> {
-    if method == Method::Pcap && !cfg!(feature = "pcap") {
-        let message = "this portsentry was built without libpcap, so it cannot read packets \
-                       with the method pcap; the method raw is the default here";
-        return Err(Failure::Usage(message.to_owned()));
-    }
-    Ok(())
-}
-
-/// The way to capture that was asked for.
-fn backend(method: Method, options: CaptureOptions) -> Box<dyn LiveBackend + Send> {
-    match method {
-        #[cfg(feature = "pcap")]
-        Method::Pcap => Box::new(portsentry_capture::PcapBackend::new(options)),
-        _ => Box::new(RawBackend::new(options)),
-    }
-}
-
 /// The effective configuration, for those who look for a fault, and what of it
 /// is not what one might think.
 fn describe(configuration: &Configuration) {
@@ -183,6 +150,66 @@ fn describe(configuration: &Configuration) {
     if settings.run_as.is_some() {
         log::warn!("RUN_AS has no effect in this version: the user stays the one who started it");
     }
+}
+
+/// The interfaces that the options mean.
+fn selection(options: &WatchOptions) -> Result<Selection, Failure> {
+    let words = match (options.interface.as_slice(), options.method) {
+        ([], Method::Pcap) => vec!["ALL_NLO"],
+        ([], Method::Raw) => vec!["ALL"],
+        (names, method) => names.iter().map(|name| known(name, method)).collect(),
+    };
+    Selection::parse(&words)
+        .and_then(|selection| selection.excluding(&options.exclude))
+        .map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// `any` is a device of libpcap's; otherwise all interfaces are as many.
+fn known(name: &str, method: Method) -> &str {
+    if name == "any" && method == Method::Raw { "ALL" } else { name }
+}
+
+/// Whether this build has the method, if it matters.
+fn check_method(options: &WatchOptions) -> Result<(), Failure> {
+    if options.method == Method::Pcap && !options.connect && !cfg!(feature = "pcap") {
+        let message = "this portsentry was built without libpcap, so it cannot read packets \
+                       with the method pcap; the method raw is the default here";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    Ok(())
+}
+
+/// The way to capture that was asked for.
+fn backend(method: Method, options: CaptureOptions) -> Box<dyn LiveBackend + Send> {
+    match method {
+        #[cfg(feature = "pcap")]
+        Method::Pcap => Box::new(portsentry_capture::PcapBackend::new(options)),
+        _ => Box::new(RawBackend::new(options)),
+    }
+}
+
+/// Opens what watches.
+fn open_sensors(
+    options: &WatchOptions,
+    selection: Selection,
+    configuration: &Configuration,
+    queue: &Arc<Queue>,
+) -> Result<Sensors, Failure> {
+    let settings = &configuration.settings;
+    if options.connect {
+        let connect = ConnectOptions {
+            tcp_ports: settings.tcp_ports.clone(),
+            udp_ports: settings.udp_ports.clone(),
+            addresses: options.bind.clone(),
+            banner: banner(settings),
+            limits: ConnectLimits::default(),
+        };
+        return Sensors::listen(connect, queue, importance(&options.general));
+    }
+    let backend = backend(options.method, capture_options(configuration));
+    let mut set = SensorSet::open(selection, backend)?;
+    set.set_ports(settings.tcp_ports.clone(), settings.udp_ports.clone());
+    Ok(Sensors::Stealth(Box::new(set)))
 }
 
 fn capture_options(configuration: &Configuration) -> CaptureOptions {

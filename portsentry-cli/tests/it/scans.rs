@@ -28,8 +28,8 @@ fn scanned(
     let monitored = "(tcp and (dst portrange 20-23 or dst port 25 or dst port 1433)) \
                      or (udp and (dst port 69 or dst port 161))";
     let mut witness = Witness::start(&bed.scanner, monitored);
-    let mut sentry = station.start(&["-m", method]);
     let before = station.history();
+    let mut sentry = station.start(&["-m", method]);
 
     let ports = if scan == "-sU" { "68-70,161" } else { "19-26,1432-1434" };
     let target_text = target.to_string();
