@@ -68,7 +68,7 @@ rpm: build ## build the RPM: target/generate-rpm/portsentry-*.rpm
 	$(CARGO) generate-rpm --package portsentry-cli
 
 test-package: deb ## install, upgrade and purge the Debian package in a system of its own
-	@scripts/require debootstrap systemd-container lintian
+	@scripts/require debootstrap systemd-container lintian iputils-ping procps
 	scripts/test-package $(PACKAGE)
 
 fuzz-replay: ## run every fuzz target over its corpus
