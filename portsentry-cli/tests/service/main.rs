@@ -8,6 +8,7 @@
 
 mod watch;
 
+mod documented;
 mod fail2ban;
 mod generated;
 mod installed;

@@ -32,18 +32,9 @@ impl<'a> Watch<'a> {
         fs::write(&path, expand(ports) + &expand(configuration)).expect("configuration");
         let mut command = bed.host.command(env!("CARGO_BIN_EXE_portsentry"));
         command.arg("-c").arg(path).args(options.iter().map(|option| expand(option)));
-        let watch = Self { bed, folder, process: Background::spawn(command) };
-        wait_until("the sentry watches", || {
-            // Also where it writes to a log alone.
-            watch.path("history").exists() && watch.sees_probes()
-        });
-        watch
-    }
-
-    /// Whether its capture is open: the kernel lists packet sockets.
-    fn sees_probes(&self) -> bool {
-        let sockets = self.bed.host.enter(|| fs::read_to_string("/proc/thread-self/net/packet"));
-        sockets.is_ok_and(|text| text.lines().count() > 1)
+        let mut process = Background::spawn(command);
+        process.wait_for_line(SOON, |line| line == "Portsentry is now active and listening.");
+        Self { bed, folder, process }
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
