@@ -13,4 +13,5 @@ mod fail2ban;
 mod generated;
 mod installed;
 mod logrotate;
+mod migrating;
 mod rsyslog;

@@ -95,3 +95,21 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// Whether a service that tests do not install everywhere is here; says that
+/// the test is skipped if not.
+///
+/// # Panics
+///
+/// If it is missing where every test is meant to run.
+#[track_caller]
+pub(crate) fn has_service(program: &str) -> bool {
+    let folders = ["/usr/sbin", "/usr/bin"];
+    if folders.iter().any(|folder| Path::new(folder).join(program).exists()) {
+        return true;
+    }
+    let required = std::env::var_os("PORTSENTRY_REQUIRE_PRIVILEGED").is_some_and(|it| it == "1");
+    assert!(!required, "{program} is not installed, and PORTSENTRY_REQUIRE_PRIVILEGED=1");
+    println!("skipped: {program} is not installed");
+    false
+}
