@@ -32,18 +32,22 @@ _portsentry() {
 
     case "${cmd}" in
         portsentry)
-            opts="-m -i -L -S -l -D -c -d -v -V -h --stealth --method --interface --disable-local-check --disable-service-check --logoutput --syslog-socket --daemon --pidfile --configfile --debug --verbose --version --help check replay generate"
+            opts="-m -i -x -L -S -l -D -c -d -v -V -h --stealth --connect --bind --method --interface --exclude --disable-local-check --disable-service-check --logoutput --syslog-socket --daemon --pidfile --configfile --debug --verbose --version --help check replay generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --bind)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --method)
-                    COMPREPLY=($(compgen -W "pcap" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "pcap raw" -- "${cur}"))
                     return 0
                     ;;
                 -m)
-                    COMPREPLY=($(compgen -W "pcap" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "pcap raw" -- "${cur}"))
                     return 0
                     ;;
                 --interface)
@@ -51,6 +55,14 @@ _portsentry() {
                     return 0
                     ;;
                 -i)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --exclude)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -x)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

@@ -23,6 +23,7 @@ mod old_modes;
 mod policy;
 pub mod report;
 pub mod respond;
+mod sensors;
 mod sentry;
 mod service;
 mod session;

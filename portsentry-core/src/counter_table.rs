@@ -1,10 +1,16 @@
 //! A bounded table of small counters, one for each source address.
 //!
-//! The table is a fixed array of buckets with eight slots each, in the manner
-//! of a set-associative cache. An address can stand in one bucket only, chosen
-//! by a keyed hash; when that bucket is full, its least interesting entry makes
-//! room. So time and memory of an update are the same whatever arrives, and
-//! there is nothing to rehash, link or sweep.
+//! The table is a fixed array of buckets with four slots each, in the manner of
+//! a set-associative cache. An address can stand in one bucket only, chosen by a
+//! keyed hash; when that bucket is full, its least interesting entry makes room.
+//! So time and memory of an update are the same whatever arrives, and there is
+//! nothing to rehash, link or sweep.
+//!
+//! A bucket is one cache line: with many sources, what an update costs is the
+//! wait for memory. To fit, a slot holds the 64 bits of the hash and not the
+//! address. Two addresses with the same hash would share a counter; that there are
+//! two such among a million has a chance of 1 in 4 million, and who does not know
+//! the key cannot choose them.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -13,33 +19,39 @@ use core::time::Duration;
 use crate::Instant;
 use crate::hash_key::HashKey;
 
-/// Slots in a bucket: three cache lines that lie side by side.
-const WAYS: usize = 8;
+/// Bytes of a cache line, and so of a bucket.
+const LINE: usize = 64;
 
-/// One counter in 24 bytes: the address in two words, and [`Meta`] in the third.
-/// All zero is an empty slot, so that a new table is untouched zero pages.
-type Slot = [u64; 3];
+/// Words of a bucket.
+const WORDS: usize = LINE / size_of::<u64>();
 
-/// Counters by (address, tag), at most a fixed number of them.
+/// Slots of a bucket: a hash and a [`Meta`] each. All zero is an empty slot, so
+/// that a new table is untouched zero pages.
+const WAYS: usize = WORDS / 2;
+
+/// Counters by the hash of address and tag, at most a fixed number of them.
 #[derive(Debug)]
 pub(crate) struct CounterTable {
-    slots: Vec<Slot>,
+    words: Vec<u64>,
+    /// Where the first bucket begins, for buckets to lie on cache lines.
+    first: usize,
+    buckets: usize,
     key: HashKey,
     window: Option<u32>,
     evicted: u64,
     in_use: usize,
 }
 
-/// The third word of a slot. From the top: count (16 bits), second of the last
-/// update (32 bits), tag (16 bits). Compared as a number, the smallest is the
-/// least interesting: fewest counts first, then the longest unseen; an empty
-/// slot is smaller than any other.
-#[derive(Clone, Copy)]
+/// The second word of a slot. From the top: count (16 bits), second of the last
+/// update (32 bits). Compared as a number, the smallest is the least
+/// interesting: fewest counts first, then the longest unseen; an empty slot is
+/// smaller than any other.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Meta(u64);
 
 impl Meta {
-    fn new(count: u16, seen: u32, tag: u16) -> Self {
-        Self(u64::from(count) << 48 | u64::from(seen) << 16 | u64::from(tag))
+    fn new(count: u16, seen: u32) -> Self {
+        Self(u64::from(count) << 48 | u64::from(seen))
     }
 
     fn count(self) -> u16 {
@@ -47,11 +59,7 @@ impl Meta {
     }
 
     fn seen(self) -> u32 {
-        (self.0 >> 16) as u32
-    }
-
-    fn tag(self) -> u16 {
-        self.0 as u16
+        self.0 as u32
     }
 }
 
@@ -65,46 +73,53 @@ pub(crate) enum Clock {
 }
 
 impl CounterTable {
-    /// A table of at least `capacity` slots, 24 bytes each. Memory is touched
+    /// A table of at least `capacity` slots, 16 bytes each. Memory is touched
     /// only as sources arrive. With a `window`, a counter that is older starts
     /// again at nothing.
     pub(crate) fn new(capacity: usize, window: Option<Duration>, key: HashKey) -> Self {
         let buckets = capacity.div_ceil(WAYS).max(1);
         let window = window.map(|window| u32::try_from(window.as_secs()).unwrap_or(u32::MAX));
-        Self { slots: vec![[0; 3]; buckets * WAYS], key, window, evicted: 0, in_use: 0 }
+        // The allocator knows nothing of cache lines: room to begin on one.
+        let words = vec![0; (buckets + 1) * WORDS];
+        let first = words.as_ptr().align_offset(LINE).min(WORDS);
+        Self { words, first, buckets, key, window, evicted: 0, in_use: 0 }
     }
 
-    /// Adds one to the counter of `address` and `tag`, and gives the new count,
-    /// which stops at 65,535. One hash and at most eight comparisons.
-    pub(crate) fn bump(&mut self, address: u128, tag: u16, now: Instant, clock: Clock) -> u16 {
+    /// The name of the counter of `address` and `tag`.
+    pub(crate) fn hash(&self, address: u128, tag: u16) -> u64 {
+        self.key.hash(address, tag)
+    }
+
+    /// Adds one to the counter of this hash, and gives the new count, which
+    /// stops at 65,535. One cache line, at most four comparisons.
+    pub(crate) fn bump(&mut self, hash: u64, now: Instant, clock: Clock) -> u16 {
         let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        let words = [(address >> 64) as u64, address as u64];
-        let window = self.window;
-        let bucket = self.bucket(address, tag);
+        let start = self.start(hash);
+        let bucket = self.words.get_mut(start..start + WORDS).unwrap_or_default();
+        let (slots, _) = bucket.as_chunks_mut::<2>();
 
         let mut least = Meta(u64::MAX);
         let mut victim = None;
-        for slot in bucket {
-            let [high, low, word] = *slot;
-            let meta = Meta(word);
-            if [high, low] == words && meta.tag() == tag && meta.count() > 0 {
+        for slot in slots {
+            let meta = Meta(slot[1]);
+            if slot[0] == hash && meta.count() > 0 {
                 let age = seconds.saturating_sub(meta.seen());
-                let fresh = window.is_none_or(|window| age < window);
+                let fresh = self.window.is_none_or(|window| age < window);
                 let count = if fresh { meta.count().saturating_add(1) } else { 1 };
                 let seen = match clock {
                     Clock::FirstUpdate if fresh => meta.seen(),
                     _ => seconds,
                 };
-                slot[2] = Meta::new(count, seen, tag).0;
+                slot[1] = Meta::new(count, seen).0;
                 return count;
             }
-            if meta.0 < least.0 || victim.is_none() {
+            if meta < least {
                 least = meta;
                 victim = Some(slot);
             }
         }
         if let Some(slot) = victim {
-            *slot = [words[0], words[1], Meta::new(1, seconds, tag).0];
+            *slot = [hash, Meta::new(1, seconds).0];
         }
         if least.count() == 0 {
             self.in_use += 1;
@@ -112,6 +127,12 @@ impl CounterTable {
             self.evicted += 1;
         }
         1
+    }
+
+    /// Reads from the cache line that [`bump`](Self::bump) would read from. The
+    /// value means nothing.
+    pub(crate) fn touch(&self, hash: u64) -> u64 {
+        self.words.get(self.start(hash)).copied().unwrap_or_default()
     }
 
     /// Counters that had to make room for others since the start.
@@ -124,12 +145,11 @@ impl CounterTable {
         self.in_use
     }
 
-    fn bucket(&mut self, address: u128, tag: u16) -> &mut [Slot] {
-        let buckets = self.slots.len() / WAYS;
+    /// Where the bucket of a hash begins.
+    fn start(&self, hash: u64) -> usize {
         // Multiply-shift: the hash as a fraction of the number of buckets.
-        let index = (u128::from(self.key.hash(address, tag)) * buckets as u128) >> 64;
-        let start = index as usize * WAYS;
-        self.slots.get_mut(start..start + WAYS).unwrap_or_default()
+        let index = (u128::from(hash) * self.buckets as u128) >> 64;
+        self.first + index as usize * WORDS
     }
 }
 
@@ -176,11 +196,9 @@ mod tests {
                 return entry.2;
             }
             if self.entries.len() == WAYS {
-                let least = self.entries.iter().map(|entry| (entry.2, entry.3, entry.1)).min();
-                // Entries alike in all that counts are interchangeable but for
-                // their address; the table takes the first it meets.
-                let least = least.unwrap();
-                let at = self.entries.iter().position(|e| (e.2, e.3, e.1) == least).unwrap();
+                // Of entries alike in all that counts, the first makes room.
+                let least = self.entries.iter().map(|entry| (entry.2, entry.3)).min().unwrap();
+                let at = self.entries.iter().position(|e| (e.2, e.3) == least).unwrap();
                 self.evicted += 1;
                 self.entries[at] = (address, tag, 1, now);
             } else {
@@ -193,7 +211,7 @@ mod tests {
     proptest! {
         #[test]
         fn one_bucket_agrees_with_a_list(
-            bumps in prop::collection::vec((0_u128..14, 0_u16..2, 0_u64..4), 1..400),
+            bumps in prop::collection::vec((0_u128..7, 0_u16..2, 0_u64..4), 1..400),
             window in prop::option::of(1_u64..20),
             first_update in any::<bool>(),
         ) {
@@ -203,7 +221,7 @@ mod tests {
             let mut now = 0;
             for (address, tag, wait) in bumps {
                 now += wait;
-                let got = table.bump(address, tag, Instant::from_secs(now), clock);
+                let got = table.bump(table.hash(address, tag), Instant::from_secs(now), clock);
                 let expected =
                     model.bump(address, tag, now as u32, window.map(|w| w as u32), clock);
                 prop_assert_eq!(got, expected);
@@ -216,12 +234,12 @@ mod tests {
         fn a_table_with_room_counts_exactly(
             addresses in prop::collection::vec(0_u128..200, 1..2_000),
         ) {
-            // 200 addresses in 4,096 buckets: no bucket sees more than eight.
+            // 200 addresses in 4,096 buckets: no bucket sees more than four.
             let mut table = table(4_096 * WAYS, None);
             let mut counts = std::collections::HashMap::new();
             for address in addresses {
                 let expected = counts.entry(address).and_modify(|n| *n += 1).or_insert(1_u16);
-                let got = table.bump(address, 0, Instant::default(), Clock::LastUpdate);
+                let got = table.bump(table.hash(address, 0), Instant::default(), Clock::LastUpdate);
                 prop_assert_eq!(got, *expected);
             }
             prop_assert_eq!(table.evicted(), 0);
@@ -235,13 +253,13 @@ mod tests {
         let scanner = u128::MAX;
         for round in 1..=20 {
             let now = Instant::from_secs(round);
-            let count = table.bump(scanner, 0, now, Clock::LastUpdate);
+            let count = table.bump(table.hash(scanner, 0), now, Clock::LastUpdate);
             // Its first probe is as dull as any other; from the second on it stays.
             assert!(round < 3 || u64::from(count) >= round - 1, "round {round}: {count}");
             let flood = if round == 1 { 0 } else { 50_000 };
             for forged in 0..flood {
                 let address = u128::from(round << 32 | forged);
-                table.bump(address, 0, now, Clock::LastUpdate);
+                table.bump(table.hash(address, 0), now, Clock::LastUpdate);
             }
         }
         assert!(table.len() <= 1_024);

@@ -1,10 +1,23 @@
 //! The secret that decides where an address lands in a table.
+//!
+//! The hash is universal (Carter and Wegman, "Universal classes of hash
+//! functions", 1979): whichever two addresses are chosen by someone who does not
+//! know the key, they have the same hash with a chance of 1 in 2^61. Tables may
+//! therefore take the hash for the address. Faster hashes of 64 bits promise
+//! less: some keys of foldhash give every sixth IPv4 address of a network the
+//! hash of another.
 
-use core::hash::Hasher;
 use core::net::IpAddr;
 
-use foldhash::SharedSeed;
-use foldhash::quality::FoldHasher;
+/// The prime 2^61 - 1, for which a remainder needs no division.
+const PRIME: u64 = (1 << 61) - 1;
+
+/// Bits of a piece of an address: three hold an address and a tag, and the sum
+/// of three products with keys below [`PRIME`] fits in 128 bits.
+const PIECE: u32 = 48;
+
+/// The step between the states of SplitMix64.
+const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The key of the engine's hash tables.
 ///
@@ -13,22 +26,40 @@ use foldhash::quality::FoldHasher;
 /// takes a constant, which makes its output repeatable.
 #[derive(Clone)]
 pub struct HashKey {
-    seed: u64,
-    shared: SharedSeed,
+    /// A factor for each piece, from 1 to `PRIME` - 1.
+    factors: [u64; 3],
 }
 
 impl HashKey {
     /// A key from 128 bits, all of them random in a live program.
     pub fn new(bits: u128) -> Self {
-        Self { seed: (bits >> 64) as u64, shared: SharedSeed::from_u64(bits as u64) }
+        // Three numbers of the sequence that begins at each half, so that small
+        // constants make no small factors.
+        let (high, low) = ((bits >> 64) as u64, bits as u64);
+        let factors = [1, 2, 3].map(|step: u64| {
+            let increment = step.wrapping_mul(GOLDEN_RATIO);
+            let drawn = mix(high.wrapping_add(increment)) ^ mix(low.wrapping_sub(increment));
+            1 + drawn % (PRIME - 1)
+        });
+        Self { factors }
     }
 
-    /// The hash of an address and a small number beside it. About 3 ns.
+    /// The hash of an address and a small number beside it. About 4 ns.
+    #[inline]
     pub(crate) fn hash(&self, address: u128, tag: u16) -> u64 {
-        let mut hasher = FoldHasher::with_seed(self.seed, &self.shared);
-        hasher.write_u128(address);
-        hasher.write_u16(tag);
-        hasher.finish()
+        let mask = (1 << PIECE) - 1;
+        let last = (address << 16) as u64 & mask | u64::from(tag);
+        let pieces = [(address >> 80) as u64, (address >> 32) as u64 & mask, last];
+        let sum: u128 = pieces
+            .iter()
+            .zip(self.factors)
+            .map(|(piece, factor)| u128::from(*piece) * u128::from(factor))
+            .sum();
+        // 2^61 is 1 modulo the prime: the digits of base 2^61 are added up.
+        let folded = (sum as u64 & PRIME) + (sum >> 61) as u64;
+        let remainder = if folded >= PRIME { folded - PRIME } else { folded };
+        // Addresses in a row have remainders in a row: scatter them.
+        mix(remainder)
     }
 }
 
@@ -44,5 +75,74 @@ pub(crate) const fn address_bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
         IpAddr::V6(v6) => v6.to_bits(),
+    }
+}
+
+/// Different numbers give different ones, and each bit depends on all bits: the
+/// output function of SplitMix64 (Steele, Lea and Flood, 2014).
+const fn mix(bits: u64) -> u64 {
+    let bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ bits >> 31
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Networks as they are scanned from, and tags as served ports are.
+    fn addresses() -> impl Iterator<Item = (u128, u16)> {
+        let v6 = 0x2001_0db8_u128 << 96;
+        let v4 = (0..50_000_u32).map(|n| address_bits(IpAddr::V4((0x0a00_0000 + n).into())));
+        let hosts = (0..50_000).map(move |n| v6 + n);
+        let subnets = (1..=50_000).map(move |n| v6 + (n << 64));
+        v4.chain(hosts).chain(subnets).flat_map(|address| [(address, 0), (address, 80)])
+    }
+
+    #[test]
+    fn addresses_that_lie_close_have_hashes_of_their_own_in_all_parts_of_a_table() {
+        for bits in [0, 1, 1 << 64, u128::MAX, 0x1234_5678_9abc_def0_0fed_cba9_8765_4321] {
+            let key = HashKey::new(bits);
+            let mut hashes: Vec<u64> =
+                addresses().map(|(address, tag)| key.hash(address, tag)).collect();
+            let all = hashes.len();
+            hashes.sort_unstable();
+            hashes.dedup();
+            assert_eq!(hashes.len(), all, "{bits:x}");
+            // 1024 parts, by the upper bits and by the lower ones.
+            for shift in [54, 0] {
+                let mut shares = [0_usize; 1024];
+                hashes.iter().for_each(|hash| shares[(hash >> shift) as usize % 1024] += 1);
+                // Six standard deviations of a binomial distribution.
+                let (mean, spread) = (all / 1024, 6 * (all / 1024).isqrt());
+                let fair = (mean - spread)..=(mean + spread);
+                assert!(shares.iter().all(|share| fair.contains(share)), "{bits:x}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn is_the_remainder_of_the_sum(address: u128, tag: u16, bits: u128) {
+            let key = HashKey::new(bits);
+            // Digit by digit, so that nothing can overflow.
+            let written = [address >> 80, address >> 32 & 0xffff_ffff_ffff, address & 0xffff_ffff];
+            let pieces = [written[0], written[1], written[2] * 65_536 + u128::from(tag)];
+            let prime = u128::from(PRIME);
+            let remainder = pieces.iter().zip(key.factors).fold(0, |sum, (piece, factor)| {
+                (sum + piece % prime * u128::from(factor) % prime) % prime
+            });
+            prop_assert_eq!(key.hash(address, tag), mix(remainder as u64));
+        }
+
+        #[test]
+        fn each_half_of_the_key_has_a_say(bits: u128, flipped in 0..128) {
+            let (one, other) = (HashKey::new(bits), HashKey::new(bits ^ 1_u128 << flipped));
+            prop_assert_ne!(one.hash(7, 0), other.hash(7, 0));
+        }
     }
 }

@@ -24,6 +24,9 @@ struct Sockets {
     on_any_v6: PortSet,
     /// Bound to one address; sorted.
     on_address: Vec<(IpAddr, u16)>,
+    /// The ports of those: most probed ports are not among them, and the list
+    /// need not be searched.
+    on_some_address: PortSet,
 }
 
 impl ServedPorts {
@@ -45,7 +48,10 @@ impl ServedPorts {
                         table.on_any_v4.insert(port);
                     }
                 }
-                address => table.on_address.push((address, port)),
+                address => {
+                    table.on_some_address.insert(port);
+                    table.on_address.push((address, port));
+                }
             }
         }
         for table in [&mut served.tcp, &mut served.udp] {
@@ -56,7 +62,8 @@ impl ServedPorts {
     }
 
     /// Whether a local program would get what is sent to `address` and `port`.
-    /// O(log n) in the number of sockets bound to single addresses.
+    /// Two loads for a port that nobody serves; else O(log n) in the number of
+    /// sockets bound to single addresses.
     pub fn serves(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
         let table = match protocol {
             Protocol::Tcp => &self.tcp,
@@ -66,7 +73,9 @@ impl ServedPorts {
             IpAddr::V4(_) => &table.on_any_v4,
             IpAddr::V6(_) => &table.on_any_v6,
         };
-        on_any.contains(port) || table.on_address.binary_search(&(address, port)).is_ok()
+        on_any.contains(port)
+            || table.on_some_address.contains(port)
+                && table.on_address.binary_search(&(address, port)).is_ok()
     }
 }
 

@@ -16,14 +16,19 @@
 //! let report = bed.scanner.run("nmap", &["-n", "-sS", "-p", "1-20", &target]);
 //! ```
 //!
+//! It also knows the captures of real scans that tests can be given, see
+//! [`captures_folder`].
+//!
 //! This is a library for tests: whatever goes wrong is a panic with a message
 //! for the person who runs them.
 
 mod address;
+mod captures;
 mod namespace;
 mod privilege;
 mod process;
 
+pub use captures::{CAPTURES, Capture, captures_folder};
 pub use namespace::{Namespace, Testbed};
 pub use privilege::{Root, require_root};
 pub use process::{Background, Line, Stream};

@@ -215,7 +215,9 @@ fn require_program(program: &Path) {
         "nft" => "nftables",
         "ping" => "iputils-ping",
         "mausezahn" => "netsniff-ng",
+        "setpriv" | "unshare" => "util-linux",
         "sysctl" => "procps",
+        "prlimit" => "util-linux",
         name => name,
     };
     assert!(found, "{name} is not installed: the test needs the package {package}");

@@ -1,51 +1,12 @@
 //! Real captures: what we see in them, against what `tshark` sees.
-//!
-//! The captures are not part of the project. `PORTSENTRY_CAPTURES` names the
-//! folder that holds them.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use portsentry_capture::{CaptureFile, Drained, Sensor, Targets};
 use portsentry_core::Protocol;
-
-/// File, host (or all), packets in it, attempts by TCP and UDP. The numbers were
-/// counted by hand with `tshark`; the two files of fragments are not here.
-const CAPTURES: [(&str, Option<&str>, u64, u64, u64); 18] = [
-    ("masscan-tcp-ports0-1000.pcap", None, 1005, 1000, 0),
-    ("masscan-udp-ports0-1000.pcap", None, 1001, 0, 1000),
-    ("zmap-tcp80-10000hosts.pcap", None, 10055, 10000, 1),
-    ("nmap-syn-top1000.pcap", Some("64.13.134.52"), 2011, 1994, 0),
-    ("nmap-mixed-types-smb-host.pcapng", Some("192.168.1.2"), 30, 7, 0),
-    ("nmap-os-detection.pcapng", Some("172.16.16.150"), 48, 23, 4),
-    ("nmap-xmas-cloud-vm.pcap", Some("158.160.84.144"), 1041, 106, 0),
-    ("nmap-xmas-cloud-vm.pcap", Some("10.129.0.4"), 1041, 8, 1),
-    ("nmap-udp-cloud-vm.pcap", Some("158.160.84.144"), 1240, 8, 267),
-    ("nmap-udp-cloud-vm.pcap", Some("10.129.0.4"), 1240, 56, 14),
-    ("icmp-protocol-unreachable-replies.pcapng", None, 252, 0, 0),
-    ("synflood-spoofed-first3000.pcap", Some("10.10.10.10"), 3000, 3000, 0),
-    ("backscatter-telescope.pcap", None, 4771, 0, 2),
-    ("tcp-flags-all-combinations.pcap", Some("10.0.0.80"), 63, 16, 0),
-    ("syn-10ports-macos-options.pcap", Some("192.168.2.22"), 10, 10, 0),
-    ("syn-scan-29ports-win8.pcap", Some("10.100.18.12"), 29, 29, 0),
-    ("ntp-own-queries-and-replies.pcap", Some("192.168.50.50"), 32, 0, 16),
-    ("sll2-tcp-session.pcap", Some("192.168.1.21"), 5, 1, 0),
-];
-
-/// Says why a test did not run; under continuous integration that is a failure.
-fn skip(reason: &str) {
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{reason}");
-    println!("skipped: {reason}");
-}
-
-fn folder() -> Option<PathBuf> {
-    let folder = std::env::var_os("PORTSENTRY_CAPTURES").map(PathBuf::from);
-    if folder.is_none() {
-        skip("PORTSENTRY_CAPTURES does not name the folder of captures");
-    }
-    folder
-}
+use portsentry_testbed::{CAPTURES, Capture, captures_folder};
 
 /// Port, and time in nanoseconds, of every attempt by TCP and by UDP.
 fn ours(path: &Path, host: Option<&str>, packets: u64) -> [Vec<(u16, i64)>; 2] {
@@ -94,8 +55,8 @@ fn theirs(path: &Path, host: Option<&str>, protocol: &str, rule: &str) -> Option
 
 #[test]
 fn attempts_in_real_captures() {
-    let Some(folder) = folder() else { return };
-    for (file, host, packets, tcp, udp) in CAPTURES {
+    let Some(folder) = captures_folder() else { return };
+    for Capture { file, host, packets, tcp, udp } in CAPTURES {
         let seen = ours(&folder.join(file), host, packets);
         assert_eq!(seen.map(|seen| seen.len() as u64), [tcp, udp], "{file} to {host:?}");
     }
@@ -103,14 +64,16 @@ fn attempts_in_real_captures() {
 
 #[test]
 fn tshark_sees_the_same_attempts() {
-    let Some(folder) = folder() else { return };
-    for (file, host, packets, _, _) in CAPTURES {
+    let Some(folder) = captures_folder() else { return };
+    for Capture { file, host, packets, .. } in CAPTURES {
         let path = folder.join(file);
         let seen = ours(&path, host, packets);
         let rules = [("tcp", "tcp.flags.ack == 0 && tcp.flags.reset == 0"), ("udp", "udp")];
         for ((protocol, rule), seen) in rules.into_iter().zip(seen) {
             let Some(expected) = theirs(&path, host, protocol, rule) else {
-                return skip("tshark is not installed");
+                let needed = std::env::var_os("CI").is_some_and(|ci| ci == "true");
+                assert!(!needed, "tshark is not installed");
+                return println!("skipped: tshark is not installed");
             };
             assert_eq!(seen, expected, "{protocol} in {file} to {host:?}");
         }

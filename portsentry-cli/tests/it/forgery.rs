@@ -1,7 +1,7 @@
 //! Packets that no socket would send, from a capture file through `tcpreplay`.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::PacketBuilder;
 use portsentry_testbed::{Namespace, Testbed};
@@ -22,15 +22,16 @@ impl<'a> Forger<'a> {
 
     /// A SYN in an Ethernet frame.
     pub(crate) fn syn(&self, from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
-        let frame = PacketBuilder::ethernet2(self.from, self.to);
-        let packet = match (from, to) {
-            (IpAddr::V4(from), IpAddr::V4(to)) => frame.ipv4(from.octets(), to.octets(), 64),
-            (IpAddr::V6(from), IpAddr::V6(to)) => frame.ipv6(from.octets(), to.octets(), 64),
-            _ => panic!("{from} and {to} are of two families"),
-        };
-        let segment = packet.tcp(40_000, port, 1, 1_024).syn();
-        let mut bytes = vec![0; segment.size(0)];
-        segment.write_to_slice(&mut bytes, &[]).expect("a packet");
+        syn_frame((self.from, self.to), from, to, port)
+    }
+
+    /// A datagram in an Ethernet frame.
+    pub(crate) fn datagram(&self, from: Ipv4Addr, to: Ipv4Addr, port: u16) -> Vec<u8> {
+        let packet = PacketBuilder::ethernet2(self.from, self.to)
+            .ipv4(from.octets(), to.octets(), 64)
+            .udp(40_000, port);
+        let mut bytes = vec![0; packet.size(0)];
+        packet.write_to_slice(&mut bytes, &[]).expect("a packet");
         bytes
     }
 
@@ -43,6 +44,25 @@ impl<'a> Forger<'a> {
         let rate = format!("--pps={rate}");
         self.scanner.run("tcpreplay", &["-q", &rate, "-i", self.scanner.interface(), path]);
     }
+}
+
+/// A SYN in an Ethernet frame between these hardware addresses.
+pub(crate) fn syn_frame(
+    hardware: ([u8; 6], [u8; 6]),
+    from: IpAddr,
+    to: IpAddr,
+    port: u16,
+) -> Vec<u8> {
+    let frame = PacketBuilder::ethernet2(hardware.0, hardware.1);
+    let packet = match (from, to) {
+        (IpAddr::V4(from), IpAddr::V4(to)) => frame.ipv4(from.octets(), to.octets(), 64),
+        (IpAddr::V6(from), IpAddr::V6(to)) => frame.ipv6(from.octets(), to.octets(), 64),
+        _ => panic!("{from} and {to} are of two families"),
+    };
+    let segment = packet.tcp(40_000, port, 1, 1_024).syn();
+    let mut bytes = vec![0; segment.size(0)];
+    segment.write_to_slice(&mut bytes, &[]).expect("a packet");
+    bytes
 }
 
 /// A capture file (`pcap-savefile(5)`) in which all packets have the same time.

@@ -146,6 +146,12 @@ impl Sentry {
         self.ended()
     }
 
+    /// Kills it.
+    #[track_caller]
+    pub(crate) fn kill(self) -> Ended {
+        self.stop_by(Signal::KILL)
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn ended(mut self) -> Ended {

@@ -1,0 +1,159 @@
+//! Frames as scanners send them, the same in every run.
+//!
+//! They are built by etherparse with right lengths and checksums, so that
+//! nothing that reads them can take a short cut.
+
+use etherparse::{IpHeaders, IpNumber, Ipv6FlowLabel, Ipv6Header, PacketBuilder, VlanId};
+
+/// What a frame looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Ethernet, IPv4, TCP SYN without options.
+    Ipv4Syn,
+    /// Ethernet, IPv6, TCP SYN.
+    Ipv6Syn,
+    /// Ethernet, one VLAN tag, IPv4, TCP SYN.
+    VlanSyn,
+    /// Ethernet, IPv6 with hop-by-hop options, TCP SYN.
+    Ipv6ExtensionSyn,
+    /// Ethernet, IPv4, UDP with 8 bytes of payload.
+    Ipv4Udp,
+}
+
+impl Form {
+    /// Every form.
+    pub const ALL: [Self; 5] =
+        [Self::Ipv4Syn, Self::Ipv6Syn, Self::VlanSyn, Self::Ipv6ExtensionSyn, Self::Ipv4Udp];
+}
+
+/// Pseudo-random numbers that are the same in every run: SplitMix64 (Steele, Lea
+/// and Flood, "Fast splittable pseudorandom number generators", 2014).
+#[derive(Clone, Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// The sequence of this seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    pub const fn next_u64(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`, which is above 0; the bias is that of a modulus.
+    pub const fn below(&mut self, bound: u32) -> u32 {
+        (self.next_u64() % bound as u64) as u32
+    }
+}
+
+/// An endless scan of one host: frames of one form, from random ones of
+/// `sources` addresses to random ports.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    form: Form,
+    sources: u32,
+    random: Random,
+}
+
+impl Scan {
+    /// From this many different sources, at least one and at most 2^24.
+    #[must_use]
+    pub fn new(form: Form, sources: u32, seed: u64) -> Self {
+        Self { form, sources: sources.clamp(1, 1 << 24), random: Random::new(seed) }
+    }
+}
+
+impl Iterator for Scan {
+    type Item = Vec<u8>;
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let source = self.random.below(self.sources);
+        let port = 1 + self.random.below(65_535) as u16;
+        Some(frame(self.form, source, port, self.random.next_u64()))
+    }
+}
+
+/// One frame from the source of this number; `noise` fills what varies.
+fn frame(form: Form, source: u32, port: u16, noise: u64) -> Vec<u8> {
+    let [_, a, b, c] = source.to_be_bytes();
+    let (from4, to4) = ([10, a, b, c], [192, 0, 2, 1]);
+    let from6 = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c];
+    let to6 = [0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let (sequence, source_port) = (noise as u32, 1024 | (noise >> 48) as u16);
+
+    let ethernet = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2]);
+    let ip = match form {
+        Form::Ipv4Syn | Form::Ipv4Udp => ethernet.ipv4(from4, to4, 57),
+        Form::VlanSyn => {
+            ethernet.single_vlan(VlanId::try_new(6).unwrap_or_default()).ipv4(from4, to4, 57)
+        }
+        Form::Ipv6Syn => ethernet.ipv6(from6, to6, 57),
+        Form::Ipv6ExtensionSyn => ethernet.ip(with_hop_by_hop(from6, to6)),
+    };
+    let mut frame = Vec::with_capacity(128);
+    let written = match form {
+        Form::Ipv4Udp => ip.udp(source_port, port).write(&mut frame, &noise.to_be_bytes()),
+        _ => ip.tcp(source_port, port, sequence, 1024).syn().write(&mut frame, &[]),
+    };
+    debug_assert!(written.is_ok(), "a frame of this form cannot be written");
+    frame
+}
+
+fn with_hop_by_hop(source: [u8; 16], destination: [u8; 16]) -> IpHeaders {
+    let header = Ipv6Header {
+        traffic_class: 0,
+        flow_label: Ipv6FlowLabel::ZERO,
+        payload_length: 0,
+        next_header: IpNumber::IPV6_HEADER_HOP_BY_HOP,
+        hop_limit: 57,
+        source,
+        destination,
+    };
+    // PadN of four bytes, the shortest header there is.
+    let options = etherparse::Ipv6RawExtHeader::new_raw(IpNumber::TCP, &[1, 4, 0, 0, 0, 0]).ok();
+    IpHeaders::Ipv6(
+        header,
+        etherparse::Ipv6Extensions { hop_by_hop_options: options, ..Default::default() },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_is_written_and_repeats() {
+        for (form, length) in Form::ALL.into_iter().zip([54, 74, 58, 82, 50]) {
+            let frames: Vec<_> = Scan::new(form, 100, 7).take(50).collect();
+            assert!(frames.iter().all(|frame| frame.len() == length), "{form:?}");
+            assert!(frames.iter().eq(Scan::new(form, 100, 7).take(50).collect::<Vec<_>>().iter()));
+            assert_ne!(frames[0], frames[1], "{form:?}");
+        }
+    }
+
+    #[test]
+    fn sources_are_as_many_as_asked() {
+        let mut sources: Vec<_> = Scan::new(Form::Ipv4Syn, 16, 1)
+            .take(1000)
+            .map(|frame| frame[26..30].to_vec())
+            .collect();
+        sources.sort();
+        sources.dedup();
+        assert_eq!(sources.len(), 16);
+    }
+
+    #[test]
+    fn random_numbers_are_those_of_the_paper() {
+        // First outputs for seed 0, from the reference implementation by Vigna.
+        let mut random = Random::new(0);
+        assert_eq!(random.next_u64(), 0xe220_a839_7b1d_cdaf);
+        assert_eq!(random.next_u64(), 0x6e78_9e6a_a1b9_65f4);
+        assert_eq!(random.next_u64(), 0x06c4_5d18_8009_454f);
+    }
+}

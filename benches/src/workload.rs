@@ -1,0 +1,220 @@
+//! The packet path without its ends: frames lie in memory, events go nowhere.
+//!
+//! A [`Workload`] is a row of the tables in `docs/performance.md`: what
+//! arrives, and what the engine has to look through for each packet.
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use ipnet::{IpNet, Ipv4Net};
+use portsentry_capture::{LinkType, decode};
+use portsentry_core::{
+    Engine, HashKey, Instant, Limits, Networks, Observation, Policy, PortSet, Protocol,
+    ServedPorts, Timestamp,
+};
+
+use crate::{Form, Scan};
+
+/// Packets between two hand-overs of events.
+pub const BATCH: usize = 1024;
+
+/// Observations that are decided about together.
+const HELD: usize = 64;
+
+/// Room for the longest frame of any [`Form`].
+const SLOT: usize = 96;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Workload {
+    /// Its name in the tables.
+    pub name: &'static str,
+    form: Form,
+    sources: u32,
+    scan_trigger: u16,
+    ignored_networks: u32,
+    blocked_hosts: u32,
+    served_sockets: u16,
+}
+
+/// Log only, at the first probe, from a thousand sources.
+const LOG_ONLY: Workload = Workload {
+    name: "log only",
+    form: Form::Ipv4Syn,
+    sources: 1_000,
+    scan_trigger: 0,
+    ignored_networks: 0,
+    blocked_hosts: 0,
+    served_sockets: 0,
+};
+
+/// Counts probes and never reaches the trigger.
+const COUNTING: Workload = Workload { scan_trigger: u16::MAX, ..LOG_ONLY };
+
+impl Workload {
+    /// Every row.
+    pub const ALL: [Self; 10] = [
+        LOG_ONLY,
+        Self { name: "counting, 1 source", sources: 1, ..COUNTING },
+        Self { name: "counting, 1,000 sources", ..COUNTING },
+        Self { name: "counting, 100,000 sources", sources: 100_000, ..COUNTING },
+        Self { name: "counting, 1,000,000 sources", sources: 1_000_000, ..COUNTING },
+        Self {
+            name: "counting, 100,000 IPv6 sources",
+            form: Form::Ipv6Syn,
+            sources: 100_000,
+            ..COUNTING
+        },
+        Self { name: "log only, 1,000,000 sources", sources: 1_000_000, ..LOG_ONLY },
+        Self {
+            name: "log only, 100,000 networks ignored",
+            sources: 1_000_000,
+            ignored_networks: 100_000,
+            ..LOG_ONLY
+        },
+        Self {
+            name: "1,000,000 hosts blocked",
+            sources: 1_000_000,
+            blocked_hosts: 1_000_000,
+            ..LOG_ONLY
+        },
+        Self { name: "log only, 250 ports served", served_sockets: 250, ..LOG_ONLY },
+    ];
+
+    /// Whether it is quick to start without optimization: few sources and hosts.
+    #[must_use]
+    pub const fn is_small(&self) -> bool {
+        self.sources <= 1_000 && self.blocked_hosts == 0
+    }
+
+    /// The load, warm: every table has its final size, every source was seen.
+    #[must_use]
+    pub fn start(&self) -> Load {
+        let mut engine = Engine::new(self.policy(), &Limits::default(), HashKey::new(0));
+        for number in 0..self.blocked_hosts {
+            engine.restore_blocked(ipv4_source(number));
+        }
+        engine.set_served_ports(self.served_ports());
+        let mut load = Load {
+            engine,
+            scan: Scan::new(self.form, self.sources, 1),
+            frames: vec![[0; SLOT]; BATCH],
+            length: 0,
+            held: Vec::with_capacity(HELD),
+            now: Instant::from_secs(1_000),
+        };
+        for _ in 0..(4 * self.sources as usize).div_ceil(BATCH).max(16) {
+            load.receive();
+            load.process();
+        }
+        load
+    }
+
+    fn policy(&self) -> Policy {
+        let mut ports = PortSet::new();
+        ports.insert_range(1..=u16::MAX);
+        Policy {
+            tcp_ports: ports.clone(),
+            udp_ports: ports,
+            ignore: self.ignored(),
+            scan_trigger: self.scan_trigger,
+            block_tcp: self.blocked_hosts > 0,
+            remember_blocked: true,
+            ..Policy::default()
+        }
+    }
+
+    /// Networks of four addresses with four between them, so that half of the
+    /// sources among them are ignored.
+    fn ignored(&self) -> Networks {
+        (0..self.ignored_networks)
+            .filter_map(|number| match ipv4_source(8 * number) {
+                IpAddr::V4(address) => Ipv4Net::new(address, 30).ok().map(IpNet::V4),
+                IpAddr::V6(_) => None,
+            })
+            .collect()
+    }
+
+    /// Every second socket is bound to the scanned address, the others to any;
+    /// all of them to ports that are seldom probed.
+    fn served_ports(&self) -> ServedPorts {
+        let addresses = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(192, 0, 2, 1)];
+        let sockets = (0..self.served_sockets).map(|number| {
+            let address = addresses[usize::from(number % 2)];
+            (Protocol::Tcp, address.into(), 1 + 200 * number, false)
+        });
+        ServedPorts::new(sockets)
+    }
+}
+
+/// The IPv4 source of this number in a [`Scan`].
+fn ipv4_source(number: u32) -> IpAddr {
+    Ipv4Addr::from_bits(0x0a00_0000 | number).into()
+}
+
+/// A workload under way.
+#[derive(Debug)]
+pub struct Load {
+    engine: Engine,
+    scan: Scan,
+    frames: Vec<[u8; SLOT]>,
+    /// Of each frame, in bytes.
+    length: usize,
+    held: Vec<Observation>,
+    now: Instant,
+}
+
+impl Load {
+    /// Puts the next [`BATCH`] frames in place, as a kernel does. Not to be
+    /// measured.
+    pub fn receive(&mut self) {
+        for (slot, frame) in self.frames.iter_mut().zip(&mut self.scan) {
+            self.length = frame.len();
+            slot[..frame.len()].copy_from_slice(&frame);
+        }
+        self.now = self.now.after(Duration::from_micros(100));
+    }
+
+    /// Decodes the batch, decides about each packet, and takes out the events.
+    /// Gives their number.
+    pub fn process(&mut self) -> usize {
+        let time = Timestamp::from_nanos(0);
+        for frames in self.frames.chunks(HELD) {
+            self.held.clear();
+            for frame in frames {
+                if let Ok(packet) = decode(LinkType::Ethernet, &frame[..self.length]) {
+                    self.held.push(packet.observation(time, 2));
+                }
+            }
+            self.engine.observe_batch(&self.held, self.now);
+        }
+        let mut events = 0;
+        while let Some(event) = self.engine.poll_event() {
+            black_box(&event);
+            events += 1;
+        }
+        events
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_packet_of_every_workload_ends_in_an_event() {
+        for workload in Workload::ALL {
+            // Fewer sources and hosts, to be quick.
+            let mut load =
+                Workload { sources: workload.sources.min(5_000), blocked_hosts: 0, ..workload }
+                    .start();
+            load.receive();
+            let expected = BATCH - usize::from(workload.served_sockets > 0);
+            assert!(
+                (expected.saturating_sub(20)..=BATCH).contains(&load.process()),
+                "{workload:?}"
+            );
+        }
+    }
+}

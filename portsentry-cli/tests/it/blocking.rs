@@ -1,0 +1,202 @@
+//! Blocking for real, and whom it must never meet.
+
+use std::fs;
+use std::net::{IpAddr, TcpListener};
+use std::path::PathBuf;
+
+use portsentry_testbed::{Namespace, Testbed, require_root};
+
+use crate::expected::{BLOCKED, LOGGED, SYN, event};
+use crate::forgery::Forger;
+use crate::probe::{MARKER, both_families, can_connect, is_marker, settle, syn};
+use crate::station::Station;
+
+const BLOCK: &str = r#"
+TCP_PORTS = "20-30"
+UDP_PORTS = "65000"
+BLOCKED_FILE = "{dir}/blocked"
+BLOCK_TCP = "1"
+KILL_ROUTE = "echo $TARGET$ >> {dir}/did"
+"#;
+
+/// After a probe, the scanner cannot reach what it could reach before.
+#[track_caller]
+fn check_blocks(bed: &Testbed, kill_route: &str) {
+    let route = format!("{BLOCK}KILL_ROUTE = \"{kill_route}\"");
+    let station = Station::with(&bed.host, &route);
+    let mut sentry = station.start(&[]);
+    for (source, target) in both_families(bed) {
+        let service = bed.host.enter(|| TcpListener::bind((target, 8_080)));
+        let _service = service.expect("listen");
+        assert!(can_connect(&bed.scanner, target, 8_080));
+        syn(&bed.scanner, source, target, 22);
+        sentry.wait_for(&event(source, SYN, 22, BLOCKED));
+        assert!(!can_connect(&bed.scanner, target, 8_080), "{kill_route} for {source}");
+    }
+    sentry.stop();
+}
+
+#[test]
+fn a_firewall_set_blocks() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    for line in [
+        "add table inet guard",
+        "add set inet guard v4 { type ipv4_addr; }",
+        "add set inet guard v6 { type ipv6_addr; }",
+        "add chain inet guard input { type filter hook input priority 0; }",
+        "add rule inet guard input ip saddr @v4 drop",
+        "add rule inet guard input ip6 saddr @v6 drop",
+    ] {
+        bed.host.run("nft", &[line]);
+    }
+    let family = "case $TARGET$ in *:*) set=v6;; *) set=v4;; esac";
+    check_blocks(&bed, &format!("{family}; nft add element inet guard $set '{{ $TARGET$ }}'"));
+}
+
+#[test]
+fn a_route_into_nothing_blocks() {
+    let Some(root) = require_root() else { return };
+    check_blocks(&Testbed::new(root), "ip route add blackhole $TARGET$");
+}
+
+/// A file that stands for one of `/etc` inside the namespace.
+pub(crate) struct Etc {
+    folder: PathBuf,
+}
+
+impl Etc {
+    /// `ip netns exec` puts the files of this folder over those of `/etc`.
+    pub(crate) fn of(namespace: &Namespace) -> Self {
+        let folder = PathBuf::from("/etc/netns").join(namespace.name());
+        // Another test may be removing the parent, its own folder gone.
+        let made = (0..10).any(|_| fs::create_dir_all(&folder).is_ok());
+        assert!(made, "cannot make {}", folder.display());
+        Self { folder }
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) {
+        fs::write(self.folder.join(name), text).expect("write");
+    }
+}
+
+impl Drop for Etc {
+    fn drop(&mut self) {
+        // Not a panic: the test may be panicking already. The parent goes with
+        // the last of its folders.
+        let _ = fs::remove_dir_all(&self.folder);
+        let _ = fs::remove_dir("/etc/netns");
+    }
+}
+
+#[test]
+fn what_the_host_needs_is_never_blocked() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let etc = Etc::of(&bed.host);
+    let [a, b, c, _] = bed.scanner.v4().octets();
+    let neighbour = |last| IpAddr::from([a, b, c, last]);
+    // The testbed gives out neither 252 nor those above it.
+    let (gateway, second) = (neighbour(254), neighbour(253));
+    let gateway_v6: IpAddr = "fe80::99".parse().expect("address");
+    let resolver: IpAddr = "198.51.100.53".parse().expect("address");
+    etc.write("resolv.conf", &format!("nameserver {resolver}\n"));
+    let device = bed.host.interface();
+    bed.host.ip(&["address", "add", &format!("{second}/24"), "dev", device]);
+    bed.host.ip(&["route", "add", "default", "via", &gateway.to_string(), "dev", device]);
+    bed.host.ip(&["route", "add", "default", "via", &gateway_v6.to_string(), "dev", device]);
+
+    let station = Station::with(&bed.host, BLOCK);
+    let mut sentry = station.start(&[]);
+    let [(scanner, target), (_, target_v6)] = both_families(&bed);
+    let forger = Forger::new(&bed);
+    let protected =
+        [(gateway, target), (resolver, target), (second, target), (gateway_v6, target_v6)];
+    let frames = protected.map(|(source, target)| forger.syn(source, target, 22));
+    forger.send(&frames, 1_000);
+    for (source, _) in protected {
+        sentry.wait_for(&event(source, SYN, 22, LOGGED));
+    }
+    // Anyone else is.
+    syn(&bed.scanner, scanner, target, 23);
+    sentry.wait_for(&event(scanner, SYN, 23, BLOCKED));
+
+    let ended = sentry.stop();
+    let said = ended.stdout.iter().find_map(|line| line.strip_prefix("Never blocking: "));
+    let said: Vec<&str> = said.expect("the networks are told").split(", ").collect();
+    for (source, _) in protected {
+        let network = format!("{source}/{}", if source.is_ipv4() { 32 } else { 128 });
+        assert!(said.contains(&network.as_str()), "{network}: {said:?}");
+    }
+    assert_eq!(station.lines("did"), [scanner.to_string()]);
+}
+
+#[test]
+fn a_list_takes_the_place_of_the_default() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let [(source, target), (source_v6, target_v6)] = both_families(&bed);
+    let network = format!("NEVER_BLOCK = \"{source}/24\"");
+    let station = Station::with(&bed.host, &format!("{BLOCK}{network}"));
+    let mut sentry = station.start(&[]);
+    syn(&bed.scanner, source, target, 22);
+    sentry.wait_for(&event(source, SYN, 22, LOGGED));
+    syn(&bed.scanner, source_v6, target_v6, 22);
+    sentry.wait_for(&event(source_v6, SYN, 22, BLOCKED));
+    sentry.stop();
+    assert_eq!(station.lines("did"), [source_v6.to_string()]);
+}
+
+#[test]
+fn the_rate_bounds_how_many_hosts_are_acted_on() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, &format!("{BLOCK}BLOCK_RATE = \"3\""));
+    let forger = Forger::new(&bed);
+    let target = bed.host.v4().into();
+    let hosts: [IpAddr; 5] = std::array::from_fn(|n| [198, 18, 0, n as u8 + 1].into());
+    let mut sentry = station.start(&[]);
+    for (host, end) in hosts.into_iter().zip([BLOCKED, BLOCKED, BLOCKED, LOGGED, LOGGED]) {
+        forger.send(&[forger.syn(host, target, 22)], 1_000);
+        sentry.wait_for(&event(host, SYN, 22, end));
+    }
+    // Who was dealt with stays so.
+    forger.send(&[forger.syn(hosts[0], target, 23)], 1_000);
+    sentry.wait_for(&event(hosts[0], SYN, 23, BLOCKED));
+    let ended = sentry.stop();
+    let said = "Did not respond to 2 probes: more than 3 responses a minute (BLOCK_RATE)";
+    assert_eq!(ended.between().last().map(String::as_str), Some(said));
+    assert_eq!(station.lines("did").len(), 3);
+}
+
+#[test]
+fn impossible_sources_are_no_probes() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, &format!("{BLOCK}NEVER_BLOCK = \"\""));
+    let forger = Forger::new(&bed);
+    let [(_, target), (_, target_v6)] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    let impossible = [
+        "127.0.0.1",
+        "127.9.9.9",
+        "0.0.0.0",
+        "0.1.2.3",
+        "224.0.0.1",
+        "255.255.255.255",
+        "240.0.0.1",
+        "::",
+        "::1",
+        "ff02::1",
+    ];
+    let frames = impossible.map(|source| {
+        let source: IpAddr = source.parse().expect("address");
+        forger.syn(source, if source.is_ipv4() { target } else { target_v6 }, 22)
+    });
+    forger.send(&frames, 1_000);
+    settle(&bed, target, &mut sentry, None);
+    let ended = sentry.stop();
+    assert!(ended.events().iter().all(|line| is_marker(line)), "{ended:#?} {MARKER}");
+    assert_eq!(station.lines("did"), [""; 0]);
+    assert!(ended.stderr[0].ends_with(", 10 undecodable (10 impossible source)"), "{ended:#?}");
+}

@@ -1,0 +1,121 @@
+//! `portsentry check`: what is told of a good configuration, and of others.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::station::{Ended, PROGRAM};
+
+/// Checks a configuration and an ignore file, in a folder of their own.
+fn check(configuration: &str, ignore: &str, options: &[&str]) -> (Ended, String) {
+    let folder = TempDir::new().expect("folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("write");
+    };
+    write("portsentry.conf", configuration);
+    write("ignore", ignore);
+    let mut command = Command::new(PROGRAM);
+    command.args(["check", "-c", "portsentry.conf"]).args(options).current_dir(folder.path());
+    (Ended::running(command), folder.path().display().to_string())
+}
+
+#[test]
+fn a_good_configuration_is_explained() {
+    let configuration = "\
+TCP_PORTS = \"1,7,10-20\"
+IGNORE_FILE = \"ignore\"
+HISTORY_FILE = \"/var/log/history\"
+BLOCK_TCP = \"1\"
+KILL_ROUTE = \"ip route add blackhole $TARGET$\"
+KILL_RUN_CMD = \"true\"
+KILL_RUN_CMD_FIRST = \"1\"
+SCAN_TRIGGER = \"3\"
+NEVER_BLOCK = \"192.0.2.0/24, 2001:db8::1\"
+";
+    let (ended, folder) = check(configuration, "198.51.100.0/25\n198.51.100.128/25\n::1\n", &[]);
+    let expected = [
+        format!("configuration  {folder}/portsentry.conf is fine"),
+        "TCP ports      1,7,10-20 (13 ports)".to_owned(),
+        "UDP ports      none".to_owned(),
+        // Neighbours become one.
+        format!("ignored        2 address ranges, from {folder}/ignore"),
+        "trigger        probe number 3 of a host".to_owned(),
+        "TCP response   KILL_RUN_CMD, then KILL_ROUTE, at most 30 s each".to_owned(),
+        "UDP response   none, log only".to_owned(),
+        "never blocked  192.0.2.0/24, 2001:db8::1/128".to_owned(),
+        "history        /var/log/history".to_owned(),
+        "blocked file   none".to_owned(),
+    ];
+    assert_eq!(ended.stdout, expected);
+    assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{ended:#?}");
+}
+
+#[test]
+fn what_check_writes_as_a_file_is_one() {
+    let configuration = "TCP_PORTS = \"011,5\"\nBLOCK_TCP = \"2\"\nKILL_RUN_CMD = \"true\"\n";
+    let (ended, _) = check(configuration, "", &["-v"]);
+    let file = ended.stdout.iter().position(|line| line == "As a file:").expect("a file");
+    let written = ended.stdout[file + 1..].join("\n");
+    let (again, _) = check(&written, "", &["-v"]);
+    assert_eq!(again.status.code(), Some(0), "{again:#?}");
+    assert_eq!(again.stdout[file..], ended.stdout[file..]);
+}
+
+#[test]
+fn a_warning_is_no_error() {
+    let (ended, folder) = check("TCP_PORTS = \"1\"\nTCP_PORTS = \"2\"\n", "", &[]);
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    let warning = format!("{folder}/portsentry.conf:2:1: warning: TCP_PORTS is set again");
+    assert!(ended.stderr[0].starts_with(&warning), "{ended:#?}");
+    assert!(ended.stdout.contains(&"TCP ports      2 (1 port)".to_owned()), "{ended:#?}");
+}
+
+/// A configuration that is refused with exactly these findings.
+#[track_caller]
+fn refused(configuration: &str, ignore: &str, findings: &[&str]) {
+    let (ended, folder) = check(configuration, ignore, &[]);
+    assert_eq!(ended.status.code(), Some(78), "{ended:#?}");
+    assert_eq!(ended.stdout, [""; 0], "{ended:#?}");
+    let prefix = format!("{folder}/");
+    let shown: Vec<&str> =
+        ended.stderr.iter().filter_map(|line| line.strip_prefix(&prefix)).collect();
+    assert_eq!(shown.len(), findings.len(), "{ended:#?}");
+    for (shown, finding) in shown.iter().zip(findings) {
+        assert!(shown.starts_with(finding), "{shown} is not {finding}");
+    }
+}
+
+#[test]
+fn errors_are_told_with_their_place() {
+    refused("", "", &["portsentry.conf:1:1: error: "]);
+    refused(
+        "TCP_PORT = \"1\"\nUDP_PORTS = \"7,70000\"\nBLOCK_UDP = \"1\"\n",
+        "",
+        &[
+            "portsentry.conf:1:1: error: unknown key `TCP_PORT`",
+            "portsentry.conf:2:16: error: `70000` is above 65535",
+            "portsentry.conf:3:14: error: ",
+        ],
+    );
+    refused(
+        "TCP_PORTS = \"1\"\nIGNORE_FILE = \"ignore\"\n",
+        "192.0.2.1\n  192.0.2.256 # no\n",
+        &["ignore:2:3: error: "],
+    );
+    // A long way down, and with another line end.
+    let lines = "# nothing\r\n".repeat(9_999);
+    refused(&format!("{lines}TCP_PORTS = \"x\"\r\n"), "", &["portsentry.conf:10000:14: error: "]);
+}
+
+#[test]
+fn a_missing_file_is_told() {
+    for words in [&["check"][..], &[]] {
+        let mut command = Command::new(PROGRAM);
+        command.args(words).args(["-c", "/nonexistent/portsentry.conf"]);
+        let ended = Ended::running(command);
+        assert_eq!(ended.status.code(), Some(78), "{words:?} {ended:#?}");
+        let said = ended.stderr.join("\n");
+        assert!(said.contains("/nonexistent/portsentry.conf"), "{words:?} {ended:#?}");
+        assert_eq!(ended.stdout, [""; 0], "nothing is started: {ended:#?}");
+    }
+}

@@ -1,0 +1,83 @@
+//! More hosts at once than can be responded to.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use portsentry_testbed::{Signal, Testbed, require_root};
+
+use crate::expected::{BLOCKED, FAILED, LOGGED};
+use crate::forgery::Forger;
+use crate::gate::Gate;
+use crate::station::{SOON, Sentry, Station};
+
+const CONFIGURATION: &str = r#"
+TCP_PORTS = "20-30"
+BLOCKED_FILE = "{dir}/blocked"
+BLOCK_TCP = "2"
+BLOCK_RATE = "0"
+KILL_RUN_CMD = "read line < {dir}/gate"
+"#;
+
+/// Resident memory in KiB.
+fn memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
+    line.split_whitespace().nth(1).expect("number").parse().expect("number")
+}
+
+#[test]
+fn ten_thousand_hosts_at_once_are_told_of_and_no_more_than_bounded() {
+    const HOSTS: u32 = 10_000;
+    /// Responses that the engine has under way at most.
+    const UNDER_WAY: usize = 1_024;
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let gate = Gate::new(&station);
+    let forger = Forger::new(&bed);
+    let sentry = station.start(&[]);
+    let target = bed.host.v4().into();
+    let first = u32::from(Ipv4Addr::new(198, 18, 0, 1));
+    let storm = |port| -> Vec<Vec<u8>> {
+        let hosts = (first..first + HOSTS).map(|bits| IpAddr::V4(bits.into()));
+        hosts.map(|host| forger.syn(host, target, port)).collect()
+    };
+    let logged = |sentry: &Sentry| {
+        let lines = sentry.lines();
+        lines.iter().filter(|line| line.text.ends_with(LOGGED)).count()
+    };
+    let wait_for_logged = |sentry: &Sentry, number: usize| {
+        let deadline = Instant::now() + SOON;
+        while logged(sentry) < number {
+            assert!(Instant::now() < deadline, "{} of {number}", logged(sentry));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let too_many = HOSTS as usize - UNDER_WAY;
+    forger.send(&storm(20), 20_000);
+    wait_for_logged(&sentry, too_many);
+    let after_one = memory(sentry.pid());
+    // Those under way wait now, all others are too many again.
+    forger.send(&storm(21), 20_000);
+    wait_for_logged(&sentry, 2 * too_many);
+    let after_two = memory(sentry.pid());
+    assert!(after_two < after_one + 4_096, "{after_one} KiB, then {after_two} KiB");
+    assert!(after_two < 65_536, "{after_two} KiB");
+
+    sentry.signal(Signal::TERM);
+    // No more are begun now, and those that run end.
+    let _open = gate.open();
+    let ended = sentry.ended();
+    assert_eq!(ended.events().len(), 2 * HOSTS as usize);
+    let said = format!("Did not respond to {} probes: too many responses under way", 2 * too_many);
+    assert!(ended.stdout.contains(&said), "{said}");
+    let ends_with = |end| ended.events().iter().filter(|line| line.ends_with(end)).count();
+    // Each that ran tells of two probes, and each that did not.
+    let (blocked, failed) = (ends_with(BLOCKED), ends_with(FAILED));
+    assert_eq!((ends_with(LOGGED), blocked + failed), (2 * too_many, 2 * UNDER_WAY));
+    let not_begun = format!("{} responses were not begun and 0 did not end in time", failed / 2);
+    assert!(ended.stderr.contains(&not_begun), "{not_begun}: {:?}", ended.stderr);
+    let in_file = fs::read(station.path("blocked")).expect("read").len() / 6;
+    assert_eq!(in_file, blocked / 2);
+}

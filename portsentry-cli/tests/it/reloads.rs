@@ -1,0 +1,197 @@
+//! SIGHUP: a new configuration, whole or not at all, and nothing lost.
+
+use std::fs;
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use portsentry_testbed::{Signal, Testbed, require_root};
+
+use crate::expected::{BELOW_TRIGGER, BLOCKED, IGNORED, LOGGED, SYN, UDP, already_blocked, event};
+use crate::probe::{both_families, datagram, is_marker, settle, syn};
+use crate::station::{Sentry, Station};
+
+const CONFIGURATION: &str = r#"
+TCP_PORTS = "20-30"
+UDP_PORTS = "20-30,65000"
+HISTORY_FILE = "{dir}/history"
+"#;
+
+/// Has the configuration read again; `what` has changed.
+#[track_caller]
+fn reload(sentry: &mut Sentry, what: &str) {
+    sentry.signal(Signal::HUP);
+    sentry.wait_for(&format!("Configuration read again; changed: {what}"));
+}
+
+#[test]
+fn what_changed_takes_effect_and_is_told() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let mut sentry = station.start(&[]);
+    for (source, target) in both_families(&bed) {
+        let probe_ports = || {
+            for port in [22, 42] {
+                datagram(&bed.scanner, source, target, port);
+            }
+        };
+        probe_ports();
+        settle(&bed, target, &mut sentry, None);
+        station.configure(&format!("{CONFIGURATION}UDP_PORTS = \"40-50,65000\""));
+        reload(&mut sentry, "UDP_PORTS");
+        probe_ports();
+        settle(&bed, target, &mut sentry, None);
+        station.write("ignore", &source.to_string());
+        let ignoring = "UDP_PORTS = \"40-50,65000\"\nIGNORE_FILE = \"{dir}/ignore\"";
+        station.configure(&format!("{CONFIGURATION}{ignoring}"));
+        reload(&mut sentry, "IGNORE_FILE, the ignore list");
+        probe_ports();
+        sentry.wait_for(&event(source, UDP, 42, IGNORED));
+        station.configure(CONFIGURATION);
+        reload(&mut sentry, "UDP_PORTS, IGNORE_FILE, the ignore list");
+        reload(&mut sentry, "nothing");
+    }
+    let ended = sentry.stop();
+    let events: Vec<_> = ended.events().into_iter().filter(|line| !is_marker(line)).collect();
+    let expected = both_families(&bed).map(|(source, _)| {
+        [(22, LOGGED), (42, LOGGED), (42, IGNORED)].map(|(port, end)| event(source, UDP, port, end))
+    });
+    assert_eq!(events, expected.concat());
+}
+
+#[test]
+fn a_faulty_configuration_is_refused_whole() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    let path = station.path("portsentry.conf");
+    let refused = "The new configuration was refused; the old one stays in force.";
+    let mut expected = Vec::new();
+    let mut check = |sentry: &mut Sentry, text: &str, said: &[String]| {
+        station.write("portsentry.conf", &station.expand(text));
+        sentry.signal(Signal::HUP);
+        sentry.wait_for(refused);
+        expected.extend_from_slice(said);
+        expected.push(refused.to_owned());
+        datagram(&bed.scanner, source, target, 22);
+        sentry.wait_for(&event(source, UDP, 22, LOGGED));
+    };
+    let at = |place: &str, said: &str| format!("{}:{place}: error: {said}", path.display());
+    check(
+        &mut sentry,
+        "UDP_PORTS = \"40\"\nTCP_PORTS = \"x\"\n",
+        &[
+            at("2:14", "`x` is not a port; write ports and ranges between commas: `1,7,10-20`"),
+            "    TCP_PORTS = \"x\"".to_owned(),
+            "                 ^".to_owned(),
+        ],
+    );
+    // In order as a text, and yet impossible: the folder is a file.
+    let history = format!("{}/sub/history", path.display());
+    check(
+        &mut sentry,
+        &format!("UDP_PORTS = \"40\"\nHISTORY_FILE = \"{history}\"\n"),
+        &[
+            format!("cannot open the history file {history}: Not a directory (os error 20)"),
+            "Make it writable for this user, or change HISTORY_FILE in the configuration."
+                .to_owned(),
+        ],
+    );
+    let ended = sentry.stop();
+    assert_eq!(ended.stderr[..expected.len()], expected);
+    assert_eq!(ended.events().len(), 2);
+}
+
+#[test]
+fn counters_and_blocked_hosts_survive() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let block = r#"
+BLOCKED_FILE = "{dir}/blocked"
+BLOCK_TCP = "2"
+KILL_RUN_CMD = "true"
+SCAN_TRIGGER = "2"
+"#;
+    let station = Station::with(&bed.host, &format!("{CONFIGURATION}{block}"));
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    syn(&bed.scanner, source, target, 20);
+    sentry.wait_for(&event(source, SYN, 20, BELOW_TRIGGER));
+    reload(&mut sentry, "nothing");
+    syn(&bed.scanner, source, target, 21);
+    sentry.wait_for(&event(source, SYN, 21, BLOCKED));
+    station.configure(&format!("{CONFIGURATION}{block}KILL_RUN_CMD = \"echo\""));
+    reload(&mut sentry, "KILL_RUN_CMD");
+    syn(&bed.scanner, source, target, 22);
+    sentry.wait_for(&already_blocked(source));
+    sentry.wait_for(&event(source, SYN, 22, BLOCKED));
+    sentry.stop();
+    assert_eq!(fs::read(station.path("blocked")).expect("read").len(), 6, "recorded once");
+}
+
+#[test]
+fn a_history_that_was_moved_away_is_made_anew() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    datagram(&bed.scanner, source, target, 20);
+    sentry.wait_for(&event(source, UDP, 20, LOGGED));
+    fs::rename(station.path("history"), station.path("history.1")).expect("rename");
+    reload(&mut sentry, "nothing");
+    datagram(&bed.scanner, source, target, 21);
+    sentry.wait_for(&event(source, UDP, 21, LOGGED));
+    sentry.stop();
+    assert_eq!(station.history(), [event(source, UDP, 21, LOGGED)]);
+    let [moved] = &station.lines("history.1")[..] else { panic!("one line") };
+    assert_eq!(moved[29..], event(source, UDP, 20, LOGGED));
+}
+
+#[test]
+fn reloads_under_traffic_lose_no_probe() {
+    const FIRST: u16 = 1_024;
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let wide = "UDP_PORTS = \"1024-65535\"";
+    let station = Station::with(&bed.host, &format!("{CONFIGURATION}{wide}"));
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    let socket = bed.scanner.enter(|| UdpSocket::bind((source, 0))).expect("bind");
+    let (sent, enough) = (AtomicU16::new(FIRST), AtomicBool::new(false));
+    let last = thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            for port in FIRST.. {
+                socket.send_to(b"probe", (target, port)).expect("send");
+                sent.store(port, Ordering::Relaxed);
+                if enough.load(Ordering::Relaxed) || port == u16::MAX {
+                    return port;
+                }
+                thread::sleep(Duration::from_micros(100));
+            }
+            unreachable!("there are no ports beyond");
+        });
+        for round in 0..20 {
+            // What is watched stays; that it changes is what matters.
+            let more = format!("{wide}\nSCAN_TRIGGER = \"{}\"", round % 2);
+            station.configure(&format!("{CONFIGURATION}{more}"));
+            let before = sent.load(Ordering::Relaxed);
+            sentry.signal(Signal::HUP);
+            sentry.wait_for_part("Configuration read again");
+            while sent.load(Ordering::Relaxed) < before + 25 {
+                thread::yield_now();
+            }
+        }
+        enough.store(true, Ordering::Relaxed);
+        sender.join().expect("sender")
+    });
+    sentry.wait_for(&event(source, UDP, last, LOGGED));
+    let ended = sentry.stop();
+    let expected: Vec<_> = (FIRST..=last).map(|port| event(source, UDP, port, LOGGED)).collect();
+    assert!(ended.events() == expected, "{} of {}", ended.events().len(), expected.len());
+    assert!(station.history() == expected, "the history");
+}
