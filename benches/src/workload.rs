@@ -82,6 +82,12 @@ impl Workload {
         Self { name: "log only, 250 ports served", served_sockets: 250, ..LOG_ONLY },
     ];
 
+    /// Whether it is quick to start without optimization: few sources and hosts.
+    #[must_use]
+    pub const fn is_small(&self) -> bool {
+        self.sources <= 1_000 && self.blocked_hosts == 0
+    }
+
     /// The load, warm: every table has its final size, every source was seen.
     #[must_use]
     pub fn start(&self) -> Load {

@@ -9,6 +9,7 @@ use std::{fs, io};
 use formats::Order::{Big, Little};
 use formats::{MICROS, NANOS};
 use frames::*;
+use portsentry_core::config::{KEYS, Settings, ValueKind};
 
 #[path = "../../portsentry-capture/tests/offline/formats.rs"]
 mod formats;
@@ -19,7 +20,14 @@ const SYN: u16 = 0x002;
 
 fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
-    for (target, seeds) in [("decode", decode()), ("capture_file", capture_file())] {
+    let targets = [
+        ("decode", decode()),
+        ("capture_file", capture_file()),
+        ("config", config()),
+        ("ignore_list", ignore_list()),
+        ("engine", engine()),
+    ];
+    for (target, seeds) in targets {
         let folder = corpus.join(target);
         fs::create_dir_all(&folder)?;
         for (name, bytes) in seeds {
@@ -117,4 +125,92 @@ fn capture_file() -> Vec<(String, Vec<u8>)> {
     ];
     seeds.push(("pcapng-sections".into(), sections.concat()));
     seeds
+}
+
+/// Configurations: every key, every freedom, and mistakes of every kind.
+fn config() -> Vec<(String, Vec<u8>)> {
+    let every_key: String = KEYS
+        .iter()
+        .map(|key| {
+            let value = match key.kind {
+                ValueKind::Ports => "1, 7,10-20",
+                ValueKind::Networks => "192.0.2.0/24 2001:db8::/32, 198.51.100.7",
+                ValueKind::Path => "/run/portsentry/file",
+                ValueKind::Number { .. } => "10",
+                ValueKind::Switch | ValueKind::BlockMode => "1",
+                _ => "act on $TARGET$ for $PORT$ by $MODE$",
+            };
+            format!("{} = \"{value}\"\n", key.name)
+        })
+        .collect();
+    let mistakes = "TCP_PORTS = \"0,70000,20-10,5-,,x\"\nTCP_PORT=\"1\"\nBLOCK_TCP = \"3\"\n\
+                    KILL_ROUTE = \"drop\" x\nUDP_PORTS = \"1\nSCAN_TRIGGER = \"65536\"\n\
+                    NEVER_BLOCK = \"010.1.1.1, ::1%lo, 10.0.0.1/33, $HOST$\"\n";
+    let freedoms =
+        "\u{feff}  # comment\r\n\t TCP_PORTS\t=  \"011,11\"  # why\r\n\r\nTCP_PORTS=\"9\"";
+    let latin1 = b"TCP_PORTS = \"1\" # f\xfcr alle\nPORT_BANNER = \"f\xfcr\"\n";
+    vec![
+        ("built-in".into(), Settings::built_in().to_string().into()),
+        ("every-key".into(), every_key.into()),
+        ("mistakes".into(), mistakes.into()),
+        ("freedoms".into(), freedoms.into()),
+        ("latin1".into(), latin1.into()),
+        ("utf16".into(), b"\xff\xfeT\0C\0P\0".into()),
+        (
+            "empty-values".into(),
+            "TCP_PORTS = \"1\"\nKILL_ROUTE = \"\"\nNEVER_BLOCK = \"\"\n".into(),
+        ),
+    ]
+}
+
+/// Ignore files.
+fn ignore_list() -> Vec<(String, Vec<u8>)> {
+    let good = "\u{feff}127.0.0.1/8 # loopback\r\n::1\n\n 192.0.2.1/255.255.255.0\t\n\
+                2001:DB8::/32\n::ffff:192.0.2.7\n::ffff:10.0.0.0/104\n0.0.0.0/0\n::/0";
+    let mistakes = "192.0.2\n192.0.2.1/33\n192.0.2.1/255.0.255.0\n::1%lo\nlocalhost\n\
+                    010.0.0.1\n192.0.2.1, 192.0.2.2\n::ffff:1.2.3.4/95\n2001:db8::/255.0.0.0\n/8\n";
+    vec![
+        ("good".into(), good.into()),
+        ("mistakes".into(), mistakes.into()),
+        ("latin1".into(), b"192.0.2.1 # B\xfcro\n192.0.2.\xfc\n".into()),
+        ("utf16".into(), b"\xfe\xff\0".into()),
+    ]
+}
+
+/// Lives of an engine, as `portsentry_fuzz::Script` reads them.
+fn engine() -> Vec<(String, Vec<u8>)> {
+    const TAKE: [u8; 6] = [9, 0, 0, 0, 0, 0];
+    const TIMEOUT: [u8; 6] = [13, 0, 0, 0, 0, 0];
+    let probe = |host, port| [0, host, 0, port, 0, 0];
+    let datagram = |host, port| [0, host, 0, port, 10, 0];
+    let wait = |choice| [8, choice, 0, 0, 0, 0];
+    let succeed = |number| [11, number, 0, 0, 0, 0];
+    let fail = |number| [12, number, 0, 0, 0, 0];
+    let serve = |socket| [14, 1, socket, 0x80, 0x80, 0x80];
+    let rules = |trigger, switches| [15, 0xfe, 0xfe, 0, trigger, switches];
+    let life = |bounds: u8, window: u8, trigger: u8, switches: u8, operations: &[[u8; 6]]| {
+        let start = [bounds, window, 0, 0xfe, 0xfe, 0x24, trigger, switches];
+        [&start[..], &operations.concat()].concat()
+    };
+    // Switches: 0 blocks and remembers, 4 blocks without memory, 3 logs only,
+    // 0x20 allows one response a minute. Waits: 4 is 5 s, 6 a minute, 15 back.
+    let waiting = [probe(0, 1), probe(0, 2), datagram(6, 3), TAKE, probe(0, 4), TAKE];
+    let ended = [succeed(0), probe(0, 5), fail(1), probe(6, 1), wait(4), probe(6, 1), succeed(0)];
+    let counted = [probe(0, 1), probe(1, 1), wait(3), probe(0, 2), wait(15), probe(0, 3)];
+    let crowd: Vec<_> = (0..12).chain([0, 3]).map(|host| probe(host, 1)).collect();
+    let served = [serve(0x01), probe(0, 1), probe(0, 1), datagram(0, 1), probe(6, 1)];
+    let limited = [probe(0, 1), probe(1, 1), probe(6, 1), wait(6), TIMEOUT, probe(1, 1)];
+    let restored = [[14, 0, 0, 0, 0, 0], probe(0, 1), [14, 12, 0, 0, 0, 0], probe(6, 1)];
+    let changed = [probe(0, 1), rules(2, 0), probe(0, 1), rules(0, 3), probe(0, 1), TAKE];
+    vec![
+        ("responses".into(), life(0xf0, 0x30, 0, 0, &[&waiting[..], &ended].concat())),
+        ("without-memory".into(), life(0xf0, 0x30, 0, 4, &[&waiting[..], &ended].concat())),
+        ("small".into(), life(0x03, 0x00, 0, 0, &[&waiting[..], &ended].concat())),
+        ("counted".into(), life(0xf0, 0x33, 2, 3, &counted)),
+        ("crowd".into(), life(0x01, 0x30, 3, 3, &crowd)),
+        ("served".into(), life(0xf0, 0x30, 0, 3, &[&served[..], &[wait(6), TIMEOUT]].concat())),
+        ("limited".into(), life(0xf0, 0x30, 0, 0x20, &limited)),
+        ("restored".into(), life(0x00, 0x30, 0, 0, &restored)),
+        ("new-rules".into(), life(0xf0, 0x30, 1, 0, &changed)),
+    ]
 }

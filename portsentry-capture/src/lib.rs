@@ -25,11 +25,14 @@ pub use connect::{
 pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
 pub use file::CaptureFile;
 pub use interfaces::{
-    Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError, default_gateways,
+    Exclusions, Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError,
+    default_gateways,
 };
-pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet};
+pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet, Watched};
 #[cfg(feature = "pcap")]
 pub use live::{PcapBackend, PcapSensor};
+#[cfg(feature = "raw")]
+pub use live::{RawBackend, RawSensor};
 pub use sensor::{Drained, Sensor, SensorError, SensorStats};
 pub use served::served_ports;
 pub use targets::Targets;

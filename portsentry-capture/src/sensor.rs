@@ -180,6 +180,18 @@ pub enum SensorError {
         capability: &'static str,
     },
 
+    /// The kernel has no memory for the capture buffer.
+    #[error(
+        "{name}: the kernel has no memory for a capture buffer of {mebibytes} MiB; \
+         set CAPTURE_BUFFER to less"
+    )]
+    NoRoomForBuffer {
+        /// The interface.
+        name: String,
+        /// The size of the buffer.
+        mebibytes: u32,
+    },
+
     /// The capture library refused.
     #[error("{name}: {message}")]
     Backend {

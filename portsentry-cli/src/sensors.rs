@@ -3,6 +3,8 @@
 //! To the sentry they differ in one thing: sockets answer, and the engine's
 //! verdict says whom.
 
+mod open;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use rustix::event::epoll;
 
 use crate::failure::Failure;
 use crate::report::{Item, Level, Queue};
+
+pub(crate) use open::Watching;
 
 /// What watches.
 pub(crate) enum Sensors {
@@ -101,11 +105,18 @@ impl Sensors {
 
     /// Puts ports and banner of `settings` in force.
     pub(crate) fn set_settings(&mut self, settings: &Settings) -> Result<(), SensorError> {
-        let Self::Connect(it) = self else { return Ok(()) };
-        let Listening { sensor, notices, .. } = &mut **it;
-        sensor.set_banner(banner(settings));
         let (tcp_ports, udp_ports) = (&settings.tcp_ports, &settings.udp_ports);
-        sensor.set_ports(tcp_ports, udp_ports, &mut |notice| notices.tell(notice))
+        match self {
+            Self::Stealth(set) => {
+                set.set_ports(tcp_ports.clone(), udp_ports.clone());
+                Ok(())
+            }
+            Self::Connect(it) => {
+                let Listening { sensor, notices, .. } = &mut **it;
+                sensor.set_banner(banner(settings));
+                sensor.set_ports(tcp_ports, udp_ports, &mut |notice| notices.tell(notice))
+            }
+        }
     }
 
     pub(crate) fn stats(&mut self) -> SensorStats {
@@ -185,7 +196,7 @@ fn reply(reason: Reason) -> Reply {
 }
 
 /// The bytes of `PORT_BANNER`.
-pub(crate) fn banner(settings: &Settings) -> Vec<u8> {
+fn banner(settings: &Settings) -> Vec<u8> {
     settings.port_banner.clone().unwrap_or_default().into_bytes()
 }
 

@@ -4,11 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use portsentry_capture::{
-    CaptureOptions, ConnectLimits, ConnectOptions, PcapBackend, Selection, SensorSet,
-};
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
 
@@ -20,7 +16,7 @@ use crate::logging;
 use crate::policy::policy;
 use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog};
 use crate::respond::{Report, Responders};
-use crate::sensors::{Sensors, banner};
+use crate::sensors::Watching;
 use crate::sentry::{Heartbeat, Sentry, ServedPorts};
 use crate::service::{Manager, PidFile};
 use crate::session::{Opened, Session};
@@ -28,8 +24,7 @@ use crate::signals::Signals;
 use crate::summary::Summary;
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
-    let selection =
-        Selection::parse(&options.interface).map_err(|error| Failure::Usage(error.to_string()))?;
+    let watching = Watching::from_options(options)?;
     let background = match (options.daemon, Background::enter()) {
         (true, None) => return background::start(),
         (_, background) => background,
@@ -46,7 +41,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     logging::install(&queue, importance(&options.general));
 
     let start = Start { options, directory, queue: &queue, background };
-    let result = start.run(selection, configuration, signals);
+    let result = start.run(watching, configuration, signals);
     let unwritten = reporter.finish();
     if unwritten > 0 {
         eprintln!("portsentry: {unwritten} lines could not be written: the log does not take them");
@@ -67,7 +62,7 @@ struct Start<'a> {
 impl Start<'_> {
     fn run(
         self,
-        selection: Selection,
+        watching: Watching,
         configuration: Configuration,
         signals: Signals,
     ) -> Result<Summary, Failure> {
@@ -81,14 +76,13 @@ impl Start<'_> {
         });
         let _pid_file = pid_file.transpose()?;
         let opened = Opened::new(options, &configuration)?;
-        let sensors = open_sensors(options, selection, &configuration, queue)?;
         let mut sentry = Sentry {
             engine: Engine::new(
                 policy(&configuration, &opened.never_block),
                 &Limits::default(),
                 random_key()?,
             ),
-            sensors,
+            sensors: watching.open(&configuration, queue)?,
             served: ServedPorts::new(configuration.service_check),
             responders: responders(queue)?,
             actions: Arc::clone(&opened.actions),
@@ -149,37 +143,6 @@ fn describe(configuration: &Configuration) {
     }
     if settings.run_as.is_some() {
         log::warn!("RUN_AS has no effect in this version: the user stays the one who started it");
-    }
-}
-
-fn open_sensors(
-    options: &WatchOptions,
-    selection: Selection,
-    configuration: &Configuration,
-    queue: &Arc<Queue>,
-) -> Result<Sensors, Failure> {
-    let settings = &configuration.settings;
-    if options.connect {
-        let connect = ConnectOptions {
-            tcp_ports: settings.tcp_ports.clone(),
-            udp_ports: settings.udp_ports.clone(),
-            addresses: options.bind.clone(),
-            banner: banner(settings),
-            limits: ConnectLimits::default(),
-        };
-        return Sensors::listen(connect, queue, importance(&options.general));
-    }
-    let backend = Box::new(PcapBackend::new(capture_options(configuration)));
-    Ok(Sensors::Stealth(Box::new(SensorSet::open(selection, backend)?)))
-}
-
-fn capture_options(configuration: &Configuration) -> CaptureOptions {
-    let settings = &configuration.settings;
-    let default = CaptureOptions::default();
-    let latency = settings.capture_latency.map(|ms| Duration::from_millis(ms.into()));
-    CaptureOptions {
-        buffer: settings.capture_buffer.unwrap_or(default.buffer),
-        latency: latency.unwrap_or(default.latency),
     }
 }
 

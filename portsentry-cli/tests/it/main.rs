@@ -14,6 +14,7 @@ mod station;
 mod witness;
 
 mod blocking;
+mod capture;
 mod checks;
 mod commands;
 mod connect;

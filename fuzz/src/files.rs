@@ -1,0 +1,93 @@
+//! Any bytes as a configuration or ignore file.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use portsentry_core::Networks;
+use portsentry_core::config::{self, Diagnostic, Severity};
+
+/// Reads `bytes` as a configuration file.
+///
+/// # Panics
+///
+/// If a finding does not lie in the file or cannot be shown on a terminal, or if
+/// settings without errors do not read back as they were written.
+pub fn check_configuration(bytes: &[u8]) {
+    let parsed = config::parse(bytes);
+    check_findings(bytes, &parsed.diagnostics, parsed.is_valid());
+    for key in config::KEYS {
+        parsed.place_of(key.name).into_iter().for_each(|place| assert_within(bytes, place));
+    }
+    if parsed.is_valid() {
+        let again = config::parse(parsed.value.to_string().as_bytes());
+        assert!(again.is_valid(), "{:?}", again.diagnostics);
+        assert_eq!(again.value, parsed.value);
+    }
+}
+
+/// Reads `bytes` as an ignore file.
+///
+/// # Panics
+///
+/// If a finding does not lie in the file or cannot be shown on a terminal, or if
+/// a list without errors holds other networks than another reader finds in it.
+pub fn check_ignore_list(bytes: &[u8]) {
+    let parsed = config::parse_ignore_list(bytes);
+    check_findings(bytes, &parsed.diagnostics, parsed.is_valid());
+    if parsed.is_valid() {
+        let text = String::from_utf8_lossy(bytes);
+        let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).split('\n');
+        let items = lines.map(|line| line.split('#').next().unwrap_or_default().trim());
+        let networks: Networks = items.filter(|item| !item.is_empty()).map(network).collect();
+        assert_eq!(parsed.value, networks);
+    }
+}
+
+/// The network of an item, by the parsers of the standard library and of ipnet.
+fn network(item: &str) -> IpNet {
+    let found = match item.split_once('/') {
+        None => item.parse().ok().map(IpAddr::into),
+        Some((address, mask)) if mask.contains('.') => {
+            let (address, mask) = (address.parse().ok(), mask.parse().ok());
+            address.zip(mask).and_then(|(address, mask): (Ipv4Addr, Ipv4Addr)| {
+                Ipv4Net::with_netmask(address, mask).ok().map(IpNet::V4)
+            })
+        }
+        Some((address, length)) => match (address.parse::<IpAddr>(), length.parse()) {
+            (Ok(IpAddr::V4(address)), Ok(length)) => {
+                Ipv4Net::new(address, length).ok().map(IpNet::V4)
+            }
+            (Ok(IpAddr::V6(address)), Ok(length)) => mapped(address, length)
+                .or_else(|| Ipv6Net::new(address, length).ok().map(IpNet::V6)),
+            _ => None,
+        },
+    };
+    found.unwrap_or_else(|| panic!("accepted, and no network: {item:?}"))
+}
+
+/// The IPv4 network that an IPv4-mapped one means.
+fn mapped(address: Ipv6Addr, length: u8) -> Option<IpNet> {
+    let network = Ipv4Net::new(address.to_ipv4_mapped()?, length.checked_sub(96)?);
+    network.ok().map(IpNet::V4)
+}
+
+fn check_findings(bytes: &[u8], findings: &[Diagnostic], is_valid: bool) {
+    assert_eq!(is_valid, findings.iter().all(|found| found.severity == Severity::Warning));
+    let places = findings.iter().map(|found| (found.span.line, found.span.column));
+    assert!(places.is_sorted(), "{findings:?}");
+    for found in findings {
+        assert_within(bytes, found.span);
+        let message = found.to_string();
+        assert!(!message.chars().any(char::is_control), "{message:?}");
+    }
+}
+
+/// A place lies in the text, or right behind a line where something is missing.
+#[track_caller]
+fn assert_within(bytes: &[u8], place: config::Span) {
+    let text = String::from_utf8_lossy(bytes);
+    let line = text.split('\n').nth(place.line.wrapping_sub(1));
+    let Some(line) = line else { panic!("{place:?} lies behind the last line") };
+    assert!(place.column >= 1 && place.length >= 1, "{place:?}");
+    assert!(place.column + place.length <= line.chars().count() + 2, "{place:?} in {line:?}");
+}

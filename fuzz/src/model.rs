@@ -1,0 +1,303 @@
+//! The decision as the contract words it, on lists.
+//!
+//! Slow and plain on purpose: each rule stands where the contract has it, and
+//! nothing is remembered that could be looked up.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use portsentry_core::{
+    Decision, Event, Evidence, Limits, Observation, Outcome, Probe, Protocol, Reason, TcpFlags,
+    Verdict,
+};
+
+use crate::Rules;
+use crate::responses::Responses;
+
+/// Lines about one source and served port, and summaries, are this far apart.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What the engine should be.
+pub(crate) struct Model {
+    pub(crate) rules: Rules,
+    /// Protocol, address, port, and whether IPv6 alone.
+    pub(crate) served: Vec<(Protocol, IpAddr, u16, bool)>,
+    pub(crate) events: VecDeque<Event>,
+    pub(crate) responses: Responses,
+    pub(crate) sources: Counters,
+    pub(crate) blocked: Blocked,
+    pub(crate) summary_due: Option<Duration>,
+    /// How often each reason ended a decision, those about outcomes included.
+    pub(crate) reasons: [u64; Reason::ALL.len()],
+    pub(crate) observations: u64,
+    served_log: Counters,
+    now: Duration,
+    held_back: u64,
+    rate_limited: u64,
+    overloaded: u64,
+}
+
+impl Model {
+    pub(crate) fn new(rules: Rules, limits: &Limits) -> Self {
+        Self {
+            rules,
+            served: Vec::new(),
+            events: VecDeque::new(),
+            responses: Responses::new(limits),
+            sources: Counters::new(limits.sources, limits.trigger_window, true),
+            blocked: Blocked { cap: limits.blocked, hosts: Vec::new(), forgotten: 0 },
+            summary_due: None,
+            reasons: Default::default(),
+            observations: 0,
+            served_log: Counters::new(limits.served_lines, Some(MINUTE), false),
+            now: Duration::ZERO,
+            held_back: 0,
+            rate_limited: 0,
+            overloaded: 0,
+        }
+    }
+
+    pub(crate) fn observe(&mut self, probe: &Observation, now: Duration) -> Verdict {
+        self.advance(now);
+        self.observations += 1;
+        let reason = self.decide(probe);
+        self.reasons[reason as usize] += 1;
+        let decision = match reason {
+            Reason::NotOpener | Reason::NotMonitored | Reason::Served => Decision::Drop,
+            Reason::Triggered => Decision::Respond,
+            Reason::Responding => Decision::Wait,
+            _ => Decision::Report,
+        };
+        if decision == Decision::Report {
+            self.tell(probe, reason);
+        }
+        Verdict { decision, reason }
+    }
+
+    fn decide(&mut self, probe: &Observation) -> Reason {
+        let (protocol, source, target) = (protocol(probe), probe.source, probe.target);
+        // 1. TCP with ACK or RST set is not a probe.
+        if let Evidence::Segment(segment) = probe.evidence
+            && segment.flags.bits() & (TcpFlags::ACK.bits() | TcpFlags::RST.bits()) != 0
+        {
+            return Reason::NotOpener;
+        }
+        let (ports, blocks) = match protocol {
+            Protocol::Tcp => (&self.rules.tcp_ports, self.rules.block_tcp),
+            Protocol::Udp => (&self.rules.udp_ports, self.rules.block_udp),
+        };
+        if probe.target_port == 0 || !ports.contains(&probe.target_port) {
+            return Reason::NotMonitored;
+        }
+        // 2. Service check.
+        if !self.rules.watch_served_ports && self.is_served(protocol, target, probe.target_port) {
+            self.tell_of_service(probe);
+            return Reason::Served;
+        }
+        // 3. Ignore list.
+        if self.rules.ignore.iter().any(|network| network.contains(&source)) {
+            return Reason::IgnoreList;
+        }
+        // 4. Trigger.
+        let trigger = self.rules.scan_trigger;
+        if trigger > 1 && self.sources.count(source, 0, self.now) < trigger {
+            return Reason::BelowTrigger;
+        }
+        // 5. Local check.
+        if source == target && !self.rules.respond_to_self {
+            return Reason::SameAddress;
+        }
+        // 7. Blocking is off, or the host is never to be blocked.
+        if !blocks {
+            return Reason::LogOnly;
+        }
+        if self.rules.never_block.iter().any(|network| network.contains(&source)) {
+            return Reason::NeverBlock;
+        }
+        // 8. Already blocked.
+        if self.rules.remember_blocked && self.blocked.hosts.contains(&source) {
+            return Reason::AlreadyBlocked;
+        }
+        // 9. Respond.
+        self.respond(probe)
+    }
+
+    fn respond(&mut self, probe: &Observation) -> Reason {
+        let reason = self.responses.admit(probe, self.now, self.rules.block_rate);
+        match reason {
+            Reason::RateLimited => self.rate_limited += 1,
+            Reason::Overloaded => self.overloaded += 1,
+            _ => return reason,
+        }
+        self.summary_due = self.summary_due.or(Some(self.now + MINUTE));
+        reason
+    }
+
+    fn is_served(&self, protocol: Protocol, target: IpAddr, port: u16) -> bool {
+        self.served.iter().any(|&(socket, bound, at, v6_only)| {
+            let takes = match (bound, target) {
+                (IpAddr::V6(any), IpAddr::V4(_)) => any.is_unspecified() && !v6_only,
+                (IpAddr::V4(any), IpAddr::V4(_)) if any.is_unspecified() => true,
+                (IpAddr::V6(any), IpAddr::V6(_)) if any.is_unspecified() => true,
+                _ => bound == target,
+            };
+            socket == protocol && at == port && takes
+        })
+    }
+
+    fn tell_of_service(&mut self, probe: &Observation) {
+        let Observation { source, target_port: port, .. } = *probe;
+        if self.served_log.count(source, port, self.now) == 1 {
+            let protocol = protocol(probe);
+            self.events.push_back(Event::ServedPort { source, protocol, port });
+        } else {
+            self.held_back += 1;
+            self.summary_due = self.summary_due.or(Some(self.now + MINUTE));
+        }
+    }
+
+    fn tell(&mut self, probe: &Observation, reason: Reason) {
+        self.events.push_back(Event::Probe(Probe { observation: *probe, reason }));
+    }
+
+    /// The end of the response of this number.
+    pub(crate) fn end(&mut self, serial: u64, outcome: Outcome, now: Duration) {
+        self.advance(now);
+        let Some((host, probes)) = self.responses.end(serial, outcome, self.now) else { return };
+        let succeeded = outcome == Outcome::Succeeded;
+        if succeeded && self.rules.remember_blocked {
+            self.blocked.add(host);
+        }
+        for (position, probe) in probes.iter().enumerate() {
+            let reason = match (position, succeeded) {
+                (0, true) => Reason::Blocked,
+                (0, false) => Reason::ResponseFailed,
+                (_, true) if self.rules.remember_blocked => Reason::AlreadyBlocked,
+                // Each further probe acts again, one at a time.
+                (_, true) => self.respond(probe),
+                (_, false) => Reason::RetryLater,
+            };
+            self.reasons[reason as usize] += 1;
+            if !matches!(reason, Reason::Triggered | Reason::Responding) {
+                self.tell(probe, reason);
+            }
+        }
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Duration) {
+        self.advance(now);
+        if self.summary_due.is_some_and(|due| due <= self.now) {
+            self.summarize();
+        }
+    }
+
+    fn summarize(&mut self) {
+        self.summary_due = None;
+        let (packets, probes) = (std::mem::take(&mut self.held_back), &mut self.rate_limited);
+        let (probes, overloaded) = (std::mem::take(probes), std::mem::take(&mut self.overloaded));
+        let limit = self.rules.block_rate;
+        let lines = [
+            (packets, Event::ServedPortHeldBack { packets }),
+            (probes, Event::RateLimited { probes, limit }),
+            (overloaded, Event::Overloaded { probes: overloaded }),
+        ];
+        self.events.extend(lines.into_iter().filter(|(count, _)| *count > 0).map(|(_, e)| e));
+    }
+
+    pub(crate) fn close(&mut self) -> usize {
+        let (under_way, probes) = self.responses.abandon();
+        for probe in probes {
+            self.reasons[Reason::ResponseFailed as usize] += 1;
+            self.tell(&probe, Reason::ResponseFailed);
+        }
+        self.summarize();
+        under_way
+    }
+
+    /// A clock that goes back stands still.
+    fn advance(&mut self, now: Duration) {
+        self.now = self.now.max(now);
+    }
+}
+
+fn protocol(probe: &Observation) -> Protocol {
+    match probe.evidence {
+        Evidence::Segment(_) | Evidence::Connection => Protocol::Tcp,
+        Evidence::Datagram | Evidence::Message => Protocol::Udp,
+    }
+}
+
+/// Counters of probes, and who makes room for whom.
+pub(crate) struct Counters {
+    capacity: usize,
+    window: Option<u64>,
+    /// Whether each probe prolongs the window.
+    prolongs: bool,
+    pub(crate) entries: Vec<Counter>,
+    pub(crate) evicted: u64,
+}
+
+/// Source, port, count, and the second that the window counts from.
+pub(crate) struct Counter {
+    source: IpAddr,
+    port: u16,
+    count: u16,
+    second: u64,
+}
+
+impl Counters {
+    fn new(capacity: usize, window: Option<Duration>, prolongs: bool) -> Self {
+        let window = window.map(|window| window.as_secs());
+        Self { capacity, window, prolongs, entries: Vec::new(), evicted: 0 }
+    }
+
+    fn count(&mut self, source: IpAddr, port: u16, now: Duration) -> u16 {
+        let (second, prolongs) = (now.as_secs(), self.prolongs);
+        let mut entries = self.entries.iter_mut();
+        if let Some(entry) = entries.find(|entry| (entry.source, entry.port) == (source, port)) {
+            if self.window.is_some_and(|window| second - entry.second >= window) {
+                (entry.count, entry.second) = (0, second);
+            } else if prolongs {
+                entry.second = second;
+            }
+            entry.count += 1;
+            return entry.count;
+        }
+        let entry = Counter { source, port, count: 1, second };
+        if self.entries.len() < self.capacity {
+            self.entries.push(entry);
+        } else {
+            // The fewest counts, then the longest unseen, then the first.
+            let entries = self.entries.iter_mut();
+            if let Some(dull) = entries.min_by_key(|entry| (entry.count, entry.second)) {
+                *dull = entry;
+                self.evicted += 1;
+            }
+        }
+        1
+    }
+}
+
+/// Hosts that were dealt with, oldest first; so many of each family.
+pub(crate) struct Blocked {
+    cap: usize,
+    pub(crate) hosts: Vec<IpAddr>,
+    pub(crate) forgotten: u64,
+}
+
+impl Blocked {
+    pub(crate) fn add(&mut self, host: IpAddr) {
+        if self.hosts.contains(&host) {
+            return;
+        }
+        let is_kin = |other: &IpAddr| other.is_ipv4() == host.is_ipv4();
+        if self.hosts.iter().copied().filter(is_kin).count() == self.cap
+            && let Some(oldest) = self.hosts.iter().position(is_kin)
+        {
+            self.hosts.remove(oldest);
+            self.forgotten += 1;
+        }
+        self.hosts.push(host);
+    }
+}

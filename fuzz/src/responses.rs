@@ -1,0 +1,117 @@
+//! Responses under way and failed ones, on lists.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use portsentry_core::{Limits, Observation, Outcome, Reason};
+
+/// Responses of the model.
+pub(crate) struct Responses {
+    limits: Limits,
+    under_way: Vec<UnderWay>,
+    failed: Vec<Failed>,
+    /// The second of every response that was begun.
+    begun: Vec<u64>,
+    /// Responses to be taken out: number and probe.
+    pub(crate) wanted: VecDeque<(u64, Observation)>,
+}
+
+/// A response that has begun. The first of the probes is the one responded to.
+struct UnderWay {
+    serial: u64,
+    failures: u32,
+    probes: Vec<Observation>,
+}
+
+/// A host whose last response failed.
+struct Failed {
+    host: IpAddr,
+    failures: u32,
+    retry_at: Duration,
+}
+
+impl UnderWay {
+    fn host(&self) -> IpAddr {
+        self.probes[0].source
+    }
+}
+
+impl Responses {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        let (under_way, failed) = (Vec::new(), Vec::new());
+        let (begun, wanted) = (Vec::new(), VecDeque::new());
+        Self { limits: limits.clone(), under_way, failed, begun, wanted }
+    }
+
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.len()
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.under_way.iter().map(|response| response.probes.len() - 1).sum()
+    }
+
+    /// Begins a response, or says why not.
+    pub(crate) fn admit(&mut self, probe: &Observation, now: Duration, rate: u32) -> Reason {
+        let room_to_wait = self.waiting() < self.limits.waiting;
+        if let Some(known) = self.under_way.iter_mut().find(|known| known.host() == probe.source) {
+            if !room_to_wait {
+                return Reason::Overloaded;
+            }
+            known.probes.push(*probe);
+            return Reason::Responding;
+        }
+        let failed = self.failed.iter().position(|failed| failed.host == probe.source);
+        if failed.is_some_and(|failed| now < self.failed[failed].retry_at) {
+            return Reason::RetryLater;
+        }
+        if self.under_way.len() >= self.limits.responses {
+            return Reason::Overloaded;
+        }
+        let recent = self.begun.iter().filter(|begun| now.as_secs() - **begun < 60).count();
+        if rate > 0 && recent >= rate as usize {
+            return Reason::RateLimited;
+        }
+        let failures = failed.map_or(0, |failed| self.failed.remove(failed).failures);
+        self.begun.push(now.as_secs());
+        let serial = self.begun.len() as u64;
+        self.under_way.push(UnderWay { serial, failures, probes: vec![*probe] });
+        self.wanted.push_back((serial, *probe));
+        Reason::Triggered
+    }
+
+    /// Ends a response: its host, and the probes that waited for it. `None` if
+    /// it is not under way.
+    pub(crate) fn end(
+        &mut self,
+        serial: u64,
+        outcome: Outcome,
+        now: Duration,
+    ) -> Option<(IpAddr, Vec<Observation>)> {
+        let position = self.under_way.iter().position(|response| response.serial == serial)?;
+        let response = self.under_way.remove(position);
+        let host = response.host();
+        if outcome == Outcome::Failed {
+            let failures = response.failures + 1;
+            // 5 s, 10 s, 20 s ... and never more than an hour.
+            let seconds = (0..failures - 1).fold(5, |seconds, _| 3600.min(2 * seconds));
+            let retry_at = now + Duration::from_secs(seconds);
+            self.failed.push(Failed { host, failures, retry_at });
+            self.failed.sort_by_key(|failed| (failed.retry_at, failed.host));
+            let surplus = self.failed.len().saturating_sub(self.limits.failed);
+            self.failed.drain(..surplus);
+        }
+        Some((host, response.probes))
+    }
+
+    /// Gives everything up: the number of responses under way, and their probes
+    /// by host.
+    pub(crate) fn abandon(&mut self) -> (usize, Vec<Observation>) {
+        let mut under_way = std::mem::take(&mut self.under_way);
+        under_way.sort_by_key(UnderWay::host);
+        self.failed.clear();
+        self.wanted.clear();
+        (under_way.len(), under_way.into_iter().flat_map(|response| response.probes).collect())
+    }
+}
