@@ -3,13 +3,17 @@
 
 BUILD_PACKAGES := gcc pkg-config libpcap-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) iproute2 nmap
-TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables hping3 tcpreplay
+TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables hping3 masscan tcpreplay \
+    man-db groff zsh fish systemd fail2ban rsyslog logrotate
 
 CARGO ?= cargo
+PREFIX ?= /usr/local
+BINARY ?= target/release/portsentry
+PACKAGE ?= $(wildcard target/debian/portsentry_*.deb)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
-.PHONY: help build demo test lint doc fuzz fuzz-replay bench bench-instructions
+.PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay bench bench-instructions load-connect
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +38,39 @@ lint: ## formatting and lints
 doc: ## build the documentation of the crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
+# What to generate, and where it is kept.
+GENERATED := \
+    man:packaging/man/portsentry.8 \
+    conf-man:packaging/man/portsentry.conf.5 \
+    bash:packaging/completions/portsentry.bash \
+    zsh:packaging/completions/_portsentry \
+    fish:packaging/completions/portsentry.fish \
+    config:packaging/portsentry.conf \
+    reference:docs/configuration.md
+
+generate: ## write manual pages, completions, reference and sample configuration anew
+	@scripts/require $(BUILD_PACKAGES)
+	@set -e; mkdir -p target; for pair in $(GENERATED); do \
+	    $(CARGO) run --quiet --bin portsentry -- generate $${pair%%:*} > target/generated; \
+	    cp target/generated $${pair#*:}; \
+	done
+
+install: ## install what `make build` has built, under DESTDIR and PREFIX (default /usr/local)
+	@scripts/install "$(BINARY)" "$(DESTDIR)" "$(PREFIX)"
+
+deb: build ## build the Debian package: target/debian/portsentry_*.deb
+	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
+	@scripts/require dpkg-dev
+	$(CARGO) deb --package portsentry-cli --no-build --separate-debug-symbols=false
+
+rpm: build ## build the RPM: target/generate-rpm/portsentry-*.rpm
+	@command -v cargo-generate-rpm >/dev/null || $(CARGO) install --locked cargo-generate-rpm
+	$(CARGO) generate-rpm --package portsentry-cli
+
+test-package: deb ## install, upgrade and purge the Debian package in a system of its own
+	@scripts/require debootstrap systemd-container lintian
+	scripts/test-package $(PACKAGE)
+
 fuzz-replay: ## run every fuzz target over its corpus
 	@scripts/require g++
 	$(CARGO) build --package portsentry-fuzz
@@ -49,6 +86,10 @@ fuzz: ## fuzz every target for TIME seconds each (default 60)
 
 bench: ## measure decoding and deciding, in nanoseconds per packet
 	$(CARGO) bench --package portsentry-benches
+
+load-connect: ## put the load of a large machine on connect mode, and print figures
+	@scripts/require $(TEST_PACKAGES)
+	PORTSENTRY_LOAD=full $(CARGO) test --package portsentry-cli --test it connect_load -- --nocapture --test-threads=1
 
 bench-instructions: ## count instructions per packet under callgrind
 	@scripts/require valgrind

@@ -15,14 +15,14 @@ use ipnet::{IpNet, Ipv4Subnets};
 use netlink_packet_core::{DecodeError, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
-use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkMessage};
+use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkLayerType, LinkMessage};
 use portsentry_core::Networks;
 
 use crate::netlink::{self, ROUTE};
 
 pub use gateways::default_gateways;
 pub use monitor::InterfaceMonitor;
-pub use selection::{Selection, SelectionError};
+pub use selection::{Exclusions, Selection, SelectionError};
 
 /// An interface of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub struct Interface {
     pub up: bool,
     /// Whether it is a loopback interface.
     pub loopback: bool,
+    /// Whether its frames have Ethernet headers; those of loopback have.
+    pub ethernet: bool,
     /// What kind of virtual interface it is: `veth`, `bridge`, `tun`; `None`
     /// for hardware and loopback.
     pub kind: Option<String>,
@@ -129,6 +131,7 @@ fn link(payload: &[u8]) -> Result<Interface, DecodeError> {
         index: header.index,
         up: header.flags.contains(LinkFlags::Up),
         loopback: header.flags.contains(LinkFlags::Loopback),
+        ethernet: matches!(header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback),
         kind: None,
         addresses: Vec::new(),
     };
@@ -179,7 +182,15 @@ mod tests {
         let address =
             |text: &&str| InterfaceAddress { network: text.parse().unwrap(), broadcast: None };
         let addresses = addresses.iter().map(address).collect();
-        Interface { name: "x".into(), index: 1, up: true, loopback, kind: None, addresses }
+        Interface {
+            name: "x".into(),
+            index: 1,
+            up: true,
+            loopback,
+            ethernet: true,
+            kind: None,
+            addresses,
+        }
     }
 
     #[test]

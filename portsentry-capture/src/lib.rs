@@ -7,6 +7,8 @@
 //! [`Observation`](portsentry_core::Observation)s. What an observation means
 //! is decided in `portsentry-core` and never here.
 
+#[cfg(feature = "connect")]
+mod connect;
 mod decode;
 mod file;
 mod interfaces;
@@ -16,14 +18,21 @@ mod sensor;
 mod served;
 mod targets;
 
+#[cfg(feature = "connect")]
+pub use connect::{
+    ConnectLimits, ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Endpoint, Reply,
+};
 pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
 pub use file::CaptureFile;
 pub use interfaces::{
-    Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError, default_gateways,
+    Exclusions, Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError,
+    default_gateways,
 };
-pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet};
+pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet, Watched};
 #[cfg(feature = "pcap")]
 pub use live::{PcapBackend, PcapSensor};
+#[cfg(feature = "raw")]
+pub use live::{RawBackend, RawSensor};
 pub use sensor::{Drained, Sensor, SensorError, SensorStats};
 pub use served::served_ports;
 pub use targets::Targets;

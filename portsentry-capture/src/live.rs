@@ -1,40 +1,58 @@
 //! Live capture: sensors on interfaces, and the set that keeps them in step
 //! with the kernel.
 //!
-//! A [`LiveBackend`] knows one way to capture ([`PcapBackend`] is libpcap's) and
-//! opens one [`LiveSensor`] per interface; [`SensorSet`] decides which
-//! interfaces, follows what comes and goes, and is itself a [`Sensor`]. Nothing
-//! here decides what an observation means.
+//! A [`LiveBackend`] knows one way to capture ([`PcapBackend`] is libpcap's,
+//! [`RawBackend`] has packet sockets of its own) and opens one [`LiveSensor`]
+//! per interface; [`SensorSet`] decides which interfaces, follows what comes and
+//! goes, and is itself a [`Sensor`]. Nothing here decides what an observation
+//! means.
 
+#[cfg(feature = "raw")]
+mod block;
 mod duplicates;
-#[cfg(feature = "pcap")]
+#[cfg(any(feature = "pcap", feature = "raw"))]
 mod filter;
+#[cfg(any(feature = "pcap", feature = "raw"))]
+mod judge;
+mod losses;
+#[cfg(any(feature = "pcap", feature = "raw"))]
+mod packet_socket;
 #[cfg(feature = "pcap")]
 mod pcap;
 mod plan;
+#[cfg(feature = "raw")]
+mod raw;
 mod set;
+mod watched;
 
 use std::sync::Arc;
 use std::time::Duration;
-
-use portsentry_core::Networks;
 
 use crate::{Interface, Sensor, SensorError};
 
 #[cfg(feature = "pcap")]
 pub use self::pcap::{PcapBackend, PcapSensor};
+#[cfg(feature = "raw")]
+pub use raw::{RawBackend, RawSensor};
 pub use set::SensorSet;
+pub use watched::Watched;
+
+/// Bytes of a frame that are captured at most. A checksum can be verified only
+/// over a whole packet, and most are at most 1,500 bytes; the kernel stores what
+/// a packet has, not this.
+#[cfg(any(feature = "pcap", feature = "raw"))]
+const SNAP_LENGTH: u32 = 2048;
 
 /// A sensor on one interface, or on all at once.
 pub trait LiveSensor: Sensor {
-    /// Observe packets to these addresses alone, from now on.
-    fn set_own_addresses(&mut self, own: Arc<Networks>);
+    /// Look for this alone, from now on. No packet is lost by the change.
+    fn set_watched(&mut self, watched: Arc<Watched>);
 }
 
 /// A way to capture.
 pub trait LiveBackend {
     /// Opens a sensor on `interface`, `None` for all interfaces at once, for
-    /// packets to the addresses `own`.
+    /// what is `watched`.
     ///
     /// # Errors
     ///
@@ -43,7 +61,7 @@ pub trait LiveBackend {
     fn open(
         &mut self,
         interface: Option<&Interface>,
-        own: &Arc<Networks>,
+        watched: &Arc<Watched>,
     ) -> Result<Box<dyn LiveSensor + Send>, SensorError>;
 }
 

@@ -180,6 +180,18 @@ pub enum SensorError {
         capability: &'static str,
     },
 
+    /// The kernel has no memory for the capture buffer.
+    #[error(
+        "{name}: the kernel has no memory for a capture buffer of {mebibytes} MiB; \
+         set CAPTURE_BUFFER to less"
+    )]
+    NoRoomForBuffer {
+        /// The interface.
+        name: String,
+        /// The size of the buffer.
+        mebibytes: u32,
+    },
+
     /// The capture library refused.
     #[error("{name}: {message}")]
     Backend {
@@ -187,6 +199,27 @@ pub enum SensorError {
         name: String,
         /// The library's own words.
         message: String,
+    },
+
+    /// More descriptors are needed than the process may have.
+    #[error(
+        "{ports} monitored ports need {needed} open files, and {allowed} are allowed; raise the limit \
+         (ulimit -n {needed}, or LimitNOFILE={needed} in the service's unit) or monitor fewer ports"
+    )]
+    DescriptorLimit {
+        /// Sockets to be bound.
+        ports: usize,
+        /// Descriptors that these and the rest of the program take.
+        needed: u64,
+        /// Descriptors that the process may have, after all that could be done.
+        allowed: u64,
+    },
+
+    /// None of the ports could be bound.
+    #[error("{name}: none of the monitored ports can be listened on")]
+    NoPortBound {
+        /// The sensor.
+        name: String,
     },
 
     /// The operating system refused.

@@ -61,12 +61,12 @@ fn a_table_of_many_parts_is_whole() {
 }
 
 fn describe(interface: &Interface) -> String {
-    let Interface { name, index, up, loopback, kind, addresses } = interface;
+    let Interface { name, index, up, loopback, ethernet, kind, addresses } = interface;
     let addresses: BTreeSet<String> = addresses
         .iter()
         .map(|address| format!("{} {:?}", address.network, address.broadcast))
         .collect();
-    format!("{name} {index} {up} {loopback} {kind:?} {addresses:?}")
+    format!("{name} {index} {up} {loopback} {ethernet} {kind:?} {addresses:?}")
 }
 
 fn described_by_ip(namespace: &Namespace) -> BTreeSet<String> {
@@ -94,11 +94,12 @@ fn described_by_ip(namespace: &Namespace) -> BTreeSet<String> {
                 })
                 .collect();
             format!(
-                "{} {} {} {} {:?} {addresses:?}",
+                "{} {} {} {} {} {:?} {addresses:?}",
                 interface["ifname"].as_str().expect("name"),
                 interface["ifindex"],
                 flag("UP"),
                 flag("LOOPBACK"),
+                ["ether", "loopback"].contains(&interface["link_type"].as_str().expect("type")),
                 interface["linkinfo"]["info_kind"].as_str().map(str::to_owned),
             )
         })

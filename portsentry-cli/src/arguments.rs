@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 
+use crate::generate::Document;
 use crate::report::Syslog;
 
 /// What `-V` prints behind the name.
@@ -44,6 +45,7 @@ const EXAMPLES: &str = "\
 Examples:
   portsentry                              watch with /etc/portsentry/portsentry.conf
   portsentry -i eth0 -c ./test.conf       watch one interface with another configuration
+  portsentry -x 'veth*' -x docker0        watch all interfaces but those of containers
   portsentry check -c ./test.conf         say what would be watched, and what is wrong
   portsentry replay scan.pcap             show what would have been detected
 
@@ -53,28 +55,55 @@ Exit status: 0 fine, 1 failed, 2 wrong usage, 77 a privilege is missing, 78 the 
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct WatchOptions {
     /// Watch without being seen: read packets, bind nothing (default)
+    ///
+    /// Ports stay closed, and a probe is noticed by its first packet, whatever flags it has.
     #[arg(long)]
     pub(crate) stealth: bool,
 
+    /// Bind the ports and take connections; what comes may be answered (PORT_BANNER). Half-open
+    /// scans are not seen
+    #[arg(long, conflicts_with = "stealth")]
+    pub(crate) connect: bool,
+
+    /// With --connect: bind to this address alone (repeat for more) [default: all of this host]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) bind: Vec<IpAddr>,
+
     /// How to read packets
-    #[arg(short, long, value_name = "METHOD", default_value = "pcap")]
+    #[arg(short, long, value_name = "METHOD", default_value_t, value_enum)]
     pub(crate) method: Method,
 
     /// Interface to watch: a name (repeat for more), any, ALL, or ALL_NLO, which leaves out
-    /// loopback
-    #[arg(short, long, value_name = "NAME", default_value = "ALL_NLO")]
+    /// loopback [default: ALL_NLO; with the method raw, ALL]
+    ///
+    /// ALL and ALL_NLO take in interfaces that appear later, and cannot be mixed with names. A
+    /// named interface that is missing is waited for; if none of those named exists, that is an
+    /// error. The interface any is one capture on all of them.
+    #[arg(short, long, value_name = "NAME")]
     pub(crate) interface: Vec<String>,
+
+    /// Interface to leave out of ALL or ALL_NLO (repeat for more); a * at its end stands for
+    /// any characters
+    #[arg(short = 'x', long, value_name = "NAME")]
+    pub(crate) exclude: Vec<String>,
 
     /// Treat packets that this host sends to itself like those of others. With blocking on,
     /// this host may block itself
+    ///
+    /// Without it, a packet whose source is its destination is no more than logged.
     #[arg(short = 'L', long)]
     pub(crate) disable_local_check: bool,
 
     /// Watch ports even where a local program serves them
+    ///
+    /// Without it, a packet to a port that a program of this host serves on that address is let
+    /// be. The kernel's socket tables tell which those are; nothing is bound to find out.
     #[arg(short = 'S', long)]
     pub(crate) disable_service_check: bool,
 
     /// Where the log goes (repeat for both)
+    ///
+    /// A service manager that reads standard output is told the severity of each line.
     #[arg(short, long, value_name = "WHERE", default_value = "stdout", action = ArgAction::Append)]
     pub(crate) logoutput: Vec<LogOutput>,
 
@@ -83,6 +112,9 @@ pub(crate) struct WatchOptions {
     pub(crate) syslog_socket: PathBuf,
 
     /// Run in the background, and log to the system's log alone
+    ///
+    /// The command ends once the sentry watches. What is wrong at the start is still said on the
+    /// terminal, and told by the exit status.
     #[arg(short = 'D', long)]
     pub(crate) daemon: bool,
 
@@ -116,8 +148,11 @@ pub(crate) struct GeneralOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Method {
     /// libpcap
-    #[default]
+    #[cfg_attr(feature = "pcap", default)]
     Pcap,
+    /// Packet sockets of our own, for which no library is needed
+    #[cfg_attr(not(feature = "pcap"), default)]
+    Raw,
 }
 
 /// Where the log goes.
@@ -136,6 +171,8 @@ pub(crate) enum Command {
     Check(CheckOptions),
     /// Show what would have been detected in capture files
     Replay(ReplayOptions),
+    /// Write a manual page, completions or a configuration to standard output
+    Generate(GenerateOptions),
 }
 
 /// Options of `portsentry check`.
@@ -167,6 +204,14 @@ pub(crate) struct ReplayOptions {
     pub(crate) general: GeneralOptions,
 }
 
+/// Options of `portsentry generate`.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct GenerateOptions {
+    /// What to write
+    #[arg(value_name = "WHAT")]
+    pub(crate) document: Document,
+}
+
 fn parse_host(text: &str) -> Result<IpNet, &'static str> {
     text.parse()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
@@ -193,7 +238,10 @@ mod tests {
     #[test]
     fn wrong_words_are_refused() {
         refuse("portsentry --stealth --stealth", "cannot be used multiple times");
-        refuse("portsentry -m fast", "pcap");
+        refuse("portsentry --connect --connect", "cannot be used multiple times");
+        refuse("portsentry --stealth --connect", "cannot be used with");
+        refuse("portsentry --connect --bind 10.0.0.0/8", "invalid IP address");
+        refuse("portsentry -m fast", "[possible values: pcap, raw]");
         refuse("portsentry --tcp", "--tcp");
         refuse("portsentry replay", "FILE");
         refuse("portsentry replay x --host 10.0.0.0/33", "192.0.2.1");
@@ -202,11 +250,20 @@ mod tests {
 
     #[test]
     fn options_repeat_where_the_contract_says_so() {
-        let words = "portsentry -i eth0 --interface eth1 -l stdout -l stdout -LSdv -c x.conf";
+        let words = "portsentry -i eth0 --interface eth1 -x veth* --exclude docker0 -l stdout -l stdout \
+                     -LSdv -m raw -c x.conf";
         let arguments = Arguments::try_parse_from(words.split(' ')).unwrap();
         assert_eq!(arguments.watch.interface, ["eth0", "eth1"]);
+        assert_eq!(arguments.watch.exclude, ["veth*", "docker0"]);
+        assert_eq!(arguments.watch.method, Method::Raw);
         assert_eq!(arguments.watch.logoutput.len(), 2);
         assert!(arguments.watch.disable_local_check && arguments.watch.disable_service_check);
         assert!(arguments.watch.general.debug && arguments.watch.general.verbose);
+
+        let words = "portsentry --connect --bind ::1 --bind 192.0.2.1 -i eth0 -m pcap";
+        let arguments = Arguments::try_parse_from(words.split(' ')).unwrap();
+        assert!(arguments.watch.connect && !arguments.watch.stealth);
+        let addresses: [IpAddr; 2] = ["::1", "192.0.2.1"].map(|address| address.parse().unwrap());
+        assert_eq!(arguments.watch.bind, addresses);
     }
 }

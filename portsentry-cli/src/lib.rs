@@ -17,10 +17,13 @@ mod arguments;
 mod background;
 mod commands;
 mod failure;
+mod generate;
 mod logging;
+mod old_modes;
 mod policy;
 pub mod report;
 pub mod respond;
+mod sensors;
 mod sentry;
 mod service;
 mod session;
@@ -38,6 +41,11 @@ use arguments::{Arguments, Command, VERSION};
 /// gives its exit status: 0 fine, 1 failed, 2 wrong usage, 77 a privilege is
 /// missing, 78 the configuration is wrong.
 pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode {
+    let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
+    if let Err(failure) = old_modes::refuse(&words) {
+        failure.show();
+        return failure.exit_code();
+    }
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
@@ -54,6 +62,7 @@ pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode 
         None => commands::watch(&arguments.watch),
         Some(Command::Check(options)) => commands::check(options),
         Some(Command::Replay(options)) => commands::replay(options),
+        Some(Command::Generate(options)) => commands::generate(options),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use portsentry_capture::{Drained, Sensor, SensorSet, served_ports};
+use portsentry_capture::{Drained, served_ports};
 use portsentry_core::{Effect, Engine, Instant, Observation};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
@@ -14,6 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::failure::Failure;
 use crate::report::{Item, Level, Queue};
 use crate::respond::{Actions, Responders};
+use crate::sensors::Sensors;
 use crate::service::Manager;
 use crate::signals::Signals;
 use crate::summary::Summary;
@@ -38,7 +39,7 @@ const LAST_RESPONSES: Duration = Duration::from_secs(4);
 /// Everything that runs.
 pub(crate) struct Sentry {
     pub(crate) engine: Engine,
-    pub(crate) sensors: SensorSet,
+    pub(crate) sensors: Sensors,
     pub(crate) served: ServedPorts,
     pub(crate) responders: Responders,
     pub(crate) actions: Arc<Actions>,
@@ -111,7 +112,7 @@ impl Sentry {
         let now = monotonic();
         let drained = sensors.drain(BATCH, &mut |observation: &Observation| {
             served.refresh(engine, now);
-            engine.observe(observation, now);
+            engine.observe(observation, now).reason
         })?;
         Ok(drained)
     }
@@ -151,8 +152,8 @@ impl Sentry {
             );
             self.queue.push(Item::Line(Level::Error, line));
         }
-        let sensors = self.sensors.stats();
-        Summary { sensors, probes: self.engine.statistics().probes(), live: true }
+        let (sensors, answers) = (self.sensors.stats(), self.sensors.answers());
+        Summary { sensors, answers, probes: self.engine.statistics().probes(), live: true }
     }
 
     /// Reads packets that came before the end was asked for. The kernel hands

@@ -46,7 +46,8 @@ impl<'a> Session<'a> {
     pub(crate) fn load(options: &WatchOptions, directory: &Path) -> Result<Configuration, Failure> {
         let overrides = Overrides {
             local_check: !options.disable_local_check,
-            service_check: !options.disable_service_check,
+            // The sentry's own sockets serve the ports in connect mode.
+            service_check: !options.disable_service_check && !options.connect,
         };
         configuration(&options.general, overrides, directory)
     }
@@ -93,8 +94,10 @@ impl<'a> Session<'a> {
     }
 
     fn reload(&mut self, sentry: &mut Sentry) {
-        let new = Self::load(self.options, self.directory)
-            .and_then(|new| Opened::new(self.options, &new).map(|opened| (new, opened)));
+        let new = Self::load(self.options, self.directory).and_then(|new| {
+            sentry.sensors.make_room(&new.settings)?;
+            Opened::new(self.options, &new).map(|opened| (new, opened))
+        });
         match new {
             Ok((new, opened)) => {
                 let old = std::mem::replace(&mut self.configuration, new);
@@ -115,6 +118,9 @@ impl<'a> Session<'a> {
         self.queue.push(Item::Change(Box::new(opened.change)));
         sentry.actions = opened.actions;
         sentry.served.wanted = self.configuration.service_check;
+        if let Err(error) = sentry.sensors.set_settings(&self.configuration.settings) {
+            self.say(Level::Error, &error.to_string());
+        }
         for host in opened.blocked {
             sentry.engine.restore_blocked(host);
         }

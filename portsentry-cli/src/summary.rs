@@ -2,12 +2,14 @@
 
 use std::fmt;
 
-use portsentry_capture::SensorStats;
+use portsentry_capture::{ConnectStats, SensorStats};
 
 /// What a run amounted to. `Display` gives the line.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) sensors: SensorStats,
+    /// In connect mode, what became of what was taken.
+    pub(crate) answers: Option<ConnectStats>,
     pub(crate) probes: u64,
     /// Whether a kernel could have dropped packets: not so for files.
     pub(crate) live: bool,
@@ -15,8 +17,13 @@ pub(crate) struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sensors, probes, live } = self;
-        write!(f, "{} packets seen, {probes} probes", sensors.received)?;
+        let Self { sensors, answers, probes, live } = self;
+        match answers {
+            None => write!(f, "{} packets seen, {probes} probes", sensors.received)?,
+            Some(ConnectStats { connections, datagrams, .. }) => {
+                write!(f, "{connections} connections and {datagrams} datagrams, {probes} probes")?;
+            }
+        }
         if *live {
             let dropped = sensors.dropped_by_kernel + sensors.dropped_by_interface;
             write!(f, ", {dropped} dropped by the kernel")?;
@@ -32,6 +39,51 @@ impl fmt::Display for Summary {
         if !kinds.is_empty() {
             write!(f, " ({})", kinds.join(", "))?;
         }
-        Ok(())
+        answers.map_or(Ok(()), |answers| write_answers(f, &answers))
+    }
+}
+
+fn write_answers(f: &mut fmt::Formatter<'_>, answers: &ConnectStats) -> fmt::Result {
+    write!(f, ", {} banners sent", answers.banners + answers.answers)?;
+    let exceptional = [
+        (answers.held_back, "not sent by the limits on answers"),
+        (answers.unreachable, "not sent because the peer had gone"),
+        (answers.turned_away, "not sent for want of descriptors"),
+        (answers.timed_out, "connections reset because they took too long"),
+        (answers.displaced, "connections closed early to make room"),
+        (answers.accept_failed, "connections that could not be taken"),
+        (answers.notices_lost, "lines about those lost"),
+    ];
+    for (count, what) in exceptional.iter().filter(|(count, _)| *count > 0) {
+        write!(f, ", {count} {what}")?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_did_not_happen_in_connect_mode_is_left_out() {
+        let answers = ConnectStats {
+            connections: 7,
+            datagrams: 5,
+            banners: 4,
+            answers: 2,
+            ..ConnectStats::default()
+        };
+        let mut summary = Summary {
+            sensors: SensorStats::default(),
+            answers: Some(answers),
+            probes: 12,
+            live: true,
+        };
+        let line = "7 connections and 5 datagrams, 12 probes, 0 dropped by the kernel, \
+                    0 undecodable, 6 banners sent";
+        assert_eq!(summary.to_string(), line);
+        summary.answers = Some(ConnectStats { held_back: 3, displaced: 1, ..answers });
+        let more = ", 3 not sent by the limits on answers, 1 connections closed early to make room";
+        assert_eq!(summary.to_string(), line.to_owned() + more);
     }
 }

@@ -6,7 +6,8 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::ops::RangeInclusive;
 
 use ipnet::IpNet;
 
@@ -31,6 +32,18 @@ impl Networks {
             IpAddr::V4(address) => self.v4.contains(address.into()),
             IpAddr::V6(address) => self.v6.contains(address.into()),
         }
+    }
+
+    /// The ranges of addresses left after merging, ascending, IPv4 first. They
+    /// neither overlap nor touch.
+    pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<IpAddr>> {
+        let v4 = self.v4.iter().map(|(first, last)| {
+            IpAddr::V4(Ipv4Addr::from(first))..=IpAddr::V4(Ipv4Addr::from(last))
+        });
+        let v6 = self.v6.ranges.iter().map(|(first, last)| {
+            IpAddr::V6(Ipv6Addr::from(first))..=IpAddr::V6(Ipv6Addr::from(last))
+        });
+        v4.chain(v6)
     }
 
     /// The number of ranges left after merging: at most the number of networks
@@ -109,6 +122,10 @@ impl<T: Copy + Ord> Ranges<T> {
         last.is_some_and(|last| address <= *last)
     }
 
+    fn iter(&self) -> impl Iterator<Item = (T, T)> {
+        self.first.iter().copied().zip(self.last.iter().copied())
+    }
+
     fn len(&self) -> usize {
         self.first.len()
     }
@@ -158,7 +175,6 @@ fn upper_half(address: u128) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use core::net::{Ipv4Addr, Ipv6Addr};
     use ipnet::{Ipv4Net, Ipv6Net};
     use proptest::prelude::*;
 
@@ -267,6 +283,14 @@ mod tests {
             }
             prop_assert!(networks.len() <= list.len());
             prop_assert_eq!(networks.is_empty(), list.is_empty());
+
+            let ranges: Vec<_> = networks.ranges().collect();
+            prop_assert_eq!(ranges.len(), networks.len());
+            prop_assert!(ranges.is_sorted_by(|a, b| a.end() < b.start()));
+            // Both ends are members, and what lies beside them is none.
+            for end in ranges.iter().flat_map(|range| [*range.start(), *range.end()]) {
+                prop_assert!(list.iter().any(|network| holds(network, end)), "{}", end);
+            }
         }
     }
 }

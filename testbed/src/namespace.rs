@@ -217,6 +217,7 @@ fn require_program(program: &Path) {
         "mausezahn" => "netsniff-ng",
         "setpriv" | "unshare" => "util-linux",
         "sysctl" => "procps",
+        "prlimit" => "util-linux",
         name => name,
     };
     assert!(found, "{name} is not installed: the test needs the package {package}");

@@ -10,14 +10,31 @@ const MAX_NAME: usize = 15;
 /// The interfaces to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selection {
-    /// `ALL`: every interface of the kernel.
-    All,
-    /// `ALL_NLO`: every interface but loopback.
-    AllButLoopback,
+    /// `ALL`, or `ALL_NLO` without loopback: every interface of the kernel but
+    /// these.
+    All(Exclusions),
     /// `any`: one capture over everything, as libpcap offers it.
     Any,
     /// These names, exactly; each once, never empty.
     Named(Vec<String>),
+}
+
+/// Interfaces that are left out of all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exclusions {
+    loopback: bool,
+    /// Names, and beginnings of names with a `*` behind.
+    patterns: Vec<String>,
+}
+
+impl Exclusions {
+    fn contain(&self, interface: &Interface) -> bool {
+        let named = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(beginning) => interface.name.starts_with(beginning),
+            None => interface.name == *pattern,
+        };
+        self.loopback && interface.loopback || self.patterns.iter().any(named)
+    }
 }
 
 /// Why a list of names is no [`Selection`].
@@ -34,6 +51,12 @@ pub enum SelectionError {
         keyword: &'static str,
         /// What stands beside it.
         other: String,
+    },
+    /// Something to exclude beside names, or beside `any`.
+    #[error("interface {name} cannot be excluded: that is for ALL and ALL_NLO")]
+    NothingToExcludeFrom {
+        /// What was to be excluded.
+        name: String,
     },
     /// A name that no interface can have.
     #[error("\"{name}\" cannot be the name of an interface: {reason}")]
@@ -60,14 +83,18 @@ impl Selection {
                 distinct.push(name);
             }
         }
-        for (keyword, selection) in Self::KEYWORDS {
+        for keyword in Self::KEYWORDS {
             if !distinct.contains(&keyword) {
                 continue;
             }
-            return match distinct.iter().find(|&&name| name != keyword) {
-                Some(&other) => Err(SelectionError::Mixed { keyword, other: other.to_owned() }),
-                None => Ok(selection),
-            };
+            if let Some(&other) = distinct.iter().find(|&&name| name != keyword) {
+                return Err(SelectionError::Mixed { keyword, other: other.to_owned() });
+            }
+            let loopback = keyword == "ALL_NLO";
+            return Ok(match keyword {
+                "any" => Self::Any,
+                _ => Self::All(Exclusions { loopback, patterns: Vec::new() }),
+            });
         }
         if distinct.is_empty() {
             return Err(SelectionError::Empty);
@@ -80,14 +107,32 @@ impl Selection {
         Ok(Self::Named(distinct.into_iter().map(str::to_owned).collect()))
     }
 
-    const KEYWORDS: [(&'static str, Self); 3] =
-        [("ALL", Self::All), ("ALL_NLO", Self::AllButLoopback), ("any", Self::Any)];
+    const KEYWORDS: [&'static str; 3] = ["ALL", "ALL_NLO", "any"];
+
+    /// Leaves out the interfaces of these names; a `*` at the end of one stands
+    /// for any further characters, or none.
+    ///
+    /// # Errors
+    ///
+    /// [`SelectionError`], if this is not all interfaces or a name cannot be that
+    /// of an interface. A `*` alone is one: it would leave nothing.
+    pub fn excluding<S: AsRef<str>>(mut self, names: &[S]) -> Result<Self, SelectionError> {
+        for name in names.iter().map(|name| name.as_ref().to_owned()) {
+            if let Some(reason) = why_impossible(name.strip_suffix('*').unwrap_or(&name)) {
+                return Err(SelectionError::Impossible { name, reason });
+            }
+            match &mut self {
+                Self::All(exclusions) => exclusions.patterns.push(name),
+                _ => return Err(SelectionError::NothingToExcludeFrom { name }),
+            }
+        }
+        Ok(self)
+    }
 
     /// Whether `interface` is to have a capture of its own.
     pub fn includes(&self, interface: &Interface) -> bool {
         match self {
-            Self::All => true,
-            Self::AllButLoopback => !interface.loopback,
+            Self::All(exclusions) => !exclusions.contain(interface),
             Self::Any => false,
             Self::Named(names) => names.contains(&interface.name),
         }
@@ -124,9 +169,10 @@ mod tests {
         let named = |names: &[&str]| {
             Ok(Selection::Named(names.iter().map(|&name| name.to_owned()).collect()))
         };
-        check(&["ALL"], Ok(Selection::All));
-        check(&["ALL", "ALL"], Ok(Selection::All));
-        check(&["ALL_NLO"], Ok(Selection::AllButLoopback));
+        let all = |loopback| Ok(Selection::All(Exclusions { loopback, patterns: vec![] }));
+        check(&["ALL"], all(false));
+        check(&["ALL", "ALL"], all(false));
+        check(&["ALL_NLO"], all(true));
         check(&["any"], Ok(Selection::Any));
         check(&["eth0"], named(&["eth0"]));
         check(&["eth1", "eth0", "eth1"], named(&["eth1", "eth0"]));
@@ -154,29 +200,63 @@ mod tests {
         }
     }
 
+    fn interface(name: &str) -> Interface {
+        Interface {
+            name: name.to_owned(),
+            index: 7,
+            up: true,
+            loopback: name == "lo",
+            ethernet: true,
+            kind: None,
+            addresses: Vec::new(),
+        }
+    }
+
     #[test]
     fn names_match_as_a_whole() {
-        let check = |names: &[&str], interface: (&str, bool), expected: bool| {
-            let (name, loopback) = interface;
-            let interface = Interface {
-                name: name.into(),
-                index: 7,
-                up: true,
-                loopback,
-                kind: None,
-                addresses: Vec::new(),
-            };
+        let check = |names: &[&str], name: &str, expected: bool| {
             let selection = Selection::parse(names).unwrap();
-            assert_eq!(selection.includes(&interface), expected, "{names:?} {name}");
+            assert_eq!(selection.includes(&interface(name)), expected, "{names:?} {name}");
         };
-        check(&["eth0"], ("eth0", false), true);
-        check(&["eth0"], ("eth01", false), false);
-        check(&["eth01"], ("eth0", false), false);
-        check(&["lo", "eth0"], ("lo", true), true);
-        check(&["ALL"], ("lo", true), true);
-        check(&["ALL"], ("eth0", false), true);
-        check(&["ALL_NLO"], ("lo", true), false);
-        check(&["ALL_NLO"], ("eth0", false), true);
-        check(&["any"], ("eth0", false), false);
+        check(&["eth0"], "eth0", true);
+        check(&["eth0"], "eth01", false);
+        check(&["eth01"], "eth0", false);
+        check(&["lo", "eth0"], "lo", true);
+        check(&["ALL"], "lo", true);
+        check(&["ALL"], "eth0", true);
+        check(&["ALL_NLO"], "lo", false);
+        check(&["ALL_NLO"], "eth0", true);
+        check(&["any"], "eth0", false);
+    }
+
+    #[test]
+    fn exclusions_leave_out() {
+        let check = |word: &str, excluded: &[&str], expected: &[&str]| {
+            let selection = Selection::parse(&[word]).unwrap().excluding(excluded).unwrap();
+            let mut names = vec!["lo", "eth0", "eth01", "veth7", "docker0"];
+            names.retain(|name| selection.includes(&interface(name)));
+            assert_eq!(names, expected, "{word} without {excluded:?}");
+        };
+        check("ALL", &[], &["lo", "eth0", "eth01", "veth7", "docker0"]);
+        check("ALL", &["eth0"], &["lo", "eth01", "veth7", "docker0"]);
+        check("ALL", &["eth0*"], &["lo", "veth7", "docker0"]);
+        check("ALL_NLO", &["veth*", "docker0"], &["eth0", "eth01"]);
+        check("ALL", &["lo", "nosuch0", "lo"], &["eth0", "eth01", "veth7", "docker0"]);
+        check("ALL", &["*eth7"], &["lo", "eth0", "eth01", "veth7", "docker0"]);
+    }
+
+    #[test]
+    fn exclusions_that_mean_nothing() {
+        let check = |names: &[&str], excluded: &[&str], expected: &str| {
+            let error = Selection::parse(names).unwrap().excluding(excluded).unwrap_err();
+            assert_eq!(error.to_string(), expected);
+        };
+        let refused = "interface veth* cannot be excluded: that is for ALL and ALL_NLO";
+        check(&["eth0"], &["veth*"], refused);
+        check(&["any"], &["veth*"], refused);
+        check(&["ALL"], &["eth0", "*"], "\"*\" cannot be the name of an interface: it is empty");
+        let long = "\"sixteen-bytes-16*\" cannot be the name of an interface: \
+                    it is longer than 15 bytes";
+        check(&["ALL"], &["sixteen-bytes-16*"], long);
     }
 }

@@ -1,190 +1,232 @@
 //! What the kernel is asked to hold back.
 //!
-//! The filter keeps the traffic of open connections away from the reader, and
-//! loses nothing that could be a probe: where a probe cannot be told from the
-//! first bytes (tags, extension headers, fragments) the packet passes and is
-//! judged by the decoder. It does not depend on ports or addresses, so it has
-//! the same few dozen instructions whatever is configured.
+//! The program keeps the traffic of open connections, of other hosts and of
+//! other ports away from the reader, and loses nothing that could be a probe:
+//! what it cannot tell from a few fields passes and is judged by the decoder.
+//! Its length is bounded, whatever is watched: where a list is too long, ranges
+//! are joined and hold more than was asked for.
+//!
+//! libpcap's language is not used: it cannot ask for the EtherType behind the
+//! tag that the kernel took off, nor search a list of ports.
 
-/// Packets that may be a probe, in the language of `pcap-filter(7)`.
-///
-/// - VLAN tags that the kernel left in the frame: it takes off the outer tag of
-///   802.1Q and 802.1ad before filters run, but not the inner one.
-/// - IPv4: UDP, authentication headers, and TCP that is a fragment or has
-///   neither ACK nor RST. Fragments go first: `nmap -f` sends eight bytes of
-///   TCP at a time, and a filter that reads beyond the end of a packet drops it.
-/// - IPv6: the same, and every extension header of RFC 8200, RFC 4302,
-///   RFC 6275, RFC 7401 and RFC 5533 but ESP, which hides its ports.
-///
-/// Only what stands in the bytes of a packet may be asked. libpcap runs the
-/// filter a second time on what the ring held when it was set, and there
-/// `inbound` is false for every packet, so the first burst would be lost.
-pub(super) const CANDIDATES: &str = "\
-    ether proto 0x8100 or ether proto 0x88a8 or ether proto 0x9100 \
-    or (ip and (ip[9] = 17 or ip[9] = 51 \
-        or (ip[9] = 6 and (ip[6:2] & 0x3fff != 0 or tcp[13] & 0x14 = 0)))) \
-    or (ip6 and (ip6[6] = 17 or (ip6[6] = 6 and ip6[53] & 0x14 = 0) \
-        or ip6[6] = 0 or ip6[6] = 43 or ip6[6] = 44 or ip6[6] = 51 or ip6[6] = 60 \
-        or ip6[6] = 135 or ip6[6] = 139 or ip6[6] = 140))";
-
+mod coarse;
+mod program;
 #[cfg(test)]
-mod tests {
-    use ::pcap::{BpfProgram, Capture, Linktype};
+mod tests;
 
-    use super::*;
-    use crate::{LinkType, decode};
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::os::fd::BorrowedFd;
 
-    const TCP: u8 = 6;
-    const UDP: u8 = 17;
-    const SYN: u8 = 0x02;
+use portsentry_core::{Networks, PortSet};
 
-    fn compile(dlt: i32) -> BpfProgram {
-        Capture::dead(Linktype(dlt)).unwrap().compile(CANDIDATES, true).unwrap()
-    }
+use self::coarse::coarse;
+use self::program::{Assembler, Condition, Fact, Label, Step};
+use super::{SNAP_LENGTH, Watched, packet_socket};
 
-    /// A TCP header with `flags`, or as much of a UDP header as fits.
-    fn transport(protocol: u8, flags: u8) -> Vec<u8> {
-        let mut bytes =
-            vec![0x30, 0x39, 0, 23, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 4, 0, 0, 0, 0, 0];
-        if protocol == UDP {
-            bytes.truncate(8);
-            bytes[4..6].copy_from_slice(&8_u16.to_be_bytes());
-        }
-        bytes
-    }
+pub(super) use program::Instruction;
 
-    fn v4(protocol: u8, fragment: u16, payload: &[u8]) -> Vec<u8> {
-        let mut header = vec![0x45, 0, 0, 0, 0, 7, 0, 0, 64, protocol, 0, 0];
-        header.extend([10, 0, 0, 1, 10, 0, 0, 2]);
-        header[2..4].copy_from_slice(&(20 + payload.len() as u16).to_be_bytes());
-        header[6..8].copy_from_slice(&fragment.to_be_bytes());
-        header.extend(payload);
-        header
-    }
+/// Packet types of `linux/if_packet.h`: for another host, seen because the
+/// interface is promiscuous or a port of a bridge; and sent by this host.
+pub(super) const PACKET_OTHERHOST: u32 = 3;
+pub(super) const PACKET_OUTGOING: u32 = 4;
 
-    fn v6(next: u8, payload: &[u8]) -> Vec<u8> {
-        let mut header = vec![0x60, 0, 0, 0, 0, 0, next, 64];
-        header[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
-        header.extend([0xfd; 16]);
-        header.extend([0xfc; 16]);
-        header.extend(payload);
-        header
-    }
+/// EtherTypes.
+pub(super) const IPV4: u16 = 0x0800;
+pub(super) const IPV6: u16 = 0x86dd;
+pub(super) const VLAN_TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 
-    /// Extension header `kind` of eight bytes in front of a SYN.
-    fn extended(kind: u8) -> Vec<u8> {
-        // A length field of 1 is 12 bytes to an authentication header only.
-        let words = if kind == 51 { 1 } else { 0 };
-        let mut payload = vec![TCP, words, 0, 0, 0, 0, 0, 0];
-        payload.resize(if kind == 51 { 12 } else { 8 }, 0);
-        payload.extend(transport(TCP, SYN));
-        v6(kind, &payload)
-    }
+const TCP: u32 = 6;
+const UDP: u32 = 17;
+const AUTHENTICATION: u32 = 51;
 
-    fn ethernet(tags: &[u16], datagram: &[u8]) -> Vec<u8> {
-        let mut frame = vec![2; 12];
-        for tag in tags {
-            frame.extend(tag.to_be_bytes());
-            frame.extend([0, 7]);
-        }
-        frame.extend(if datagram[0] >> 4 == 4 { [8, 0] } else { [0x86, 0xdd] });
-        frame.extend(datagram);
-        frame
-    }
+/// Extension headers that are walked to the ports: those of RFC 8200, of RFC
+/// 4302, RFC 6275, RFC 7401 and RFC 5533, and not ESP, which hides its ports.
+const EXTENSION_HEADERS: [u32; 8] = [0, 43, 44, AUTHENTICATION, 60, 135, 139, 140];
 
-    /// Name, IP packet, and whether it is let through.
-    fn table() -> Vec<(&'static str, Vec<u8>, bool)> {
-        let tcp = |flags| transport(TCP, flags);
-        vec![
-            ("v4 SYN", v4(TCP, 0, &tcp(SYN)), true),
-            ("v4 NULL", v4(TCP, 0, &tcp(0)), true),
-            ("v4 XMAS", v4(TCP, 0, &tcp(0x29)), true),
-            ("v4 SYN with ECN", v4(TCP, 0, &tcp(0xc2)), true),
-            ("v4 SYN, don't fragment", v4(TCP, 0x4000, &tcp(SYN)), true),
-            ("v4 SYN-ACK", v4(TCP, 0, &tcp(0x12)), false),
-            ("v4 ACK", v4(TCP, 0, &tcp(0x10)), false),
-            ("v4 RST", v4(TCP, 0, &tcp(0x04)), false),
-            ("v4 first fragment of 8 bytes", v4(TCP, 0x2000, &tcp(SYN)[..8]), true),
-            ("v4 later fragment", v4(TCP, 0x0001, &tcp(SYN)[8..]), true),
-            ("v4 UDP", v4(UDP, 0, &transport(UDP, 0)), true),
-            ("v4 UDP fragment", v4(UDP, 0x2005, &[0; 8]), true),
-            ("v4 ICMP", v4(1, 0, &[8; 16]), false),
-            ("v4 ESP", v4(50, 0, &[8; 16]), false),
-            ("v4 AH", v4(51, 0, &[8; 32]), true),
-            ("v6 SYN", v6(TCP, &tcp(SYN)), true),
-            ("v6 FIN", v6(TCP, &tcp(0x01)), true),
-            ("v6 ACK", v6(TCP, &tcp(0x10)), false),
-            ("v6 RST", v6(TCP, &tcp(0x14)), false),
-            ("v6 UDP", v6(UDP, &transport(UDP, 0)), true),
-            ("v6 ICMP", v6(58, &[0; 8]), false),
-            ("v6 ESP", v6(50, &[0; 16]), false),
-            ("v6 hop-by-hop", extended(0), true),
-            ("v6 routing", extended(43), true),
-            ("v6 fragment", extended(44), true),
-            ("v6 authentication", extended(51), true),
-            ("v6 destination", extended(60), true),
-        ]
-    }
+/// TCP flags that no probe has.
+const RST_OR_ACK: u32 = 0x04 | 0x10;
 
-    fn link_header(dlt: i32, datagram: &[u8]) -> Vec<u8> {
-        let v4 = datagram[0] >> 4 == 4;
-        let ether_type = if v4 { [8, 0] } else { [0x86, 0xdd] };
-        match dlt {
-            1 => ethernet(&[], datagram)[..14].to_vec(),
-            12 => Vec::new(),
-            113 => [&[0; 14][..], &ether_type].concat(),
-            276 => [&ether_type[..], &[0; 18]].concat(),
-            _ => unreachable!(),
+/// More fragments, or an offset (RFC 791 section 3.1).
+const FRAGMENT: u32 = 0x3fff;
+
+/// IPv4 ranges that are told apart, and IPv6 addresses; with more of the latter
+/// the kernel does not look at them.
+const MAX_ADDRESSES: usize = 64;
+
+/// Ranges of ports that are told apart, for each protocol: what to try with,
+/// until the kernel has room.
+const PORT_RANGES: [usize; 4] = [256, 64, 16, 1];
+
+/// Has the kernel hold back from `socket` whatever cannot be a probe of what is
+/// `watched`, from now on; `network` is the offset of the network header in
+/// what the socket receives.
+///
+/// The memory for filters is bounded (`net.core.optmem_max`). Where it does not
+/// suffice for a coarse program either, everything passes, which costs time and
+/// no probe; then it is logged with `name`, the interface.
+pub(super) fn hold_back(socket: BorrowedFd<'_>, network: u32, watched: &Watched, name: &str) {
+    let attach =
+        |ranges| packet_socket::attach_filter(socket, &candidates(network, watched, ranges));
+    let mut failure = None;
+    for ranges in PORT_RANGES {
+        match attach(ranges) {
+            Ok(()) => return,
+            Err(error) => failure = Some(error),
         }
     }
-
-    #[test]
-    fn candidates_pass_and_the_rest_is_held_back() {
-        for dlt in [1, 12, 113, 276] {
-            let program = compile(dlt);
-            for (name, datagram, expected) in table() {
-                let frame = [link_header(dlt, &datagram), datagram].concat();
-                assert_eq!(program.filter(&frame), expected, "{name}, link type {dlt}");
-            }
-        }
+    // What was attached before may hold back what is watched now.
+    let detached = packet_socket::detach_filter(socket);
+    if let Some(error) = detached.err().or(failure) {
+        log::warn!(
+            "interface {name}: the kernel takes no filter, so all packets are read: {error}"
+        );
     }
+}
 
-    /// The decoder is the judge of what a probe is: whatever it sees in the
-    /// frames of the table, the filter has let through.
-    #[test]
-    fn no_opener_is_held_back() {
-        let mut openers = 0;
-        for dlt in [1, 12, 113, 276] {
-            let (program, link) = (compile(dlt), LinkType::from_dlt(dlt).unwrap());
-            for (name, datagram, _) in table() {
-                let frame = [link_header(dlt, &datagram), datagram].concat();
-                let Ok(packet) = decode(link, &frame) else { continue };
-                if packet.observation(Default::default(), 0).is_opener() {
-                    openers += 1;
-                    assert!(program.filter(&frame), "{name}, link type {dlt}");
-                }
-            }
-        }
-        assert!(openers >= 4 * 12, "the table has few openers: {openers}");
-    }
+/// The program for frames whose network header begins at byte `network`, that
+/// tells at most `port_ranges` ranges of TCP and as many of UDP ports apart.
+fn candidates(network: u32, watched: &Watched, port_ranges: usize) -> Vec<Instruction> {
+    let mut code = Assembler::default();
+    let drop = code.give(0);
+    let pass = code.give(SNAP_LENGTH);
 
-    #[test]
-    fn tagged_frames_pass() {
-        let program = compile(1);
-        let syn = v4(TCP, 0, &transport(TCP, SYN));
-        for tags in [&[0x8100][..], &[0x88a8], &[0x9100], &[0x88a8, 0x8100]] {
-            assert!(program.filter(&ethernet(tags, &syn)), "{tags:04x?}");
-        }
-        let mut arp = ethernet(&[], &syn);
-        arp[12..14].copy_from_slice(&[8, 6]);
-        assert!(!program.filter(&arp));
-    }
+    let port = |ports: &PortSet| coarse(&pairs(ports.ranges()), port_ranges);
+    let udp = search(&mut code, &port(&watched.udp_ports), pass, drop);
+    let udp = code.steps(&[Step::LoadHalf(2)], udp);
+    let tcp = search(&mut code, &port(&watched.tcp_ports), pass, drop);
+    let tcp = code.steps(&[Step::LoadHalf(2)], tcp);
+    let tcp = code.branch(Condition::HasAnyOf(RST_OR_ACK), drop, tcp);
+    let tcp = code.steps(&[Step::LoadByte(13)], tcp);
 
-    #[test]
-    fn the_program_is_small() {
-        for dlt in [1, 12, 113, 276] {
-            let instructions = compile(dlt).get_instructions().len();
-            assert!(instructions <= 64, "{instructions} instructions for link type {dlt}");
+    let ends = Ends { pass, drop };
+    let v4 = ipv4(&mut code, &watched.addresses, [tcp, udp], ends);
+    let v6 = ipv6(&mut code, &watched.addresses, [tcp, udp], ends);
+    let start = ether_type(&mut code, v4, v6, ends);
+    // What this host sends is no probe of it, and on the loopback interface,
+    // where each packet is seen going out and coming in, this leaves the second.
+    let start = code.steps(&[Step::LoadFact(Fact::Protocol)], start);
+    let start = code.any_of(&[PACKET_OUTGOING, PACKET_OTHERHOST], drop, start);
+    code.steps(&[Step::SetIndex(network), Step::LoadFact(Fact::PacketType)], start);
+    code.finish()
+}
+
+/// Where all ways end.
+#[derive(Clone, Copy)]
+struct Ends {
+    pass: Label,
+    drop: Label,
+}
+
+/// Tells EtherTypes apart, with the index at the network header and its type
+/// loaded. The kernel takes off the outer tag of 802.1Q and 802.1ad before
+/// filters run, but not an inner one, and none of type 0x9100. Two are stepped
+/// over here; what has three is for the decoder to count.
+fn ether_type(code: &mut Assembler, v4: Label, v6: Label, ends: Ends) -> Label {
+    let step_over = [
+        Step::LoadHalf(2),
+        Step::Save,
+        Step::FromIndex,
+        Step::Add(4),
+        Step::ToIndex,
+        Step::Restore,
+    ];
+    let mut one_of = |tagged| {
+        let other = code.any_of(&VLAN_TAGS.map(u32::from), tagged, ends.drop);
+        let other = code.branch(Condition::Equals(IPV6.into()), v6, other);
+        let start = code.branch(Condition::Equals(IPV4.into()), v4, other);
+        (start, code.steps(&step_over, start))
+    };
+    let (_, second) = one_of(ends.pass);
+    let (_, first) = one_of(second);
+    let (start, _) = one_of(first);
+    start
+}
+
+/// With the index at an IPv4 header. Fragments pass before their ports are
+/// looked at: `nmap -f` sends eight bytes of TCP at a time, and a program that
+/// reads beyond the end of a packet holds it back.
+fn ipv4(code: &mut Assembler, addresses: &Networks, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
+    let to_payload =
+        [Step::LoadByte(0), Step::And(0x0f), Step::ShiftLeft(2), Step::AddIndex, Step::ToIndex];
+    let mut unless_fragment = |transport| {
+        let whole = code.steps(&to_payload, transport);
+        let fragment = code.branch(Condition::HasAnyOf(FRAGMENT), ends.pass, whole);
+        code.steps(&[Step::LoadHalf(6)], fragment)
+    };
+    let (tcp, udp) = (unless_fragment(tcp), unless_fragment(udp));
+    let other = code.branch(Condition::Equals(AUTHENTICATION), ends.pass, ends.drop);
+    let other = code.branch(Condition::Equals(UDP), udp, other);
+    let protocol = code.branch(Condition::Equals(TCP), tcp, other);
+    let own = code.steps(&[Step::LoadByte(9)], protocol);
+
+    let ranges: Vec<_> = addresses
+        .ranges()
+        .filter_map(|range| match (range.start(), range.end()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => Some((u32::from(*first), u32::from(*last))),
+            _ => None,
+        })
+        .collect();
+    let target = search(code, &coarse(&ranges, MAX_ADDRESSES), own, ends.drop);
+    code.steps(&[Step::LoadWord(16)], target)
+}
+
+/// With the index at an IPv6 header.
+fn ipv6(code: &mut Assembler, addresses: &Networks, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
+    let to_payload = [Step::FromIndex, Step::Add(40), Step::ToIndex];
+    let (tcp, udp) = (code.steps(&to_payload, tcp), code.steps(&to_payload, udp));
+    let other = code.any_of(&EXTENSION_HEADERS, ends.pass, ends.drop);
+    let other = code.branch(Condition::Equals(UDP), udp, other);
+    let protocol = code.branch(Condition::Equals(TCP), tcp, other);
+    let own = code.steps(&[Step::LoadByte(6)], protocol);
+    let Some(addresses) = few_ipv6_addresses(addresses) else { return own };
+    addresses.iter().rev().fold(ends.drop, |other, address| {
+        [(24, 96), (28, 64), (32, 32), (36, 0)].into_iter().fold(own, |equal, (offset, shift)| {
+            let word = (address >> shift) as u32;
+            let compared = code.branch(Condition::Equals(word), equal, other);
+            code.steps(&[Step::LoadWord(offset)], compared)
+        })
+    })
+}
+
+/// The IPv6 addresses, unless there are too many to look for one by one.
+fn few_ipv6_addresses(addresses: &Networks) -> Option<Vec<u128>> {
+    let mut few = Vec::new();
+    for range in addresses.ranges() {
+        let (IpAddr::V6(first), IpAddr::V6(last)) = (*range.start(), *range.end()) else {
+            continue;
+        };
+        let (first, last) = (u128::from(first), u128::from(last));
+        if last - first >= (MAX_ADDRESSES - few.len()) as u128 {
+            return None;
         }
+        few.extend(first..=last);
     }
+    Some(few)
+}
+
+fn pairs(ranges: impl Iterator<Item = RangeInclusive<u16>>) -> Vec<(u32, u32)> {
+    ranges.map(|range| ((*range.start()).into(), (*range.end()).into())).collect()
+}
+
+/// Whether the accumulator is in one of `ranges`: a binary search, one
+/// comparison for each end of a range.
+fn search(code: &mut Assembler, ranges: &[(u32, u32)], inside: Label, outside: Label) -> Label {
+    // Where being inside begins, at even positions, and where it ends.
+    let edges: Vec<u32> = ranges
+        .iter()
+        .flat_map(|(first, last)| [Some(*first), last.checked_add(1)])
+        .flatten()
+        .collect();
+    split(code, &edges, [outside, inside])
+}
+
+/// `ways` are those below the first of `edges`, and behind it.
+fn split(code: &mut Assembler, edges: &[u32], ways: [Label; 2]) -> Label {
+    let middle = edges.len() / 2;
+    let Some(edge) = edges.get(middle) else { return ways[0] };
+    let [below, behind] = if middle.is_multiple_of(2) { ways } else { [ways[1], ways[0]] };
+    let upper = split(code, &edges[middle + 1..], [behind, below]);
+    let lower = split(code, &edges[..middle], ways);
+    code.branch(Condition::AtLeast(*edge), upper, lower)
 }

@@ -9,21 +9,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use pcap::{Active, Capture, Direction, Linktype, Precision};
-use portsentry_core::{Networks, Observation, Timestamp};
+use portsentry_core::{Observation, Timestamp};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
-use super::filter::CANDIDATES;
-use super::{CaptureOptions, LiveBackend, LiveSensor};
+use super::judge::{Frame, judge};
+use super::{CaptureOptions, LiveBackend, LiveSensor, SNAP_LENGTH, Watched, filter, packet_socket};
 use crate::{
     Drained, Interface, LinkType, Packet, Rejected, Sensor, SensorError, SensorStats, Tally,
-    decode, impossible_source,
 };
-
-/// Bytes of a frame that are captured: a cooked header (20), two VLAN tags (8),
-/// an IPv6 header (40), as many extension headers as the decoder walks (256),
-/// and the largest TCP header (60).
-const SNAP_LENGTH: i32 = 20 + 8 + 40 + 256 + 60;
 
 /// The device that stands for all interfaces.
 const ANY: &str = "any";
@@ -45,12 +39,12 @@ impl LiveBackend for PcapBackend {
     fn open(
         &mut self,
         interface: Option<&Interface>,
-        own: &Arc<Networks>,
+        watched: &Arc<Watched>,
     ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
-        let own = Arc::clone(own);
+        let watched = Arc::clone(watched);
         Ok(Box::new(match interface {
-            Some(interface) => PcapSensor::open(interface, self.options, own)?,
-            None => PcapSensor::open_any(self.options, own)?,
+            Some(interface) => PcapSensor::open(interface, self.options, watched)?,
+            None => PcapSensor::open_any(self.options, watched)?,
         }))
     }
 }
@@ -68,8 +62,7 @@ pub struct PcapSensor {
 }
 
 impl PcapSensor {
-    /// A capture on `interface`, for packets to the addresses `own`
-    /// ([`Interface::own_addresses`]). About 5 ms.
+    /// A capture on `interface`, for what is `watched`. About 5 ms.
     ///
     /// # Errors
     ///
@@ -79,10 +72,10 @@ impl PcapSensor {
     pub fn open(
         interface: &Interface,
         options: CaptureOptions,
-        own: Arc<Networks>,
+        watched: Arc<Watched>,
     ) -> Result<Self, SensorError> {
         let place = Place::Interface { index: interface.index, loopback: interface.loopback };
-        Self::activate(&interface.name, place, options, own)
+        Self::activate(&interface.name, place, options, watched)
     }
 
     /// A capture on all interfaces at once. Observations have the index of
@@ -91,15 +84,15 @@ impl PcapSensor {
     /// # Errors
     ///
     /// As [`open`](Self::open).
-    pub fn open_any(options: CaptureOptions, own: Arc<Networks>) -> Result<Self, SensorError> {
-        Self::activate(ANY, Place::Any, options, own)
+    pub fn open_any(options: CaptureOptions, watched: Arc<Watched>) -> Result<Self, SensorError> {
+        Self::activate(ANY, Place::Any, options, watched)
     }
 
     fn activate(
         name: &str,
         place: Place,
         options: CaptureOptions,
-        own: Arc<Networks>,
+        watched: Arc<Watched>,
     ) -> Result<Self, SensorError> {
         let explain = |error| explain(name, place, &error);
         let mut capture = activated(name, options).map_err(explain)?;
@@ -114,11 +107,13 @@ impl PcapSensor {
         // libpcap leaves it open to the children of this process.
         fcntl_setfd(&capture, FdFlags::CLOEXEC)
             .map_err(|source| SensorError::Io { name: name.to_owned(), source: source.into() })?;
-        capture.filter(CANDIDATES, true).map_err(explain)?;
-        // What this host sends is no probe of it. On the loopback interface, where
-        // each packet is seen going out and coming in, this leaves the second.
+        let frames =
+            Frames { name: name.to_owned(), place, link, watched, tally: Tally::default() };
+        filter::hold_back(capture.as_fd(), frames.network(), &frames.watched, name);
+        // Older kernels lack it; then the filter holds those packets back.
+        let _ = packet_socket::ignore_outgoing(capture.as_fd());
+        // The same for what came before the filter was there.
         capture.direction(Direction::In).map_err(explain)?;
-        let frames = Frames { name: name.to_owned(), place, link, own, tally: Tally::default() };
         Ok(Self { capture, frames, losses: Losses::default(), received: 0 })
     }
 }
@@ -168,8 +163,10 @@ impl Sensor for PcapSensor {
 }
 
 impl LiveSensor for PcapSensor {
-    fn set_own_addresses(&mut self, own: Arc<Networks>) {
-        self.frames.own = own;
+    fn set_watched(&mut self, watched: Arc<Watched>) {
+        let network = self.frames.network();
+        filter::hold_back(self.capture.as_fd(), network, &watched, &self.frames.name);
+        self.frames.watched = watched;
     }
 }
 
@@ -200,26 +197,26 @@ struct Frames {
     name: String,
     place: Place,
     link: LinkType,
-    own: Arc<Networks>,
+    watched: Arc<Watched>,
     tally: Tally,
 }
 
 impl Frames {
-    fn judge(&self, frame: &[u8], length: usize) -> Result<Packet, Rejected> {
-        let packet = decode(self.link, frame)?.on_wire(length)?;
+    fn judge(&self, bytes: &[u8], length: usize) -> Result<Packet, Rejected> {
         let on_loopback = match self.place {
             Place::Interface { loopback, .. } => loopback,
-            Place::Any => self.link.marks_loopback(frame),
+            Place::Any => self.link.marks_loopback(bytes),
         };
-        // Loopback addresses are own ones, but no stack takes them from outside
-        // (RFC 1122 section 3.2.1.3).
-        if !self.own.contains(packet.target) || packet.target.is_loopback() && !on_loopback {
-            return Err(Rejected::NotForThisHost);
+        judge(&Frame { link: self.link, bytes, length, on_loopback }, &self.watched)
+    }
+
+    /// Where the kernel's filter finds the network header. The headers of cooked
+    /// captures are libpcap's own, and the kernel knows nothing of them.
+    fn network(&self) -> u32 {
+        match self.link {
+            LinkType::Ethernet => 14,
+            _ => 0,
         }
-        if impossible_source(packet.source, on_loopback) {
-            return Err(Rejected::ImpossibleSource);
-        }
-        Ok(packet)
     }
 }
 
@@ -252,7 +249,7 @@ fn activated(name: &str, options: CaptureOptions) -> Result<Capture<Active>, pca
     Capture::from_device(name)?
         .promisc(false)
         .immediate_mode(false)
-        .snaplen(SNAP_LENGTH)
+        .snaplen(SNAP_LENGTH.cast_signed())
         .buffer_size(bytes.try_into().unwrap_or(i32::MAX))
         .timeout(milliseconds.try_into().unwrap_or(i32::MAX))
         .precision(Precision::Nano)

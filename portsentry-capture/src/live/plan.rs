@@ -74,7 +74,7 @@ mod tests {
             _ => vec![InterfaceAddress { network, broadcast: None }],
         };
         let (up, loopback) = (state != Some("down"), name == "lo");
-        Interface { name, index, up, loopback, kind: None, addresses }
+        Interface { name, index, up, loopback, ethernet: true, kind: None, addresses }
     }
 
     fn check(selection: &str, open: &[&str], interfaces: &[&str], expected: &str) {

@@ -11,16 +11,18 @@ use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
-use portsentry_core::{Networks, Observation};
+use portsentry_core::{Networks, Observation, PortSet};
 use rustix::event::{Timespec, epoll};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
 use super::duplicates::Duplicates;
+use super::losses::LossReport;
 use super::plan::{Identity, Plan, missing};
-use super::{LiveBackend, LiveSensor};
+use super::{LiveBackend, LiveSensor, Watched};
 use crate::{
     Drained, Interface, InterfaceMonitor, Rejected, Selection, Sensor, SensorError, SensorStats,
 };
@@ -33,7 +35,8 @@ const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 /// What epoll says is ready; captures have the numbers from `FIRST_CAPTURE`.
 const MONITOR: u64 = 0;
 const RETRY: u64 = 1;
-const FIRST_CAPTURE: u64 = 2;
+const LOSSES: u64 = 2;
+const FIRST_CAPTURE: u64 = 3;
 
 /// Captures that are read in one round.
 const ROUND: usize = 64;
@@ -54,8 +57,9 @@ pub struct SensorSet {
     next_token: u64,
     /// By token, ascending.
     open: Vec<OpenCapture>,
-    own: Arc<Networks>,
+    watched: Arc<Watched>,
     duplicates: Duplicates,
+    losses: LossReport,
     /// Sums of the captures that were closed, and duplicates.
     closed: SensorStats,
     /// What was last said of an interface that cannot be opened.
@@ -67,12 +71,15 @@ struct OpenCapture {
     token: u64,
     identity: Identity,
     sensor: Box<dyn LiveSensor + Send>,
+    /// Packets that the kernel dropped and that were said.
+    losses_said: u64,
 }
 
 impl SensorSet {
     /// Opens a capture on every interface of `selection` that is ready, for the
     /// network namespace of the calling thread. What is not ready (missing, down,
-    /// without an address) is logged and waited for.
+    /// without an address) is logged and waited for. All ports are watched until
+    /// [`set_ports`](Self::set_ports) says which.
     ///
     /// # Errors
     ///
@@ -119,7 +126,9 @@ impl SensorSet {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let retry = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         listen(&epoll, monitor.as_fd(), MONITOR)?;
+        let losses = LossReport::new()?;
         listen(&epoll, retry.as_fd(), RETRY)?;
+        listen(&epoll, losses.descriptor(), LOSSES)?;
         Ok(Self {
             selection,
             backend,
@@ -128,8 +137,9 @@ impl SensorSet {
             epoll,
             next_token: FIRST_CAPTURE,
             open: Vec::new(),
-            own: Arc::default(),
+            watched: Arc::new(Watched::all_ports(Networks::default())),
             duplicates: Duplicates::new(),
+            losses,
             closed: SensorStats::default(),
             complaints: BTreeMap::new(),
             name: String::new(),
@@ -143,7 +153,24 @@ impl SensorSet {
 
     /// The addresses that are watched now, on whatever interface they are.
     pub fn own_addresses(&self) -> &Networks {
-        &self.own
+        &self.watched.addresses
+    }
+
+    /// Watch these ports alone, from now on: what goes to others stays in the
+    /// kernel, as far as that can tell. No packet is lost by the change.
+    pub fn set_ports(&mut self, tcp_ports: PortSet, udp_ports: PortSet) {
+        let addresses = self.watched.addresses.clone();
+        self.watch(Watched { addresses, tcp_ports, udp_ports });
+    }
+
+    fn watch(&mut self, watched: Watched) {
+        if watched == *self.watched {
+            return;
+        }
+        self.watched = Arc::new(watched);
+        for capture in &mut self.open {
+            capture.sensor.set_watched(Arc::clone(&self.watched));
+        }
     }
 
     /// Brings captures in line with `interfaces`, of which at most `openings`
@@ -155,13 +182,8 @@ impl SensorSet {
         openings: usize,
         sink: &mut dyn FnMut(&Observation),
     ) -> io::Result<Vec<(String, SensorError)>> {
-        let own = Interface::own_addresses(interfaces);
-        if own != *self.own {
-            self.own = Arc::new(own);
-            for capture in &mut self.open {
-                capture.sensor.set_own_addresses(Arc::clone(&self.own));
-            }
-        }
+        let addresses = Interface::own_addresses(interfaces);
+        self.watch(Watched { addresses, ..Watched::clone(&self.watched) });
         let (mut failures, mut postponed) = (Vec::new(), false);
         if self.selection == Selection::Any {
             if self.open.is_empty()
@@ -201,7 +223,7 @@ impl SensorSet {
         &mut self,
         interface: Option<&Interface>,
     ) -> io::Result<Result<(), SensorError>> {
-        let sensor = match self.backend.open(interface, &self.own) {
+        let sensor = match self.backend.open(interface, &self.watched) {
             Ok(sensor) => sensor,
             Err(error) => return Ok(Err(error)),
         };
@@ -216,7 +238,7 @@ impl SensorSet {
         };
         log::info!("watching interface {}", identity.name);
         self.complaints.remove(&identity.name);
-        self.open.push(OpenCapture { token, identity, sensor });
+        self.open.push(OpenCapture { token, identity, sensor, losses_said: 0 });
         Ok(Ok(()))
     }
 
@@ -255,6 +277,26 @@ impl SensorSet {
         Ok(())
     }
 
+    /// Looks at what the kernel dropped, and says it.
+    fn tell_losses(&mut self) -> io::Result<()> {
+        let counts: Vec<u64> =
+            self.open.iter_mut().map(|it| it.sensor.stats().dropped_by_kernel).collect();
+        let grown: Vec<(&str, u64)> = self
+            .open
+            .iter()
+            .zip(&counts)
+            .map(|(it, count)| (it.identity.name.as_str(), count - it.losses_said))
+            .filter(|(_, dropped)| *dropped > 0)
+            .collect();
+        if let Some(line) = self.losses.looked(Instant::now(), &grown)? {
+            log::warn!("{line}");
+            for (capture, count) in self.open.iter_mut().zip(counts) {
+                capture.losses_said = count;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the captures that are ready.
     fn read_captures(
         &mut self,
@@ -278,11 +320,14 @@ impl SensorSet {
         let mut round = Round { more: ready.len() == ROUND, ..Round::default() };
         for event in ready {
             let token = event.data.u64();
-            if token < FIRST_CAPTURE {
+            if token == LOSSES {
+                round.losses = true;
+            } else if token < FIRST_CAPTURE {
                 round.follow = true;
             } else if let Ok(position) = self.open.binary_search_by_key(&token, |it| it.token)
                 && let Some(capture) = self.open.get_mut(position)
             {
+                round.read = true;
                 match capture.sensor.drain(share, &mut sink) {
                     Ok(Drained::More) => round.more = true,
                     Ok(_) => {}
@@ -299,8 +344,12 @@ impl SensorSet {
 struct Round {
     /// Something is left to read.
     more: bool,
+    /// A capture was read.
+    read: bool,
     /// The kernel's interfaces changed, or it is time to look at them.
     follow: bool,
+    /// It is time to look at what was lost.
+    losses: bool,
     /// Captures that cannot be read any further, by token.
     failed: Vec<(u64, SensorError)>,
 }
@@ -330,6 +379,12 @@ impl Sensor for SensorSet {
                 self.settle(capture);
                 self.follow_later(SECOND).map_err(io_error)?;
             }
+        }
+        if round.losses {
+            self.tell_losses().map_err(io_error)?;
+        }
+        if round.read {
+            self.losses.look_soon().map_err(io_error)?;
         }
         if round.follow
             && let Err(error) = self.follow(sink)

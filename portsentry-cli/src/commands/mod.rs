@@ -1,10 +1,12 @@
 //! What the program can be asked to do.
 
 mod check;
+mod generate;
 mod replay;
 mod watch;
 
 pub(crate) use check::check;
+pub(crate) use generate::generate;
 pub(crate) use replay::replay;
 pub(crate) use watch::watch;
 

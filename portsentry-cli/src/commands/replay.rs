@@ -47,7 +47,7 @@ fn run(options: &ReplayOptions, configuration: &Configuration) -> Result<(), Fai
     }
     replay.output.flush().map_err(Failure::Output)?;
     let probes = replay.engine.statistics().probes();
-    eprintln!("{}", Summary { sensors: replay.stats, probes, live: false });
+    eprintln!("{}", Summary { sensors: replay.stats, answers: None, probes, live: false });
     outcome
 }
 

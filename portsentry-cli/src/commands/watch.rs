@@ -4,9 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use portsentry_capture::{CaptureOptions, PcapBackend, Selection, SensorSet};
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
 
@@ -18,6 +16,7 @@ use crate::logging;
 use crate::policy::policy;
 use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog};
 use crate::respond::{Report, Responders};
+use crate::sensors::Watching;
 use crate::sentry::{Heartbeat, Sentry, ServedPorts};
 use crate::service::{Manager, PidFile};
 use crate::session::{Opened, Session};
@@ -25,8 +24,7 @@ use crate::signals::Signals;
 use crate::summary::Summary;
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
-    let selection =
-        Selection::parse(&options.interface).map_err(|error| Failure::Usage(error.to_string()))?;
+    let watching = Watching::from_options(options)?;
     let background = match (options.daemon, Background::enter()) {
         (true, None) => return background::start(),
         (_, background) => background,
@@ -43,7 +41,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     logging::install(&queue, importance(&options.general));
 
     let start = Start { options, directory, queue: &queue, background };
-    let result = start.run(selection, configuration, signals);
+    let result = start.run(watching, configuration, signals);
     let unwritten = reporter.finish();
     if unwritten > 0 {
         eprintln!("portsentry: {unwritten} lines could not be written: the log does not take them");
@@ -64,7 +62,7 @@ struct Start<'a> {
 impl Start<'_> {
     fn run(
         self,
-        selection: Selection,
+        watching: Watching,
         configuration: Configuration,
         signals: Signals,
     ) -> Result<Summary, Failure> {
@@ -78,14 +76,13 @@ impl Start<'_> {
         });
         let _pid_file = pid_file.transpose()?;
         let opened = Opened::new(options, &configuration)?;
-        let capture = capture_options(&configuration);
         let mut sentry = Sentry {
             engine: Engine::new(
                 policy(&configuration, &opened.never_block),
                 &Limits::default(),
                 random_key()?,
             ),
-            sensors: SensorSet::open(selection, Box::new(PcapBackend::new(capture)))?,
+            sensors: watching.open(&configuration, queue)?,
             served: ServedPorts::new(configuration.service_check),
             responders: responders(queue)?,
             actions: Arc::clone(&opened.actions),
@@ -146,16 +143,6 @@ fn describe(configuration: &Configuration) {
     }
     if settings.run_as.is_some() {
         log::warn!("RUN_AS has no effect in this version: the user stays the one who started it");
-    }
-}
-
-fn capture_options(configuration: &Configuration) -> CaptureOptions {
-    let settings = &configuration.settings;
-    let default = CaptureOptions::default();
-    let latency = settings.capture_latency.map(|ms| Duration::from_millis(ms.into()));
-    CaptureOptions {
-        buffer: settings.capture_buffer.unwrap_or(default.buffer),
-        latency: latency.unwrap_or(default.latency),
     }
 }
 

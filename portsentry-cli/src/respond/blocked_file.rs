@@ -17,6 +17,9 @@ use rustix::process::geteuid;
 const FAMILY_V4: u16 = 2;
 const FAMILY_V6: u16 = 10;
 
+/// How the blocked file of portsentry 1.x begins.
+const OLD_TEXT: &[u8] = b"Host: ";
+
 /// An open blocked file.
 #[derive(Debug)]
 pub struct BlockedFile {
@@ -58,6 +61,9 @@ pub enum BlockedFileError {
         /// Records before that.
         records: usize,
     },
+    /// Lines of text, as portsentry 1.x wrote them.
+    #[error("blocked file {}: holds lines of portsentry 1.x, and records of addresses are kept today. It was left as it is; move it away to start with an empty one.", .0.display())]
+    OldText(PathBuf),
     /// The system refused.
     #[error("blocked file {}: {source}", path.display())]
     Io {
@@ -101,6 +107,9 @@ impl BlockedFile {
 
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io_error)?;
+        if bytes.starts_with(OLD_TEXT) {
+            return Err(BlockedFileError::OldText(path.to_owned()));
+        }
         let (hosts, length) = parse(&bytes).map_err(|(records, offset)| {
             BlockedFileError::Damaged { path: path.to_owned(), offset, records }
         })?;
@@ -274,6 +283,17 @@ mod tests {
             "{error}"
         );
         assert_eq!(fs::read(&path).unwrap(), bytes);
+    }
+
+    #[test]
+    fn text_of_portsentry_1_is_told_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("portsentry.blocked.atcp");
+        let text = b"Host: 192.0.2.1/192.0.2.1 Port: 23 TCP Blocked\n";
+        fs::write(&path, text).unwrap();
+        let error = BlockedFile::open(&path).unwrap_err();
+        assert!(matches!(error, BlockedFileError::OldText(_)), "{error}");
+        assert_eq!(fs::read(&path).unwrap(), text);
     }
 
     #[test]

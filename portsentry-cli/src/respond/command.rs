@@ -273,14 +273,22 @@ mod tests {
     use super::*;
 
     fn run(text: &str, limit: Duration) -> Result<Finished, CommandError> {
+        let (stop, _held_open) = io::pipe().unwrap();
+        run_until(stop.as_fd(), text, limit)
+    }
+
+    fn run_until(
+        stop: BorrowedFd<'_>,
+        text: &str,
+        limit: Duration,
+    ) -> Result<Finished, CommandError> {
         let tokens = Tokens {
             target: "192.0.2.7".parse().unwrap(),
             port: 23,
             mode: Mode::Stealth,
             protocol: Protocol::Tcp,
         };
-        let (stop, _held_open) = io::pipe().unwrap();
-        Command { text, tokens, limit, stop: stop.as_fd() }.run()
+        Command { text, tokens, limit, stop }.run()
     }
 
     const LONG: Duration = Duration::from_secs(20);
@@ -343,6 +351,27 @@ mod tests {
                 std::thread::yield_now();
             }
         }
+    }
+
+    #[test]
+    fn a_command_that_is_wanted_no_longer_is_ended_or_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let begun = folder.path().join("begun");
+        let text = format!("echo > {}; sleep 1000", begun.display());
+        let (stop, asked) = io::pipe().unwrap();
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| run_until(stop.as_fd(), &text, LONG));
+            while !begun.exists() {
+                assert!(started.elapsed() < LONG, "never begun");
+                std::thread::yield_now();
+            }
+            drop(asked);
+            assert!(matches!(running.join().unwrap(), Err(CommandError::Stopped)));
+        });
+        std::fs::remove_file(&begun).unwrap();
+        assert!(matches!(run_until(stop.as_fd(), &text, LONG), Err(CommandError::Stopped)));
+        assert!(!begun.exists());
     }
 
     #[test]

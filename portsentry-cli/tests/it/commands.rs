@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use portsentry_testbed::{Signal, Testbed, require_root};
 
-use crate::expected::{BLOCKED, FAILED, SYN, already_blocked, command_run, event, nothing_worked};
+use crate::expected::{
+    BLOCKED, FAILED, SYN, already_blocked, command_run, event, nothing_worked, route_dropped,
+};
 use crate::gate::Gate;
 use crate::probe::{both_families, syn};
 use crate::station::{SOON, Sentry, Station};
@@ -55,8 +57,9 @@ fn a_slow_command_holds_up_its_own_host_alone() {
         delays.push(line.at.duration_since(sent));
     }
     delays.sort();
-    // Not the last one: the machine has other things to do too.
-    assert!(delays[17] < Duration::from_millis(100), "{delays:?}");
+    // Half of them: the machine has other things to do too. Not one was held up
+    // for as long as the slow command takes, for that still runs.
+    assert!(delays[10] < Duration::from_millis(100), "{delays:?}");
     assert!(sentry.lines().iter().all(|line| !line.text.contains(&format!("[{slow}]"))));
 
     let _open = gate.open();
@@ -188,17 +191,25 @@ fn errors_stand_before_the_event_they_explain() {
 fn one_action_that_works_is_enough() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let more = "BLOCK_TCP = \"1\"\nKILL_ROUTE = \"exit 1 # $TARGET$\"\nKILL_RUN_CMD = \"true\"";
-    let station = Station::with(&bed.host, &format!("{RUN}{more}"));
-    let [(source, target), _] = both_families(&bed);
-    let mut sentry = station.start(&[]);
-    syn(&bed.scanner, source, target, 22);
-    sentry.wait_for(&event(source, SYN, 22, BLOCKED));
-    let ended = sentry.stop();
-    let last_two = [command_run(source, "true"), event(source, SYN, 22, BLOCKED)];
-    assert_eq!(ended.between(), last_two);
-    assert_eq!(ended.stderr[0], format!("KILL_ROUTE for {source}: exit status 1"));
-    assert_eq!(ended.stderr.len(), 2, "no word of nothing having worked: {ended:#?}");
+    let check = |route: &str, command: &str, done: fn(IpAddr, &str) -> String, failed: &str| {
+        let route_key = format!("KILL_ROUTE = \"{route}\"");
+        let command_key = format!("KILL_RUN_CMD = \"{command}\"");
+        let text = format!("{RUN}BLOCK_TCP = \"1\"\n{route_key}\n{command_key}");
+        let station = Station::with(&bed.host, &text);
+        let [(source, target), _] = both_families(&bed);
+        let mut sentry = station.start(&[]);
+        syn(&bed.scanner, source, target, 22);
+        sentry.wait_for(&event(source, SYN, 22, BLOCKED));
+        let ended = sentry.stop();
+        let worked = if route.starts_with("true") { route } else { command };
+        let worked = worked.replace("$TARGET$", &source.to_string());
+        let expected = [done(source, &worked), event(source, SYN, 22, BLOCKED)];
+        assert_eq!(ended.between(), expected);
+        assert_eq!(ended.stderr[0], format!("{failed} for {source}: exit status 1"));
+        assert_eq!(ended.stderr.len(), 2, "no word of nothing having worked: {ended:#?}");
+    };
+    check("exit 1 # $TARGET$", "true", command_run, "KILL_ROUTE");
+    check("true $TARGET$", "exit 1", route_dropped, "KILL_RUN_CMD");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Packets that no socket would send, from a capture file through `tcpreplay`.
 
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use etherparse::PacketBuilder;
 use portsentry_testbed::{Namespace, Testbed};
@@ -23,6 +23,16 @@ impl<'a> Forger<'a> {
     /// A SYN in an Ethernet frame.
     pub(crate) fn syn(&self, from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
         syn_frame((self.from, self.to), from, to, port)
+    }
+
+    /// A datagram in an Ethernet frame.
+    pub(crate) fn datagram(&self, from: Ipv4Addr, to: Ipv4Addr, port: u16) -> Vec<u8> {
+        let packet = PacketBuilder::ethernet2(self.from, self.to)
+            .ipv4(from.octets(), to.octets(), 64)
+            .udp(40_000, port);
+        let mut bytes = vec![0; packet.size(0)];
+        packet.write_to_slice(&mut bytes, &[]).expect("a packet");
+        bytes
     }
 
     /// Sends `frames`, in order, at most `rate` a second.

@@ -14,8 +14,11 @@ mod station;
 mod witness;
 
 mod blocking;
+mod capture;
 mod checks;
 mod commands;
+mod connect;
+mod connect_load;
 mod crashes;
 mod endings;
 mod names;

@@ -57,6 +57,13 @@ fn interfaces_are_those_asked_for() {
     check(&["-i", "ALL"], true, true);
     check(&["--interface=ALL_NLO"], true, false);
     check(&["-i", "any", "--stealth", "-m", "pcap", "-l", "stdout"], true, true);
+    check(&["-i", "ALL", "-x", "lo"], true, false);
+    check(&["-i", "ALL", "-x", "nosuch0", "--exclude", "host*"], false, true);
+    check(&["-m", "raw"], true, true);
+    check(&["-m", "raw", "-i", device], true, false);
+    check(&["-m", "raw", "-i", "lo"], false, true);
+    check(&["-m", "raw", "-i", "any"], true, true);
+    check(&["--method", "raw", "-i", "ALL_NLO"], true, false);
 }
 
 #[test]
@@ -77,6 +84,9 @@ fn interfaces_that_cannot_be_are_refused() {
     check(&["-i", "ALL", "-i", "ALL_NLO"], 2, "ALL");
     check(&["-i", "sixteen-byte-nam"], 2, "sixteen-byte-nam");
     check(&["-m", "fast"], 2, "fast");
+    check(&["-m", "raw", "-i", "nosuch0"], 1, "nosuch0: no such interface; there are lo, host0");
+    check(&["-i", "host0", "-x", "veth*"], 2, "veth*");
+    check(&["-x", "*"], 2, "\"*\"");
     check(&["--stealth", "--stealth"], 2, "--stealth");
 }
 
@@ -232,21 +242,23 @@ fn a_missing_privilege_is_named() {
     let program = station.path("portsentry");
     std::fs::copy(PROGRAM, &program).expect("copy");
     open_to_all(&program);
-    let as_nobody = |capabilities: &str| {
+    let as_nobody = |capabilities: &str, method: &str| {
         let mut command = bed.host.command("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
         command.args(["--inh-caps", capabilities, "--ambient-caps", capabilities]);
-        command.arg(&program).arg("-c").arg(station.path("portsentry.conf"));
+        command.arg(&program).arg("-c").arg(station.path("portsentry.conf")).args(["-m", method]);
         command
     };
-    let ended = Ended::of(&mut Background::spawn(as_nobody("-all")));
-    assert_eq!(ended.status.code(), Some(77), "{ended:#?}");
-    assert!(ended.stderr.join("\n").contains("CAP_NET_RAW"), "{ended:#?}");
-    assert!(!ended.stdout.join("\n").contains("active"), "{ended:#?}");
+    for method in ["pcap", "raw"] {
+        let ended = Ended::of(&mut Background::spawn(as_nobody("-all", method)));
+        assert_eq!(ended.status.code(), Some(77), "{ended:#?}");
+        assert!(ended.stderr.join("\n").contains("CAP_NET_RAW"), "{ended:#?}");
+        assert!(!ended.stdout.join("\n").contains("active"), "{ended:#?}");
 
-    let mut sentry = Sentry::watching(as_nobody("+net_raw"));
-    let (source, target) = (bed.scanner.v4().into(), bed.host.v4().into());
-    datagram(&bed.scanner, source, target, 20);
-    sentry.wait_for(&event(source, UDP, 20, LOGGED));
-    sentry.stop();
+        let mut sentry = Sentry::watching(as_nobody("+net_raw", method));
+        let (source, target) = (bed.scanner.v4().into(), bed.host.v4().into());
+        datagram(&bed.scanner, source, target, 20);
+        sentry.wait_for(&event(source, UDP, 20, LOGGED));
+        sentry.stop();
+    }
 }

@@ -145,16 +145,16 @@ fn hosts_are_those_asked_for() {
     let place = Place::with(EVERYTHING);
     place.write("one.pcap", &knocks(SCANNER, HOST, 20..22));
     place.write("two.pcap", &knocks("2001:db8::7", "2001:db8::1", 20..22));
-    let check = |hosts: &[&str], expected: &[Vec<String>]| {
+    let check = |hosts: &[&str], expected: &[&[String]]| {
         let mut words = vec!["one.pcap", "two.pcap"];
         words.extend(hosts.iter().flat_map(|host| ["--host", host]));
         assert_eq!(place.replay(&words).stdout, expected.concat(), "{hosts:?}");
     };
     let (v4, v6) = (lines(SCANNER, 20..22), lines("2001:db8::7", 20..22));
-    check(&[], &[v4.clone(), v6.clone()]);
-    check(&[HOST], &[v4.clone()]);
-    check(&["2001:db8::/120"], &[v6.clone()]);
-    check(&[HOST, "2001:db8::1"], &[v4, v6]);
+    check(&[], &[&v4, &v6]);
+    check(&[HOST], &[&v4]);
+    check(&["2001:db8::/120"], &[&v6]);
+    check(&[HOST, "2001:db8::1"], &[&v4, &v6]);
     check(&["198.51.100.2", SCANNER], &[]);
 }
 
@@ -192,7 +192,7 @@ fn a_broken_file_is_named_and_the_others_are_read() {
     place.write("cut.pcap", &whole[..cut]);
     place.write("text.pcap", b"This is no capture at all, but a text.");
     place.write("whole.pcap", &whole);
-    let check = |files: &[&str], expected: &[Vec<String>], said: &[&str]| {
+    let check = |files: &[&str], expected: &[&[String]], said: &[&str]| {
         let ended = place.replay(files);
         assert_eq!(ended.stdout, expected.concat(), "{files:?}");
         assert_eq!(ended.status.code(), Some(1), "{files:?}: {ended:#?}");
@@ -203,14 +203,14 @@ fn a_broken_file_is_named_and_the_others_are_read() {
     let truncated = "cut.pcap: cut off after 3 packets, at byte 234";
     let foreign = "text.pcap: not a capture file (expected pcap or pcapng)";
     let (three, five) = (lines(SCANNER, 20..23), lines(SCANNER, 20..25));
-    check(&["cut.pcap"], &[three.clone()], &[truncated]);
+    check(&["cut.pcap"], &[&three], &[truncated]);
     check(&["text.pcap"], &[], &[foreign]);
     check(
         &["cut.pcap", "text.pcap", "whole.pcap"],
-        &[three, five.clone()],
+        &[&three, &five],
         &[truncated, foreign, "8 packets seen, 8 probes"],
     );
-    check(&["missing.pcap", "whole.pcap"], &[five], &["missing.pcap: "]);
+    check(&["missing.pcap", "whole.pcap"], &[&five], &["missing.pcap: "]);
 }
 
 #[test]

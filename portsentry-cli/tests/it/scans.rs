@@ -22,13 +22,14 @@ fn scanned(
     bed: &Testbed,
     station: &Station<'_>,
     target: IpAddr,
+    method: &str,
     scan: &str,
 ) -> (Vec<String>, Vec<u16>) {
     let monitored = "(tcp and (dst portrange 20-23 or dst port 25 or dst port 1433)) \
                      or (udp and (dst port 69 or dst port 161))";
     let mut witness = Witness::start(&bed.scanner, monitored);
-    let mut sentry = station.start(&[]);
     let before = station.history();
+    let mut sentry = station.start(&["-m", method]);
 
     let ports = if scan == "-sU" { "68-70,161" } else { "19-26,1432-1434" };
     let target_text = target.to_string();
@@ -53,20 +54,22 @@ fn each_probe_of_a_scan_gives_its_line() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
-    let check = |source: IpAddr, target: IpAddr, scan: &str, kind: Kind| {
-        let (said, sent) = scanned(&bed, &station, target, scan);
+    let check = |(source, target): (IpAddr, IpAddr), method: &str, scan: &str, kind: Kind| {
+        let (said, sent) = scanned(&bed, &station, target, method, scan);
         assert!(sent.len() >= if scan == "-sU" { 2 } else { 6 }, "{scan}: nmap sent {sent:?}");
         let expected: Vec<String> =
             sent.iter().map(|port| event(source, kind, *port, LOGGED)).collect();
-        assert_eq!(said, expected, "nmap {scan} {target}");
+        assert_eq!(said, expected, "nmap {scan} {target} through {method}");
     };
-    for (source, target) in both_families(&bed) {
-        check(source, target, "-sS", SYN);
-        check(source, target, "-sT", SYN);
-        check(source, target, "-sN", NULL);
-        check(source, target, "-sF", FIN);
-        check(source, target, "-sX", XMAS);
-        check(source, target, "-sU", UDP);
+    for ends in both_families(&bed) {
+        for method in ["pcap", "raw"] {
+            check(ends, method, "-sS", SYN);
+            check(ends, method, "-sT", SYN);
+            check(ends, method, "-sN", NULL);
+            check(ends, method, "-sF", FIN);
+            check(ends, method, "-sX", XMAS);
+            check(ends, method, "-sU", UDP);
+        }
     }
 }
 
@@ -77,7 +80,7 @@ fn what_answers_or_ends_a_connection_is_no_probe() {
     let station = Station::with(&bed.host, CONFIGURATION);
     for (_, target) in both_families(&bed) {
         for scan in ["-sA", "-sM", "-sW"] {
-            let (said, sent) = scanned(&bed, &station, target, scan);
+            let (said, sent) = scanned(&bed, &station, target, "pcap", scan);
             assert!(sent.len() >= 6, "nmap sent {sent:?}");
             assert_eq!(said, [""; 0], "nmap {scan} {target}");
         }

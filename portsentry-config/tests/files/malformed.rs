@@ -59,6 +59,19 @@ const GRAMMAR: &[Row] = &[
     ("quote inside", b"TCP_PORTS=\"1\"\nKILL_RUN_CMD=\"echo \"x\"\"", "2:20", "use single quotes"),
     ("escaped quote", b"TCP_PORTS=\"1\"\nPORT_BANNER=\"a\\\"b\"", "2:16", "use single quotes"),
     ("unknown key", b"TCP_PORTS=\"1\"\nFOO=\"1\"\n", "2:1", "unknown key `FOO`"),
+    (
+        "ports of 1.x",
+        b"TCP_PORTS=\"1\"\nADVANCED_PORTS_TCP=\"1023\"\n",
+        "2:1",
+        "a key of portsentry 1.x; ports are listed: write `TCP_PORTS",
+    ),
+    (
+        "exclusions of 1.x",
+        b"TCP_PORTS=\"1\"\nADVANCED_EXCLUDE_UDP=\"520,138\"\n",
+        "2:1",
+        "a key of portsentry 1.x; take it out",
+    ),
+    ("mode of 1.x", b"TCP_PORTS=\"1\"\nTCP_MODE=\"atcp\"\n", "2:1", "the ports in `TCP_PORTS`"),
     ("prefix of a key", b"TCP_PORTS=\"1\"\nTCP_P=\"2\"\n", "2:1", "unknown key `TCP_P`"),
     (
         "key with more behind",

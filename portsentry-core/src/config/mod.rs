@@ -31,6 +31,7 @@ mod ignore_list;
 mod key;
 mod keys;
 mod network;
+mod old_keys;
 mod parse;
 mod place;
 mod ports;

@@ -6,6 +6,7 @@ use super::assignment::{Assignment, Assignments};
 use super::cross_check::cross_check;
 use super::diagnostic::Report;
 use super::encoding::{is_text, is_utf16};
+use super::old_keys::old_key;
 use super::place::{Line, lines};
 use super::statement::{Statement, read_statement};
 use super::{Diagnostic, Excerpt, Key, Problem, Settings, Severity, Span};
@@ -77,7 +78,8 @@ fn read_line(
     };
     let Some(key) = Key::find(name.text()) else {
         if is_text {
-            report.error(name, Problem::UnknownKey(Excerpt::of(name.text())));
+            let problem = old_key(name.text());
+            report.error(name, problem.unwrap_or(Problem::UnknownKey(Excerpt::of(name.text()))));
         }
         return;
     };

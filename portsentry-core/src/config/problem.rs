@@ -58,6 +58,14 @@ pub enum Problem {
     /// Not one of [`KEYS`](super::KEYS).
     #[error("unknown key {0}")]
     UnknownKey(Excerpt),
+    /// A key of portsentry 1.x that is no more.
+    #[error("{key} is a key of portsentry 1.x; {instead}")]
+    OldKey {
+        /// The key.
+        key: &'static str,
+        /// What to write today.
+        instead: &'static str,
+    },
     /// A key for the second time. A warning: the later value counts.
     #[error("{key} is set again: this line counts, line {earlier} does not")]
     RepeatedKey {

@@ -1,27 +1,38 @@
 //! The set of captures follows what comes and goes, in namespaces of the
 //! test's own.
 
-mod watch;
-
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portsentry_capture::{
-    CaptureOptions, Drained, Interface, LiveBackend, LiveSensor, PcapBackend, Rejected, Selection,
-    Sensor, SensorError, SensorSet,
+    CaptureOptions, Drained, Interface, LiveBackend, LiveSensor, Rejected, Selection, Sensor,
+    SensorError, SensorSet, Watched,
 };
-use portsentry_core::{Networks, Observation};
+use portsentry_core::Observation;
 use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
-use watch::{interface, knock, targets, watch_to_marker};
+use crate::watch::{Method, interface, knock, targets, watch_to_marker, with_each_method};
 
-fn open(namespace: &Namespace, names: &[&str]) -> Result<SensorSet, SensorError> {
+with_each_method! {
+    selections_open_what_they_mean,
+    a_missing_privilege_ends_the_start,
+    every_interface_is_read_through_one_descriptor,
+    an_interface_that_appears_is_watched,
+    a_crowd_of_interfaces_is_watched_step_by_step,
+    what_fails_is_tried_again,
+    addresses_are_followed,
+    a_pause_is_survived,
+    an_interface_is_known_by_its_name_and_no_other,
+    a_bridge_and_its_port_show_one_probe,
+}
+
+fn open(method: Method, namespace: &Namespace, names: &[&str]) -> Result<SensorSet, SensorError> {
     let selection = Selection::parse(names).expect("selection");
-    let backend = PcapBackend::new(CaptureOptions::default());
-    namespace.enter(|| SensorSet::open(selection, Box::new(backend)))
+    let backend = method.backend(CaptureOptions::default());
+    namespace.enter(|| SensorSet::open(selection, backend))
 }
 
 fn watched(set: &SensorSet) -> Vec<&str> {
@@ -50,19 +61,20 @@ fn marked(set: &mut SensorSet, bed: &Testbed) -> Vec<(IpAddr, u16)> {
     targets(&bed.host.enter(|| watch_to_marker(set, &bed.scanner, to)))
 }
 
-#[test]
-fn selections_open_what_they_mean() {
+fn selections_open_what_they_mean(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
     let check = |names: &[&str], expected: &[&str]| {
-        let set = open(&bed.host, names).expect("set");
+        let set = open(method, &bed.host, names).expect("set");
         assert_eq!(watched(&set), expected, "{names:?}");
         assert_eq!(set.name(), expected.join(", "));
     };
     check(&["ALL"], &["lo", device]);
     check(&["ALL_NLO"], &[device]);
-    check(&["any"], &["any"]);
+    if method == Method::Pcap {
+        check(&["any"], &["any"]);
+    }
     check(&["lo"], &["lo"]);
     check(&[device, "nosuch0", device], &[device]);
 }
@@ -72,32 +84,30 @@ fn names_that_nothing_has_are_an_error() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let check = |names: &[&str], expected: &str| {
-        let error = open(&bed.host, names).expect_err("no such interface");
+        let error = open(Method::Raw, &bed.host, names).expect_err("no such interface");
         assert_eq!(error.to_string(), expected);
     };
     check(&["nosuch0"], "nosuch0: no such interface; there are lo, host0");
     check(&["nosuch0", "host"], "nosuch0, host: no such interface; there are lo, host0");
 }
 
-#[test]
-fn a_missing_privilege_ends_the_start() {
-    let opened = std::thread::spawn(|| {
+fn a_missing_privilege_ends_the_start(method: Method) {
+    let opened = std::thread::spawn(move || {
         // Capabilities belong to the thread, which ends with the test.
         let mut sets = capabilities(None).expect("capabilities");
         sets.effective.remove(CapabilitySet::NET_RAW);
         set_capabilities(None, sets).expect("fewer capabilities");
-        let backend = PcapBackend::new(CaptureOptions::default());
-        SensorSet::open(Selection::All, Box::new(backend))
+        let all = Selection::parse(&["ALL"]).expect("selection");
+        SensorSet::open(all, method.backend(CaptureOptions::default()))
     });
     let error = opened.join().expect("thread").expect_err("no privilege");
     assert!(matches!(error, SensorError::MissingPrivilege { .. }), "{error}");
 }
 
-#[test]
-fn every_interface_is_read_through_one_descriptor() {
+fn every_interface_is_read_through_one_descriptor(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let mut set = open(&bed.host, &["ALL"]).expect("set");
+    let mut set = open(method, &bed.host, &["ALL"]).expect("set");
     let inside: SocketAddr = "127.0.0.3:24".parse().expect("address");
     knock(&bed.host, inside);
     knock(&bed.scanner, (bed.host.v4(), 23).into());
@@ -108,12 +118,11 @@ fn every_interface_is_read_through_one_descriptor() {
     assert_eq!(set.drain(64, &mut |_| ()).expect("drain"), Drained::Empty);
 }
 
-#[test]
-fn an_interface_that_appears_is_watched() {
+fn an_interface_that_appears_is_watched(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     for names in [&["ALL"][..], &["late0", "lo"]] {
-        let mut set = open(&bed.host, names).expect("set");
+        let mut set = open(method, &bed.host, names).expect("set");
         let before: Vec<String> = set.watched().map(str::to_owned).collect();
         let cable = ["late0", "netns", bed.host.name(), "type", "veth"];
         let far_end = ["peer", "name", "late1", "netns", bed.scanner.name()];
@@ -144,11 +153,10 @@ fn an_interface_that_appears_is_watched() {
     }
 }
 
-#[test]
-fn a_crowd_of_interfaces_is_watched_step_by_step() {
+fn a_crowd_of_interfaces_is_watched_step_by_step(method: Method) {
     let Some(root) = require_root() else { return };
     let namespace = Namespace::isolated(root);
-    let mut set = open(&namespace, &["ALL"]).expect("set");
+    let mut set = open(method, &namespace, &["ALL"]).expect("set");
     let names: Vec<String> = (0..10).map(|number| format!("crowd{number}")).collect();
     for name in &names {
         namespace.ip(&["link", "add", name, "type", "bridge"]);
@@ -162,9 +170,9 @@ fn a_crowd_of_interfaces_is_watched_step_by_step() {
     follow_until(&mut set, &namespace, &all);
 }
 
-/// libpcap, but that each interface cannot be opened at first.
-#[derive(Default)]
+/// Cannot open an interface but loopback at the first try.
 struct Reluctant {
+    backend: Box<dyn LiveBackend + Send>,
     refused: Vec<String>,
 }
 
@@ -172,39 +180,39 @@ impl LiveBackend for Reluctant {
     fn open(
         &mut self,
         interface: Option<&Interface>,
-        own: &Arc<Networks>,
+        watched: &Arc<Watched>,
     ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
         let name = interface.expect("an interface").name.clone();
         if name == "lo" || self.refused.contains(&name) {
-            return PcapBackend::default().open(interface, own);
+            return self.backend.open(interface, watched);
         }
         self.refused.push(name.clone());
         Err(SensorError::Backend { name, message: "not yet".to_owned() })
     }
 }
 
-#[test]
-fn what_fails_is_tried_again() {
+fn what_fails_is_tried_again(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let mut set = bed
-        .host
-        .enter(|| SensorSet::open(Selection::All, Box::<Reluctant>::default()))
-        .expect("loopback can be opened");
+    let open = |names: &[&str]| {
+        let backend = method.backend(CaptureOptions::default());
+        let selection = Selection::parse(names).expect("selection");
+        let reluctant = Box::new(Reluctant { backend, refused: Vec::new() });
+        bed.host.enter(|| SensorSet::open(selection, reluctant))
+    };
+    let mut set = open(&["ALL"]).expect("loopback can be opened");
     assert_eq!(watched(&set), ["lo"]);
     follow_until(&mut set, &bed.host, &["lo", bed.host.interface()]);
 
-    let named = Selection::parse(&["lo", bed.host.interface()]).expect("selection");
-    let error = bed.host.enter(|| SensorSet::open(named, Box::<Reluctant>::default()));
-    assert_eq!(error.expect_err("asked for by name").to_string(), "host0: not yet");
+    let error = open(&["lo", bed.host.interface()]).expect_err("asked for by name");
+    assert_eq!(error.to_string(), "host0: not yet");
 }
 
-#[test]
-fn addresses_are_followed() {
+fn addresses_are_followed(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
-    let mut set = open(&bed.host, &[device]).expect("set");
+    let mut set = open(method, &bed.host, &[device]).expect("set");
     let late: IpAddr = "192.0.2.1".parse().expect("address");
     bed.host.ip(&["address", "add", "192.0.2.3/24", "dev", device]);
     bed.scanner.ip(&["address", "add", "192.0.2.2/24", "dev", bed.scanner.interface()]);
@@ -227,12 +235,11 @@ fn addresses_are_followed() {
     }
 }
 
-#[test]
-fn a_pause_is_survived() {
+fn a_pause_is_survived(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
-    let mut set = open(&bed.host, &[device]).expect("set");
+    let mut set = open(method, &bed.host, &[device]).expect("set");
     bed.host.ip(&["link", "set", device, "down"]);
     // A capture that is down must not keep its reader awake.
     let quiet = (0..100).any(|_| {
@@ -252,13 +259,12 @@ fn a_pause_is_survived() {
     assert_eq!(marked(&mut set, &bed), [(bed.host.v4().into(), 23)]);
 }
 
-#[test]
-fn an_interface_is_known_by_its_name_and_no_other() {
+fn an_interface_is_known_by_its_name_and_no_other(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
-    let mut named = open(&bed.host, &[device, "lo"]).expect("set");
-    let mut all = open(&bed.host, &["ALL_NLO"]).expect("set");
+    let mut named = open(method, &bed.host, &[device, "lo"]).expect("set");
+    let mut all = open(method, &bed.host, &["ALL_NLO"]).expect("set");
     bed.host.ip(&["link", "set", device, "down"]);
     bed.host.ip(&["link", "set", device, "name", "renamed0"]);
     bed.host.ip(&["link", "set", "renamed0", "up"]);
@@ -270,8 +276,7 @@ fn an_interface_is_known_by_its_name_and_no_other() {
     assert_eq!(targets(&seen), [(to, 23)]);
 }
 
-#[test]
-fn a_bridge_and_its_port_show_one_probe() {
+fn a_bridge_and_its_port_show_one_probe(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
@@ -281,7 +286,7 @@ fn a_bridge_and_its_port_show_one_probe() {
     bed.host.ip(&["link", "set", "br0", "up"]);
     bed.host.ip(&["address", "add", "192.0.2.1/24", "dev", "br0"]);
     bed.scanner.ip(&["address", "add", "192.0.2.2/24", "dev", bed.scanner.interface()]);
-    let mut set = open(&bed.host, &["ALL"]).expect("set");
+    let mut set = open(method, &bed.host, &["ALL"]).expect("set");
     assert_eq!(watched(&set), ["lo", device, "br0"]);
 
     let target: IpAddr = "192.0.2.1".parse().expect("address");

@@ -1,9 +1,11 @@
-//! Draining a sensor until what a test waits for has come.
+//! Ways to capture, and draining a sensor until what a test waits for has come.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use portsentry_capture::{Drained, Interface, Sensor};
+use portsentry_capture::{
+    CaptureOptions, Drained, Interface, LiveBackend, PcapBackend, RawBackend, Sensor,
+};
 use portsentry_core::{Evidence, Observation};
 use portsentry_testbed::Namespace;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,6 +14,35 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The source port of packets that [`marker`] sends.
 const MARKER: u16 = 7;
+
+/// A way to capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    Pcap,
+    Raw,
+}
+
+impl Method {
+    pub(crate) fn backend(self, options: CaptureOptions) -> Box<dyn LiveBackend + Send> {
+        match self {
+            Self::Pcap => Box::new(PcapBackend::new(options)),
+            Self::Raw => Box::new(RawBackend::new(options)),
+        }
+    }
+}
+
+/// Makes a test for each way to capture of each function named.
+macro_rules! with_each_method {
+    ($($test:ident,)*) => {
+        mod through_pcap {
+            $(#[test] fn $test() { super::$test(super::Method::Pcap) })*
+        }
+        mod through_raw {
+            $(#[test] fn $test() { super::$test(super::Method::Raw) })*
+        }
+    };
+}
+pub(crate) use with_each_method;
 
 /// Drains `sensor` until `enough` says so of all observations so far.
 #[track_caller]

@@ -1,0 +1,59 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_portsentry_global_optspecs
+    string join \n stealth connect bind= m/method= i/interface= x/exclude= L/disable-local-check S/disable-service-check l/logoutput= syslog-socket= D/daemon pidfile= c/configfile= d/debug v/verbose V/version h/help
+end
+
+function __fish_portsentry_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_portsentry_global_optspecs) -- $cmd 2>/dev/null
+    or return 0
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_portsentry_using_subcommand
+    set -l cmd (__fish_portsentry_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c portsentry -n "__fish_portsentry_needs_command" -l bind -d 'With --connect: bind to this address alone (repeat for more) [default: all of this host]' -r
+complete -c portsentry -n "__fish_portsentry_needs_command" -s m -l method -d 'How to read packets' -r -f -a "pcap\t'libpcap'
+raw\t'Packet sockets of our own, for which no library is needed'"
+complete -c portsentry -n "__fish_portsentry_needs_command" -s i -l interface -d 'Interface to watch: a name (repeat for more), any, ALL, or ALL_NLO, which leaves out loopback [default: ALL_NLO; with the method raw, ALL]' -r
+complete -c portsentry -n "__fish_portsentry_needs_command" -s x -l exclude -d 'Interface to leave out of ALL or ALL_NLO (repeat for more); a * at its end stands for any characters' -r
+complete -c portsentry -n "__fish_portsentry_needs_command" -s l -l logoutput -d 'Where the log goes (repeat for both)' -r -f -a "stdout\t'Standard output, errors to standard error'
+syslog\t'The system\'s log, facility daemon'"
+complete -c portsentry -n "__fish_portsentry_needs_command" -l syslog-socket -d 'Socket of the system\'s logger' -r -F
+complete -c portsentry -n "__fish_portsentry_needs_command" -l pidfile -d 'File to write the process\'s number to, while it runs' -r -F
+complete -c portsentry -n "__fish_portsentry_needs_command" -s c -l configfile -d 'Configuration file [default: /etc/portsentry/portsentry.conf, or without it a built-in one that only logs]' -r -F
+complete -c portsentry -n "__fish_portsentry_needs_command" -l stealth -d 'Watch without being seen: read packets, bind nothing (default)'
+complete -c portsentry -n "__fish_portsentry_needs_command" -l connect -d 'Bind the ports and take connections; what comes may be answered (PORT_BANNER). Half-open scans are not seen'
+complete -c portsentry -n "__fish_portsentry_needs_command" -s L -l disable-local-check -d 'Treat packets that this host sends to itself like those of others. With blocking on, this host may block itself'
+complete -c portsentry -n "__fish_portsentry_needs_command" -s S -l disable-service-check -d 'Watch ports even where a local program serves them'
+complete -c portsentry -n "__fish_portsentry_needs_command" -s D -l daemon -d 'Run in the background, and log to the system\'s log alone'
+complete -c portsentry -n "__fish_portsentry_needs_command" -s d -l debug -d 'Log debug lines too, the effective configuration among them'
+complete -c portsentry -n "__fish_portsentry_needs_command" -s v -l verbose -d 'Log more, such as which hosts were ignored'
+complete -c portsentry -n "__fish_portsentry_needs_command" -s V -l version -d 'Print the version and exit'
+complete -c portsentry -n "__fish_portsentry_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c portsentry -n "__fish_portsentry_needs_command" -f -a "check" -d 'Say whether configuration and ignore file are right, and what would be watched'
+complete -c portsentry -n "__fish_portsentry_needs_command" -f -a "replay" -d 'Show what would have been detected in capture files'
+complete -c portsentry -n "__fish_portsentry_needs_command" -f -a "generate" -d 'Write a manual page, completions or a configuration to standard output'
+complete -c portsentry -n "__fish_portsentry_using_subcommand check" -s c -l configfile -d 'Configuration file [default: /etc/portsentry/portsentry.conf, or without it a built-in one that only logs]' -r -F
+complete -c portsentry -n "__fish_portsentry_using_subcommand check" -s d -l debug -d 'Log debug lines too, the effective configuration among them'
+complete -c portsentry -n "__fish_portsentry_using_subcommand check" -s v -l verbose -d 'Log more, such as which hosts were ignored'
+complete -c portsentry -n "__fish_portsentry_using_subcommand check" -s h -l help -d 'Print help'
+complete -c portsentry -n "__fish_portsentry_using_subcommand replay" -l host -d 'Address or network that stands for this host (repeat for more); without it every destination does' -r
+complete -c portsentry -n "__fish_portsentry_using_subcommand replay" -s c -l configfile -d 'Configuration file [default: /etc/portsentry/portsentry.conf, or without it a built-in one that only logs]' -r -F
+complete -c portsentry -n "__fish_portsentry_using_subcommand replay" -s L -l disable-local-check -d 'Treat packets that a host sends to itself like others'
+complete -c portsentry -n "__fish_portsentry_using_subcommand replay" -s d -l debug -d 'Log debug lines too, the effective configuration among them'
+complete -c portsentry -n "__fish_portsentry_using_subcommand replay" -s v -l verbose -d 'Log more, such as which hosts were ignored'
+complete -c portsentry -n "__fish_portsentry_using_subcommand replay" -s h -l help -d 'Print help'
+complete -c portsentry -n "__fish_portsentry_using_subcommand generate" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -1,0 +1,306 @@
+//! Connect mode: sockets bound to the monitored ports, which take connections
+//! and datagrams and may answer them with a banner.
+//!
+//! [`ConnectSensor`] binds the ports, tells of each connection and datagram as
+//! an observation, and answers as its owner decides. It never blocks on a peer,
+//! and whatever peers can make grow (open connections, answers, notices) is
+//! bounded and counted. It prints nothing: what is to be said besides
+//! observations is a [`ConnectNotice`].
+
+mod answer_limit;
+mod bound;
+mod connections;
+mod datagrams;
+mod descriptors;
+mod local_ports;
+mod losses;
+mod notice;
+mod reception;
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
+
+use portsentry_core::{Observation, PortSet, Protocol};
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use crate::{Drained, Sensor, SensorError, SensorStats};
+
+pub use notice::{ConnectNotice, Endpoint};
+pub use reception::ConnectStats;
+
+use bound::BoundSockets;
+use reception::Reception;
+
+/// What the sensor is called.
+const NAME: &str = "connect mode";
+
+/// Sockets and connections that are looked at in one round.
+const ROUND: usize = 256;
+
+/// What to bind and how to answer.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// The TCP ports to watch.
+    pub tcp_ports: PortSet,
+    /// The UDP ports to watch.
+    pub udp_ports: PortSet,
+    /// The addresses to bind to, each for itself alone: `::` is IPv6 then, and
+    /// `0.0.0.0` IPv4. Empty: every address of this host, of both families.
+    pub addresses: Vec<IpAddr>,
+    /// What a peer is sent when the owner decides for [`Reply::Banner`]. Empty:
+    /// nothing.
+    pub banner: Vec<u8>,
+    /// What bounds the answers.
+    pub limits: ConnectLimits,
+}
+
+/// What bounds the answers of a [`ConnectSensor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectLimits {
+    /// Connections that may be open at a time; the oldest makes room. Fewer if
+    /// the limit of open files has it so.
+    pub connections: usize,
+    /// How long one connection may take to read its banner and close.
+    pub patience: Duration,
+    /// Datagrams that are answered in a minute, for each /24 of IPv4 and /64 of
+    /// IPv6.
+    pub answers_per_network: u32,
+    /// Datagrams that are answered in a minute, in all.
+    pub answers: u32,
+}
+
+impl Default for ConnectLimits {
+    /// 1,024 connections of 5 s, 10 and 100 answers.
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            patience: Duration::from_secs(5),
+            answers_per_network: 10,
+            answers: 100,
+        }
+    }
+}
+
+/// What a peer gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// The banner, if there is one; then a connection is closed.
+    Banner,
+    /// Nothing; a connection is closed.
+    Nothing,
+}
+
+/// Sockets on all monitored ports, as one sensor with one descriptor.
+///
+/// Connections that are open when it is dropped are closed.
+pub struct ConnectSensor {
+    bound: BoundSockets,
+    reception: Reception,
+    /// The most connections that may be open.
+    capacity: usize,
+    events: Box<[epoll::Event]>,
+    /// What sockets that were closed had lost, and what others had lost before
+    /// the sensor was opened.
+    dropped: u64,
+    overflows_before: u64,
+}
+
+impl ConnectSensor {
+    /// Binds the ports, in the network namespace of the calling thread, and
+    /// raises this process's limit of open files if that is needed. `notify`
+    /// hears what became of each port; about 20 us a port.
+    ///
+    /// # Errors
+    ///
+    /// [`SensorError::DescriptorLimit`]; when no port at all could be bound,
+    /// [`SensorError::MissingPrivilege`] or [`SensorError::NoPortBound`];
+    /// [`SensorError::Io`] when the system has no room for the sockets.
+    pub fn open(
+        options: ConnectOptions,
+        notify: &mut dyn FnMut(&ConnectNotice),
+    ) -> Result<Self, SensorError> {
+        let ConnectOptions { tcp_ports, udp_ports, addresses, banner, limits } = options;
+        let mut bound = BoundSockets::new(&addresses)?;
+        let sockets = bound.needed(&tcp_ports, &udp_ports);
+        let capacity = descriptors::make_room(sockets, limits.connections)?;
+        let mut denied = false;
+        bound.bind_missing(&tcp_ports, &udp_ports, &mut |notice| {
+            denied |= matches!(notice, ConnectNotice::NotBound { error: Errno::ACCESS, .. });
+            notify(notice);
+        })?;
+        if bound.is_empty() {
+            let name = NAME.to_owned();
+            return Err(match denied {
+                true => SensorError::MissingPrivilege { name, capability: "CAP_NET_BIND_SERVICE" },
+                false => SensorError::NoPortBound { name },
+            });
+        }
+        local_ports::warn_if_taken(&tcp_ports, &udp_ports);
+        let limits = ConnectLimits { connections: capacity, ..limits };
+        // Last: ports are bound faster while nobody waits for them.
+        let reception = Reception::new(bound.descriptor(), banner, &limits).map_err(io_error)?;
+        let blank =
+            epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
+        Ok(Self {
+            bound,
+            reception,
+            capacity,
+            events: vec![blank; ROUND].into(),
+            dropped: 0,
+            overflows_before: losses::overflows().unwrap_or(0),
+        })
+    }
+
+    /// Makes sure that [`set_ports`](Self::set_ports) would find descriptors
+    /// enough; changes nothing but the limit of open files.
+    ///
+    /// # Errors
+    ///
+    /// [`SensorError::DescriptorLimit`].
+    pub fn make_room(&self, tcp_ports: &PortSet, udp_ports: &PortSet) -> Result<(), SensorError> {
+        let sockets = self.bound.needed(tcp_ports, udp_ports);
+        descriptors::make_room(sockets, self.capacity).map(drop)
+    }
+
+    /// Watches these ports from now on: others are closed, and those that are
+    /// not bound yet, be it for want of luck, are bound. Between the two, what
+    /// waits in a socket that is closed is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`SensorError::Io`] when the system has no room for more sockets; those
+    /// that are bound are watched.
+    pub fn set_ports(
+        &mut self,
+        tcp_ports: &PortSet,
+        udp_ports: &PortSet,
+        notify: &mut dyn FnMut(&ConnectNotice),
+    ) -> Result<(), SensorError> {
+        let before = self.dropped_datagrams();
+        self.bound.close_others(tcp_ports, udp_ports);
+        self.dropped += before.saturating_sub(self.dropped_datagrams());
+        self.bound.bind_missing(tcp_ports, udp_ports, notify)?;
+        local_ports::warn_if_taken(tcp_ports, udp_ports);
+        Ok(())
+    }
+
+    /// Answers with `banner` from now on.
+    pub fn set_banner(&mut self, banner: Vec<u8>) {
+        self.reception.set_banner(banner);
+    }
+
+    /// The ports that are bound, in no order.
+    pub fn bound(&self) -> impl Iterator<Item = Endpoint> {
+        self.bound.iter().map(|bound| bound.endpoint)
+    }
+
+    /// Takes about `budget` connections and datagrams, as
+    /// [`Sensor::drain`] does, and answers each as `decide` says.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses to tell what is ready.
+    pub fn drain_answering(
+        &mut self,
+        budget: usize,
+        decide: &mut dyn FnMut(&Observation) -> Reply,
+    ) -> Result<Drained, SensorError> {
+        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let round = self.reception.open_connections(&mut self.events).map_err(io_error)?;
+        let mut more = round.more;
+        if round.sockets_ready {
+            let epoll = self.bound.descriptor();
+            let ready = epoll::wait(epoll, &mut *self.events, Some(&NOW)).map_err(io_error)?;
+            more |= ready == ROUND;
+            let share = (budget / ready.max(1)).max(1);
+            for event in self.events.get(..ready).unwrap_or_default() {
+                let Some(bound) = self.bound.get(event.data.u64()) else { continue };
+                if self.reception.pauses() {
+                    break;
+                }
+                more |= match bound.endpoint.protocol {
+                    Protocol::Tcp => self.reception.accept(bound, share, decide),
+                    Protocol::Udp => self.reception.receive(bound, share, decide),
+                }
+                .map_err(io_error)?;
+            }
+        }
+        let sockets = self.bound.descriptor();
+        self.reception.set_timer(sockets).map_err(io_error)?;
+        Ok(if more { Drained::More } else { Drained::Empty })
+    }
+
+    /// The next thing to be said, oldest first. To be asked after each drain.
+    pub fn poll_notice(&mut self) -> Option<ConnectNotice> {
+        self.reception.poll_notice()
+    }
+
+    /// What became of connections and datagrams since the sensor was opened.
+    pub fn answers(&self) -> ConnectStats {
+        self.reception.stats()
+    }
+
+    /// Of the sockets that are open and of those that were closed.
+    fn dropped_datagrams(&self) -> u64 {
+        let udp = self.bound.iter().filter(|it| it.endpoint.protocol == Protocol::Udp);
+        let mut inodes: Vec<u64> = udp.map(|it| it.inode).collect();
+        inodes.sort_unstable();
+        let dropped = losses::dropped_datagrams(&inodes).unwrap_or_else(|error| {
+            log::warn!("cannot tell how many datagrams were lost: {error}");
+            0
+        });
+        self.dropped + dropped
+    }
+}
+
+impl Sensor for ConnectSensor {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.reception.as_fd())
+    }
+
+    /// Takes connections and datagrams and answers none:
+    /// [`drain_answering`](Self::drain_answering) for an owner who does not
+    /// decide.
+    fn drain(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> Result<Drained, SensorError> {
+        self.drain_answering(budget, &mut |observation| {
+            sink(observation);
+            Reply::Nothing
+        })
+    }
+
+    /// A packet here is a connection or a datagram. Dropped by the kernel are
+    /// datagrams that found a buffer full, and tries to open a connection that
+    /// found a queue full; the latter are counted for all programs in the
+    /// network namespace together. Reads tables of the kernel: some
+    /// microseconds for each UDP port.
+    fn stats(&mut self) -> SensorStats {
+        let overflows = losses::overflows().unwrap_or(0).saturating_sub(self.overflows_before);
+        let dropped_by_kernel = self.dropped_datagrams() + overflows;
+        SensorStats { dropped_by_kernel, ..self.reception.sensor_stats() }
+    }
+}
+
+impl fmt::Debug for ConnectSensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectSensor")
+            .field("bound", &self.bound().count())
+            .field("stats", &self.answers())
+            .finish_non_exhaustive()
+    }
+}
+
+fn io_error(source: impl Into<io::Error>) -> SensorError {
+    SensorError::Io { name: NAME.to_owned(), source: source.into() }
+}

@@ -1,0 +1,130 @@
+//! What there is to say besides observations.
+
+use std::fmt;
+use std::io;
+use std::net::IpAddr;
+
+use portsentry_core::Protocol;
+use rustix::io::Errno;
+
+/// Where a socket is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `::` stands for both families, unless
+    /// [`v6_only`](Self::v6_only) says otherwise.
+    pub address: IpAddr,
+    /// Whether the socket takes IPv6 alone.
+    pub v6_only: bool,
+    /// The transport protocol.
+    pub protocol: Protocol,
+    /// The port.
+    pub port: u16,
+}
+
+/// Something that an administrator wants to read. `Display` gives the line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectNotice {
+    /// A port was bound.
+    Bound(Endpoint),
+    /// A port could not be bound, and is not watched.
+    NotBound {
+        /// Which one.
+        endpoint: Endpoint,
+        /// Why.
+        error: Errno,
+    },
+    /// None of the ports could be bound to an address that this host does not
+    /// have.
+    NoSuchAddress {
+        /// The address.
+        address: IpAddr,
+    },
+    /// A connection was there and could not be taken.
+    AcceptFailed {
+        /// The port.
+        port: u16,
+        /// Why.
+        error: Errno,
+    },
+}
+
+impl fmt::Display for ConnectNotice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bound(Endpoint { address, protocol, port, .. }) => {
+                let family = if address.is_ipv4() { "AF_INET" } else { "AF_INET6" };
+                write!(f, "Listen on {family}: {protocol} port: {port}")
+            }
+            Self::NotBound { endpoint, error } => {
+                let Endpoint { address, protocol, port, .. } = endpoint;
+                write!(f, "Cannot listen on {protocol} port {port}")?;
+                if !address.is_unspecified() {
+                    write!(f, " of {address}")?;
+                }
+                write!(f, ": {}", words(*error))
+            }
+            Self::NoSuchAddress { address } => {
+                write!(f, "Cannot listen on {address}: this host does not have that address")
+            }
+            Self::AcceptFailed { port, error } => write!(
+                f,
+                "attackalert: Possible stealth scan from unknown host to TCP port: {port} \
+                 (accept failed {}: {})",
+                error.raw_os_error(),
+                words(*error)
+            ),
+        }
+    }
+}
+
+/// The system's words for `error`, as `strerror(3)` has them.
+fn words(error: Errno) -> String {
+    let mut text = io::Error::from(error).to_string();
+    if let Some(end) = text.rfind(" (os error ") {
+        text.truncate(end);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let check = |notice: ConnectNotice, line: &str| assert_eq!(notice.to_string(), line);
+        let endpoint = |address: &str, protocol| Endpoint {
+            address: address.parse().unwrap(),
+            v6_only: false,
+            protocol,
+            port: 79,
+        };
+        let wildcard = endpoint("::", Protocol::Tcp);
+        check(ConnectNotice::Bound(wildcard), "Listen on AF_INET6: TCP port: 79");
+        check(
+            ConnectNotice::Bound(endpoint("192.0.2.1", Protocol::Udp)),
+            "Listen on AF_INET: UDP port: 79",
+        );
+        check(
+            ConnectNotice::NotBound { endpoint: wildcard, error: Errno::ADDRINUSE },
+            "Cannot listen on TCP port 79: Address already in use",
+        );
+        check(
+            ConnectNotice::NotBound {
+                endpoint: endpoint("2001:db8::1", Protocol::Udp),
+                error: Errno::ACCESS,
+            },
+            "Cannot listen on UDP port 79 of 2001:db8::1: Permission denied",
+        );
+        check(
+            ConnectNotice::NoSuchAddress { address: "192.0.2.9".parse().unwrap() },
+            "Cannot listen on 192.0.2.9: this host does not have that address",
+        );
+        check(
+            ConnectNotice::AcceptFailed { port: 23, error: Errno::MFILE },
+            "attackalert: Possible stealth scan from unknown host to TCP port: 23 \
+             (accept failed 24: Too many open files)",
+        );
+    }
+}

@@ -1,0 +1,407 @@
+//! Taking what comes in through the bound sockets, and answering it.
+//!
+//! One epoll set has the set of bound sockets in it, the connections that are
+//! being answered, and a timer; so the bound sockets can be left alone for a
+//! while, all at once, when the system has no room for another connection.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use portsentry_core::{Evidence, Instant, IpOptions, Observation, Timestamp};
+use rustix::event::{Timespec, epoll};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with, getsockname};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+
+use super::answer_limit::{Answer, AnswerLimit};
+use super::bound::Bound;
+use super::connections::Connections;
+use super::datagrams::{Receiver, answer};
+use super::notice::ConnectNotice;
+use super::{ConnectLimits, Reply};
+use crate::{Rejected, SensorStats, Tally, impossible_source};
+
+/// What epoll says is ready; connections have the numbers from
+/// `FIRST_CONNECTION`.
+const SOCKETS: u64 = 0;
+const TIMER: u64 = 1;
+const FIRST_CONNECTION: u64 = 2;
+
+/// How long nothing is taken after the system had no room for it.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Notices that wait to be polled.
+const NOTICES: usize = 256;
+
+/// What became of connections and datagrams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ConnectStats {
+    /// Connections taken.
+    pub connections: u64,
+    /// Datagrams received.
+    pub datagrams: u64,
+    /// Connections whose banner was sent.
+    pub banners: u64,
+    /// Datagrams that were answered.
+    pub answers: u64,
+    /// Datagrams that were not answered, because their network or all together
+    /// had had their share of answers.
+    pub held_back: u64,
+    /// Connections and datagrams that could not be answered: the peer had gone,
+    /// or cannot be reached.
+    pub unreachable: u64,
+    /// Connections that took too long and were reset.
+    pub timed_out: u64,
+    /// Connections that were closed early to make room for others.
+    pub displaced: u64,
+    /// Connections that were closed without a banner, because there was no
+    /// descriptor to keep them by.
+    pub turned_away: u64,
+    /// Connections that were there and could not be taken.
+    pub accept_failed: u64,
+    /// Notices that nobody polled in time.
+    pub notices_lost: u64,
+}
+
+/// Takes connections and datagrams.
+#[derive(Debug)]
+pub(super) struct Reception {
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    /// When the timer will go off.
+    timer_set: Option<Instant>,
+    paused_until: Option<Instant>,
+    /// Held open to be closed when descriptors run out.
+    spare: Option<OwnedFd>,
+    banner: Arc<[u8]>,
+    connections: Connections,
+    limit: AnswerLimit,
+    receiver: Receiver,
+    notices: VecDeque<ConnectNotice>,
+    tally: Tally,
+    /// Without what `connections` counts itself.
+    counted: ConnectStats,
+}
+
+/// What [`Reception::open_connections`] found.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Round {
+    /// Something has come in through a bound socket.
+    pub(super) sockets_ready: bool,
+    /// Not everything that was ready has been looked at.
+    pub(super) more: bool,
+}
+
+impl Reception {
+    /// `sockets` is readable when a bound socket is.
+    pub(super) fn new(
+        sockets: BorrowedFd<'_>,
+        banner: Vec<u8>,
+        limits: &ConnectLimits,
+    ) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        for (descriptor, token) in [(sockets, SOCKETS), (timer.as_fd(), TIMER)] {
+            let data = epoll::EventData::new_u64(token);
+            epoll::add(&epoll, descriptor, data, epoll::EventFlags::IN)?;
+        }
+        Ok(Self {
+            epoll,
+            timer,
+            timer_set: None,
+            paused_until: None,
+            spare: spare(),
+            banner: banner.into(),
+            connections: Connections::new(limits.connections, limits.patience),
+            limit: AnswerLimit::new(limits.answers_per_network, limits.answers),
+            receiver: Receiver::new(),
+            notices: VecDeque::with_capacity(NOTICES),
+            tally: Tally::default(),
+            counted: ConnectStats::default(),
+        })
+    }
+
+    pub(super) fn set_banner(&mut self, banner: Vec<u8>) {
+        self.banner = banner.into();
+    }
+
+    /// Whether the bound sockets are left alone for a while.
+    pub(super) fn pauses(&self) -> bool {
+        self.paused_until.is_some()
+    }
+
+    pub(super) fn poll_notice(&mut self) -> Option<ConnectNotice> {
+        self.notices.pop_front()
+    }
+
+    pub(super) fn stats(&self) -> ConnectStats {
+        let endings = self.connections.endings;
+        ConnectStats {
+            banners: endings.greeted,
+            unreachable: self.counted.unreachable + endings.gone,
+            timed_out: endings.timed_out,
+            displaced: endings.displaced,
+            ..self.counted
+        }
+    }
+
+    pub(super) fn sensor_stats(&self) -> SensorStats {
+        SensorStats {
+            received: self.counted.connections + self.counted.datagrams,
+            tally: self.tally.clone(),
+            ..SensorStats::default()
+        }
+    }
+
+    /// Goes on with the connections that are ready, and ends those whose time is
+    /// up.
+    pub(super) fn open_connections(&mut self, events: &mut [epoll::Event]) -> io::Result<Round> {
+        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let ready = epoll::wait(&self.epoll, &mut *events, Some(&NOW))?;
+        let mut round = Round { more: ready == events.len(), ..Round::default() };
+        for event in events.get(..ready).unwrap_or_default() {
+            match event.data.u64() {
+                SOCKETS => round.sockets_ready = true,
+                TIMER => {
+                    // What it has to say is that it went off.
+                    let _ = rustix::io::read(&self.timer, &mut [0_u8; 8]);
+                    self.timer_set = None;
+                }
+                token => self.connections.advance(token, &self.epoll, FIRST_CONNECTION),
+            }
+        }
+        Ok(round)
+    }
+
+    /// Takes up to `share` connections. Gives whether there may be more.
+    pub(super) fn accept(
+        &mut self,
+        bound: &Bound,
+        share: usize,
+        decide: &mut dyn FnMut(&Observation) -> Reply,
+    ) -> io::Result<bool> {
+        const FLAGS: SocketFlags = SocketFlags::NONBLOCK.union(SocketFlags::CLOEXEC);
+        for _ in 0..share {
+            if self.spare.is_none() {
+                self.spare = spare();
+            }
+            let mut accepted = acceptfrom_with(bound.socket(), FLAGS);
+            let full = matches!(accepted, Err(Errno::MFILE | Errno::NFILE));
+            if full && self.spare.take().is_some() {
+                // In the place of the spare descriptor, to see who it is.
+                accepted = acceptfrom_with(bound.socket(), FLAGS);
+            }
+            match accepted {
+                Ok((socket, peer)) => {
+                    let local = getsockname(&socket).ok().and_then(|it| it.try_into().ok());
+                    let peer = peer.and_then(|it| it.try_into().ok());
+                    self.counted.connections += 1;
+                    let reply = self.tell_of_connection(bound, peer, local, decide);
+                    if full {
+                        self.counted.turned_away += 1;
+                    } else if reply == Reply::Banner && !self.banner.is_empty() {
+                        self.greet(socket)?;
+                    }
+                }
+                Err(Errno::AGAIN) => return Ok(false),
+                Err(Errno::INTR) => {}
+                Err(error) => {
+                    self.counted.accept_failed += 1;
+                    self.notify(ConnectNotice::AcceptFailed { port: bound.endpoint.port, error });
+                    if !is_of_the_connection(error) {
+                        self.paused_until = Some(monotonic().after(PAUSE));
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn tell_of_connection(
+        &mut self,
+        bound: &Bound,
+        peer: Option<SocketAddr>,
+        local: Option<SocketAddr>,
+        decide: &mut dyn FnMut(&Observation) -> Reply,
+    ) -> Reply {
+        let Some(peer) = peer else { return Reply::Nothing };
+        let target = local.map_or(bound.endpoint.address, |local| local.ip().to_canonical());
+        let interface = match peer {
+            SocketAddr::V4(_) => 0,
+            SocketAddr::V6(peer) => peer.scope_id(),
+        };
+        self.tell(bound, Evidence::Connection, peer, target, interface, decide)
+    }
+
+    fn greet(&mut self, socket: OwnedFd) -> io::Result<()> {
+        let now = monotonic();
+        match self.connections.greet(socket, &self.banner, now, &self.epoll, FIRST_CONNECTION) {
+            // No room in epoll: the banner is with the kernel, or is lost.
+            Err(Errno::NOSPC | Errno::NOMEM) => {
+                self.counted.turned_away += 1;
+                Ok(())
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+
+    /// Takes up to `share` datagrams. Gives whether there may be more.
+    pub(super) fn receive(
+        &mut self,
+        bound: &Bound,
+        share: usize,
+        decide: &mut dyn FnMut(&Observation) -> Reply,
+    ) -> io::Result<bool> {
+        for _ in 0..share {
+            let datagram = match self.receiver.receive(bound.socket()) {
+                Ok(Some(datagram)) => datagram,
+                Ok(None) => return Ok(false),
+                Err(error) => {
+                    log::debug!("cannot receive on UDP port {}: {error}", bound.endpoint.port);
+                    self.paused_until = Some(monotonic().after(PAUSE));
+                    return Ok(false);
+                }
+            };
+            self.counted.datagrams += 1;
+            if !datagram.unicast {
+                self.tally.add(Rejected::NotForThisHost);
+                continue;
+            }
+            let target = datagram.destination.unwrap_or(bound.endpoint.address);
+            let (sender, interface) = (datagram.sender, datagram.interface);
+            let reply = self.tell(bound, Evidence::Message, sender, target, interface, decide);
+            if reply == Reply::Banner && !self.banner.is_empty() {
+                match self.limit.ask(sender.ip().to_canonical(), monotonic()) {
+                    Answer::Allowed => match answer(bound.socket(), &datagram, &self.banner) {
+                        Ok(()) => self.counted.answers += 1,
+                        Err(_) => self.counted.unreachable += 1,
+                    },
+                    Answer::NetworkHadEnough | Answer::AllHadEnough => self.counted.held_back += 1,
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn tell(
+        &mut self,
+        bound: &Bound,
+        evidence: Evidence,
+        peer: SocketAddr,
+        target: IpAddr,
+        interface: u32,
+        decide: &mut dyn FnMut(&Observation) -> Reply,
+    ) -> Reply {
+        let source = peer.ip().to_canonical();
+        // The kernel takes loopback sources from loopback alone.
+        if impossible_source(source, true) {
+            self.tally.add(Rejected::ImpossibleSource);
+            return Reply::Nothing;
+        }
+        decide(&Observation {
+            time: wall_clock(),
+            interface,
+            source,
+            target,
+            source_port: peer.port(),
+            target_port: bound.endpoint.port,
+            evidence,
+            ip_options: IpOptions::Unknown,
+            ttl: 0,
+            ip_id: 0,
+        })
+    }
+
+    fn notify(&mut self, notice: ConnectNotice) {
+        if self.notices.len() < NOTICES {
+            self.notices.push_back(notice);
+        } else {
+            self.counted.notices_lost += 1;
+        }
+    }
+
+    /// Sees to it that the descriptor gets readable when time is up for
+    /// something. To be called last in each round; without open connections it
+    /// costs nothing.
+    pub(super) fn set_timer(&mut self, sockets: BorrowedFd<'_>) -> io::Result<()> {
+        let now = monotonic();
+        let pause_over = self.follow_pause(sockets, now)?;
+        let next = self.connections.expire(now).into_iter().chain(pause_over).min();
+        // One that goes off early does no harm, and is set again then.
+        let Some(next) = next.filter(|next| self.timer_set.is_none_or(|set| *next < set)) else {
+            return Ok(());
+        };
+        let wait = next.since(now).max(Duration::from_millis(1));
+        let value = Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+        self.timer_set = Some(next);
+        Ok(())
+    }
+
+    /// Has epoll leave the bound sockets alone during a pause. Gives when it is
+    /// over.
+    fn follow_pause(
+        &mut self,
+        sockets: BorrowedFd<'_>,
+        now: Instant,
+    ) -> io::Result<Option<Instant>> {
+        let Some(until) = self.paused_until else { return Ok(None) };
+        let over = until <= now;
+        let interest = if over { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
+        epoll::modify(&self.epoll, sockets, epoll::EventData::new_u64(SOCKETS), interest)?;
+        if over {
+            self.paused_until = None;
+        }
+        Ok(self.paused_until)
+    }
+}
+
+impl AsFd for Reception {
+    /// Readable when there is something to do.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
+
+/// Whether an error of accept(2) concerns one connection, which it has taken
+/// out of the queue. Linux passes on what the network has said of it.
+fn is_of_the_connection(error: Errno) -> bool {
+    matches!(
+        error,
+        Errno::CONNABORTED
+            | Errno::PROTO
+            | Errno::PERM
+            | Errno::NETDOWN
+            | Errno::NOPROTOOPT
+            | Errno::HOSTDOWN
+            | Errno::NONET
+            | Errno::HOSTUNREACH
+            | Errno::OPNOTSUPP
+            | Errno::NETUNREACH
+    )
+}
+
+fn spare() -> Option<OwnedFd> {
+    open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
+}
+
+fn monotonic() -> Instant {
+    let now = clock_gettime(ClockId::Monotonic);
+    Instant::from_nanos(now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned())
+}
+
+fn wall_clock() -> Timestamp {
+    let now = clock_gettime(ClockId::Realtime);
+    Timestamp::from_nanos(now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec))
+}

@@ -1,0 +1,204 @@
+//! Reading the packets of a ring's block (TPACKET_V3 of `linux/if_packet.h`).
+//!
+//! A block is bytes with offsets in them. The kernel wrote them, and they are
+//! checked all the same: whatever stands there, reading ends and stays within
+//! the block.
+
+use std::mem::offset_of;
+
+use libc::{sockaddr_ll, tpacket_block_desc, tpacket_hdr_v1, tpacket3_hdr};
+use portsentry_core::Timestamp;
+
+/// Bytes of a block: at 40 bytes a probe, 400 packets with their headers. Under
+/// load the kernel begins a new block each time that the latency is over, so
+/// small blocks make the ring last longer.
+pub(super) const BLOCK: usize = 1 << 16;
+
+/// Where a block says whose it is.
+pub(super) const STATUS_OFFSET: usize = HEADER + offset_of!(tpacket_hdr_v1, block_status);
+
+/// The header of a block, behind its version.
+const HEADER: usize = offset_of!(tpacket_block_desc, hdr);
+
+/// The address behind the header of a packet, `TPACKET_ALIGN`ed.
+const ADDRESS: usize = size_of::<tpacket3_hdr>().next_multiple_of(16);
+
+/// A packet in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RingPacket<'a> {
+    /// What was captured of it, from the network header on.
+    pub(super) network: &'a [u8],
+    /// Bytes that it had from there on.
+    pub(super) length: usize,
+    pub(super) time: Timestamp,
+    /// EtherType of what begins at the network header.
+    pub(super) protocol: u16,
+    /// To whom it is addressed at the link layer.
+    pub(super) packet_type: u8,
+    /// Whether the kernel took a VLAN tag off.
+    pub(super) tagged: bool,
+}
+
+/// Where in a block the next packet stands.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cursor {
+    offset: usize,
+    left: u32,
+}
+
+impl Cursor {
+    /// Before the first packet of `block`.
+    pub(super) fn new(block: &[u8]) -> Self {
+        let word = |offset| word(block, HEADER + offset).unwrap_or(0);
+        Self {
+            offset: word(offset_of!(tpacket_hdr_v1, offset_to_first_pkt)) as usize,
+            left: word(offset_of!(tpacket_hdr_v1, num_pkts)),
+        }
+    }
+
+    /// The next packet. `None` at the end, and where there is no sense.
+    pub(super) fn next<'a>(&mut self, block: &'a [u8]) -> Option<RingPacket<'a>> {
+        let header = block.get(self.offset..).filter(|_| self.left > 0)?;
+        let next = word(header, offset_of!(tpacket3_hdr, tp_next_offset));
+        let found = next.zip(packet(header));
+        self.left = match found {
+            // 0 stands in the last one.
+            None | Some((0, _)) => 0,
+            Some((distance, _)) => {
+                self.offset += distance as usize;
+                self.left - 1
+            }
+        };
+        found.map(|(_, packet)| packet)
+    }
+}
+
+/// The packet whose header (`struct tpacket3_hdr`, and `struct sockaddr_ll`
+/// behind it) is at the start of `bytes`.
+fn packet(bytes: &[u8]) -> Option<RingPacket<'_>> {
+    let seconds = word(bytes, offset_of!(tpacket3_hdr, tp_sec))?;
+    let nanoseconds = word(bytes, offset_of!(tpacket3_hdr, tp_nsec))?;
+    let captured = word(bytes, offset_of!(tpacket3_hdr, tp_snaplen))? as usize;
+    let length = word(bytes, offset_of!(tpacket3_hdr, tp_len))? as usize;
+    let status = word(bytes, offset_of!(tpacket3_hdr, tp_status))?;
+    let link = usize::from(half(bytes, offset_of!(tpacket3_hdr, tp_mac))?);
+    let network = usize::from(half(bytes, offset_of!(tpacket3_hdr, tp_net))?);
+    let protocol = half(bytes, ADDRESS + offset_of!(sockaddr_ll, sll_protocol))?;
+    let packet_type = *bytes.get(ADDRESS + offset_of!(sockaddr_ll, sll_pkttype))?;
+
+    let link_header = network.checked_sub(link)?;
+    let time = i64::from(seconds) * 1_000_000_000 + i64::from(nanoseconds);
+    Some(RingPacket {
+        network: bytes.get(network..network + captured.saturating_sub(link_header))?,
+        length: length.saturating_sub(link_header),
+        time: Timestamp::from_nanos(time),
+        protocol: u16::from_be(protocol),
+        packet_type,
+        tagged: status & libc::TP_STATUS_VLAN_VALID != 0,
+    })
+}
+
+fn word(bytes: &[u8], offset: usize) -> Option<u32> {
+    let bytes = bytes.get(offset..)?.first_chunk()?;
+    Some(u32::from_ne_bytes(*bytes))
+}
+
+fn half(bytes: &[u8], offset: usize) -> Option<u16> {
+    let bytes = bytes.get(offset..)?.first_chunk()?;
+    Some(u16::from_ne_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A block as the kernel writes one, from what `packet_mmap` documents:
+    /// captured bytes with their link header in front, and the length.
+    fn block(packets: &[(&[u8], u32)]) -> Vec<u8> {
+        let mut block = vec![0; BLOCK];
+        let mut put = |offset: usize, bytes: &[u8]| {
+            block[offset..offset + bytes.len()].copy_from_slice(bytes);
+        };
+        put(0, &1_u32.to_ne_bytes());
+        put(8, &1_u32.to_ne_bytes());
+        put(12, &(packets.len() as u32).to_ne_bytes());
+        put(16, &48_u32.to_ne_bytes());
+        let mut at = 48;
+        for (number, (bytes, length)) in packets.iter().enumerate() {
+            let size = (82 + bytes.len()).next_multiple_of(8);
+            let next = if number + 1 == packets.len() { 0 } else { size as u32 };
+            let words = [next, 1_700_000_000, number as u32, bytes.len() as u32, *length, 0x11];
+            for (index, word) in words.iter().enumerate() {
+                put(at + 4 * index, &word.to_ne_bytes());
+            }
+            put(at + 24, &82_u16.to_ne_bytes());
+            put(at + 26, &96_u16.to_ne_bytes());
+            put(at + 48, &17_u16.to_ne_bytes());
+            put(at + 50, &0x86dd_u16.to_be_bytes());
+            put(at + 58, &[2]);
+            put(at + 82, bytes);
+            at += size;
+        }
+        block
+    }
+
+    fn read(block: &[u8]) -> Vec<RingPacket<'_>> {
+        let mut cursor = Cursor::new(block);
+        std::iter::from_fn(|| cursor.next(block)).collect()
+    }
+
+    #[test]
+    fn packets_are_read_from_their_network_header_on() {
+        let frames: [(&[u8], u32); 3] =
+            [(&[7; 54], 1014), (&[0; 14], 14), (b"ethernet header, and more", 25)];
+        let block = block(&frames);
+        let found = read(&block);
+        assert_eq!(found.len(), 3);
+        for (number, ((bytes, length), packet)) in frames.iter().zip(found).enumerate() {
+            let expected = RingPacket {
+                network: &bytes[14..],
+                length: *length as usize - 14,
+                time: Timestamp::from_nanos(1_700_000_000_000_000_000 + number as i64),
+                protocol: 0x86dd,
+                packet_type: 2,
+                tagged: true,
+            };
+            assert_eq!(packet, expected);
+        }
+    }
+
+    #[test]
+    fn an_empty_block_has_no_packets() {
+        assert_eq!(read(&[]), []);
+        assert_eq!(read(&[0; 48]), []);
+        assert_eq!(read(&block(&[])), []);
+    }
+
+    proptest! {
+        /// Whatever words stand in a block, reading ends, and never beyond.
+        #[test]
+        fn nonsense_is_survived(
+            words in prop::collection::vec(
+                (0_usize..120, prop_oneof![any::<u32>(), 0_u32..300, Just(0x0060_0052)]),
+                0..12,
+            ),
+            size in prop_oneof![Just(BLOCK), 0_usize..400],
+        ) {
+            let mut block = block(&[(&[1; 60], 60), (&[2; 40], 1500), (&[3; 90], 90)]);
+            for (index, word) in words {
+                block[4 * index..][..4].copy_from_slice(&word.to_ne_bytes());
+            }
+            block.truncate(size);
+            let mut cursor = Cursor::new(&block);
+            let mut read = 0;
+            while let Some(packet) = cursor.next(&block) {
+                read += 1;
+                prop_assert!(packet.network.len() <= block.len());
+            }
+            prop_assert!(read <= block.len(), "each packet takes at least a byte");
+            prop_assert!(cursor.next(&block).is_none());
+        }
+    }
+}

@@ -1,0 +1,371 @@
+//! The programs, run by the kernel itself: a socket pair of this process has
+//! filters as a packet socket has them. What stands beside a packet is unknown
+//! there, so those loads are replaced by constants.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use proptest::prelude::*;
+use proptest::sample::select;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
+};
+
+use super::*;
+use crate::LinkType;
+use crate::live::judge::{Frame, judge};
+
+const SYN: u8 = 0x02;
+
+/// A program in force.
+struct Filter {
+    sender: OwnedFd,
+    receiver: OwnedFd,
+}
+
+impl Filter {
+    fn new(program: &[Instruction], protocol: u16, packet_type: u32) -> Self {
+        let known = |fact: Fact, value: u32| (fact.offset(), value);
+        let facts = [known(Fact::Protocol, protocol.into()), known(Fact::PacketType, packet_type)];
+        let program: Vec<Instruction> = program
+            .iter()
+            .map(|it| {
+                match facts.iter().find(|(offset, _)| (0x20, *offset) == (it.code, it.operand)) {
+                    Some((_, value)) => Instruction { code: 0, operand: *value, ..*it },
+                    None => *it,
+                }
+            })
+            .collect();
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let (sender, receiver) =
+            socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None).unwrap();
+        packet_socket::attach_filter(receiver.as_fd(), &program).unwrap();
+        Self { sender, receiver }
+    }
+
+    /// How many bytes of `packet` are let through.
+    fn run(&self, packet: &[u8]) -> usize {
+        send(&self.sender, packet, SendFlags::empty()).unwrap();
+        let mut buffer = [0; 4096];
+        match recv(&self.receiver, &mut buffer, RecvFlags::empty()) {
+            Ok((bytes, _)) => {
+                assert_eq!(buffer[..bytes], packet[..bytes]);
+                bytes
+            }
+            Err(Errno::AGAIN) => 0,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn addresses(list: &str) -> Networks {
+    list.split(' ').map(|it| it.parse::<ipnet::IpNet>().unwrap()).collect()
+}
+
+fn ports(list: &[u16]) -> PortSet {
+    list.iter().copied().collect()
+}
+
+/// Two addresses of each version, and few ports.
+fn watched() -> Watched {
+    Watched {
+        addresses: addresses(
+            "10.0.0.2/32 127.0.0.0/9 127.128.0.0/10 fd00::2/128 fe80::1:2/128 ::1/128",
+        ),
+        tcp_ports: ports(&[23, 80, 81, 82, 65_535]),
+        udp_ports: ports(&[1, 53, 161]),
+    }
+}
+
+fn tcp(port: u16, flags: u8) -> Vec<u8> {
+    let mut bytes = vec![0x9c, 0x40, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 4, 0, 0, 0, 0, 0];
+    bytes[2..4].copy_from_slice(&port.to_be_bytes());
+    bytes
+}
+
+fn udp(port: u16) -> Vec<u8> {
+    let mut bytes = vec![0x9c, 0x40, 0, 0, 0, 8, 0, 0];
+    bytes[2..4].copy_from_slice(&port.to_be_bytes());
+    bytes
+}
+
+/// An IPv4 packet with so many words of options.
+fn v4(target: Ipv4Addr, protocol: u8, fragment: u16, options: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x45 + options, 0, 0, 0, 0, 7, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1];
+    packet.extend(target.octets());
+    packet.extend(vec![1; usize::from(options) * 4]);
+    packet.extend(payload);
+    let length = packet.len() as u16;
+    packet[2..4].copy_from_slice(&length.to_be_bytes());
+    packet[6..8].copy_from_slice(&fragment.to_be_bytes());
+    packet
+}
+
+fn v6(target: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x60, 0, 0, 0, 0, 0, next, 64];
+    packet[4..6].copy_from_slice(&(payload.len() as u16).to_be_bytes());
+    packet.extend("fd00::1".parse::<Ipv6Addr>().unwrap().octets());
+    packet.extend(target.octets());
+    packet.extend(payload);
+    packet
+}
+
+/// Extension header `kind`, of eight bytes or what an authentication header has.
+fn extended(kind: u8, next: u8, payload: &[u8]) -> Vec<u8> {
+    let (words, size) = if kind == 51 { (1, 12) } else { (0, 8) };
+    let mut bytes = vec![next, words];
+    bytes.resize(size, 0);
+    bytes.extend(payload);
+    bytes
+}
+
+/// `packet` behind an Ethernet header with tags of these types.
+fn ethernet(tags: &[u16], packet: &[u8]) -> Vec<u8> {
+    let mut frame = vec![2; 12];
+    for tag in tags {
+        frame.extend(tag.to_be_bytes());
+        frame.extend([0x40, 7]);
+    }
+    frame.extend(if packet[0] >> 4 == 4 { IPV4 } else { IPV6 }.to_be_bytes());
+    frame.extend(packet);
+    frame
+}
+
+fn ether_type_of(frame: &[u8]) -> u16 {
+    u16::from_be_bytes([frame[12], frame[13]])
+}
+
+fn own4() -> Ipv4Addr {
+    Ipv4Addr::new(10, 0, 0, 2)
+}
+
+fn own6() -> Ipv6Addr {
+    "fd00::2".parse().unwrap()
+}
+
+#[test]
+fn candidates_pass_and_the_rest_is_held_back() {
+    let elsewhere4 = Ipv4Addr::new(10, 0, 0, 3);
+    let six = |text: &str| text.parse::<Ipv6Addr>().unwrap();
+    let syn = tcp(23, SYN);
+    let table: Vec<(&str, Vec<u8>, bool)> = vec![
+        ("SYN", v4(own4(), 6, 0, 0, &syn), true),
+        ("SYN behind options", v4(own4(), 6, 0, 10, &syn), true),
+        ("SYN, don't fragment", v4(own4(), 6, 0x4000, 0, &syn), true),
+        ("NULL", v4(own4(), 6, 0, 0, &tcp(80, 0)), true),
+        ("XMAS", v4(own4(), 6, 0, 0, &tcp(81, 0x29)), true),
+        ("FIN", v4(own4(), 6, 0, 0, &tcp(82, 0x01)), true),
+        ("SYN with ECN", v4(own4(), 6, 0, 0, &tcp(65_535, 0xc2)), true),
+        ("SYN-ACK", v4(own4(), 6, 0, 0, &tcp(23, 0x12)), false),
+        ("ACK", v4(own4(), 6, 0, 0, &tcp(23, 0x10)), false),
+        ("RST", v4(own4(), 6, 0, 0, &tcp(23, 0x04)), false),
+        ("SYN to the port below", v4(own4(), 6, 0, 0, &tcp(22, SYN)), false),
+        ("SYN to the port above", v4(own4(), 6, 0, 0, &tcp(83, SYN)), false),
+        ("SYN to port 0", v4(own4(), 6, 0, 0, &tcp(0, SYN)), false),
+        ("SYN to a UDP port", v4(own4(), 6, 0, 0, &tcp(53, SYN)), false),
+        ("SYN elsewhere", v4(elsewhere4, 6, 0, 0, &syn), false),
+        ("SYN to 127.77.0.5", v4(Ipv4Addr::new(127, 77, 0, 5), 6, 0, 0, &syn), true),
+        ("SYN to 127.192.0.0", v4(Ipv4Addr::new(127, 192, 0, 0), 6, 0, 0, &syn), false),
+        ("first fragment of 8 bytes", v4(own4(), 6, 0x2000, 0, &syn[..8]), true),
+        ("last fragment", v4(own4(), 6, 0x0001, 0, &syn[8..]), true),
+        ("UDP fragment", v4(own4(), 17, 0x2005, 0, &[0; 8]), true),
+        ("fragment elsewhere", v4(elsewhere4, 6, 0x2000, 0, &syn[..8]), false),
+        ("ICMP fragment", v4(own4(), 1, 0x2000, 0, &[0; 8]), false),
+        ("UDP", v4(own4(), 17, 0, 0, &udp(53)), true),
+        ("UDP behind options", v4(own4(), 17, 0, 3, &udp(161)), true),
+        ("UDP to a TCP port", v4(own4(), 17, 0, 0, &udp(23)), false),
+        ("ICMP", v4(own4(), 1, 0, 0, &[8; 16]), false),
+        ("ESP", v4(own4(), 50, 0, 0, &[8; 16]), false),
+        ("AH", v4(own4(), 51, 0, 0, &extended(51, 6, &syn)), true),
+        ("v6 SYN", v6(own6(), 6, &syn), true),
+        ("v6 SYN to ::1", v6(six("::1"), 6, &syn), true),
+        ("v6 SYN to link-local", v6(six("fe80::1:2"), 6, &syn), true),
+        ("v6 ACK", v6(own6(), 6, &tcp(23, 0x10)), false),
+        ("v6 RST", v6(own6(), 6, &tcp(23, 0x14)), false),
+        ("v6 SYN to another port", v6(own6(), 6, &tcp(24, SYN)), false),
+        ("v6 SYN elsewhere", v6(six("fd00::3"), 6, &syn), false),
+        ("v6 SYN elsewhere, first word", v6(six("fd01::2"), 6, &syn), false),
+        ("v6 SYN elsewhere, second word", v6(six("fd00:0:0:1::2"), 6, &syn), false),
+        ("v6 SYN elsewhere, third word", v6(six("fd00::1:0:2"), 6, &syn), false),
+        ("v6 UDP", v6(own6(), 17, &udp(1)), true),
+        ("v6 UDP to another port", v6(own6(), 17, &udp(2)), false),
+        ("v6 ICMP", v6(own6(), 58, &[0; 8]), false),
+        ("v6 ESP", v6(own6(), 50, &[0; 16]), false),
+        ("v6 hop-by-hop", v6(own6(), 0, &extended(0, 6, &syn)), true),
+        ("v6 routing", v6(own6(), 43, &extended(43, 6, &syn)), true),
+        ("v6 fragment", v6(own6(), 44, &extended(44, 6, &syn)), true),
+        ("v6 authentication", v6(own6(), 51, &extended(51, 6, &syn)), true),
+        ("v6 destination", v6(own6(), 60, &extended(60, 6, &syn)), true),
+        ("v6 hop-by-hop elsewhere", v6(six("ff02::1"), 0, &extended(0, 58, &syn)), false),
+    ];
+    let watched = watched();
+    for (name, packet, expected) in &table {
+        for tags in [&[][..], &[0x8100], &[0x88a8, 0x8100], &[0x9100, 0x9100]] {
+            let frame = ethernet(tags, packet);
+            let filter = Filter::new(&candidates(14, &watched, 256), ether_type_of(&frame), 0);
+            let expected = if *expected { frame.len() } else { 0 };
+            assert_eq!(filter.run(&frame), expected, "{name}, tags {tags:04x?}");
+        }
+        let protocol = if packet[0] >> 4 == 4 { IPV4 } else { IPV6 };
+        let filter = Filter::new(&candidates(0, &watched, 256), protocol, 0);
+        assert_eq!(filter.run(packet), if *expected { packet.len() } else { 0 }, "{name}, bare");
+    }
+}
+
+#[test]
+fn only_what_comes_in_for_this_host_passes() {
+    let packet = v4(own4(), 6, 0, 0, &tcp(23, SYN));
+    let program = candidates(0, &watched(), 256);
+    for (packet_type, name, expected) in [
+        (0, "to this host", true),
+        (1, "broadcast", true),
+        (2, "multicast", true),
+        (PACKET_OTHERHOST, "to another host", false),
+        (PACKET_OUTGOING, "outgoing", false),
+    ] {
+        let passed = Filter::new(&program, IPV4, packet_type).run(&packet);
+        assert_eq!(passed, if expected { packet.len() } else { 0 }, "{name}");
+    }
+    for (protocol, expected) in [(0x0806, false), (0x0001, false), (0x8864, false), (IPV4, true)] {
+        let passed = Filter::new(&program, protocol, 0).run(&packet);
+        assert_eq!(passed > 0, expected, "EtherType {protocol:04x}");
+    }
+}
+
+#[test]
+fn long_packets_are_cut() {
+    let packet = v4(own4(), 17, 0, 0, &[&udp(53)[..], &[0; 3000]].concat());
+    let passed = Filter::new(&candidates(0, &watched(), 256), IPV4, 0).run(&packet);
+    assert_eq!(passed, SNAP_LENGTH as usize);
+}
+
+/// Every second port, and as many addresses as one likes.
+fn much(number: u16) -> Watched {
+    let every_second: PortSet = (0..number).map(|it| 2 * it + 1).collect();
+    let hosts = (0..number).flat_map(|it| {
+        let [high, low] = it.to_be_bytes();
+        [IpAddr::from([10, high, low, 1]), Ipv6Addr::new(0xfd00, it, 0, 0, 0, 0, 0, 1).into()]
+    });
+    Watched {
+        addresses: hosts.map(ipnet::IpNet::from).collect(),
+        tcp_ports: every_second.clone(),
+        udp_ports: every_second,
+    }
+}
+
+#[test]
+fn the_length_is_bounded() {
+    // `BPF_MAXINSNS` of Linux.
+    const MOST: usize = 4096;
+    for (number, ranges, expected) in
+        [(0, 256, 120), (1, 256, 150), (20, 256, 500), (32_767, 256, 1_500), (32_767, 1, 300)]
+    {
+        let length = candidates(14, &much(number), ranges).len();
+        assert!(length <= expected && length <= MOST, "{number}, {ranges}: {length} instructions");
+    }
+    // The most that there can be: 64 addresses of each version besides.
+    let most = Watched { addresses: much(64).addresses, ..much(32_767) };
+    let length = candidates(14, &most, 256).len();
+    assert!((1_000..2_000).contains(&length), "{length} instructions");
+}
+
+#[test]
+fn no_watched_port_is_held_back() {
+    for number in [1, 255, 256, 257, 500, 5_000, 32_767] {
+        for ranges in PORT_RANGES {
+            let watched = Watched { addresses: watched().addresses, ..much(number) };
+            let filter = Filter::new(&candidates(0, &watched, ranges), IPV4, 0);
+            let mut held_back = 0;
+            for port in 1..=u16::MAX {
+                // Ports far apart, and all of the interesting ones.
+                if port > 600 && port % 97 != 0 && port < 65_000 {
+                    continue;
+                }
+                let passed = filter.run(&v4(own4(), 6, 0, 0, &tcp(port, SYN))) > 0;
+                let wanted = watched.tcp_ports.contains(port);
+                assert!(passed || !wanted, "port {port} of {number}, {ranges} ranges");
+                if usize::from(number) <= ranges {
+                    assert_eq!(passed, wanted, "port {port} of {number}, {ranges} ranges");
+                }
+                held_back += usize::from(!passed);
+            }
+            assert!(held_back > 0 || number > 32_000, "nothing is held back");
+        }
+    }
+}
+
+fn packet() -> impl Strategy<Value = Vec<u8>> {
+    let port = || prop_oneof![select(vec![1_u16, 23, 53, 80, 82, 161, 65_535]), any::<u16>()];
+    let flags = || prop_oneof![select(vec![0_u8, 1, 2, 0x29, 0xc2, 0x12, 0x10, 4]), any::<u8>()];
+    let transport = || {
+        prop_oneof![
+            (port(), flags()).prop_map(|(port, flags)| (6, tcp(port, flags))),
+            port().prop_map(|port| (17, udp(port))),
+            (any::<u8>(), prop::collection::vec(any::<u8>(), 0..40)),
+        ]
+    };
+    let extensions = prop::collection::vec(select(vec![0_u8, 43, 44, 51, 60, 135]), 0..4);
+    let chain = |kinds: Vec<u8>, (next, payload): (u8, Vec<u8>)| {
+        kinds
+            .iter()
+            .rev()
+            .fold((next, payload), |(next, payload), kind| (*kind, extended(*kind, next, &payload)))
+    };
+    let target4 = select(vec!["10.0.0.2", "10.0.0.3", "127.0.0.1", "127.191.255.255"]);
+    let target6 = select(vec!["fd00::2", "fe80::1:2", "::1", "fd00::3", "ff02::1"]);
+    let fragment = prop_oneof![3 => select(vec![0_u16, 0x4000]), 1 => any::<u16>()];
+    prop_oneof![
+        (target4, fragment, 0_u8..=10, any::<bool>(), transport()).prop_map(
+            move |(target, fragment, options, authenticated, transport)| {
+                let kinds = if authenticated { vec![51] } else { vec![] };
+                let (protocol, payload) = chain(kinds, transport);
+                v4(target.parse().unwrap(), protocol, fragment, options, &payload)
+            }
+        ),
+        (target6, extensions, transport()).prop_map(move |(target, kinds, transport)| {
+            let (next, payload) = chain(kinds, transport);
+            v6(target.parse().unwrap(), next, &payload)
+        }),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// Holding back loses nothing: what the decoder would call a probe of a
+    /// watched port passes, and whole.
+    #[test]
+    fn no_probe_is_held_back(
+        packet in packet(),
+        tags in prop::collection::vec(select(VLAN_TAGS.to_vec()), 0..=2),
+        damage in prop::option::of((0_usize..80, any::<u8>())),
+        padding in 0_usize..6,
+        ranges in select(PORT_RANGES.to_vec()),
+    ) {
+        let mut frame = ethernet(&tags, &packet);
+        if let Some((at, byte)) = damage {
+            let at = 14 + at % (frame.len() - 14);
+            frame[at] = byte;
+        }
+        frame.resize(frame.len() + padding, 0);
+        let watched = Arc::new(watched());
+        let (bytes, length) = (&frame[..], frame.len());
+        let judged = judge(
+            &Frame { link: LinkType::Ethernet, bytes, length, on_loopback: true },
+            &watched,
+        );
+        let is_probe = judged.is_ok_and(|packet| {
+            let observation = packet.observation(Default::default(), 0);
+            let ports = match observation.evidence {
+                portsentry_core::Evidence::Segment(_) => &watched.tcp_ports,
+                _ => &watched.udp_ports,
+            };
+            observation.is_opener() && ports.contains(observation.target_port)
+        });
+        let filter = Filter::new(&candidates(14, &watched, ranges), ether_type_of(&frame), 0);
+        let passed = filter.run(&frame);
+        prop_assert!(passed == length || passed == 0 && !is_probe, "{:02x?}", frame);
+    }
+}

@@ -1,0 +1,211 @@
+//! What packet sockets need from the kernel beyond the safe interfaces: socket
+//! options, and the ring of `packet_mmap` that kernel and process share.
+//!
+//! This is the one module of the crate with `unsafe`. It makes system calls and
+//! lends blocks of the ring; what stands in them is read elsewhere, as bytes
+//! that are not trusted.
+#![allow(unsafe_code)]
+
+use std::ffi::c_int;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use super::filter::Instruction;
+
+/// Has the kernel give packets to `program` before they reach `socket`. One
+/// that is attached already is replaced at once: no packet finds none.
+pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+    let mut instructions: Vec<libc::sock_filter> = program
+        .iter()
+        .map(|it| libc::sock_filter {
+            code: it.code,
+            jt: it.jump_true,
+            jf: it.jump_false,
+            k: it.operand,
+        })
+        .collect();
+    let program = libc::sock_fprog {
+        len: instructions.len().try_into().or(Err(io::ErrorKind::InvalidInput))?,
+        filter: instructions.as_mut_ptr(),
+    };
+    // SAFETY: the pointer in `program` leads to `len` instructions, which live
+    // until after the call; the kernel copies them and keeps no pointer.
+    unsafe { set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program) }
+}
+
+/// Lets every packet through.
+pub(super) fn detach_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: an integer, in which there is no pointer.
+    let result = unsafe { set_option(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0_i32) };
+    match result {
+        // None was attached.
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
+        result => result,
+    }
+}
+
+/// Spares the kernel the copies of what this host sends (Linux 4.20).
+pub(super) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: an integer, in which there is no pointer.
+    unsafe { set_option(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32) }
+}
+
+/// Sets an option whose value is a `T`.
+///
+/// # Safety
+///
+/// `T` is what the option takes, and pointers in it lead to what the option says.
+unsafe fn set_option<T>(
+    socket: BorrowedFd<'_>,
+    level: c_int,
+    option: c_int,
+    value: &T,
+) -> io::Result<()> {
+    let length = size_of::<T>() as libc::socklen_t;
+    // SAFETY: `value` can be read for `length` bytes; what is in it is the
+    // caller's promise.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const *value).cast(), length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(feature = "raw")]
+pub(super) use ring::{Ring, bind, dropped_since_asked};
+
+#[cfg(feature = "raw")]
+mod ring {
+    use std::ptr::{self, NonNull};
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::{mem, slice};
+
+    use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+    use super::*;
+    use crate::live::block::{BLOCK, STATUS_OFFSET};
+
+    /// Begins to receive the packets of all protocols from the interface of
+    /// this index.
+    pub(in crate::live) fn bind(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
+        // SAFETY: all zeros are a value of this structure of integers.
+        let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+        address.sll_ifindex = interface.cast_signed();
+        let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+        // SAFETY: the address can be read for `length` bytes.
+        let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Packets that found no room in the ring since this was asked before.
+    pub(in crate::live) fn dropped_since_asked(socket: BorrowedFd<'_>) -> io::Result<u32> {
+        let mut counted = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
+        let mut length = size_of::<libc::tpacket_stats_v3>() as libc::socklen_t;
+        // SAFETY: the kernel writes at most `length` bytes, which `counted` has.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_PACKET,
+                libc::PACKET_STATISTICS,
+                (&raw mut counted).cast(),
+                &raw mut length,
+            )
+        };
+        if result == 0 { Ok(counted.tp_drops) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// A ring of blocks (TPACKET_V3). The kernel fills a block with packets,
+    /// gives it to this process, and goes on to the next; it touches it no more
+    /// until it is given back.
+    #[derive(Debug)]
+    pub(in crate::live) struct Ring {
+        memory: NonNull<u8>,
+        blocks: usize,
+        /// The block that the kernel gives out next.
+        current: usize,
+    }
+
+    // SAFETY: the mapping belongs to this value alone and to no thread.
+    unsafe impl Send for Ring {}
+
+    impl Ring {
+        /// A ring of so many blocks for `socket`, which gives a block out after
+        /// so many milliseconds if it holds any packet.
+        pub(in crate::live) fn new(
+            socket: BorrowedFd<'_>,
+            blocks: u32,
+            milliseconds: u32,
+        ) -> io::Result<Self> {
+            // Packets are stored one behind the other, so this bounds nothing.
+            const FRAME: u32 = 2048;
+            let block = BLOCK as u32;
+            let request = libc::tpacket_req3 {
+                tp_block_size: block,
+                tp_block_nr: blocks,
+                tp_frame_size: FRAME,
+                tp_frame_nr: (block / FRAME).saturating_mul(blocks),
+                tp_retire_blk_tov: milliseconds,
+                tp_sizeof_priv: 0,
+                tp_feature_req_word: 0,
+            };
+            let version = libc::tpacket_versions::TPACKET_V3 as c_int;
+            // SAFETY: an integer and a structure of integers.
+            unsafe {
+                set_option(socket, libc::SOL_PACKET, libc::PACKET_VERSION, &version)?;
+                set_option(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
+            }
+            let blocks = blocks as usize;
+            // SAFETY: a new mapping, at a place that the kernel chooses, of as
+            // many bytes as the ring was just made with.
+            let memory = unsafe {
+                let access = ProtFlags::READ | ProtFlags::WRITE;
+                mmap(ptr::null_mut(), BLOCK * blocks, access, MapFlags::SHARED, socket, 0)?
+            };
+            let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+            Ok(Self { memory, blocks, current: 0 })
+        }
+
+        /// The block whose turn it is, if the kernel has given it out.
+        pub(in crate::live) fn block(&self) -> Option<&[u8]> {
+            // Pairs with the kernel's barrier between filling and giving out.
+            if self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
+                return None;
+            }
+            // SAFETY: the block lies within the mapping. The kernel has given it
+            // out and does not write to it before `release`, which cannot be
+            // called while the slice lives.
+            Some(unsafe { slice::from_raw_parts(self.start().as_ptr(), BLOCK) })
+        }
+
+        /// Gives the block of [`block`](Self::block) back. Without one, nothing
+        /// happens.
+        pub(in crate::live) fn release(&mut self) {
+            if self.block().is_some() {
+                self.status().store(libc::TP_STATUS_KERNEL, Ordering::Release);
+                self.current = (self.current + 1) % self.blocks;
+            }
+        }
+
+        fn start(&self) -> NonNull<u8> {
+            // SAFETY: `current` is below `blocks`, and the mapping has as many.
+            unsafe { self.memory.add(self.current * BLOCK) }
+        }
+
+        /// Where kernel and process tell each other whose the block is.
+        fn status(&self) -> &AtomicU32 {
+            // SAFETY: within the block and aligned, since blocks begin on pages;
+            // the kernel reads and writes it as one word.
+            unsafe { AtomicU32::from_ptr(self.start().add(STATUS_OFFSET).cast().as_ptr()) }
+        }
+    }
+
+    impl Drop for Ring {
+        fn drop(&mut self) {
+            // SAFETY: the mapping that `new` made; slices of it cannot live now.
+            // It cannot fail for a mapping that there is.
+            let _ = unsafe { munmap(self.memory.as_ptr().cast(), BLOCK * self.blocks) };
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! More packets than a reader gets to at once: bursts, long lists of ports, and
+//! filters that change under load.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+
+use pnet_packet::ipv4::{self, Ipv4Packet};
+use pnet_packet::tcp::{self, TcpPacket};
+use portsentry_capture::{
+    CaptureOptions, Drained, Interface, LiveSensor, Sensor, SensorError, Watched,
+};
+use portsentry_core::PortSet;
+use portsentry_testbed::{Namespace, Testbed, require_root};
+
+use crate::watch::{Method, interface, watch_until, with_each_method};
+
+with_each_method! {
+    a_burst_into_an_idle_reader_is_kept,
+    what_is_lost_is_counted,
+    long_lists_of_ports_detect_the_same,
+    no_packet_is_lost_when_the_filter_changes,
+    without_memory_for_a_filter_everything_is_read,
+    a_buffer_that_is_too_large_is_told,
+}
+
+fn all_ports(namespace: &Namespace) -> Arc<Watched> {
+    let interfaces = namespace.enter(|| Interface::all().expect("interfaces"));
+    Arc::new(Watched::all_ports(Interface::own_addresses(&interfaces)))
+}
+
+fn open(
+    method: Method,
+    namespace: &Namespace,
+    mebibytes: u32,
+    watched: &Arc<Watched>,
+) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
+    let options = CaptureOptions { buffer: mebibytes, ..CaptureOptions::default() };
+    namespace.enter(|| {
+        let interface = interface(namespace.interface());
+        method.backend(options).open(Some(&interface), watched)
+    })
+}
+
+/// The end of a wire that sends SYNs, all from different ports or of different
+/// sequence numbers.
+struct Sender {
+    wire: pcap::Capture<pcap::Active>,
+    frame: Vec<u8>,
+    ends: (Ipv4Addr, Ipv4Addr),
+}
+
+impl Sender {
+    fn new(bed: &Testbed) -> Self {
+        let wire = bed
+            .scanner
+            .enter(|| pcap::Capture::from_device(bed.scanner.interface()).expect("device").open());
+        let mut frame = vec![0xff; 6];
+        frame.extend([2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 40, 0, 9, 0, 0, 50, 6, 0, 0]);
+        frame.extend(bed.scanner.v4().octets());
+        frame.extend(bed.host.v4().octets());
+        frame.extend([0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0]);
+        let checksum = ipv4::checksum(&Ipv4Packet::new(&frame[14..]).expect("header"));
+        frame[24..26].copy_from_slice(&checksum.to_be_bytes());
+        Self { wire: wire.expect("wire"), frame, ends: (bed.scanner.v4(), bed.host.v4()) }
+    }
+
+    fn send(&mut self, number: u32, port: u16) {
+        self.frame[34..36].copy_from_slice(&(number as u16).to_be_bytes());
+        self.frame[36..38].copy_from_slice(&port.to_be_bytes());
+        self.frame[38..42].copy_from_slice(&number.to_be_bytes());
+        let segment = TcpPacket::new(&self.frame[34..]).expect("header");
+        let checksum = tcp::ipv4_checksum(&segment, &self.ends.0, &self.ends.1);
+        self.frame[50..52].copy_from_slice(&checksum.to_be_bytes());
+        self.wire.sendpacket(self.frame.as_slice()).expect("send");
+    }
+}
+
+fn a_burst_into_an_idle_reader_is_kept(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut sensor =
+        open(method, &bed.host, CaptureOptions::default().buffer, &all_ports(&bed.host))
+            .expect("sensor");
+    let mut sender = Sender::new(&bed);
+    for burst in [1_000_u16, 10_000] {
+        for number in 1..=burst {
+            sender.send(number.into(), number);
+        }
+        let seen = watch_until(sensor.as_mut(), |seen| seen.len() >= burst.into());
+        let ports: Vec<u16> = seen.iter().map(|it| it.target_port).collect();
+        assert_eq!(ports, (1..=burst).collect::<Vec<_>>());
+    }
+    assert_eq!(sensor.stats().dropped_by_kernel, 0);
+}
+
+fn what_is_lost_is_counted(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut sensor = open(method, &bed.host, 1, &all_ports(&bed.host)).expect("sensor");
+    let mut sender = Sender::new(&bed);
+    let sent = 20_000;
+    for number in 0..sent {
+        sender.send(number, 23);
+    }
+    let mut seen = Vec::new();
+    let mut read = |sensor: &mut dyn Sensor| {
+        let new = watch_until(sensor, |new| !new.is_empty());
+        seen.extend(new.iter().map(|it| it.source_port));
+        let stats = sensor.stats();
+        (stats.received, stats.dropped_by_kernel)
+    };
+    // What was kept is at hand; what comes behind it finds room again.
+    let (received, dropped) = read(sensor.as_mut());
+    assert!(received > 1_000 && dropped > 1_000, "{received} received, {dropped} dropped");
+    sender.send(sent, 23);
+    let (mut received, mut dropped) = read(sensor.as_mut());
+    while received + dropped < u64::from(sent) + 1 {
+        (received, dropped) = read(sensor.as_mut());
+    }
+    assert_eq!(received + dropped, u64::from(sent) + 1);
+    // They are the first ones, in order.
+    let kept: Vec<u16> = (0..seen.len() as u16 - 1).collect();
+    assert_eq!(seen[..seen.len() - 1], kept);
+}
+
+/// The first `number` odd ports.
+fn odd_ports(number: u16) -> PortSet {
+    (0..number).map(|it| 2 * it + 1).collect()
+}
+
+fn long_lists_of_ports_detect_the_same(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let watched = all_ports(&bed.host);
+    let mut sensor = open(method, &bed.host, 8, &watched).expect("sensor");
+    let mut sender = Sender::new(&bed);
+    // The last one is a sign that all have been seen.
+    let tried: Vec<u16> =
+        (1..1_200).chain((1_200..65_535).filter(|it| it % 61 == 0)).chain([1]).collect();
+    for number in [1, 500, 5_000, 32_768] {
+        let tcp_ports = odd_ports(number);
+        sensor.set_watched(Arc::new(Watched {
+            tcp_ports: tcp_ports.clone(),
+            udp_ports: PortSet::new(),
+            ..Watched::clone(&watched)
+        }));
+        for (index, port) in tried.iter().enumerate() {
+            sender.send(index as u32, *port);
+        }
+        let last = tried.len() as u16 - 1;
+        let seen =
+            watch_until(sensor.as_mut(), |seen| seen.iter().any(|it| it.source_port == last));
+        let found: Vec<u16> =
+            seen.iter().map(|it| it.target_port).filter(|it| tcp_ports.contains(*it)).collect();
+        let expected: Vec<u16> =
+            tried.iter().copied().filter(|it| tcp_ports.contains(*it)).collect();
+        assert_eq!(found, expected, "{number} ports");
+        if number < 32_768 {
+            assert!(seen.len() < tried.len(), "{number} ports: nothing was held back");
+        }
+    }
+}
+
+fn no_packet_is_lost_when_the_filter_changes(method: Method) {
+    /// Packets that are on their way at a time: far fewer than there is room for.
+    const ON_THE_WAY: usize = 300;
+
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let watched = all_ports(&bed.host);
+    let mut sensor = open(method, &bed.host, 8, &watched).expect("sensor");
+    let mut sender = Sender::new(&bed);
+    let lists = [1, 300, 7, 3_000].map(|number| {
+        Arc::new(Watched { tcp_ports: odd_ports(number), ..Watched::clone(&watched) })
+    });
+    let (done, arrived) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let mut seen = Vec::new();
+    let sent = thread::scope(|scope| {
+        let sending = scope.spawn(|| {
+            let mut sent = 0;
+            while !done.load(Ordering::Relaxed) {
+                if sent < arrived.load(Ordering::Relaxed) + ON_THE_WAY {
+                    sender.send(sent as u32, 1);
+                    sent += 1;
+                } else {
+                    thread::yield_now();
+                }
+            }
+            sent
+        });
+        for list in lists.iter().cycle().take(40) {
+            sensor.set_watched(Arc::clone(list));
+            while sensor.drain(1024, &mut |it| seen.push(it.source_port)).expect("drain")
+                == Drained::More
+            {}
+            arrived.store(seen.len(), Ordering::Relaxed);
+        }
+        done.store(true, Ordering::Relaxed);
+        sending.join().expect("sender")
+    });
+    let left = sent - seen.len();
+    if left > 0 {
+        let rest = watch_until(sensor.as_mut(), |rest| rest.len() >= left);
+        seen.extend(rest.iter().map(|it| it.source_port));
+    }
+    assert_eq!(sensor.stats().dropped_by_kernel, 0);
+    let expected: Vec<u16> = (0..sent).map(|number| number as u16).collect();
+    assert!(seen == expected, "{} of {sent} were seen", seen.len());
+}
+
+fn without_memory_for_a_filter_everything_is_read(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let limit = "/proc/sys/net/core/optmem_max";
+    if bed.host.enter(|| std::fs::write(limit, "64")).is_err() {
+        println!("skipped: this kernel has one {limit} for all namespaces");
+        return;
+    }
+    let one_port = Watched { tcp_ports: odd_ports(1), ..Watched::clone(&all_ports(&bed.host)) };
+    let mut sensor = open(method, &bed.host, 1, &Arc::new(one_port)).expect("sensor");
+    let mut sender = Sender::new(&bed);
+    for port in 1..=4 {
+        sender.send(port.into(), port);
+    }
+    let seen = watch_until(sensor.as_mut(), |seen| seen.len() >= 4);
+    let ports: BTreeSet<u16> = seen.iter().map(|it| it.target_port).collect();
+    assert_eq!(ports, BTreeSet::from([1, 2, 3, 4]));
+}
+
+fn a_buffer_that_is_too_large_is_told(method: Method) {
+    // libpcap tries again with less, and says nothing.
+    if method == Method::Pcap {
+        return;
+    }
+    let Some(root) = require_root() else { return };
+    let host = Namespace::isolated(root);
+    let error = open(method, &host, 1 << 20, &Arc::default()).err().expect("a tebibyte");
+    assert_eq!(
+        error.to_string(),
+        "lo: the kernel has no memory for a capture buffer of 1048576 MiB; \
+         set CAPTURE_BUFFER to less"
+    );
+}

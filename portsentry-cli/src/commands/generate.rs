@@ -1,0 +1,13 @@
+//! `portsentry generate`: what is shipped beside the program.
+
+use std::io::{self, Write as _};
+
+use crate::arguments::GenerateOptions;
+use crate::failure::Failure;
+
+pub(crate) fn generate(options: &GenerateOptions) -> Result<(), Failure> {
+    match io::stdout().write_all(options.document.text().as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,54 @@
+//! The modes of portsentry 1.x on the command line, with what to say today.
+
+use std::ffi::OsString;
+
+use crate::failure::Failure;
+
+/// What each mode was for, and what does that today.
+const OLD_MODES: [(&str, &str); 6] = [
+    ("-tcp", "list TCP_PORTS in the configuration, and say --connect to bind them"),
+    ("-udp", "list UDP_PORTS in the configuration, and say --connect to bind them"),
+    ("-stcp", "list TCP_PORTS in the configuration; stealth is the default"),
+    ("-sudp", "list UDP_PORTS in the configuration; stealth is the default"),
+    ("-atcp", "write TCP_PORTS = \"1-1023\" in the configuration; served ports are left out"),
+    ("-audp", "write UDP_PORTS = \"1-1023\" in the configuration; served ports are left out"),
+];
+
+/// Refuses a mode of portsentry 1.x where an option stands today.
+pub(crate) fn refuse(words: &[OsString]) -> Result<(), Failure> {
+    let options = words.iter().skip(1).take_while(|word| *word != "--");
+    for word in options {
+        if let Some((mode, instead)) = OLD_MODES.iter().find(|(mode, _)| word == mode) {
+            return Err(Failure::Usage(format!(
+                "{mode} is a mode of portsentry 1.x. Today one portsentry watches all ports: {instead}."
+            )));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(words: &str, expected: Option<&str>) {
+        let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        let said = refuse(&words).err().map(|failure| failure.to_string());
+        match expected {
+            Some(part) => assert!(said.as_ref().is_some_and(|it| it.contains(part)), "{said:?}"),
+            None => assert_eq!(said, None),
+        }
+    }
+
+    #[test]
+    fn old_modes_are_told_from_options() {
+        check("portsentry -tcp", Some("-tcp is a mode of portsentry 1.x"));
+        check("portsentry -d -sudp", Some("stealth is the default"));
+        check("portsentry -atcp", Some("TCP_PORTS = \"1-1023\""));
+        check("portsentry -audp", Some("UDP_PORTS = \"1-1023\""));
+        check("portsentry -c tcp -d", None);
+        check("portsentry replay -- -tcp", None);
+        check("-tcp", None);
+    }
+}

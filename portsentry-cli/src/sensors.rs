@@ -1,0 +1,214 @@
+//! What watches: captures on interfaces, or sockets on the monitored ports.
+//!
+//! To the sentry they differ in one thing: sockets answer, and the engine's
+//! verdict says whom.
+
+mod open;
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use portsentry_capture::{
+    ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Drained, Interface,
+    InterfaceMonitor, Reply, Sensor, SensorError, SensorSet, SensorStats,
+};
+use portsentry_core::config::Settings;
+use portsentry_core::{Importance, Networks, Observation, Reason};
+use rustix::event::epoll;
+
+use crate::failure::Failure;
+use crate::report::{Item, Level, Queue};
+
+pub(crate) use open::Watching;
+
+/// What watches.
+pub(crate) enum Sensors {
+    /// Reads packets and binds nothing.
+    Stealth(Box<SensorSet>),
+    /// Binds the ports.
+    Connect(Box<Listening>),
+}
+
+/// Bound sockets, and what the rest of the sentry wants to know of interfaces.
+pub(crate) struct Listening {
+    sensor: ConnectSensor,
+    monitor: InterfaceMonitor,
+    own: Networks,
+    /// Readable when the sensor or the monitor is.
+    either: OwnedFd,
+    notices: Notices,
+}
+
+/// Where a sensor's notices go.
+struct Notices {
+    queue: Arc<Queue>,
+    importance: Importance,
+}
+
+impl Sensors {
+    /// Listens on the ports of `options`; tells `queue` of each.
+    pub(crate) fn listen(
+        options: ConnectOptions,
+        queue: &Arc<Queue>,
+        importance: Importance,
+    ) -> Result<Self, Failure> {
+        let notices = Notices { queue: Arc::clone(queue), importance };
+        let interfaces = || Failure::system("network interfaces");
+        // The monitor first, so that no change falls in between.
+        let monitor = InterfaceMonitor::open().map_err(interfaces())?;
+        let own = own_addresses().map_err(interfaces())?;
+        let sensor = ConnectSensor::open(options, &mut |notice| notices.tell(notice))?;
+        let either = [sensor.descriptor(), Some(monitor.as_fd())];
+        let either = either_of(either.into_iter().flatten()).map_err(interfaces())?;
+        Ok(Self::Connect(Box::new(Listening { sensor, monitor, own, either, notices })))
+    }
+
+    /// Readable when there is something to [`drain`](Self::drain).
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Stealth(set) => set.descriptor(),
+            Self::Connect(it) => Some(it.either.as_fd()),
+        }
+    }
+
+    /// The addresses of this host.
+    pub(crate) fn own_addresses(&self) -> &Networks {
+        match self {
+            Self::Stealth(set) => set.own_addresses(),
+            Self::Connect(it) => &it.own,
+        }
+    }
+
+    /// Reads about `budget` packets. `observe` says where the decision about
+    /// each ended.
+    pub(crate) fn drain(
+        &mut self,
+        budget: usize,
+        observe: &mut dyn FnMut(&Observation) -> Reason,
+    ) -> Result<Drained, SensorError> {
+        match self {
+            Self::Stealth(set) => set.drain(budget, &mut |observation| {
+                observe(observation);
+            }),
+            Self::Connect(it) => it.drain(budget, observe),
+        }
+    }
+
+    /// Whether a reload to `settings` would find the room it needs.
+    pub(crate) fn make_room(&self, settings: &Settings) -> Result<(), SensorError> {
+        match self {
+            Self::Stealth(_) => Ok(()),
+            Self::Connect(it) => it.sensor.make_room(&settings.tcp_ports, &settings.udp_ports),
+        }
+    }
+
+    /// Puts ports and banner of `settings` in force.
+    pub(crate) fn set_settings(&mut self, settings: &Settings) -> Result<(), SensorError> {
+        let (tcp_ports, udp_ports) = (&settings.tcp_ports, &settings.udp_ports);
+        match self {
+            Self::Stealth(set) => {
+                set.set_ports(tcp_ports.clone(), udp_ports.clone());
+                Ok(())
+            }
+            Self::Connect(it) => {
+                let Listening { sensor, notices, .. } = &mut **it;
+                sensor.set_banner(banner(settings));
+                sensor.set_ports(tcp_ports, udp_ports, &mut |notice| notices.tell(notice))
+            }
+        }
+    }
+
+    pub(crate) fn stats(&mut self) -> SensorStats {
+        match self {
+            Self::Stealth(set) => set.stats(),
+            Self::Connect(it) => it.sensor.stats(),
+        }
+    }
+
+    /// What became of what the sockets took.
+    pub(crate) fn answers(&self) -> Option<ConnectStats> {
+        match self {
+            Self::Stealth(_) => None,
+            Self::Connect(it) => Some(it.sensor.answers()),
+        }
+    }
+}
+
+impl Listening {
+    fn drain(
+        &mut self,
+        budget: usize,
+        observe: &mut dyn FnMut(&Observation) -> Reason,
+    ) -> Result<Drained, SensorError> {
+        let drained =
+            self.sensor.drain_answering(budget, &mut |observation| reply(observe(observation)))?;
+        while let Some(notice) = self.sensor.poll_notice() {
+            self.notices.tell(&notice);
+        }
+        if let Err(error) = self.follow_addresses() {
+            log::warn!("cannot read the kernel's interfaces: {error}");
+        }
+        Ok(drained)
+    }
+
+    fn follow_addresses(&mut self) -> io::Result<()> {
+        if self.monitor.changed()? {
+            self.own = own_addresses()?;
+        }
+        Ok(())
+    }
+}
+
+impl Notices {
+    fn tell(&self, notice: &ConnectNotice) {
+        let level = match notice {
+            ConnectNotice::Bound(_) if self.importance < Importance::Verbose => return,
+            ConnectNotice::Bound(_) => Level::Verbose,
+            ConnectNotice::AcceptFailed { .. } => Level::Notice,
+            _ => Level::Error,
+        };
+        self.queue.push(Item::Line(level, notice.to_string()));
+    }
+}
+
+/// Whoever is let be, has not done enough yet, or is this host itself gets no
+/// banner; that is decided before the banner, and everything else after it.
+fn reply(reason: Reason) -> Reply {
+    match reason {
+        Reason::NotOpener
+        | Reason::NotMonitored
+        | Reason::Served
+        | Reason::IgnoreList
+        | Reason::BelowTrigger
+        | Reason::SameAddress => Reply::Nothing,
+        Reason::LogOnly
+        | Reason::NeverBlock
+        | Reason::AlreadyBlocked
+        | Reason::Responding
+        | Reason::RetryLater
+        | Reason::RateLimited
+        | Reason::Overloaded
+        | Reason::Triggered
+        | Reason::Blocked
+        | Reason::ResponseFailed => Reply::Banner,
+    }
+}
+
+/// The bytes of `PORT_BANNER`.
+fn banner(settings: &Settings) -> Vec<u8> {
+    settings.port_banner.clone().unwrap_or_default().into_bytes()
+}
+
+fn own_addresses() -> io::Result<Networks> {
+    Ok(Interface::own_addresses(&Interface::all()?))
+}
+
+/// A descriptor that is readable when one of `descriptors` is.
+fn either_of<'a>(descriptors: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<OwnedFd> {
+    let either = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for descriptor in descriptors {
+        epoll::add(&either, descriptor, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+    }
+    Ok(either)
+}

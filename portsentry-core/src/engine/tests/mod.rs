@@ -1,0 +1,120 @@
+//! Scenarios on a clock made of numbers.
+
+mod decisions;
+mod responses;
+
+use std::format;
+use std::string::{String, ToString};
+use std::vec;
+use std::vec::Vec;
+
+use super::*;
+use crate::{EventLine, Evidence, IpOptions, PortSet, Protocol, TcpFlags, TcpSegment, Timestamp};
+
+/// An engine, and a clock that only a test moves.
+struct Scenario {
+    engine: Engine,
+    now: Instant,
+}
+
+/// Logs and watches TCP and UDP ports 1 to 100.
+fn watching() -> Policy {
+    Policy { tcp_ports: (1..=100).collect(), udp_ports: (1..=100).collect(), ..Policy::default() }
+}
+
+/// Blocks both protocols and remembers it.
+fn blocking() -> Policy {
+    Policy { block_tcp: true, block_udp: true, remember_blocked: true, ..watching() }
+}
+
+fn probe_from(source: &str, port: u16) -> Observation {
+    with_flags(source, port, TcpFlags::SYN)
+}
+
+fn with_flags(source: &str, port: u16, flags: TcpFlags) -> Observation {
+    Observation {
+        time: Timestamp::from_nanos(0),
+        interface: 1,
+        source: source.parse().unwrap(),
+        target: "198.51.100.1".parse().unwrap(),
+        source_port: 40_000,
+        target_port: port,
+        evidence: Evidence::Segment(TcpSegment { flags, ..TcpSegment::default() }),
+        ip_options: IpOptions::Absent,
+        ttl: 64,
+        ip_id: 1,
+    }
+}
+
+fn datagram_from(source: &str, port: u16) -> Observation {
+    Observation { evidence: Evidence::Datagram, ..probe_from(source, port) }
+}
+
+impl Scenario {
+    fn new(policy: Policy) -> Self {
+        Self::with_limits(policy, &Limits::default())
+    }
+
+    fn with_limits(policy: Policy, limits: &Limits) -> Self {
+        let engine = Engine::new(policy, limits, HashKey::new(7));
+        Self { engine, now: Instant::from_secs(1_000) }
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.now = self.now.after(Duration::from_secs(seconds));
+    }
+
+    fn observe(&mut self, observation: &Observation) -> Reason {
+        self.engine.observe(observation, self.now).reason
+    }
+
+    fn probe(&mut self, source: &str, port: u16) -> Reason {
+        self.observe(&probe_from(source, port))
+    }
+
+    /// Takes the next effect, which must be a response.
+    fn response(&mut self) -> Response {
+        match self.engine.poll_effect() {
+            Some(Effect::Respond(response)) => response,
+            None => panic!("no response was asked for"),
+        }
+    }
+
+    fn end(&mut self, response: Response, outcome: Outcome) {
+        self.engine.handle_outcome(response.id, outcome, self.now);
+    }
+
+    /// The lines of all queued events.
+    fn lines(&mut self) -> Vec<String> {
+        core::iter::from_fn(|| self.engine.poll_event())
+            .map(|event| EventLine::new(&event).to_string())
+            .collect()
+    }
+
+    /// Source, port and reason of all queued probes; other events do not count.
+    fn reasons(&mut self) -> Vec<(String, u16, Reason)> {
+        core::iter::from_fn(|| self.engine.poll_event())
+            .filter_map(|event| match event {
+                Event::Probe(Probe { observation, reason }) => {
+                    Some((observation.source.to_string(), observation.target_port, reason))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// The one line that `observation` gives under `policy`, or none.
+#[track_caller]
+fn check_line(policy: Policy, observation: &Observation, expected: Option<&str>) {
+    let mut scenario = Scenario::new(policy);
+    scenario.observe(observation);
+    let expected: Vec<String> = expected.map(String::from).into_iter().collect();
+    assert_eq!(scenario.lines(), expected);
+}
+
+fn tail(ignored: &str, triggered: &str, noblock: &str, blocked: &str) -> String {
+    format!(
+        "ignored: [{ignored}] triggered: [{triggered}] noblock: [{noblock}] blocked: [{blocked}]"
+    )
+}
