@@ -18,7 +18,8 @@ PACKAGE ?= $(wildcard target/debian/portsentry_*.deb)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
-.PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay bench bench-instructions load-connect
+.PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay \
+    bench bench-live bench-instructions load-connect
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +96,11 @@ bench: ## measure decoding and deciding, in nanoseconds per packet
 load-connect: ## put the load of a large machine on connect mode, and print figures
 	@scripts/require $(TEST_PACKAGES)
 	PORTSENTRY_LOAD=full $(CARGO) test --package portsentry-cli --test it connect_load -- --nocapture --test-threads=1
+
+bench-live: ## measure the program under floods of probes, in network namespaces
+	@scripts/require $(BUILD_PACKAGES) iproute2 tcpreplay python3
+	$(CARGO) build --release --bin portsentry
+	scripts/bench-live target/release/portsentry
 
 bench-instructions: ## count instructions per packet under callgrind
 	@scripts/require valgrind
