@@ -18,7 +18,7 @@ PACKAGE ?= $(wildcard target/debian/portsentry_*.deb)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
-.PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay bench bench-instructions
+.PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay bench bench-instructions load-connect
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -91,6 +91,10 @@ fuzz: ## fuzz every target for TIME seconds each (default 60)
 
 bench: ## measure decoding and deciding, in nanoseconds per packet
 	$(CARGO) bench --package portsentry-benches
+
+load-connect: ## put the load of a large machine on connect mode, and print figures
+	@scripts/require $(TEST_PACKAGES)
+	PORTSENTRY_LOAD=full $(CARGO) test --package portsentry-cli --test it connect_load -- --nocapture --test-threads=1
 
 bench-instructions: ## count instructions per packet under callgrind
 	@scripts/require valgrind
