@@ -29,7 +29,7 @@ fn start_logger(watch: &Watch<'_>) -> Background {
 fn nothing_is_lost_when_the_logger_restarts() {
     let Some(root) = require_root().filter(|_| has_service("rsyslogd")) else { return };
     let bed = Testbed::new(root);
-    let options = ["-l", "stdout", "-l", "syslog", "--syslog-socket", "{dir}/log.socket"];
+    let options = ["-l", "syslog", "--syslog-socket", "{dir}/log.socket"];
     let watch = Watch::start(&bed, "", &options);
     let log = watch.path("log");
     // The lines of the start have waited for it.

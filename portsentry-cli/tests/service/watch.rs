@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::ops::RangeInclusive;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,9 +33,15 @@ impl<'a> Watch<'a> {
         fs::write(&path, expand(ports) + &expand(configuration)).expect("configuration");
         let mut command = bed.host.command(env!("CARGO_BIN_EXE_portsentry"));
         command.arg("-c").arg(path).args(options.iter().map(|option| expand(option)));
-        let mut process = Background::spawn(command);
-        process.wait_for_line(SOON, |line| line == "Portsentry is now active and listening.");
-        Self { bed, folder, process }
+        // Its word to the service manager comes in every way of logging.
+        let manager = UnixDatagram::bind(folder.path().join("notify")).expect("notify socket");
+        manager.set_read_timeout(Some(SOON)).expect("timeout");
+        command.env("NOTIFY_SOCKET", folder.path().join("notify"));
+        let watch = Self { bed, folder, process: Background::spawn(command) };
+        let mut state = [0; 256];
+        let length = manager.recv(&mut state).expect("the sentry watches");
+        assert!(state[..length].starts_with(b"READY=1\n"), "{:?}", &state[..length]);
+        watch
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
