@@ -4,16 +4,22 @@
 BUILD_PACKAGES := gcc pkg-config libpcap-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) iproute2 nmap
 TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables hping3 masscan tcpreplay \
-    man-db groff zsh fish systemd fail2ban rsyslog logrotate
+    man-db groff zsh fish systemd logrotate
+# Services that would run on this machine from then on: only where every test is
+# meant to run. Elsewhere the tests of those that are missing are skipped.
+ifeq ($(PORTSENTRY_REQUIRE_PRIVILEGED),1)
+TEST_PACKAGES  += fail2ban rsyslog
+endif
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
 BINARY ?= target/release/portsentry
+PACKAGE ?= $(wildcard target/debian/portsentry_*.deb)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
-.PHONY: help build demo test lint doc generate install fuzz fuzz-replay bench bench-live \
-    bench-instructions
+.PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay \
+    bench bench-live bench-instructions load-connect
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +64,19 @@ generate: ## write manual pages, completions, reference and sample configuration
 install: ## install what `make build` has built, under DESTDIR and PREFIX (default /usr/local)
 	@scripts/install "$(BINARY)" "$(DESTDIR)" "$(PREFIX)"
 
+deb: build ## build the Debian package: target/debian/portsentry_*.deb
+	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
+	@scripts/require dpkg-dev
+	$(CARGO) deb --package portsentry-cli --no-build --separate-debug-symbols=false
+
+rpm: build ## build the RPM: target/generate-rpm/portsentry-*.rpm
+	@command -v cargo-generate-rpm >/dev/null || $(CARGO) install --locked cargo-generate-rpm
+	$(CARGO) generate-rpm --package portsentry-cli
+
+test-package: deb ## install, upgrade and purge the Debian package in a system of its own
+	@scripts/require debootstrap systemd-container lintian iputils-ping procps
+	scripts/test-package $(PACKAGE)
+
 fuzz-replay: ## run every fuzz target over its corpus
 	@scripts/require g++
 	$(CARGO) build --package portsentry-fuzz
@@ -73,6 +92,10 @@ fuzz: ## fuzz every target for TIME seconds each (default 60)
 
 bench: ## measure decoding and deciding, in nanoseconds per packet
 	$(CARGO) bench --package portsentry-benches
+
+load-connect: ## put the load of a large machine on connect mode, and print figures
+	@scripts/require $(TEST_PACKAGES)
+	PORTSENTRY_LOAD=full $(CARGO) test --package portsentry-cli --test it connect_load -- --nocapture --test-threads=1
 
 bench-live: ## measure the program under floods of probes, in network namespaces
 	@scripts/require $(BUILD_PACKAGES) iproute2 tcpreplay python3

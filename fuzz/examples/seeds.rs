@@ -22,6 +22,7 @@ fn main() -> io::Result<()> {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus");
     let targets = [
         ("decode", decode()),
+        ("reassembly", reassembly()),
         ("capture_file", capture_file()),
         ("config", config()),
         ("ignore_list", ignore_list()),
@@ -44,7 +45,7 @@ fn decode() -> Vec<(String, Vec<u8>)> {
         FRAGMENT,
         0,
         &fragment(AUTHENTICATION, 0, false, &{
-            authentication(DESTINATION, 4, &extension(ROUTING, 1, &extension(TCP, 0, &syn)))
+            authentication(DESTINATION, 4, &extension(ROUTING, 0, &routing(TCP, 0, &syn)))
         }),
     );
     let packets = [
@@ -67,7 +68,7 @@ fn decode() -> Vec<(String, Vec<u8>)> {
             let frame = framed(link, is_v6, &packet);
             seeds.push((
                 format!("{name}-{link:?}").to_lowercase(),
-                [&[number], &frame[..]].concat(),
+                [&[number | 0x80], &frame[..]].concat(),
             ));
         }
     }
@@ -77,7 +78,48 @@ fn decode() -> Vec<(String, Vec<u8>)> {
         ("qinq", ethernet(0x88a8, &two_tags)),
         ("three-tags", ethernet(0x9100, &tag(0x88a8, &two_tags))),
     ];
-    seeds.extend(tagged.map(|(name, frame)| (name.into(), [&[0], &frame[..]].concat())));
+    seeds.extend(tagged.map(|(name, frame)| (name.into(), [&[0x80], &frame[..]].concat())));
+    seeds
+}
+
+/// Orders for fragments, as the target reads them, in front of a datagram.
+fn reassembly() -> Vec<(String, Vec<u8>)> {
+    // Protocols as the target numbers them.
+    const TCP_NUMBER: u8 = 0;
+    const UDP_NUMBER: u8 = 1;
+    const OPTIONS_NUMBER: u8 = 3;
+    // Offset in units, more, length, in the datagram of 40 bytes.
+    type Order = (u8, bool, u8);
+    let scripts: [(&str, &[Order]); 8] = [
+        ("two", &[(0, true, 24), (3, false, 16)]),
+        ("backwards", &[(4, false, 8), (3, true, 8), (0, true, 24)]),
+        ("copies", &[(0, true, 24), (0, true, 24), (3, true, 8), (3, true, 8), (4, false, 8)]),
+        ("overlap", &[(0, true, 24), (2, true, 16), (4, false, 8)]),
+        ("inside", &[(0, true, 24), (1, true, 8), (3, false, 16)]),
+        ("teardrop", &[(0, true, 32), (1, false, 8)]),
+        ("odd", &[(0, true, 29), (3, false, 16)]),
+        ("two-ends", &[(0, true, 24), (4, false, 8), (3, false, 8)]),
+    ];
+    let datagrams = [
+        ("udp4", 2, UDP_NUMBER, ipv4(UDP, &udp(&[b'x'; 32]))[20..].to_vec()),
+        ("tcp4", 0, TCP_NUMBER, ipv4(TCP, &tcp_with_options(5))[20..].to_vec()),
+        ("udp6", 1, UDP_NUMBER, ipv6(UDP, &udp(&[b'x'; 32]))[40..].to_vec()),
+        ("tcp6", 1, TCP_NUMBER, ipv6(TCP, &tcp_with_options(5))[40..].to_vec()),
+        ("options6", 1, OPTIONS_NUMBER, {
+            ipv6(DESTINATION, &extension(UDP, 1, &udp(&[b'x'; 16])))[40..].to_vec()
+        }),
+    ];
+    let mut seeds = Vec::new();
+    for (name, choice, protocol, datagram) in datagrams {
+        for (script, orders) in scripts {
+            let mut seed = vec![choice, orders.len() as u8];
+            for (unit, more, length) in orders {
+                seed.extend([protocol, *unit, u8::from(*more), *length, 0]);
+            }
+            seed.extend(&datagram);
+            seeds.push((format!("{name}-{script}"), seed));
+        }
+    }
     seeds
 }
 

@@ -1,9 +1,13 @@
-//! Any bytes as a frame of any link type. The first byte chooses the link type.
+//! Any bytes as a frame of any link type. The first byte chooses the link type,
+//! and whether checksums are put right first: else hardly any would be.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use portsentry_capture::{LinkType, Packet, Rejected, decode, impossible_source};
 
+#[path = "../../portsentry-capture/tests/offline/frames.rs"]
+#[allow(dead_code, reason = "it serves tests too")]
+mod frames;
 #[path = "../../portsentry-capture/tests/offline/oracle.rs"]
 mod oracle;
 
@@ -17,7 +21,20 @@ const LINKS: [LinkType; 5] = [
 
 fuzz_target!(|input: &[u8]| {
     let Some((choice, frame)) = input.split_first() else { return };
-    let link = LINKS[usize::from(*choice) % LINKS.len()];
+    let link = LINKS[usize::from(*choice & 0x7f) % LINKS.len()];
+    let mut frame = frame.to_vec();
+    if *choice & 0x80 != 0 {
+        let header = match link {
+            LinkType::Ethernet => 14,
+            LinkType::RawIp => 0,
+            LinkType::BsdLoopback => 4,
+            LinkType::LinuxSll => 16,
+            LinkType::LinuxSll2 => 20,
+        };
+        let packet = frame.split_off(header.min(frame.len()));
+        frame.extend(frames::sealed(packet));
+    }
+    let frame = &frame[..];
 
     assert_eq!(oracle::ours(link, frame), oracle::theirs(link, frame), "two decoders");
 

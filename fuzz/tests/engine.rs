@@ -25,4 +25,27 @@ proptest! {
         let operations = operations.iter().flat_map(|(choice, rest)| [&[*choice], &rest[..]].concat());
         replay(&start.into_iter().chain(operations).collect::<Vec<u8>>());
     }
+
+    /// Few hosts and ports, so that the same ones come again and again: probes
+    /// are counted or go to a served port.
+    #[test]
+    fn agrees_with_the_contract_about_counters(
+        bounds in any::<u8>(),
+        trigger in 0_u8..6,
+        operations in prop::collection::vec(counting(), 0..150),
+    ) {
+        // A window of four seconds, or none.
+        let start = [bounds, 0x37 & !(bounds & 1), 0, 0xfe, 0xfe, 0, trigger, 3];
+        let serve = [14, 1, 0x01, 0x41, 0x80, 0x80];
+        replay(&[&start[..], &serve, &operations.concat()].concat());
+    }
+}
+
+fn counting() -> impl Strategy<Value = [u8; 6]> {
+    prop_oneof![
+        12 => (0_u8..7, 1_u8..3).prop_map(|(host, port)| [0, host, 0, port, 0, 0]),
+        4 => (0_u8..2, 1_u8..3).prop_map(|(host, port)| [0, host, 0, port, 10, 0]),
+        3 => (0_u8..7).prop_map(|time| [8, time, 0, 0, 0, 0]),
+        1 => Just([13, 0, 0, 0, 0, 0]),
+    ]
 }

@@ -16,14 +16,14 @@ use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
 use std::path::Path;
 
-use portsentry_core::{Observation, Timestamp};
+use portsentry_core::{Instant, Observation, Timestamp};
 
 use self::pcap::Pcap;
 use self::pcapng::Pcapng;
 use self::window::Window;
 use crate::{
-    Drained, LinkType, Packet, Rejected, Sensor, SensorError, SensorStats, Targets, decode,
-    impossible_source,
+    ChecksumState, Decoder, Drained, Frame, LinkType, Packet, Rejected, Sensor, SensorError,
+    SensorStats, Targets, impossible_source,
 };
 
 /// The largest packet record or block that is taken in, in bytes: four times
@@ -44,6 +44,7 @@ pub struct CaptureFile<R = File> {
     window: Window<R>,
     format: Format,
     targets: Targets,
+    decoder: Decoder,
     stats: SensorStats,
     ended: bool,
 }
@@ -135,7 +136,8 @@ impl<R: Read> CaptureFile<R> {
             return Err(SensorError::NotACapture { name });
         };
         let stats = SensorStats::default();
-        Ok(Self { name, window, format, targets: Targets::all(), stats, ended: false })
+        let (targets, decoder) = (Targets::all(), Decoder::new());
+        Ok(Self { name, window, format, targets, decoder, stats, ended: false })
     }
 
     /// Observes only packets to `targets`; the others are counted as
@@ -161,7 +163,7 @@ impl<R: Read> CaptureFile<R> {
                 Step::Packet { length, record } => {
                     records += 1;
                     self.stats.received += 1;
-                    match observed(&record, &self.targets) {
+                    match observed(&mut self.decoder, &record, &self.targets) {
                         Ok(packet) => sink(&packet.observation(record.time, 0)),
                         Err(kind) => self.stats.tally.add(kind),
                     }
@@ -186,16 +188,29 @@ impl<R: Read> CaptureFile<R> {
 }
 
 /// The packet in a record, if it is one to a target from a possible source.
-fn observed(record: &Record<'_>, targets: &Targets) -> Result<Packet, Rejected> {
+fn observed(
+    decoder: &mut Decoder,
+    record: &Record<'_>,
+    targets: &Targets,
+) -> Result<Packet, Rejected> {
     let link = record.link.ok_or(Rejected::UnknownLinkType)?;
-    let packet = decode(link, record.frame)?.on_wire(record.wire_length)?;
-    if !targets.contains(packet.target) {
-        return Err(Rejected::NotForThisHost);
-    }
-    if impossible_source(packet.source, link.marks_loopback(record.frame)) {
-        return Err(Rejected::ImpossibleSource);
-    }
-    Ok(packet)
+    let frame = Frame {
+        link,
+        captured: record.frame,
+        wire_length: record.wire_length,
+        checksum: ChecksumState::Unknown,
+    };
+    // The only clock of a file is that of its packets.
+    let now = Instant::from_nanos(u64::try_from(record.time.as_nanos()).unwrap_or(0));
+    decoder.decode(&frame, now, |source, target| {
+        if !targets.contains(target) {
+            Err(Rejected::NotForThisHost)
+        } else if impossible_source(source, link.marks_loopback(record.frame)) {
+            Err(Rejected::ImpossibleSource)
+        } else {
+            Ok(())
+        }
+    })
 }
 
 impl<R: Read> Sensor for CaptureFile<R> {
@@ -209,7 +224,7 @@ impl<R: Read> Sensor for CaptureFile<R> {
 
     /// Never gives [`Drained::Empty`]: a pipe that has nothing yet is waited
     /// for. Allocates only to hold a packet longer than all before, and for the
-    /// options of pcapng blocks.
+    /// options of pcapng blocks and fragments of datagrams.
     fn drain(
         &mut self,
         budget: usize,
@@ -234,6 +249,6 @@ impl<R: Read> Sensor for CaptureFile<R> {
     }
 
     fn stats(&mut self) -> SensorStats {
-        self.stats.clone()
+        SensorStats { reassembly: self.decoder.stats(), ..self.stats.clone() }
     }
 }

@@ -2,7 +2,8 @@
 //! of frames into observations, and the sensors themselves.
 //!
 //! [`decode()`] turns the bytes of one frame into a [`Packet`] or says by a
-//! [`Rejected`] why it gave none; it is pure and does not allocate. Sensors
+//! [`Rejected`] why it gave none; it is pure and does not allocate. A [`Decoder`]
+//! does so for frame after frame, and puts fragments together. Sensors
 //! read packets from somewhere, decode them, and hand out
 //! [`Observation`](portsentry_core::Observation)s. What an observation means
 //! is decided in `portsentry-core` and never here.
@@ -22,7 +23,10 @@ mod targets;
 pub use connect::{
     ConnectLimits, ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Endpoint, Reply,
 };
-pub use decode::{LinkType, Packet, Rejected, Tally, decode, impossible_source};
+pub use decode::{
+    ChecksumState, Decoder, Frame, LinkType, Packet, ReassemblyStats, Rejected, Tally, decode,
+    impossible_source,
+};
 pub use file::CaptureFile;
 pub use interfaces::{
     Exclusions, Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError,

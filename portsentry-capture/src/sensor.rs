@@ -9,7 +9,7 @@ use std::os::fd::BorrowedFd;
 use portsentry_core::Observation;
 use thiserror::Error;
 
-use crate::Tally;
+use crate::{ReassemblyStats, Tally};
 
 /// A source of observations: an interface, a capture file, bound sockets.
 ///
@@ -96,6 +96,8 @@ pub struct SensorStats {
     pub dropped_by_interface: u64,
     /// Received packets that gave no observation, by reason.
     pub tally: Tally,
+    /// What became of datagrams that came in fragments.
+    pub reassembly: ReassemblyStats,
 }
 
 impl SensorStats {
@@ -105,6 +107,7 @@ impl SensorStats {
         self.dropped_by_kernel += other.dropped_by_kernel;
         self.dropped_by_interface += other.dropped_by_interface;
         self.tally.merge(&other.tally);
+        self.reassembly.merge(&other.reassembly);
     }
 }
 

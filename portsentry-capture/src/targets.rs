@@ -3,13 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
+use portsentry_core::Networks;
 
 /// The addresses whose packets are observed.
 ///
 /// Multicast, broadcast and unspecified destinations never are: no single host
 /// was probed there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Targets(Option<Vec<IpNet>>);
+pub struct Targets(Option<Networks>);
 
 impl Targets {
     /// Every destination.
@@ -24,18 +25,14 @@ impl Targets {
         Self(Some(networks.into_iter().collect()))
     }
 
-    /// Whether a packet to `address` is observed. Costs one comparison per
-    /// network.
+    /// Whether a packet to `address` is observed. Costs as much as
+    /// [`Networks::contains`].
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let is_single_host = !address.is_multicast()
             && !address.is_unspecified()
             && address != IpAddr::V4(Ipv4Addr::BROADCAST);
-        is_single_host
-            && self
-                .0
-                .as_ref()
-                .is_none_or(|networks| networks.iter().any(|network| network.contains(&address)))
+        is_single_host && self.0.as_ref().is_none_or(|networks| networks.contains(address))
     }
 }
 

@@ -3,6 +3,8 @@
 //! To the sentry they differ in one thing: sockets answer, and the engine's
 //! verdict says whom.
 
+mod open;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -17,6 +19,8 @@ use rustix::event::epoll;
 
 use crate::failure::Failure;
 use crate::report::{Item, Level, Queue};
+
+pub(crate) use open::Watching;
 
 /// What watches.
 pub(crate) enum Sensors {
@@ -192,7 +196,7 @@ fn reply(reason: Reason) -> Reply {
 }
 
 /// The bytes of `PORT_BANNER`.
-pub(crate) fn banner(settings: &Settings) -> Vec<u8> {
+fn banner(settings: &Settings) -> Vec<u8> {
     settings.port_banner.clone().unwrap_or_default().into_bytes()
 }
 

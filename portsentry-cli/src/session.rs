@@ -102,9 +102,6 @@ impl<'a> Session<'a> {
             Ok((new, opened)) => {
                 let old = std::mem::replace(&mut self.configuration, new);
                 self.put_in_force(opened, sentry);
-                if let Err(error) = sentry.sensors.set_settings(&self.configuration.settings) {
-                    self.say(Level::Error, &error.to_string());
-                }
                 self.say_what_changed(&old);
             }
             Err(failure) => {
@@ -121,6 +118,9 @@ impl<'a> Session<'a> {
         self.queue.push(Item::Change(Box::new(opened.change)));
         sentry.actions = opened.actions;
         sentry.served.wanted = self.configuration.service_check;
+        if let Err(error) = sentry.sensors.set_settings(&self.configuration.settings) {
+            self.say(Level::Error, &error.to_string());
+        }
         for host in opened.blocked {
             sentry.engine.restore_blocked(host);
         }

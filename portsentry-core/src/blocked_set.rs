@@ -164,6 +164,8 @@ mod tests {
                 }
                 prop_assert_eq!(set.len(), queues[0].len() + queues[1].len());
                 prop_assert_eq!(set.forgotten(), forgotten);
+                prop_assert_eq!(set.v4.index.len(), queues[0].len());
+                prop_assert_eq!(set.v6.index.len(), queues[1].len());
             }
         }
     }

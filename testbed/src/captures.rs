@@ -27,8 +27,8 @@ const fn capture(
     Capture { file, host, packets, tcp, udp }
 }
 
-/// The captures; the two files of fragments are not here.
-pub const CAPTURES: [Capture; 18] = [
+/// The captures.
+pub const CAPTURES: [Capture; 20] = [
     capture("masscan-tcp-ports0-1000.pcap", None, 1005, 1000, 0),
     capture("masscan-udp-ports0-1000.pcap", None, 1001, 0, 1000),
     capture("zmap-tcp80-10000hosts.pcap", None, 10055, 10000, 1),
@@ -46,6 +46,8 @@ pub const CAPTURES: [Capture; 18] = [
     capture("syn-10ports-macos-options.pcap", Some("192.168.2.22"), 10, 10, 0),
     capture("syn-scan-29ports-win8.pcap", Some("10.100.18.12"), 29, 29, 0),
     capture("ntp-own-queries-and-replies.pcap", Some("192.168.50.50"), 32, 0, 16),
+    capture("ipv4-fragmented-syn.pcap", Some("10.0.0.5"), 2, 1, 0),
+    capture("vlan-fragmented-syn.pcap", Some("2.2.2.2"), 3, 1, 0),
     capture("sll2-tcp-session.pcap", Some("192.168.1.21"), 5, 1, 0),
 ];
 

@@ -36,10 +36,23 @@ pub(super) enum IpVersion {
 pub(super) struct Datagram<'a> {
     pub(super) version: IpVersion,
     pub(super) bytes: &'a [u8],
+    /// How long it is on the wire at most, padding included, where that is known.
+    pub(super) wire_length: Option<usize>,
     /// Length of the link header, in bytes.
     pub(super) offset: usize,
     /// Index of the receiving interface, 0 when the header does not tell.
     pub(super) interface: u32,
+}
+
+impl Datagram<'_> {
+    /// Fails when the frame is too short for an IP packet of `length` bytes.
+    #[inline]
+    pub(super) fn check_length(&self, length: usize) -> Result<(), Rejected> {
+        match self.wire_length {
+            Some(longest) if longest < length => Err(Rejected::ShortFrame),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl LinkType {
@@ -138,7 +151,7 @@ fn tagged(
             }
             _ => return Err(Rejected::NotIp),
         };
-        return Ok(Datagram { version, bytes, offset, interface });
+        return Ok(Datagram { version, bytes, wire_length: None, offset, interface });
     }
 }
 
@@ -148,7 +161,7 @@ fn raw_ip(bytes: &[u8]) -> Result<Datagram<'_>, Rejected> {
         6 => IpVersion::V6,
         _ => return Err(Rejected::IpVersion),
     };
-    Ok(Datagram { version, bytes, offset: 0, interface: 0 })
+    Ok(Datagram { version, bytes, wire_length: None, offset: 0, interface: 0 })
 }
 
 /// The family is in the byte order of the host that captured (`DLT_NULL`) or in
@@ -165,5 +178,5 @@ fn bsd_loopback(frame: &[u8]) -> Result<Datagram<'_>, Rejected> {
         10 | 24 | 28 | 30 => IpVersion::V6,
         _ => return Err(Rejected::NotIp),
     };
-    Ok(Datagram { version, bytes, offset: 4, interface: 0 })
+    Ok(Datagram { version, bytes, wire_length: None, offset: 4, interface: 0 })
 }

@@ -40,7 +40,8 @@ rejected! {
     Encrypted = "encrypted",
     /// IPv6 without anything behind the headers (RFC 8200 section 4.7).
     NoNextHeader = "no next header",
-    /// A piece of a fragmented datagram.
+    /// A piece of a fragmented datagram that is not complete with it, or a copy of
+    /// one that came before.
     Fragment = "fragment",
     /// Addressed to a host that is not watched, or not to a single host.
     NotForThisHost = "not for this host",
@@ -67,11 +68,26 @@ rejected! {
     /// hop-by-hop header that does not come first (RFC 8200 section 4.1,
     /// RFC 4302 section 2.2).
     ExtensionHeader = "impossible extension header",
-    /// More extension headers than are walked.
-    ExtensionChain = "too many extension headers",
+    /// A first fragment of IPv6 without all headers up to and with that of the
+    /// transport layer (RFC 8200 section 4.5, RFC 7112 section 5).
+    FirstFragment = "first fragment without the whole header chain",
+    /// A fragment that overlaps another; both are discarded, with their datagram
+    /// (RFC 5722 section 4).
+    FragmentOverlap = "overlapping fragment",
+    /// A fragment that is empty, ends elsewhere than others say, makes a datagram
+    /// of more than 65,535 bytes, or for IPv6 has a length that is no multiple of
+    /// 8 and is not the last (RFC 8200 section 4.5).
+    FragmentLength = "impossible fragment length",
     /// An IPv4-mapped IPv6 address on the wire (RFC 4291 section 2.5.5.2 is
     /// for use inside a host alone).
     MappedAddress = "IPv4-mapped address",
+    /// Wrong checksum of the IPv4 header (RFC 1122 section 3.2.1.2).
+    IpChecksum = "wrong IPv4 header checksum",
+    /// Wrong checksum of the segment (RFC 9293 section 3.1).
+    TcpChecksum = "wrong TCP checksum",
+    /// Wrong checksum of the datagram (RFC 768), or none over IPv6 (RFC 8200
+    /// section 8.1).
+    UdpChecksum = "wrong UDP checksum",
     /// The IP packet ends inside the transport header.
     TransportHeader = "packet ends inside the transport header",
     /// TCP data offset under 5, or beyond the end of the segment (RFC 9293

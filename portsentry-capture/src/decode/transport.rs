@@ -3,15 +3,17 @@
 use etherparse::{IpNumber, TcpHeaderSlice, UdpHeaderSlice};
 use portsentry_core::{Evidence, TcpFlags, TcpSegment};
 
-use super::Rejected;
+use super::checksum::{Addresses, is_segment_intact};
 use super::link::IpVersion;
-use super::network::Payload;
+use super::payload::Payload;
+use super::{ChecksumState, Rejected};
 
 /// Bytes of a TCP header without options, and of a UDP header.
 const TCP_HEADER: usize = 20;
 const UDP_HEADER: usize = 8;
 
 /// What the transport header tells.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
     pub(super) source_port: u16,
     pub(super) target_port: u16,
@@ -19,21 +21,27 @@ pub(super) struct Segment {
 }
 
 /// Decodes the transport header at the start of `payload`.
+#[inline]
 pub(super) fn decode(
-    version: IpVersion,
+    addresses: Addresses,
     protocol: IpNumber,
     payload: Payload<'_>,
+    checksum: ChecksumState,
 ) -> Result<Segment, Rejected> {
     match protocol {
-        IpNumber::TCP => tcp(payload),
-        IpNumber::UDP => udp(version, payload),
+        IpNumber::TCP => tcp(addresses, payload, checksum),
+        IpNumber::UDP => udp(addresses, payload, checksum),
         IpNumber::ENCAPSULATING_SECURITY_PAYLOAD => Err(Rejected::Encrypted),
         IpNumber::IPV6_NO_NEXT_HEADER => Err(Rejected::NoNextHeader),
         _ => Err(Rejected::OtherTransport),
     }
 }
 
-fn tcp(payload: Payload<'_>) -> Result<Segment, Rejected> {
+fn tcp(
+    addresses: Addresses,
+    payload: Payload<'_>,
+    checksum: ChecksumState,
+) -> Result<Segment, Rejected> {
     if payload.length < TCP_HEADER {
         return Err(Rejected::TransportHeader);
     }
@@ -56,6 +64,12 @@ fn tcp(payload: Payload<'_>) -> Result<Segment, Rejected> {
             TcpHeaderSlice::from_slice(&without_options).or(Err(Rejected::Truncated))?
         }
     };
+    if checksum == ChecksumState::Unknown
+        && let Some(segment) = payload.captured.get(..payload.length)
+        && !is_segment_intact(addresses, IpNumber::TCP, segment, header.checksum())
+    {
+        return Err(Rejected::TcpChecksum);
+    }
     Ok(Segment {
         source_port: header.source_port(),
         target_port: header.destination_port(),
@@ -67,12 +81,16 @@ fn tcp(payload: Payload<'_>) -> Result<Segment, Rejected> {
     })
 }
 
-fn udp(version: IpVersion, payload: Payload<'_>) -> Result<Segment, Rejected> {
+fn udp(
+    addresses: Addresses,
+    payload: Payload<'_>,
+    checksum: ChecksumState,
+) -> Result<Segment, Rejected> {
     if payload.length < UDP_HEADER {
         return Err(Rejected::TransportHeader);
     }
     let header = UdpHeaderSlice::from_slice(payload.captured).or(Err(Rejected::Truncated))?;
-    let length = match (usize::from(header.length()), version) {
+    let length = match (usize::from(header.length()), addresses.version) {
         // All the rest of a jumbogram (RFC 2675 section 4). Linux takes it so
         // in any IPv6 packet, so a probe can be written that way.
         (0, IpVersion::V6) => payload.length,
@@ -80,6 +98,20 @@ fn udp(version: IpVersion, payload: Payload<'_>) -> Result<Segment, Rejected> {
     };
     if length < UDP_HEADER || length > payload.length {
         return Err(Rejected::UdpLength);
+    }
+    let intact = match (header.checksum(), addresses.version) {
+        // None was computed (RFC 768), which IPv6 forbids (RFC 8200 section 8.1).
+        (0, IpVersion::V4) => true,
+        (0, IpVersion::V6) => checksum == ChecksumState::NotReady,
+        (field, _) => {
+            checksum != ChecksumState::Unknown
+                || payload.captured.get(..length).is_none_or(|datagram| {
+                    is_segment_intact(addresses, IpNumber::UDP, datagram, field)
+                })
+        }
+    };
+    if !intact {
+        return Err(Rejected::UdpChecksum);
     }
     Ok(Segment {
         source_port: header.source_port(),

@@ -9,6 +9,8 @@ use std::mem::offset_of;
 use libc::{sockaddr_ll, tpacket_block_desc, tpacket_hdr_v1, tpacket3_hdr};
 use portsentry_core::Timestamp;
 
+use crate::ChecksumState;
+
 /// Bytes of a block: at 40 bytes a probe, 400 packets with their headers. Under
 /// load the kernel begins a new block each time that the latency is over, so
 /// small blocks make the ring last longer.
@@ -37,6 +39,7 @@ pub(super) struct RingPacket<'a> {
     pub(super) packet_type: u8,
     /// Whether the kernel took a VLAN tag off.
     pub(super) tagged: bool,
+    pub(super) checksum: ChecksumState,
 }
 
 /// Where in a block the next packet stands.
@@ -95,6 +98,13 @@ fn packet(bytes: &[u8]) -> Option<RingPacket<'_>> {
         protocol: u16::from_be(protocol),
         packet_type,
         tagged: status & libc::TP_STATUS_VLAN_VALID != 0,
+        checksum: if status & libc::TP_STATUS_CSUMNOTREADY != 0 {
+            ChecksumState::NotReady
+        } else if status & libc::TP_STATUS_CSUM_VALID != 0 {
+            ChecksumState::Valid
+        } else {
+            ChecksumState::Unknown
+        },
     })
 }
 
@@ -129,7 +139,8 @@ mod tests {
         for (number, (bytes, length)) in packets.iter().enumerate() {
             let size = (82 + bytes.len()).next_multiple_of(8);
             let next = if number + 1 == packets.len() { 0 } else { size as u32 };
-            let words = [next, 1_700_000_000, number as u32, bytes.len() as u32, *length, 0x11];
+            let status = 0x11 | [0, 1 << 3, 1 << 7][number % 3];
+            let words = [next, 1_700_000_000, number as u32, bytes.len() as u32, *length, status];
             for (index, word) in words.iter().enumerate() {
                 put(at + 4 * index, &word.to_ne_bytes());
             }
@@ -164,6 +175,8 @@ mod tests {
                 protocol: 0x86dd,
                 packet_type: 2,
                 tagged: true,
+                checksum: [ChecksumState::Unknown, ChecksumState::NotReady, ChecksumState::Valid]
+                    [number],
             };
             assert_eq!(packet, expected);
         }

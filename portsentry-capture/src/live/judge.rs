@@ -1,35 +1,39 @@
 //! From a frame of a live capture to an observation: decoding, and what only
 //! the place of capture can tell.
 
-use std::sync::Arc;
+use portsentry_core::Instant;
+use rustix::time::{ClockId, clock_gettime};
 
 use super::Watched;
-use crate::{LinkType, Packet, Rejected, decode, impossible_source};
+use crate::{Decoder, Frame, Packet, Rejected, impossible_source};
 
-/// A frame as it came from an interface.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Frame<'a> {
-    pub(super) link: LinkType,
-    /// What was captured of it.
-    pub(super) bytes: &'a [u8],
-    /// Its length on the wire, in bytes.
-    pub(super) length: usize,
-    /// Whether it came from a loopback interface.
-    pub(super) on_loopback: bool,
+/// The packet that `frame` holds or completes, if it is one that this host would
+/// take. Fragments are put together before their ports are known, but only those
+/// for a watched address are kept.
+pub(super) fn judge(
+    decoder: &mut Decoder,
+    frame: &Frame<'_>,
+    on_loopback: bool,
+    watched: &Watched,
+    now: Instant,
+) -> Result<Packet, Rejected> {
+    decoder.decode(frame, now, |source, target| {
+        // Loopback addresses are own ones, but no stack takes them from outside
+        // (RFC 1122 section 3.2.1.3).
+        if !watched.addresses.contains(target) || target.is_loopback() && !on_loopback {
+            Err(Rejected::NotForThisHost)
+        } else if impossible_source(source, on_loopback) {
+            Err(Rejected::ImpossibleSource)
+        } else {
+            Ok(())
+        }
+    })
 }
 
-/// The packet in `frame`, if it is one that this host would take.
-pub(super) fn judge(frame: &Frame<'_>, watched: &Arc<Watched>) -> Result<Packet, Rejected> {
-    let packet = decode(frame.link, frame.bytes)?.on_wire(frame.length)?;
-    // Loopback addresses are own ones, but no stack takes them from outside
-    // (RFC 1122 section 3.2.1.3).
-    if !watched.addresses.contains(packet.target)
-        || packet.target.is_loopback() && !frame.on_loopback
-    {
-        return Err(Rejected::NotForThisHost);
-    }
-    if impossible_source(packet.source, frame.on_loopback) {
-        return Err(Rejected::ImpossibleSource);
-    }
-    Ok(packet)
+/// The time that fragments wait by. Some 20 ns: to be asked once for a batch of
+/// packets.
+pub(super) fn now() -> Instant {
+    let now = clock_gettime(ClockId::Monotonic);
+    let (seconds, nanoseconds) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
+    Instant::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
 }

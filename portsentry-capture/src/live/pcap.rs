@@ -9,14 +9,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use pcap::{Active, Capture, Direction, Linktype, Precision};
-use portsentry_core::{Observation, Timestamp};
+use portsentry_core::{Instant, Observation, Timestamp};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
-use super::judge::{Frame, judge};
+use super::judge::{judge, now};
 use super::{CaptureOptions, LiveBackend, LiveSensor, SNAP_LENGTH, Watched, filter, packet_socket};
 use crate::{
-    Drained, Interface, LinkType, Packet, Rejected, Sensor, SensorError, SensorStats, Tally,
+    ChecksumState, Decoder, Drained, Frame, Interface, LinkType, Packet, Rejected, Sensor,
+    SensorError, SensorStats, Tally,
 };
 
 /// The device that stands for all interfaces.
@@ -107,8 +108,14 @@ impl PcapSensor {
         // libpcap leaves it open to the children of this process.
         fcntl_setfd(&capture, FdFlags::CLOEXEC)
             .map_err(|source| SensorError::Io { name: name.to_owned(), source: source.into() })?;
-        let frames =
-            Frames { name: name.to_owned(), place, link, watched, tally: Tally::default() };
+        let frames = Frames {
+            name: name.to_owned(),
+            place,
+            link,
+            watched,
+            decoder: Decoder::new(),
+            tally: Tally::default(),
+        };
         filter::hold_back(capture.as_fd(), frames.network(), &frames.watched, name);
         // Older kernels lack it; then the filter holds those packets back.
         let _ = packet_socket::ignore_outgoing(capture.as_fd());
@@ -133,10 +140,10 @@ impl Sensor for PcapSensor {
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError> {
         let budget = budget.clamp(1, i32::MAX as usize);
-        let frames = &mut self.frames;
+        let (frames, now) = (&mut self.frames, now());
         let read = self.capture.dispatch(Some(budget), |frame| {
             let time = Timestamp::from_nanos(nanoseconds(frame.header));
-            match frames.judge(frame.data, frame.header.len as usize) {
+            match frames.judge(frame.data, frame.header.len as usize, now) {
                 Ok(packet) => sink(&packet.observation(time, frames.place.index())),
                 Err(kind) => frames.tally.add(kind),
             }
@@ -158,6 +165,7 @@ impl Sensor for PcapSensor {
             dropped_by_kernel: self.losses.kernel,
             dropped_by_interface: self.losses.interface,
             tally: self.frames.tally.clone(),
+            reassembly: self.frames.decoder.stats(),
         }
     }
 }
@@ -198,16 +206,25 @@ struct Frames {
     place: Place,
     link: LinkType,
     watched: Arc<Watched>,
+    decoder: Decoder,
     tally: Tally,
 }
 
 impl Frames {
-    fn judge(&self, bytes: &[u8], length: usize) -> Result<Packet, Rejected> {
+    fn judge(
+        &mut self,
+        captured: &[u8],
+        wire_length: usize,
+        now: Instant,
+    ) -> Result<Packet, Rejected> {
         let on_loopback = match self.place {
             Place::Interface { loopback, .. } => loopback,
-            Place::Any => self.link.marks_loopback(bytes),
+            Place::Any => self.link.marks_loopback(captured),
         };
-        judge(&Frame { link: self.link, bytes, length, on_loopback }, &self.watched)
+        // The kernel could tell more of the checksum, but libpcap does not.
+        let checksum = ChecksumState::Unknown;
+        let frame = Frame { link: self.link, captured, wire_length, checksum };
+        judge(&mut self.decoder, &frame, on_loopback, &self.watched, now)
     }
 
     /// Where the kernel's filter finds the network header. The headers of cooked

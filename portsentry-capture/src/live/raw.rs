@@ -9,17 +9,18 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use portsentry_core::Observation;
+use portsentry_core::{Instant, Observation};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
 
 use super::block::{BLOCK, Cursor, RingPacket};
 use super::filter::{self, IPV4, IPV6, PACKET_OTHERHOST, PACKET_OUTGOING, VLAN_TAGS};
-use super::judge::{Frame, judge};
+use super::judge::{judge, now};
 use super::packet_socket::{self, Ring};
 use super::{CaptureOptions, LiveBackend, LiveSensor, Watched};
 use crate::{
-    Drained, Interface, LinkType, Packet, Rejected, Sensor, SensorError, SensorStats, Tally,
+    Decoder, Drained, Frame, Interface, LinkType, Packet, Rejected, Sensor, SensorError,
+    SensorStats, Tally,
 };
 
 /// VLAN tags that are stepped over, the one that the kernel took off included.
@@ -111,6 +112,7 @@ impl RawSensor {
             loopback: interface.loopback,
             network,
             watched,
+            decoder: Decoder::new(),
             tally: Tally::default(),
         };
         Ok(Self { ring, socket, cursor: None, frames, received: 0, dropped: 0 })
@@ -148,6 +150,7 @@ impl Sensor for RawSensor {
         let budget = budget.max(1);
         let mut left = budget;
         let mut found_block = false;
+        let now = now();
         while let Some(block) = self.ring.block() {
             found_block = true;
             let cursor = self.cursor.get_or_insert_with(|| Cursor::new(block));
@@ -155,7 +158,7 @@ impl Sensor for RawSensor {
                 && let Some(packet) = cursor.next(block)
             {
                 left -= 1;
-                self.frames.judge(&packet, sink);
+                self.frames.judge(&packet, now, sink);
             }
             if left == 0 {
                 break;
@@ -181,6 +184,7 @@ impl Sensor for RawSensor {
             dropped_by_kernel: self.dropped,
             dropped_by_interface: 0,
             tally: self.frames.tally.clone(),
+            reassembly: self.frames.decoder.stats(),
         }
     }
 }
@@ -202,30 +206,31 @@ struct Frames {
     /// Bytes of link header in what the kernel's filter sees.
     network: u32,
     watched: Arc<Watched>,
+    decoder: Decoder,
     tally: Tally,
 }
 
 impl Frames {
-    fn judge(&mut self, packet: &RingPacket<'_>, sink: &mut dyn FnMut(&Observation)) {
+    fn judge(&mut self, packet: &RingPacket<'_>, now: Instant, sink: &mut dyn FnMut(&Observation)) {
         // Only where the kernel had no room for the filter.
         if matches!(packet.packet_type.into(), PACKET_OUTGOING | PACKET_OTHERHOST) {
             return self.tally.add(Rejected::NotForThisHost);
         }
-        match self.decode(packet) {
+        match self.decode(packet, now) {
             Ok(found) => sink(&found.observation(packet.time, self.index)),
             Err(kind) => self.tally.add(kind),
         }
     }
 
-    fn decode(&self, packet: &RingPacket<'_>) -> Result<Packet, Rejected> {
-        let (bytes, header) = without_tags(packet)?;
+    fn decode(&mut self, packet: &RingPacket<'_>, now: Instant) -> Result<Packet, Rejected> {
+        let (captured, header) = without_tags(packet)?;
         let frame = Frame {
             link: LinkType::RawIp,
-            bytes,
-            length: packet.length.saturating_sub(header),
-            on_loopback: self.loopback,
+            captured,
+            wire_length: packet.length.saturating_sub(header),
+            checksum: packet.checksum,
         };
-        judge(&frame, &self.watched)
+        judge(&mut self.decoder, &frame, self.loopback, &self.watched, now)
     }
 }
 

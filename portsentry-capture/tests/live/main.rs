@@ -2,6 +2,9 @@
 //! sockets, in namespaces of the tests' own.
 
 mod bursts;
+#[path = "../offline/frames.rs"]
+#[allow(dead_code, reason = "it serves other tests too")]
+mod frames;
 mod sensor;
 mod set;
 mod watch;

@@ -14,6 +14,7 @@ use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::io::{FdFlags, fcntl_getfd};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
+use crate::frames::{TCP, ipv4, sealed, tcp, with};
 use crate::watch::{
     Method, interface, knock, targets, watch_to_marker, watch_until, with_each_method,
 };
@@ -21,6 +22,7 @@ use crate::watch::{
 with_each_method! {
     a_probe_is_seen_once_with_all_its_facts,
     a_scan_is_seen_whole,
+    a_scan_in_fragments_is_seen_whole,
     link_local_addresses_are_watched,
     connections_of_this_host_are_not_seen,
     loopback_shows_each_packet_once,
@@ -100,6 +102,23 @@ fn a_scan_is_seen_whole(method: Method) {
     assert_eq!(sensor.stats().dropped_by_kernel, 0);
 }
 
+fn a_scan_in_fragments_is_seen_whole(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut sensor = sensor_on(method, &bed.host, bed.host.interface());
+    let host = bed.host.v4().to_string();
+    for size in ["8", "16"] {
+        let arguments = ["-n", "-Pn", "-sS", "--mtu", size, "-p", "1-200", "--max-retries", "0"];
+        bed.scanner.run("nmap", &[&arguments[..], &[&host]].concat());
+        let mut seen = watch_to_marker(sensor.as_mut(), &bed.scanner, bed.host.v4().into());
+        seen.retain(|it| it.kind() == ScanKind::Syn);
+        seen.sort_by_key(|it| it.target_port);
+        seen.dedup_by_key(|it| it.target_port);
+        assert_eq!(seen.len(), 200, "{size} bytes: {:?}", sensor.stats());
+    }
+    assert_eq!(sensor.stats().reassembly.completed, 400);
+}
+
 fn link_local_addresses_are_watched(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
@@ -167,10 +186,9 @@ fn syn_frame(tags: &[u16], source: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
         frame.extend(tag.to_be_bytes());
         frame.extend([0, 7]);
     }
-    frame.extend([8, 0, 0x45, 0, 0, 40, 0, 9, 0, 0, 50, 6, 0, 0]);
-    frame.extend(source.octets());
-    frame.extend(target.octets());
-    frame.extend([0x9c, 0x40, 0, 23, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 4, 0, 0, 0, 0, 0]);
+    let addresses = [source.octets(), target.octets()].concat();
+    frame.extend([8, 0]);
+    frame.extend(sealed(with(&ipv4(TCP, &tcp(2)), 12, &addresses)));
     frame
 }
 
@@ -292,8 +310,8 @@ fcntl.ioctl(tun, 0x400454ca, struct.pack("16sH", b"tun0", 0x0001 | 0x1000))
 subprocess.run(["ip", "link", "set", "tun0", "up"], check=True)
 subprocess.run(["ip", "address", "add", "10.77.0.1/24", "dev", "tun0"], check=True)
 print("up", flush=True)
-syn = bytes.fromhex("45000028000900003206000 00a4d00020a4d0001".replace(" ", ""))
-syn += bytes.fromhex("9c400017000000010000000050020400 00000000".replace(" ", ""))
+syn = bytes.fromhex("45000028000900003206742b0a4d00020a4d0001")
+syn += bytes.fromhex("9c400017000000010000000050020400faed0000")
 while True:
     os.write(tun, syn)
     time.sleep(0.05)

@@ -37,7 +37,7 @@ fn theirs(path: &Path, host: Option<&str>, protocol: &str, rule: &str) -> Option
     let filter = format!("{protocol}.dstport > 0 && {rule} && !icmp && !icmpv6 {host}");
     let port = format!("{protocol}.dstport");
     let output = Command::new("tshark")
-        .args(["-n", "-o", "ip.defragment:FALSE", "-o", "ipv6.defragment:FALSE"])
+        .args(["-n", "-o", "ip.defragment:TRUE", "-o", "ipv6.defragment:TRUE"])
         .args(["-T", "fields", "-e", &port, "-e", "frame.time_epoch", "-Y", &filter, "-r"])
         .arg(path)
         .output()

@@ -148,19 +148,19 @@ fn ipv4_headers() {
         }),
         ("total length 0", with(&v4, 2, &[0, 0]), Err(Rejected::IpTotalLength)),
         ("total length 19", with(&v4, 2, &[0, 19]), Err(Rejected::IpTotalLength)),
-        ("total length 20", with(&v4, 2, &[0, 20]), Err(Rejected::TransportHeader)),
-        ("total length 39", with(&v4, 2, &[0, 39]), Err(Rejected::TransportHeader)),
-        ("total length beyond frame", with(&v4, 2, &[0, 60]), Ok(segment_v4(SYN, 60))),
+        ("total length 20", sealed(with(&v4, 2, &[0, 20])), Err(Rejected::TransportHeader)),
+        ("total length 39", sealed(with(&v4, 2, &[0, 39])), Err(Rejected::TransportHeader)),
+        ("total length beyond frame", sealed(with(&v4, 2, &[0, 60])), Ok(segment_v4(SYN, 60))),
         ("end in the header", v4[..19].to_vec(), Err(Rejected::Truncated)),
         ("end in the options", ipv4_with_options(2, TCP, &[])[..27].to_vec(), {
             Err(Rejected::Truncated)
         }),
-        ("do not fragment", with(&v4, 6, &[0x40, 0]), seen),
-        ("reserved bit (RFC 3514)", with(&v4, 6, &[0x80, 0]), seen),
-        ("first fragment", with(&v4, 6, &[0x20, 0]), Err(Rejected::Fragment)),
-        ("middle fragment", with(&v4, 6, &[0x20, 3]), Err(Rejected::Fragment)),
-        ("last fragment", with(&v4, 6, &[0x00, 1]), Err(Rejected::Fragment)),
-        ("furthest fragment", with(&v4, 6, &[0x1f, 0]), Err(Rejected::Fragment)),
+        ("do not fragment", sealed(with(&v4, 6, &[0x40, 0])), seen),
+        ("reserved bit (RFC 3514)", sealed(with(&v4, 6, &[0x80, 0])), seen),
+        ("first fragment", sealed(with(&v4, 6, &[0x20, 0])), Err(Rejected::Fragment)),
+        ("middle fragment", sealed(with(&v4, 6, &[0x20, 3])), Err(Rejected::Fragment)),
+        ("last fragment", sealed(with(&v4, 6, &[0x00, 1])), Err(Rejected::Fragment)),
+        ("furthest fragment", sealed(with(&v4, 6, &[0x1f, 0])), Err(Rejected::Fragment)),
         ("ICMP", ipv4(1, &[8; 20]), Err(Rejected::OtherTransport)),
         ("SCTP", ipv4(132, &syn), Err(Rejected::OtherTransport)),
         ("hop-by-hop is IPv6's", ipv4(HOP_BY_HOP, &extension(TCP, 0, &syn)), {
@@ -199,7 +199,10 @@ fn ipv6_headers() {
         ("mapped source", with(&v6, 8, &mapped), Err(Rejected::MappedAddress)),
         ("mapped target", with(&v6, 24, &mapped), Err(Rejected::MappedAddress)),
         ("hop-by-hop", ipv6(HOP_BY_HOP, &extension(TCP, 0, &syn)), seen(68)),
-        ("routing", ipv6(ROUTING, &extension(TCP, 2, &syn)), seen(84)),
+        ("routing", ipv6(ROUTING, &routing(TCP, 0, &syn)), seen(68)),
+        ("routing with a hop left", ipv6(ROUTING, &routing(TCP, 1, &syn)), {
+            Err(Rejected::NotForThisHost)
+        }),
         ("destination", ipv6(DESTINATION, &extension(TCP, 1, &syn)), seen(76)),
         ("AH", ipv6(AUTHENTICATION, &authentication(TCP, 1, &syn)), seen(72)),
         ("AH of 8 bytes", ipv6(AUTHENTICATION, &authentication(TCP, 0, &syn)), {
@@ -215,7 +218,7 @@ fn ipv6_headers() {
                     &extension(
                         ROUTING,
                         0,
-                        &extension(AUTHENTICATION, 0, &authentication(TCP, 4, &syn)),
+                        &routing(AUTHENTICATION, 0, &authentication(TCP, 4, &syn)),
                     ),
                 ),
             ),
@@ -226,14 +229,13 @@ fn ipv6_headers() {
             ipv6(DESTINATION, &extension(HOP_BY_HOP, 0, &extension(TCP, 0, &syn))),
             { Err(Rejected::ExtensionHeader) },
         ),
-        ("eight", ipv6(DESTINATION, &chain(8)), seen(124)),
-        ("nine", ipv6(DESTINATION, &chain(9)), Err(Rejected::ExtensionChain)),
-        ("256 bytes", ipv6(DESTINATION, &extension(TCP, 31, &syn)), seen(316)),
-        ("264 bytes", ipv6(DESTINATION, &extension(TCP, 32, &syn)), Err(Rejected::ExtensionChain)),
+        ("nine", ipv6(DESTINATION, &chain(9)), seen(132)),
+        ("as many as fit", ipv6(DESTINATION, &chain(8189)), seen(65572)),
+        ("the longest", ipv6(DESTINATION, &extension(TCP, 255, &syn)), seen(2108)),
         (
-            "256 and 8 bytes",
-            ipv6(DESTINATION, &extension(DESTINATION, 31, &extension(TCP, 0, &syn))),
-            { Err(Rejected::ExtensionChain) },
+            "two of the longest",
+            ipv6(DESTINATION, &extension(DESTINATION, 255, &extension(TCP, 255, &syn))),
+            seen(4156),
         ),
         (
             "extension longer than the packet",
@@ -272,6 +274,19 @@ fn ipv6_headers() {
             "atomic fragment behind hop-by-hop",
             ipv6(HOP_BY_HOP, &extension(FRAGMENT, 0, &fragment(TCP, 0, false, &syn))),
             seen(76),
+        ),
+        (
+            "atomic fragment in an atomic fragment",
+            ipv6(FRAGMENT, &fragment(FRAGMENT, 0, false, &fragment(TCP, 0, false, &syn))),
+            { Err(Rejected::ExtensionHeader) },
+        ),
+        ("atomic fragment with reserved bits", ipv6(FRAGMENT, &fragment(TCP, 6, false, &syn)), {
+            seen(68)
+        }),
+        (
+            "fragment header in a jumbogram",
+            jumbo(&extension(FRAGMENT, 0, &{ fragment(TCP, 0, false, &syn) })),
+            Err(Rejected::ExtensionHeader),
         ),
         ("first fragment", ipv6(FRAGMENT, &fragment(TCP, 0, true, &syn)), Err(Rejected::Fragment)),
         ("last fragment", ipv6(FRAGMENT, &fragment(TCP, 8, false, &syn)), Err(Rejected::Fragment)),

@@ -35,6 +35,7 @@ fn extended() -> impl Strategy<Value = (u8, Vec<u8>)> {
             let header = match kind {
                 FRAGMENT if units % 4 == 3 => fragment(next, u16::from(units) * 8, false, &rest),
                 FRAGMENT => fragment(next, 0, units % 4 == 2, &rest),
+                ROUTING if units < 6 => routing(next, u8::from(units == 5), &rest),
                 AUTHENTICATION => authentication(next, units, &rest),
                 _ => extension(next, units, &rest),
             };
@@ -55,7 +56,8 @@ fn packet() -> impl Strategy<Value = (bool, Vec<u8>)> {
     ]
 }
 
-/// A frame as a sender would write it, then cut, padded and overwritten.
+/// A frame as a sender would write it, then overwritten, for the most part with
+/// checksums put right after that, and cut or padded.
 fn frame() -> impl Strategy<Value = (LinkType, Vec<u8>)> {
     let tags = prop::collection::vec(prop::sample::select(vec![0x8100u16, 0x88a8, 0x9100]), 0..4);
     let link = prop::sample::select(LINKS.to_vec());
@@ -71,19 +73,26 @@ fn frame() -> impl Strategy<Value = (LinkType, Vec<u8>)> {
             LinkType::LinuxSll2 => sll2(1, ether_type, &tagged),
             _ => framed(link, is_v6, &packet),
         };
-        (link, frame)
+        let header = frame.len() - packet.len();
+        (link, frame, header)
     });
     let cut = prop_oneof![3 => Just(None), 1 => any::<prop::sample::Index>().prop_map(Some)];
     let writes = prop::collection::vec((0..110usize, any::<u8>()), 0..4);
-    (whole, cut, 0..8usize, writes).prop_map(|((link, mut frame), cut, padding, writes)| {
-        match cut {
-            Some(at) => frame.truncate(at.index(frame.len() + 1)),
-            None => frame.resize(frame.len() + padding, 0xff),
-        }
+    let seal = prop::bool::weighted(0.8);
+    (whole, cut, 0..8usize, writes, seal).prop_map(|(whole, cut, padding, writes, seal)| {
+        let (link, mut frame, header) = whole;
         for (at, byte) in writes {
             if let Some(place) = frame.get_mut(at) {
                 *place = byte;
             }
+        }
+        if seal {
+            let packet = frame.split_off(header);
+            frame.extend(sealed(packet));
+        }
+        match cut {
+            Some(at) => frame.truncate(at.index(frame.len() + 1)),
+            None => frame.resize(frame.len() + padding, 0xff),
         }
         (link, frame)
     })

@@ -146,14 +146,16 @@ fn pcapng_of_every_kind() {
 
 #[test]
 fn packets_that_give_no_observation_are_counted() {
-    let from = |source: &[u8]| ethernet(0x0800, &with(&ipv4(TCP, &tcp(2)), 12, source));
-    let to = |target: &[u8]| ethernet(0x0800, &with(&ipv4(TCP, &tcp(2)), 16, target));
+    let from = |source: &[u8]| ethernet(0x0800, &sealed(with(&ipv4(TCP, &tcp(2)), 12, source)));
+    let to = |target: &[u8]| ethernet(0x0800, &sealed(with(&ipv4(TCP, &tcp(2)), 16, target)));
     let on_loopback = |frame: &[u8]| with(frame, 0, &[0; 12]);
+    let longer = ethernet(0x0800, &sealed(with(&ipv4(TCP, &tcp(2)), 2, &[0, 41])));
     let frames = [
         (syn(), 54, None),
         (syn(), 53, None),
-        (syn()[..53].to_vec(), 53, Some(Rejected::Truncated)),
-        (with(&syn(), 16, &[0, 41]), 54, Some(Rejected::ShortFrame)),
+        (syn()[..53].to_vec(), 54, Some(Rejected::Truncated)),
+        (syn()[..53].to_vec(), 53, Some(Rejected::ShortFrame)),
+        (longer, 54, Some(Rejected::ShortFrame)),
         (ethernet(0x0806, &[0; 46]), 60, Some(Rejected::NotIp)),
         (to(&[198, 51, 100, 8]), 54, Some(Rejected::NotForThisHost)),
         (to(&[255; 4]), 54, Some(Rejected::NotForThisHost)),

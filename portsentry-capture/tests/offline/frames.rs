@@ -53,12 +53,12 @@ pub(crate) fn ipv4_with_options(words: u8, protocol: u8, payload: &[u8]) -> Vec<
     packet.extend(TARGET_V4);
     packet.extend(vec![1; 4 * usize::from(words)]);
     packet.extend(payload);
-    packet
+    sealed(packet)
 }
 
 pub(crate) fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
     let [high, low] = (payload.len() as u16).to_be_bytes();
-    [&[0x60, 0, 0, 0, high, low, next, 57], &v6(1)[..], &v6(2), payload].concat()
+    sealed([&[0x60, 0, 0, 0, high, low, next, 57], &v6(1)[..], &v6(2), payload].concat())
 }
 
 /// An extension header of `8 * (units + 1)` bytes in front of `rest`.
@@ -66,6 +66,11 @@ pub(crate) fn extension(next: u8, units: u8, rest: &[u8]) -> Vec<u8> {
     let mut header = vec![0; 8 * (usize::from(units) + 1)];
     header[..4].copy_from_slice(&[next, units, 1, 4]);
     [&header, rest].concat()
+}
+
+/// A routing header of type 0 without addresses, that asks for `left` more hops.
+pub(crate) fn routing(next: u8, left: u8, rest: &[u8]) -> Vec<u8> {
+    [&[next, 0, 0, left, 0, 0, 0, 0], rest].concat()
 }
 
 /// A fragment header; the offset in bytes.
@@ -110,6 +115,81 @@ pub(crate) fn with(bytes: &[u8], offset: usize, new: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[offset..offset + new.len()].copy_from_slice(new);
     bytes
+}
+
+/// Ones' complement sum of 16-bit words (RFC 1071), not complemented.
+pub(crate) fn ones_sum(parts: &[&[u8]]) -> u16 {
+    let mut sum = 0u32;
+    for pair in parts.iter().flat_map(|part| part.chunks(2)) {
+        sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
+}
+
+/// The pseudo-header of a segment in this IP packet.
+pub(crate) fn pseudo_header(packet: &[u8], protocol: u8, length: usize) -> Vec<u8> {
+    let addresses = if packet[0] >> 4 == 4 { &packet[12..20] } else { &packet[8..40] };
+    [addresses, &[0, protocol], &(length as u32).to_be_bytes()].concat()
+}
+
+/// Protocol and place of the transport header of an IP packet, where there is
+/// one that is whole.
+pub(crate) fn segment(packet: &[u8]) -> Option<(u8, std::ops::Range<usize>)> {
+    let field =
+        |at: usize| Some(usize::from(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?])));
+    let (mut next, mut at, end) = match packet.first()? >> 4 {
+        4 if field(6)? & 0x3fff == 0 => {
+            (*packet.get(9)?, usize::from(packet[0] & 15) * 4, field(2)?)
+        }
+        6 => match (field(4)?, *packet.get(6)?) {
+            (0, HOP_BY_HOP) => (HOP_BY_HOP, 40, packet.len()),
+            (length, next) => (next, 40, 40 + length),
+        },
+        _ => return None,
+    };
+    loop {
+        let units = usize::from(*packet.get(at + 1)?);
+        let length = match next {
+            TCP | UDP => break,
+            HOP_BY_HOP | ROUTING | DESTINATION => 8 * (units + 1),
+            AUTHENTICATION => 4 * (units + 2),
+            FRAGMENT if field(at + 2)? & 0xfff9 == 0 => 8,
+            _ => return None,
+        };
+        (next, at) = (packet[at], at + length);
+    }
+    let end = match (next, field(at + 4)?) {
+        (UDP, length) if length > 0 => at + length,
+        _ => end,
+    };
+    let shortest = if next == TCP { 20 } else { 8 };
+    (at + shortest <= end && end <= packet.len()).then_some((next, at..end))
+}
+
+/// The IP packet with right checksums, as far as it has any.
+pub(crate) fn sealed(mut packet: Vec<u8>) -> Vec<u8> {
+    if let Some((protocol, place)) = segment(&packet) {
+        let pseudo_header = pseudo_header(&packet, protocol, place.len());
+        let segment = &mut packet[place];
+        let field = if protocol == TCP { 16..18 } else { 6..8 };
+        segment[field.clone()].fill(0);
+        let checksum = match !ones_sum(&[&pseudo_header, segment]) {
+            0 if protocol == UDP => 0xffff,
+            checksum => checksum,
+        };
+        segment[field].copy_from_slice(&checksum.to_be_bytes());
+    }
+    let header = packet.first().map_or(0, |first| usize::from(first & 15) * 4);
+    if packet.first().is_some_and(|first| first >> 4 == 4)
+        && header >= 20
+        && let Some(header) = packet.get_mut(..header)
+    {
+        header[10..12].fill(0);
+        let checksum = !ones_sum(&[header]);
+        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    }
+    packet
 }
 
 /// What [`tcp`] in [`ipv4`] of `wire_length` bytes decodes to.

@@ -1,17 +1,19 @@
 //! A second decoder, written on `pnet_packet`. It shares nothing with ours but
-//! the RFCs, checks every length itself, and only says whether it sees a packet.
+//! the RFCs, checks every length and checksum itself, and only says whether it
+//! sees a packet.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use pnet_packet::Packet as _;
 use pnet_packet::ethernet::{EtherType, EtherTypes, EthernetPacket};
 use pnet_packet::ip::{IpNextHeaderProtocol, IpNextHeaderProtocols as Next};
-use pnet_packet::ipv4::Ipv4Packet;
+use pnet_packet::ipv4::{self, Ipv4Packet};
 use pnet_packet::ipv6::{FragmentPacket, Ipv6Packet};
 use pnet_packet::sll::SLLPacket;
 use pnet_packet::sll2::SLL2Packet;
-use pnet_packet::tcp::TcpPacket;
-use pnet_packet::udp::UdpPacket;
+use pnet_packet::tcp::{self, TcpPacket};
+use pnet_packet::udp::{self, UdpPacket};
+use pnet_packet::util;
 use pnet_packet::vlan::VlanPacket;
 use portsentry_capture::{LinkType, decode};
 use portsentry_core::Evidence;
@@ -90,6 +92,9 @@ fn theirs_v4(bytes: &[u8]) -> Option<Seen> {
         return None;
     }
     let mut rest = bytes.get(header..)?;
+    if !same(ip.get_checksum(), ipv4::checksum(&ip)) {
+        return None;
+    }
     let mut length = total - header;
     let mut protocol = ip.get_next_level_protocol();
     if protocol == Next::Ah {
@@ -97,7 +102,7 @@ fn theirs_v4(bytes: &[u8]) -> Option<Seen> {
         (protocol, rest, length) = (next, &rest[size..], length - size);
     }
     let addresses = (ip.get_source().into(), ip.get_destination().into());
-    theirs_transport(addresses, ip.get_ttl(), protocol, rest, length, false)
+    theirs_transport(addresses, ip.get_ttl(), protocol, rest, length, true)
 }
 
 fn theirs_v6(bytes: &[u8]) -> Option<Seen> {
@@ -108,6 +113,9 @@ fn theirs_v6(bytes: &[u8]) -> Option<Seen> {
         return None;
     }
     let mut next = ip.get_next_header();
+    // Without the length of the frame that of a jumbogram is not known, and no
+    // checksum can be verified.
+    let is_jumbo = ip.get_payload_length() == 0 && next == Next::Hopopt;
     let mut rest = &bytes[40..];
     let mut length = match ip.get_payload_length() {
         0 if next == Next::Hopopt => rest.len(),
@@ -117,6 +125,8 @@ fn theirs_v6(bytes: &[u8]) -> Option<Seen> {
     loop {
         let (following, size) = match next {
             Next::Hopopt if !walked.is_empty() => return None,
+            // To be sent on.
+            Next::Ipv6Route if *rest.get(3)? > 0 => return None,
             Next::Hopopt | Next::Ipv6Route | Next::Ipv6Opts => {
                 (*rest.first()?, 8 + 8 * usize::from(*rest.get(1)?))
             }
@@ -124,7 +134,8 @@ fn theirs_v6(bytes: &[u8]) -> Option<Seen> {
                 let header = FragmentPacket::new(rest)?;
                 // Not `get_fragment_offset`: it takes a reserved bit for one of the
                 // offset's.
-                if header.get_fragment_offset_with_flags() & 0xfff9 != 0 {
+                let is_second = walked.contains(&Next::Ipv6Frag);
+                if header.get_fragment_offset_with_flags() & 0xfff9 != 0 || is_second || is_jumbo {
                     return None;
                 }
                 (rest[0], 8)
@@ -135,8 +146,8 @@ fn theirs_v6(bytes: &[u8]) -> Option<Seen> {
             }
             _ => break,
         };
-        walked.push(size);
-        if walked.len() > 8 || walked.iter().sum::<usize>() > 256 || size > length {
+        walked.push(next);
+        if size > length {
             return None;
         }
         rest = rest.get(size..)?;
@@ -144,7 +155,7 @@ fn theirs_v6(bytes: &[u8]) -> Option<Seen> {
         next = IpNextHeaderProtocol(following);
     }
     let addresses = (source.into(), target.into());
-    theirs_transport(addresses, ip.get_hop_limit(), next, rest, length, true)
+    theirs_transport(addresses, ip.get_hop_limit(), next, rest, length, !is_jumbo)
 }
 
 /// `pnet_packet` has no authentication header.
@@ -160,15 +171,20 @@ fn theirs_transport(
     protocol: IpNextHeaderProtocol,
     rest: &[u8],
     length: usize,
-    is_v6: bool,
+    verify: bool,
 ) -> Option<Seen> {
+    let is_v6 = addresses.0.is_ipv6();
     let rest = &rest[..length.min(rest.len())];
     match protocol {
         Next::Tcp => {
             let tcp = TcpPacket::new(rest)?;
             let header = usize::from(tcp.get_data_offset()) * 4;
             let flags = u16::from(tcp.get_reserved()) << 8 | u16::from(tcp.get_flags());
-            (header >= 20 && header <= length).then(|| Seen {
+            let intact = !verify
+                || rest.len() < length
+                || same(tcp.get_checksum(), tcp_checksum(addresses, &tcp))
+                || tcp.get_checksum() == pseudo_header_sum(addresses, 6, length);
+            (header >= 20 && header <= length && intact).then(|| Seen {
                 addresses,
                 ports: (tcp.get_source(), tcp.get_destination()),
                 tcp: Some((flags, tcp.get_sequence(), tcp.get_window())),
@@ -179,7 +195,17 @@ fn theirs_transport(
             let udp = UdpPacket::new(rest)?;
             let claimed = usize::from(udp.get_length());
             let fits = (8..=length).contains(&claimed) || is_v6 && claimed == 0;
-            fits.then(|| Seen {
+            let covered = if claimed == 0 { length } else { claimed };
+            let intact = match udp.get_checksum() {
+                0 => !is_v6,
+                _ if !verify || rest.len() < covered => true,
+                checksum => {
+                    let udp = UdpPacket::new(rest.get(..covered)?)?;
+                    same(checksum, udp_checksum(addresses, &udp))
+                        || checksum == pseudo_header_sum(addresses, 17, covered)
+                }
+            };
+            (fits && intact).then(|| Seen {
                 addresses,
                 ports: (udp.get_source(), udp.get_destination()),
                 tcp: None,
@@ -188,4 +214,39 @@ fn theirs_transport(
         }
         _ => None,
     }
+}
+
+/// Zero and its complement are the same checksum.
+fn same(a: u16, b: u16) -> bool {
+    a % 0xffff == b % 0xffff
+}
+
+fn tcp_checksum(addresses: (IpAddr, IpAddr), segment: &TcpPacket<'_>) -> u16 {
+    match addresses {
+        (IpAddr::V4(from), IpAddr::V4(to)) => tcp::ipv4_checksum(segment, &from, &to),
+        (IpAddr::V6(from), IpAddr::V6(to)) => tcp::ipv6_checksum(segment, &from, &to),
+        _ => unreachable!(),
+    }
+}
+
+fn udp_checksum(addresses: (IpAddr, IpAddr), datagram: &UdpPacket<'_>) -> u16 {
+    match addresses {
+        (IpAddr::V4(from), IpAddr::V4(to)) => udp::ipv4_checksum(datagram, &from, &to),
+        (IpAddr::V6(from), IpAddr::V6(to)) => udp::ipv6_checksum(datagram, &from, &to),
+        _ => unreachable!(),
+    }
+}
+
+/// What Linux leaves in the field for hardware to finish.
+fn pseudo_header_sum(addresses: (IpAddr, IpAddr), protocol: u8, length: usize) -> u16 {
+    let mut bytes = Vec::new();
+    for address in [addresses.0, addresses.1] {
+        match address {
+            IpAddr::V4(address) => bytes.extend(address.octets()),
+            IpAddr::V6(address) => bytes.extend(address.octets()),
+        }
+    }
+    bytes.extend([0, protocol]);
+    bytes.extend((length as u32).to_be_bytes());
+    !util::checksum(&bytes, usize::MAX)
 }

@@ -4,23 +4,19 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use portsentry_capture::{
-    CaptureOptions, ConnectLimits, ConnectOptions, LiveBackend, RawBackend, Selection, SensorSet,
-};
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
 
 use super::{importance, show_warnings, working_directory};
-use crate::arguments::{LogOutput, Method, VERSION, WatchOptions};
+use crate::arguments::{LogOutput, VERSION, WatchOptions};
 use crate::background::{self, Background};
 use crate::failure::Failure;
 use crate::logging;
 use crate::policy::policy;
 use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog};
 use crate::respond::{Report, Responders};
-use crate::sensors::{Sensors, banner};
+use crate::sensors::Watching;
 use crate::sentry::{Heartbeat, Sentry, ServedPorts};
 use crate::service::{Manager, PidFile};
 use crate::session::{Opened, Session};
@@ -28,8 +24,7 @@ use crate::signals::Signals;
 use crate::summary::Summary;
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
-    check_method(options)?;
-    let selection = selection(options)?;
+    let watching = Watching::from_options(options)?;
     let background = match (options.daemon, Background::enter()) {
         (true, None) => return background::start(),
         (_, background) => background,
@@ -46,7 +41,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     logging::install(&queue, importance(&options.general));
 
     let start = Start { options, directory, queue: &queue, background };
-    let result = start.run(selection, configuration, signals);
+    let result = start.run(watching, configuration, signals);
     let unwritten = reporter.finish();
     if unwritten > 0 {
         eprintln!("portsentry: {unwritten} lines could not be written: the log does not take them");
@@ -67,7 +62,7 @@ struct Start<'a> {
 impl Start<'_> {
     fn run(
         self,
-        selection: Selection,
+        watching: Watching,
         configuration: Configuration,
         signals: Signals,
     ) -> Result<Summary, Failure> {
@@ -81,14 +76,13 @@ impl Start<'_> {
         });
         let _pid_file = pid_file.transpose()?;
         let opened = Opened::new(options, &configuration)?;
-        let sensors = open_sensors(options, selection, &configuration, queue)?;
         let mut sentry = Sentry {
             engine: Engine::new(
                 policy(&configuration, &opened.never_block),
                 &Limits::default(),
                 random_key()?,
             ),
-            sensors,
+            sensors: watching.open(&configuration, queue)?,
             served: ServedPorts::new(configuration.service_check),
             responders: responders(queue)?,
             actions: Arc::clone(&opened.actions),
@@ -149,76 +143,6 @@ fn describe(configuration: &Configuration) {
     }
     if settings.run_as.is_some() {
         log::warn!("RUN_AS has no effect in this version: the user stays the one who started it");
-    }
-}
-
-/// The interfaces that the options mean.
-fn selection(options: &WatchOptions) -> Result<Selection, Failure> {
-    let words = match (options.interface.as_slice(), options.method) {
-        ([], Method::Pcap) => vec!["ALL_NLO"],
-        ([], Method::Raw) => vec!["ALL"],
-        (names, method) => names.iter().map(|name| known(name, method)).collect(),
-    };
-    Selection::parse(&words)
-        .and_then(|selection| selection.excluding(&options.exclude))
-        .map_err(|error| Failure::Usage(error.to_string()))
-}
-
-/// `any` is a device of libpcap's; otherwise all interfaces are as many.
-fn known(name: &str, method: Method) -> &str {
-    if name == "any" && method == Method::Raw { "ALL" } else { name }
-}
-
-/// Whether this build has the method, if it matters.
-fn check_method(options: &WatchOptions) -> Result<(), Failure> {
-    if options.method == Method::Pcap && !options.connect && !cfg!(feature = "pcap") {
-        let message = "this portsentry was built without libpcap, so it cannot read packets \
-                       with the method pcap; the method raw is the default here";
-        return Err(Failure::Usage(message.to_owned()));
-    }
-    Ok(())
-}
-
-/// The way to capture that was asked for.
-fn backend(method: Method, options: CaptureOptions) -> Box<dyn LiveBackend + Send> {
-    match method {
-        #[cfg(feature = "pcap")]
-        Method::Pcap => Box::new(portsentry_capture::PcapBackend::new(options)),
-        _ => Box::new(RawBackend::new(options)),
-    }
-}
-
-/// Opens what watches.
-fn open_sensors(
-    options: &WatchOptions,
-    selection: Selection,
-    configuration: &Configuration,
-    queue: &Arc<Queue>,
-) -> Result<Sensors, Failure> {
-    let settings = &configuration.settings;
-    if options.connect {
-        let connect = ConnectOptions {
-            tcp_ports: settings.tcp_ports.clone(),
-            udp_ports: settings.udp_ports.clone(),
-            addresses: options.bind.clone(),
-            banner: banner(settings),
-            limits: ConnectLimits::default(),
-        };
-        return Sensors::listen(connect, queue, importance(&options.general));
-    }
-    let backend = backend(options.method, capture_options(configuration));
-    let mut set = SensorSet::open(selection, backend)?;
-    set.set_ports(settings.tcp_ports.clone(), settings.udp_ports.clone());
-    Ok(Sensors::Stealth(Box::new(set)))
-}
-
-fn capture_options(configuration: &Configuration) -> CaptureOptions {
-    let settings = &configuration.settings;
-    let default = CaptureOptions::default();
-    let latency = settings.capture_latency.map(|ms| Duration::from_millis(ms.into()));
-    CaptureOptions {
-        buffer: settings.capture_buffer.unwrap_or(default.buffer),
-        latency: latency.unwrap_or(default.latency),
     }
 }
 

@@ -1,6 +1,11 @@
 //! Connect mode under load: nothing is lost without a count, and the end comes
 //! when it is asked for.
+//!
+//! With `PORTSENTRY_LOAD=full`, as `make load-connect` has it, the load is that
+//! of a large machine, and the figures are printed.
 
+use std::env;
+use std::fs;
 use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -12,7 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::connect::connected;
 use crate::expected::LOGGED;
 use crate::forgery::Forger;
-use crate::station::{SOON, Sentry, Station};
+use crate::station::{Ended, SOON, Sentry, Station};
 
 const CONFIGURATION: &str = r#"
 TCP_PORTS = "20-29"
@@ -20,8 +25,14 @@ UDP_PORTS = "161"
 PORT_BANNER = "go away"
 "#;
 
+/// The usual number, or that of a full load.
+fn scale(usual: usize, full: usize) -> usize {
+    if env::var_os("PORTSENTRY_LOAD").is_some_and(|it| it == "full") { full } else { usual }
+}
+
 /// Lets this process have `number` sockets.
-fn allow_sockets(number: u64) {
+fn allow_sockets(number: usize) {
+    let number = number as u64;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_some_and(|current| current < number + 200) {
         let new = Rlimit { current: Some(number + 200), ..limit };
@@ -40,8 +51,97 @@ fn wait_for_probes(sentry: &Sentry, number: usize) {
             return;
         }
         assert!(Instant::now() < deadline, "{found} of {number}");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// A number of `/proc/PID/status`, such as `VmHWM`, in KiB.
+fn status(sentry: &Sentry, key: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{}/status", sentry.pid())).expect("status");
+    let line = text.lines().find(|line| line.starts_with(key)).expect("the key");
+    line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
+}
+
+/// Ticks of the processor that the sentry has used so far (`proc_pid_stat(5)`).
+fn ticks(sentry: &Sentry) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{}/stat", sentry.pid())).expect("stat");
+    let (_, numbers) = text.rsplit_once(") ").expect("a name in parentheses");
+    let numbers: Vec<&str> = numbers.split(' ').collect();
+    numbers[11..13].iter().map(|number| number.parse::<u64>().expect("a number")).sum()
+}
+
+/// Asks the sentry to end, which must take less than 2 s.
+#[track_caller]
+fn stop(sentry: Sentry) -> Ended {
+    let asked = Instant::now();
+    let ended = sentry.stop();
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    println!("{}; ended in {:?}", ended.stderr.join("; "), asked.elapsed());
+    ended
+}
+
+/// Connects to each of `ports` and closes, on several threads.
+fn connect_to_all(bed: &Testbed, ports: &[u16]) {
+    const THREADS: usize = 8;
+    let target = bed.host.v4();
+    bed.scanner.enter(|| {
+        std::thread::scope(|scope| {
+            for part in ports.chunks(ports.len().div_ceil(THREADS)) {
+                scope.spawn(move || {
+                    for port in part {
+                        TcpStream::connect_timeout(&(target, *port).into(), SOON).expect("connect");
+                    }
+                });
+            }
+        });
+    });
+}
+
+#[test]
+fn a_burst_of_connections_is_told_of() {
+    let number = scale(3000, 50_000);
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let sentry = station.start(&["--connect"]);
+    let ports: Vec<u16> = (20..=29).cycle().take(number).collect();
+    let began = Instant::now();
+    connect_to_all(&bed, &ports);
+    let connected = began.elapsed();
+    wait_for_probes(&sentry, number);
+    let (told_of, memory) = (began.elapsed(), status(&sentry, "VmHWM"));
+    println!("{number} connections made in {connected:?}, told of after {told_of:?}; {memory} KiB");
+    assert!(memory < 64 * 1024, "{memory} KiB");
+    stop(sentry);
+}
+
+#[test]
+fn as_many_ports_as_may_be_are_watched_at_no_cost() {
+    let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let number = scale(2000, hard.saturating_sub(1200).min(65_535) as usize) as u16;
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, &format!("TCP_PORTS = \"1-{number}\"\n"));
+    let began = Instant::now();
+    let sentry = station.start(&["--connect"]);
+    let (ready, before) = (began.elapsed(), ticks(&sentry));
+    assert!(ready < Duration::from_secs(5), "{ready:?}");
+    // Nothing to wait for: that nothing happens is what is looked for.
+    std::thread::sleep(Duration::from_secs(1));
+    let idle = ticks(&sentry) - before;
+    connect_to_all(&bed, &(1..=number).collect::<Vec<u16>>());
+    wait_for_probes(&sentry, number.into());
+    let memory = status(&sentry, "VmHWM");
+    println!("{number} ports: ready in {ready:?}, {idle} ticks a second idle, {memory} KiB");
+    assert!(idle <= 1 && memory < 64 * 1024);
+    let ended = stop(sentry);
+    let source = bed.scanner.v4().into();
+    let mut expected: Vec<String> =
+        (1..=number).map(|port| connected(source, "TCP", port, LOGGED)).collect();
+    let mut found = ended.events();
+    expected.sort_unstable();
+    found.sort_unstable();
+    assert!(found == expected, "each port once");
 }
 
 /// The number before `what` in the line at the end; 0 if it is not there.
@@ -52,27 +152,26 @@ fn told(summary: &str, what: &str) -> usize {
 
 #[test]
 fn clients_that_never_close_make_room_and_hold_up_nothing() {
-    const CLIENTS: u16 = 2000;
+    let number = scale(2000, 5000);
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
     let sentry = station.start(&["--connect"]);
-    allow_sockets(CLIENTS.into());
+    allow_sockets(number);
     let target = bed.host.v4();
     let mut clients: Vec<TcpStream> = bed.scanner.enter(|| {
-        let connect = |n: u16| TcpStream::connect_timeout(&(target, 20 + n % 10).into(), SOON);
-        (0..CLIENTS).map(|n| connect(n).expect("connect")).collect()
+        let ports = (20..=29).cycle().take(number);
+        let connect = |port: u16| TcpStream::connect_timeout(&(target, port).into(), SOON);
+        ports.map(|port| connect(port).expect("connect")).collect()
     });
-    wait_for_probes(&sentry, CLIENTS.into());
-    let asked = Instant::now();
-    let ended = sentry.stop();
-    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    wait_for_probes(&sentry, number);
+    let ended = stop(sentry);
     let summary = &ended.stderr[0];
-    assert_eq!(told(summary, "banners sent"), CLIENTS.into(), "{summary}");
+    assert_eq!(told(summary, "banners sent"), number, "{summary}");
     // 1,024 are kept at a time; slow machines see some of those time out.
     let ended_early = told(summary, "connections closed early to make room")
         + told(summary, "connections reset because they took too long");
-    assert!(ended_early >= usize::from(CLIENTS) - 1024, "{summary}");
+    assert!(ended_early >= number - 1024, "{summary}");
     // Those that were closed early have it too.
     for client in &mut clients[..900] {
         let mut text = String::new();
@@ -105,7 +204,7 @@ fn one_that_is_gone_before_it_is_accepted_is_told_of() {
 
 #[test]
 fn a_forged_flood_gets_few_answers_and_is_counted() {
-    const DATAGRAMS: u32 = 5000;
+    let number = scale(5000, 100_000);
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -114,10 +213,11 @@ fn a_forged_flood_gets_few_answers_and_is_counted() {
     let sentry = station.start(&["--connect"]);
     let forger = Forger::new(&bed);
     let first = u32::from(Ipv4Addr::new(198, 18, 0, 1));
-    // Each from a network of its own.
-    let flood: Vec<Vec<u8>> = (0..DATAGRAMS)
-        .map(|n| forger.datagram((first + (n << 8)).into(), bed.host.v4(), 161))
+    // Each from a network of its own, as long as there are any.
+    let flood: Vec<Vec<u8>> = (0..number as u32)
+        .map(|n| forger.datagram((first + (n << 8) % (1 << 25)).into(), bed.host.v4(), 161))
         .collect();
+    let scanner = format!("[{}]", bed.scanner.v4());
     let began = Instant::now();
     forger.send(&flood, 50_000);
     // Behind the flood, through the same socket, when there is room again.
@@ -128,11 +228,13 @@ fn a_forged_flood_gets_few_answers_and_is_counted() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let minutes = began.elapsed().as_secs() as usize / 60 + 1;
-    let ended = sentry.stop();
-    let told_of = ended.events().iter().filter(|line| line.contains("[198.")).count();
+    let memory = status(&sentry, "VmHWM");
+    assert!(memory < 64 * 1024, "{memory} KiB");
+    let ended = stop(sentry);
+    let told_of = ended.events().iter().filter(|line| !line.contains(&scanner)).count();
     let summary = &ended.stderr[0];
     let dropped = told(summary, "dropped by the kernel");
-    assert!(told_of + dropped >= DATAGRAMS as usize, "{told_of} told of; {summary}");
+    assert!(told_of + dropped >= number, "{told_of} told of; {summary}");
     let (answered, held_back) =
         (told(summary, "banners sent"), told(summary, "not sent by the limits on answers"));
     assert!((1..=200 * minutes).contains(&answered), "{summary}");

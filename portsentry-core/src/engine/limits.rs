@@ -12,7 +12,8 @@ pub struct Limits {
     /// Sources whose probes are counted, 16 bytes each. Used only with a
     /// trigger above 1.
     pub sources: usize,
-    /// How long a source may pause before it is counted anew; `None`: for ever.
+    /// How long a source may pause before it is counted anew, in whole seconds;
+    /// `None`: for ever.
     pub trigger_window: Option<Duration>,
     /// Pairs of source and served port whose lines are limited, 16 bytes each.
     pub served_lines: usize,
@@ -29,7 +30,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            sources: 1 << 20,
+            sources: 3 << 19,
             trigger_window: None,
             served_lines: 1 << 12,
             blocked: 1 << 20,

@@ -4,7 +4,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -14,8 +13,8 @@ use rustix::net::{
 };
 
 use super::*;
-use crate::LinkType;
-use crate::live::judge::{Frame, judge};
+use crate::live::judge::judge;
+use crate::{ChecksumState, Decoder, Frame, LinkType};
 
 const SYN: u8 = 0x02;
 
@@ -100,7 +99,21 @@ fn v4(target: Ipv4Addr, protocol: u8, fragment: u16, options: u8, payload: &[u8]
     let length = packet.len() as u16;
     packet[2..4].copy_from_slice(&length.to_be_bytes());
     packet[6..8].copy_from_slice(&fragment.to_be_bytes());
+    seal(&mut packet);
     packet
+}
+
+/// Puts the header checksum of an IPv4 packet right, if it is one.
+fn seal(packet: &mut [u8]) {
+    let header = packet.first().map_or(0, |first| usize::from(first & 15) * 4);
+    let Some(header) = packet.get_mut(..header).filter(|it| it.len() >= 20) else { return };
+    if header[0] >> 4 == 4 {
+        header[10..12].fill(0);
+        let words = header.chunks(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));
+        let sum: u32 = words.sum();
+        let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+    }
 }
 
 fn v6(target: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
@@ -353,14 +366,15 @@ proptest! {
         if let Some((at, byte)) = damage {
             let at = 14 + at % (frame.len() - 14);
             frame[at] = byte;
+            seal(&mut frame[14 + 4 * tags.len()..]);
         }
         frame.resize(frame.len() + padding, 0);
-        let watched = Arc::new(watched());
-        let (bytes, length) = (&frame[..], frame.len());
-        let judged = judge(
-            &Frame { link: LinkType::Ethernet, bytes, length, on_loopback: true },
-            &watched,
-        );
+        let watched = watched();
+        let checksum = ChecksumState::NotReady;
+        let (link, wire_length) = (LinkType::Ethernet, frame.len());
+        let captured = Frame { link, captured: &frame, wire_length, checksum };
+        let mut decoder = Decoder::new();
+        let judged = judge(&mut decoder, &captured, true, &watched, Default::default());
         let is_probe = judged.is_ok_and(|packet| {
             let observation = packet.observation(Default::default(), 0);
             let ports = match observation.evidence {
@@ -371,6 +385,6 @@ proptest! {
         });
         let filter = Filter::new(&candidates(14, &watched, ranges), ether_type_of(&frame), 0);
         let passed = filter.run(&frame);
-        prop_assert!(passed == length || passed == 0 && !is_probe, "{:02x?}", frame);
+        prop_assert!(passed == wire_length || passed == 0 && !is_probe, "{:02x?}", frame);
     }
 }

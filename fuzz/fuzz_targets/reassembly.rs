@@ -1,0 +1,71 @@
+//! Any fragments of one datagram, against the model that puts them together
+//! byte by byte.
+//!
+//! The first byte chooses the IP version. Each fragment is then five bytes:
+//! protocol, offset in units of 8 bytes, flags, length, and where its bytes are
+//! taken from in the datagram that the rest of the input is.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use portsentry_capture::{ChecksumState, Decoder, Frame, LinkType};
+use portsentry_core::Instant;
+
+use fragments::DOCUMENTATION;
+use fragments::Version::{V4, V6};
+use frames::*;
+use model::{Model, Piece};
+
+#[path = "../../portsentry-capture/tests/offline/fragments.rs"]
+#[allow(dead_code, reason = "it serves tests too")]
+mod fragments;
+#[path = "../../portsentry-capture/tests/offline/frames.rs"]
+#[allow(dead_code, reason = "it serves tests too")]
+mod frames;
+#[path = "../../portsentry-capture/tests/offline/model.rs"]
+mod model;
+
+const PROTOCOLS: [u8; 8] =
+    [TCP, UDP, AUTHENTICATION, DESTINATION, ROUTING, HOP_BY_HOP, FRAGMENT, 58];
+
+/// Fragments of an input, at most.
+const FRAGMENTS: usize = 24;
+
+fuzz_target!(|input: &[u8]| {
+    let Some(([choice, count], rest)) = input.split_first_chunk() else { return };
+    let version = if choice & 1 == 0 { V4 } else { V6 };
+    let count = usize::from(*count) % FRAGMENTS;
+    let Some((orders, datagram)) = rest.split_at_checked(5 * count) else { return };
+
+    let mut decoder = Decoder::new();
+    let mut model = Model::new(version == V6);
+    for order in orders.chunks_exact(5) {
+        let [protocol, unit, flags, length, from] = *order else { return };
+        let protocol = PROTOCOLS[usize::from(protocol) % PROTOCOLS.len()];
+        // The far end of what can be addressed, too.
+        let unit = usize::from(unit) + if flags & 2 == 0 { 0 } else { 8191 - 255 };
+        let start = 8 * unit;
+        let more = flags & 1 == 1;
+        // At offset 0 without more it is no fragment; over IPv4 one protocol is
+        // one datagram, and what is neither TCP nor UDP nor AH is none at all.
+        let protocol =
+            if version == V4 { PROTOCOLS[usize::from(choice >> 1) % 3] } else { protocol };
+        if start == 0 && !more {
+            continue;
+        }
+        let source = if flags & 4 == 0 { start } else { 8 * usize::from(from) };
+        let bytes = (source..source + usize::from(length))
+            .map(|at| datagram.get(at).copied().unwrap_or_default())
+            .collect();
+        let piece = Piece { protocol, start, more, bytes };
+
+        let packet = DOCUMENTATION.fragment(version, protocol, 0xabcd, start, more, &piece.bytes);
+        let frame = Frame {
+            link: LinkType::RawIp,
+            captured: &packet,
+            wire_length: packet.len(),
+            checksum: ChecksumState::Unknown,
+        };
+        let seen = decoder.decode(&frame, Instant::from_secs(1), |_, _| Ok(()));
+        assert_eq!(seen.ok(), model.add(&piece), "{piece:?}");
+    }
+});

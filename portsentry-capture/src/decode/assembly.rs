@@ -1,0 +1,171 @@
+//! One datagram that is being put together.
+//!
+//! The rules are those of the Linux kernel (`net/ipv4/inet_fragment.c`,
+//! `ip_fragment.c`, `net/ipv6/reassembly.c`) to the letter, because what is
+//! ambiguous in fragments is a way past a sensor that reads them otherwise than
+//! the host does (Ptacek and Newsham, "Insertion, Evasion, and Denial of
+//! Service", 1998). So the first bytes to arrive stand, and a real overlap
+//! discards all (RFC 5722 section 4, since 4.19 for IPv4 too).
+
+use std::net::IpAddr;
+
+use super::fragment::Fragment;
+use super::ipv6::has_header_chain;
+use super::network::Header;
+use super::payload::Payload;
+use super::{ChecksumState, Packet, Rejected};
+
+/// The longest IP packet but for jumbograms, which are never fragmented.
+const MAX_PACKET: usize = 65_535;
+
+/// What arrived of a datagram.
+#[derive(Debug, Default)]
+pub(super) struct Assembly {
+    /// Ascending and disjoint. A fragment that goes to the end is joined to the
+    /// run it touches; one that arrives out of order stays a run of its own.
+    runs: Vec<Run>,
+    /// What was captured of each, by offset, in order of arrival.
+    pieces: Vec<(usize, Box<[u8]>)>,
+    /// Bytes that arrived.
+    held: u32,
+    /// Where the datagram ends as far as is known.
+    end: u32,
+    has_last: bool,
+    /// The header of the first fragment.
+    header: Option<Header>,
+    /// What is known of any of its fragments.
+    checksum: ChecksumState,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    start: u32,
+    end: u32,
+}
+
+/// What became of a fragment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It was taken, and others are missing.
+    Incomplete,
+    /// It was the last one that was missing.
+    Complete,
+    /// It is left aside, the datagram stays.
+    Ignored(Rejected),
+    /// The datagram is discarded with it.
+    Discarded(Rejected),
+}
+
+impl Assembly {
+    /// Bytes of memory that it holds, about.
+    pub(super) fn cost(&self) -> usize {
+        let pieces: usize = self.pieces.iter().map(|(_, bytes)| 48 + bytes.len()).sum();
+        384 + 8 * self.runs.len() + pieces
+    }
+
+    /// Takes in a fragment.
+    pub(super) fn insert(&mut self, fragment: &Fragment<'_>) -> Outcome {
+        let is_v4 = fragment.header.target.is_ipv4();
+        let mut payload = fragment.payload;
+        let start = fragment.offset;
+        if fragment.more && is_v4 {
+            // Linux does not mind a length that is no multiple of 8, and takes
+            // less of it.
+            payload = payload.cut(payload.length & !7);
+        }
+        // Lengths come from 16 bits, jumbograms have no fragments.
+        let end = start.saturating_add(u32::try_from(payload.length).unwrap_or(u32::MAX));
+        if !is_v4 && (end as usize > MAX_PACKET || fragment.more && !end.is_multiple_of(8)) {
+            return Outcome::Ignored(Rejected::FragmentLength);
+        }
+        if !fragment.more {
+            if end < self.end || self.has_last && end != self.end {
+                return Outcome::Discarded(Rejected::FragmentLength);
+            }
+            self.has_last = true;
+        } else if end > self.end && self.has_last {
+            return Outcome::Discarded(Rejected::FragmentLength);
+        }
+        self.end = self.end.max(end);
+        if end == start {
+            return Outcome::Discarded(Rejected::FragmentLength);
+        }
+        if let Err(outcome) = self.add_run(Run { start, end }) {
+            return outcome;
+        }
+        self.held += end - start;
+        if start == 0 {
+            self.header = Some(fragment.header);
+        }
+        if fragment.checksum != ChecksumState::Unknown {
+            self.checksum = fragment.checksum;
+        }
+        if !payload.captured.is_empty() {
+            self.pieces.push((start as usize, payload.captured.into()));
+        }
+        if self.header.is_some() && self.has_last && self.held == self.end {
+            Outcome::Complete
+        } else {
+            Outcome::Incomplete
+        }
+    }
+
+    fn add_run(&mut self, run: Run) -> Result<(), Outcome> {
+        const OVERLAP: Outcome = Outcome::Discarded(Rejected::FragmentOverlap);
+        let Run { start, end } = run;
+        match self.runs.last_mut() {
+            Some(last) if last.end < end => {
+                if start < last.end {
+                    return Err(OVERLAP);
+                }
+                if start == last.end {
+                    last.end = end;
+                } else {
+                    self.runs.push(run);
+                }
+            }
+            None => self.runs.push(run),
+            Some(_) => {
+                let at = self.runs.partition_point(|other| other.end <= start);
+                match self.runs.get(at) {
+                    Some(other) if end > other.start => {
+                        let is_inside = other.start <= start && end <= other.end;
+                        let copy = Outcome::Ignored(Rejected::Fragment);
+                        return Err(if is_inside { copy } else { OVERLAP });
+                    }
+                    _ => self.runs.insert(at, run),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The packet of a datagram that is complete.
+    pub(super) fn packet(mut self) -> Result<Packet, Rejected> {
+        let header = self.header.ok_or(Rejected::Fragment)?;
+        let length = self.end as usize;
+        let ip_length = match header.target {
+            IpAddr::V4(_) => header.length + length,
+            IpAddr::V6(_) => header.length - 40 + length,
+        };
+        if ip_length > MAX_PACKET {
+            return Err(Rejected::FragmentLength);
+        }
+        self.pieces.sort_unstable_by_key(|(offset, _)| *offset);
+        let mut captured = Vec::new();
+        for (offset, bytes) in &self.pieces {
+            // A gap is what a capture cut off.
+            if *offset == captured.len() {
+                captured.extend_from_slice(bytes);
+            }
+        }
+        header.reassembled(Payload { captured: &captured, length }, self.checksum)
+    }
+}
+
+/// Whether this fragment would be taken into no datagram at all.
+pub(super) fn lacks_headers(fragment: &Fragment<'_>) -> bool {
+    fragment.header.target.is_ipv6()
+        && fragment.offset == 0
+        && !has_header_chain(fragment.header.protocol, fragment.payload)
+}

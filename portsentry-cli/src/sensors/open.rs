@@ -1,0 +1,101 @@
+//! From the options to what watches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portsentry_capture::{
+    CaptureOptions, ConnectLimits, ConnectOptions, LiveBackend, RawBackend, Selection, SensorSet,
+};
+use portsentry_config::Configuration;
+use portsentry_core::Importance;
+
+use super::{Sensors, banner};
+use crate::arguments::{Method, WatchOptions};
+use crate::commands::importance;
+use crate::failure::Failure;
+use crate::report::Queue;
+
+/// What the options ask for, found to be possible.
+pub(crate) struct Watching<'a> {
+    options: &'a WatchOptions,
+    selection: Selection,
+    importance: Importance,
+}
+
+impl<'a> Watching<'a> {
+    /// Reads the options. Nothing is opened.
+    pub(crate) fn from_options(options: &'a WatchOptions) -> Result<Self, Failure> {
+        if !options.connect {
+            check_method(options.method)?;
+        }
+        let importance = importance(&options.general);
+        Ok(Self { options, selection: selection(options)?, importance })
+    }
+
+    /// Opens everything.
+    pub(crate) fn open(
+        self,
+        configuration: &Configuration,
+        queue: &Arc<Queue>,
+    ) -> Result<Sensors, Failure> {
+        let settings = &configuration.settings;
+        if self.options.connect {
+            let connect = ConnectOptions {
+                tcp_ports: settings.tcp_ports.clone(),
+                udp_ports: settings.udp_ports.clone(),
+                addresses: self.options.bind.clone(),
+                banner: banner(settings),
+                limits: ConnectLimits::default(),
+            };
+            return Sensors::listen(connect, queue, self.importance);
+        }
+        let backend = backend(self.options.method, capture_options(configuration));
+        Ok(Sensors::Stealth(Box::new(SensorSet::open(self.selection, backend)?)))
+    }
+}
+
+/// The interfaces that the options mean.
+fn selection(options: &WatchOptions) -> Result<Selection, Failure> {
+    let words = match (options.interface.as_slice(), options.method) {
+        ([], Method::Pcap) => vec!["ALL_NLO"],
+        ([], Method::Raw) => vec!["ALL"],
+        (names, method) => names.iter().map(|name| known(name, method)).collect(),
+    };
+    Selection::parse(&words)
+        .and_then(|selection| selection.excluding(&options.exclude))
+        .map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// `any` is a device of libpcap's; otherwise all interfaces are as many.
+fn known(name: &str, method: Method) -> &str {
+    if name == "any" && method == Method::Raw { "ALL" } else { name }
+}
+
+/// Whether this build has the method.
+fn check_method(method: Method) -> Result<(), Failure> {
+    if method == Method::Pcap && !cfg!(feature = "pcap") {
+        let message = "this portsentry was built without libpcap, so it cannot read packets \
+                       with the method pcap; the method raw is the default here";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    Ok(())
+}
+
+/// The way to capture that was asked for.
+fn backend(method: Method, options: CaptureOptions) -> Box<dyn LiveBackend + Send> {
+    match method {
+        #[cfg(feature = "pcap")]
+        Method::Pcap => Box::new(portsentry_capture::PcapBackend::new(options)),
+        _ => Box::new(RawBackend::new(options)),
+    }
+}
+
+fn capture_options(configuration: &Configuration) -> CaptureOptions {
+    let settings = &configuration.settings;
+    let default = CaptureOptions::default();
+    let latency = settings.capture_latency.map(|ms| Duration::from_millis(ms.into()));
+    CaptureOptions {
+        buffer: settings.capture_buffer.unwrap_or(default.buffer),
+        latency: latency.unwrap_or(default.latency),
+    }
+}

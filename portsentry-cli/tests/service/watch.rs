@@ -1,0 +1,122 @@
+//! A sentry on the host of a testbed, with a folder for its files, and probes
+//! from the scanner.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::ops::RangeInclusive;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use portsentry_testbed::{Background, Testbed};
+use tempfile::TempDir;
+
+/// How long anything may take that should take milliseconds.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A running sentry.
+pub(crate) struct Watch<'a> {
+    pub(crate) bed: &'a Testbed,
+    pub(crate) folder: TempDir,
+    pub(crate) process: Background,
+}
+
+impl<'a> Watch<'a> {
+    /// Starts it and waits until it watches UDP ports 1000 to 9999. `{dir}` in
+    /// configuration and options stands for its folder.
+    #[track_caller]
+    pub(crate) fn start(bed: &'a Testbed, configuration: &str, options: &[&str]) -> Self {
+        let folder = TempDir::new().expect("folder");
+        let expand = |text: &str| text.replace("{dir}", &folder.path().display().to_string());
+        let path = folder.path().join("portsentry.conf");
+        let ports = "UDP_PORTS = \"1000-9999\"\nHISTORY_FILE = \"{dir}/history\"\n";
+        fs::write(&path, expand(ports) + &expand(configuration)).expect("configuration");
+        let mut command = bed.host.command(env!("CARGO_BIN_EXE_portsentry"));
+        command.arg("-c").arg(path).args(options.iter().map(|option| expand(option)));
+        // Its word to the service manager comes in every way of logging.
+        let manager = UnixDatagram::bind(folder.path().join("notify")).expect("notify socket");
+        manager.set_read_timeout(Some(SOON)).expect("timeout");
+        command.env("NOTIFY_SOCKET", folder.path().join("notify"));
+        let watch = Self { bed, folder, process: Background::spawn(command) };
+        let mut state = [0; 256];
+        let length = manager.recv(&mut state).expect("the sentry watches");
+        assert!(state[..length].starts_with(b"READY=1\n"), "{:?}", &state[..length]);
+        watch
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// One datagram to each port, from the scanner's own address.
+    pub(crate) fn probe(&self, ports: RangeInclusive<u16>) {
+        self.probe_from(self.bed.scanner.v4().into(), ports);
+    }
+
+    pub(crate) fn probe_from(&self, source: IpAddr, ports: RangeInclusive<u16>) {
+        let target: IpAddr =
+            if source.is_ipv4() { self.bed.host.v4().into() } else { self.bed.host.v6().into() };
+        let socket = self.bed.scanner.enter(|| UdpSocket::bind((source, 0))).expect("bind");
+        for port in ports {
+            // A closed port says so, and the next call reports it: sent again then.
+            if socket.send_to(b"probe", (target, port)).is_err() {
+                socket.send_to(b"probe", (target, port)).expect("send");
+            }
+        }
+    }
+}
+
+/// A further address of the scanner in the network of both; `number` tells them
+/// apart.
+pub(crate) fn further_address(bed: &Testbed, number: usize) -> Ipv4Addr {
+    let [a, b, c, _] = bed.host.v4().octets();
+    let free = (1..=254).map(|last| Ipv4Addr::new(a, b, c, last));
+    let taken = [bed.host.v4(), bed.scanner.v4()];
+    let address = free.filter(|it| !taken.contains(it)).nth(number).expect("an address");
+    bed.scanner.ip(&["address", "add", &format!("{address}/24"), "dev", bed.scanner.interface()]);
+    address
+}
+
+/// The ports in lines about probes, in their order.
+pub(crate) fn ports(text: &str) -> Vec<u16> {
+    let lines = text.lines().filter(|line| line.contains("Scan from: ["));
+    lines
+        .map(|line| {
+            let (_, rest) = line.split_once("port: [").expect("port");
+            rest.split_once(']').expect("port").0.parse().expect("number")
+        })
+        .collect()
+}
+
+/// The text of a file, empty if it is not there.
+pub(crate) fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_default()
+}
+
+/// Waits for `condition`, which is asked every few milliseconds.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !condition() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether a service that tests do not install everywhere is here; says that
+/// the test is skipped if not.
+///
+/// # Panics
+///
+/// If it is missing where every test is meant to run.
+#[track_caller]
+pub(crate) fn has_service(program: &str) -> bool {
+    let folders = ["/usr/sbin", "/usr/bin"];
+    if folders.iter().any(|folder| Path::new(folder).join(program).exists()) {
+        return true;
+    }
+    let required = std::env::var_os("PORTSENTRY_REQUIRE_PRIVILEGED").is_some_and(|it| it == "1");
+    assert!(!required, "{program} is not installed, and PORTSENTRY_REQUIRE_PRIVILEGED=1");
+    println!("skipped: {program} is not installed");
+    false
+}
