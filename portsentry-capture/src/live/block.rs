@@ -11,7 +11,7 @@ use portsentry_core::Timestamp;
 
 use crate::ChecksumState;
 
-/// Bytes of a block: at 40 bytes a probe, 400 packets with their headers. Under
+/// Bytes of a block: at 40 bytes a probe, 480 packets with their headers. Under
 /// load the kernel begins a new block each time that the latency is over, so
 /// small blocks make the ring last longer.
 pub(super) const BLOCK: usize = 1 << 16;
