@@ -4,7 +4,12 @@
 BUILD_PACKAGES := gcc pkg-config libpcap-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) iproute2 nmap
 TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables hping3 masscan tcpreplay \
-    man-db groff zsh fish systemd fail2ban rsyslog logrotate
+    man-db groff zsh fish systemd logrotate
+# Services that would run on this machine from then on: only where every test is
+# meant to run. Elsewhere the tests of those that are missing are skipped.
+ifeq ($(PORTSENTRY_REQUIRE_PRIVILEGED),1)
+TEST_PACKAGES  += fail2ban rsyslog
+endif
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
@@ -13,7 +18,8 @@ PACKAGE ?= $(wildcard target/debian/portsentry_*.deb)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
-.PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay bench bench-instructions load-connect
+.PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay \
+    bench bench-live bench-instructions load-connect
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -68,7 +74,7 @@ rpm: build ## build the RPM: target/generate-rpm/portsentry-*.rpm
 	$(CARGO) generate-rpm --package portsentry-cli
 
 test-package: deb ## install, upgrade and purge the Debian package in a system of its own
-	@scripts/require debootstrap systemd-container lintian
+	@scripts/require debootstrap systemd-container lintian iputils-ping procps
 	scripts/test-package $(PACKAGE)
 
 fuzz-replay: ## run every fuzz target over its corpus
@@ -90,6 +96,11 @@ bench: ## measure decoding and deciding, in nanoseconds per packet
 load-connect: ## put the load of a large machine on connect mode, and print figures
 	@scripts/require $(TEST_PACKAGES)
 	PORTSENTRY_LOAD=full $(CARGO) test --package portsentry-cli --test it connect_load -- --nocapture --test-threads=1
+
+bench-live: ## measure the program under floods of probes, in network namespaces
+	@scripts/require $(BUILD_PACKAGES) iproute2 tcpreplay python3
+	$(CARGO) build --release --bin portsentry
+	scripts/bench-live target/release/portsentry
 
 bench-instructions: ## count instructions per packet under callgrind
 	@scripts/require valgrind

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
 use portsentry_core::Networks;
 use portsentry_core::config::{self, Diagnostic, Severity};
 
@@ -30,7 +30,8 @@ pub fn check_configuration(bytes: &[u8]) {
 /// # Panics
 ///
 /// If a finding does not lie in the file or cannot be shown on a terminal, or if
-/// a list without errors holds other networks than another reader finds in it.
+/// a list without errors holds other networks than another reader finds in it or
+/// does not read back as it was written.
 pub fn check_ignore_list(bytes: &[u8]) {
     let parsed = config::parse_ignore_list(bytes);
     check_findings(bytes, &parsed.diagnostics, parsed.is_valid());
@@ -40,7 +41,25 @@ pub fn check_ignore_list(bytes: &[u8]) {
         let items = lines.map(|line| line.split('#').next().unwrap_or_default().trim());
         let networks: Networks = items.filter(|item| !item.is_empty()).map(network).collect();
         assert_eq!(parsed.value, networks);
+
+        let again = config::parse_ignore_list(written(&networks).as_bytes());
+        assert!(again.diagnostics.is_empty(), "{:?}", again.diagnostics);
+        assert_eq!(again.value, networks);
     }
+}
+
+/// An ignore file of these networks.
+fn written(networks: &Networks) -> String {
+    let lines = networks.ranges().flat_map(|range| match range.into_inner() {
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            Ipv4Subnets::new(first, last, 0).map(|network| format!("{network}\n")).collect()
+        }
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            Ipv6Subnets::new(first, last, 0).map(|network| format!("{network}\n")).collect()
+        }
+        _ => Vec::new(),
+    });
+    lines.collect()
 }
 
 /// The network of an item, by the parsers of the standard library and of ipnet.

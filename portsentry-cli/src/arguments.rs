@@ -78,12 +78,14 @@ pub(crate) struct WatchOptions {
     ///
     /// ALL and ALL_NLO take in interfaces that appear later, and cannot be mixed with names. A
     /// named interface that is missing is waited for; if none of those named exists, that is an
-    /// error. The interface any is one capture on all of them.
+    /// error. The interface any is one capture on all of them; with the method raw it is ALL.
     #[arg(short, long, value_name = "NAME")]
     pub(crate) interface: Vec<String>,
 
     /// Interface to leave out of ALL or ALL_NLO (repeat for more); a * at its end stands for
     /// any characters
+    ///
+    /// It is an error beside interfaces that are named, since those can simply not be named.
     #[arg(short = 'x', long, value_name = "NAME")]
     pub(crate) exclude: Vec<String>,
 

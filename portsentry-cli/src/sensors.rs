@@ -19,6 +19,7 @@ use rustix::event::epoll;
 
 use crate::failure::Failure;
 use crate::report::{Item, Level, Queue};
+use crate::sentry::Decider;
 
 pub(crate) use open::Watching;
 
@@ -80,18 +81,20 @@ impl Sensors {
         }
     }
 
-    /// Reads about `budget` packets. `observe` says where the decision about
-    /// each ended.
+    /// Reads about `budget` packets and has each decided about: several at a
+    /// time where nobody waits for an answer.
     pub(crate) fn drain(
         &mut self,
         budget: usize,
-        observe: &mut dyn FnMut(&Observation) -> Reason,
+        decider: &mut Decider<'_>,
     ) -> Result<Drained, SensorError> {
         match self {
-            Self::Stealth(set) => set.drain(budget, &mut |observation| {
-                observe(observation);
-            }),
-            Self::Connect(it) => it.drain(budget, observe),
+            Self::Stealth(set) => {
+                let drained = set.drain(budget, &mut |observation| decider.hold(observation));
+                decider.decide_held();
+                drained
+            }
+            Self::Connect(it) => it.drain(budget, &mut |observation| decider.decide(observation)),
         }
     }
 

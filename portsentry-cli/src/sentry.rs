@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portsentry_capture::{Drained, served_ports};
-use portsentry_core::{Effect, Engine, Instant, Observation};
+use portsentry_core::{Effect, Engine, Instant, Observation, Reason};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::time::{ClockId, clock_gettime};
 
@@ -21,6 +21,10 @@ use crate::summary::Summary;
 
 /// Packets read before signals and outcomes get their turn.
 const BATCH: usize = 4096;
+
+/// Observations that are decided about together: as many as the engine fetches
+/// from memory at once.
+const HELD: usize = 64;
 
 /// How old the snapshot of served ports may be when a packet is decided about.
 const SERVED_PORTS_AGE: Duration = Duration::from_millis(250);
@@ -41,11 +45,48 @@ pub(crate) struct Sentry {
     pub(crate) engine: Engine,
     pub(crate) sensors: Sensors,
     pub(crate) served: ServedPorts,
+    /// For [`Decider::held`].
+    pub(crate) held: Vec<Observation>,
     pub(crate) responders: Responders,
     pub(crate) actions: Arc<Actions>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) signals: Signals,
     pub(crate) heartbeat: Heartbeat,
+}
+
+/// Decides about what the sensors read in one go.
+pub(crate) struct Decider<'a> {
+    engine: &'a mut Engine,
+    served: &'a mut ServedPorts,
+    /// Observations that wait to be decided about together, at most [`HELD`].
+    held: &'a mut Vec<Observation>,
+    now: Instant,
+}
+
+impl Decider<'_> {
+    /// Decides at once.
+    pub(crate) fn decide(&mut self, observation: &Observation) -> Reason {
+        self.served.refresh(self.engine, self.now);
+        self.engine.observe(observation, self.now).reason
+    }
+
+    /// Decides when enough are held, or when
+    /// [`decide_held`](Self::decide_held) says so.
+    pub(crate) fn hold(&mut self, observation: &Observation) {
+        self.held.push(*observation);
+        if self.held.len() >= HELD {
+            self.decide_held();
+        }
+    }
+
+    /// Decides about all that are held.
+    pub(crate) fn decide_held(&mut self) {
+        if !self.held.is_empty() {
+            self.served.refresh(self.engine, self.now);
+            self.engine.observe_batch(self.held, self.now);
+            self.held.clear();
+        }
+    }
 }
 
 /// Why [`Sentry::run`] came back.
@@ -108,13 +149,9 @@ impl Sentry {
 
     /// Reads one batch of packets; what is left makes the next wait short.
     fn drain(&mut self) -> Result<Drained, Failure> {
-        let Self { engine, sensors, served, .. } = self;
-        let now = monotonic();
-        let drained = sensors.drain(BATCH, &mut |observation: &Observation| {
-            served.refresh(engine, now);
-            engine.observe(observation, now).reason
-        })?;
-        Ok(drained)
+        let Self { engine, sensors, served, held, .. } = self;
+        let mut decider = Decider { engine, served, held, now: monotonic() };
+        Ok(sensors.drain(BATCH, &mut decider)?)
     }
 
     fn take_answers(&mut self) {

@@ -287,8 +287,9 @@ mod tests {
             let ranges: Vec<_> = networks.ranges().collect();
             prop_assert_eq!(ranges.len(), networks.len());
             prop_assert!(ranges.is_sorted_by(|a, b| a.end() < b.start()));
-            // Both ends are members, and what lies beside them is none.
-            for end in ranges.iter().flat_map(|range| [*range.start(), *range.end()]) {
+            // Both ends are members, but for an IPv4-mapped one: `::/80` ends on one.
+            let ends = ranges.iter().flat_map(|range| [*range.start(), *range.end()]);
+            for end in ends.filter(|end| end.to_canonical() == *end) {
                 prop_assert!(list.iter().any(|network| holds(network, end)), "{}", end);
             }
         }

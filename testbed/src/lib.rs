@@ -17,18 +17,21 @@
 //! ```
 //!
 //! It also knows the captures of real scans that tests can be given, see
-//! [`captures_folder`].
+//! [`captures_folder`], and malformed files to be refused, see
+//! [`malformed_configurations`].
 //!
 //! This is a library for tests: whatever goes wrong is a panic with a message
 //! for the person who runs them.
 
 mod address;
 mod captures;
+mod malformed;
 mod namespace;
 mod privilege;
 mod process;
 
 pub use captures::{CAPTURES, Capture, captures_folder};
+pub use malformed::{Malformed, malformed_configurations, malformed_ignore_lists};
 pub use namespace::{Namespace, Testbed};
 pub use privilege::{Root, require_root};
 pub use process::{Background, Line, Stream};

@@ -155,6 +155,7 @@ mod tests {
         let client = UdpSocket::bind((from.parse::<IpAddr>().unwrap(), 0)).unwrap();
         // Connected, so that it takes an answer from that address alone.
         client.connect(there).unwrap();
+        client.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
         client.send(b"more than a byte").unwrap();
 
         let mut receiver = Receiver::new();

@@ -11,7 +11,7 @@ use portsentry_core::Timestamp;
 
 use crate::ChecksumState;
 
-/// Bytes of a block: at 40 bytes a probe, 400 packets with their headers. Under
+/// Bytes of a block: at 40 bytes a probe, 480 packets with their headers. Under
 /// load the kernel begins a new block each time that the latency is over, so
 /// small blocks make the ring last longer.
 pub(super) const BLOCK: usize = 1 << 16;
@@ -180,6 +180,26 @@ mod tests {
             };
             assert_eq!(packet, expected);
         }
+    }
+
+    #[test]
+    fn what_contradicts_itself_ends_the_block() {
+        let frames: [(&[u8], u32); 3] = [(&[7; 54], 54), (&[8; 54], 54), (&[9; 54], 54)];
+        let check = |offset: usize, bytes: &[u8], expected: usize| {
+            let mut block = block(&frames);
+            block[offset..offset + bytes.len()].copy_from_slice(bytes);
+            assert_eq!(read(&block).len(), expected, "{bytes:?} at {offset}");
+        };
+        check(0, &[], 3);
+        check(12, &2_u32.to_ne_bytes(), 2);
+        check(12, &9_u32.to_ne_bytes(), 3);
+        check(16, &u32::MAX.to_ne_bytes(), 0);
+        // The first packet: the way to the next, captured bytes, and headers.
+        check(48, &0_u32.to_ne_bytes(), 1);
+        check(48, &u32::MAX.to_ne_bytes(), 1);
+        check(48 + 12, &(BLOCK as u32).to_ne_bytes(), 0);
+        check(48 + 24, &97_u16.to_ne_bytes(), 0);
+        check(48 + 26, &u16::MAX.to_ne_bytes(), 0);
     }
 
     #[test]

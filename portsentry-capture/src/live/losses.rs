@@ -3,6 +3,7 @@
 //! Counters are looked at a second after packets were read, so that an idle
 //! sensor set is never woken, and one line a minute is the most that is said.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,14 +22,26 @@ const BETWEEN_LINES: Duration = Duration::from_secs(60);
 pub(super) struct LossReport {
     timer: OwnedFd,
     armed: bool,
-    said: Option<Instant>,
+    spoke: Option<Instant>,
+    /// What was said of each capture, by its number.
+    said: BTreeMap<u64, u64>,
+}
+
+/// What the kernel has dropped of a capture since that was opened.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loss<'a> {
+    /// A number that no other capture has or had.
+    pub(super) capture: u64,
+    /// The name of its interface.
+    pub(super) interface: &'a str,
+    pub(super) packets: u64,
 }
 
 impl LossReport {
     pub(super) fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        Ok(Self { timer, armed: false, said: None })
+        Ok(Self { timer, armed: false, spoke: None, said: BTreeMap::new() })
     }
 
     /// Readable when it is time to look.
@@ -41,21 +54,30 @@ impl LossReport {
         if self.armed { Ok(()) } else { self.arm(SOON) }
     }
 
-    /// It was time to look, and so many packets were newly found dropped on
-    /// these interfaces. Gives the line to say now; if none is due yet, the
+    /// It was time to look, and the captures that are open have lost this. Gives
+    /// the line to say now; if there is something to say and none is due yet, the
     /// counters are to be looked at again later.
     pub(super) fn looked(
         &mut self,
         now: Instant,
-        dropped: &[(&str, u64)],
+        losses: &[Loss<'_>],
     ) -> io::Result<Option<String>> {
-        let wait = self.said.map(|said| BETWEEN_LINES.saturating_sub(now - said));
+        let unsaid = |loss: &Loss<'_>| {
+            loss.packets - self.said.get(&loss.capture).copied().unwrap_or_default()
+        };
+        let new: Vec<(&str, u64)> = losses
+            .iter()
+            .map(|loss| (loss.interface, unsaid(loss)))
+            .filter(|(_, packets)| *packets > 0)
+            .collect();
+        let wait = self.spoke.map(|spoke| BETWEEN_LINES.saturating_sub(now - spoke));
         match wait.unwrap_or_default() {
-            _ if dropped.is_empty() => self.disarm()?,
+            _ if new.is_empty() => self.disarm()?,
             Duration::ZERO => {
                 self.disarm()?;
-                self.said = Some(now);
-                return Ok(Some(line(dropped)));
+                self.spoke = Some(now);
+                self.said = losses.iter().map(|loss| (loss.capture, loss.packets)).collect();
+                return Ok(Some(line(&new)));
             }
             wait => self.arm(wait)?,
         }
@@ -100,26 +122,29 @@ mod tests {
     fn one_line_a_minute() {
         let mut report = LossReport::new().unwrap();
         let start = Instant::now();
-        let mut check = |second: u64, dropped: &[(&str, u64)], expected: Option<&str>| {
+        let mut check = |second: u64, losses: [u64; 2], expected: Option<&str>, later: bool| {
             report.look_soon().unwrap();
-            let line = report.looked(start + Duration::from_secs(second), dropped).unwrap();
+            let [eth0, lo] = losses;
+            let losses = [
+                Loss { capture: 3, interface: "eth0", packets: eth0 },
+                Loss { capture: 4, interface: "lo", packets: lo },
+            ];
+            let line = report.looked(start + Duration::from_secs(second), &losses).unwrap();
             let expected = expected.map(|what| {
                 format!(
                     "packets were lost, because they were not read in time: {what}; \
                      CAPTURE_BUFFER makes more room"
                 )
             });
-            assert_eq!(
-                (line, report.armed),
-                (expected.clone(), expected.is_none() && !dropped.is_empty())
-            );
+            assert_eq!((line, report.armed), (expected, later), "second {second}");
         };
-        check(0, &[], None);
-        check(1, &[("eth0", 7)], Some("7 on interface eth0"));
-        check(2, &[], None);
-        check(3, &[("eth0", 9)], None);
-        check(60, &[("eth0", 9)], None);
-        let two = [("eth0", 9), ("lo", 1)];
-        check(61, &two, Some("9 on interface eth0, 1 on interface lo"));
+        check(0, [0, 0], None, false);
+        check(1, [7, 0], Some("7 on interface eth0"), false);
+        check(2, [7, 0], None, false);
+        check(3, [9, 0], None, true);
+        check(60, [9, 1], None, true);
+        check(61, [16, 1], Some("9 on interface eth0, 1 on interface lo"), false);
+        check(200, [16, 1], None, false);
+        check(201, [16, 3], Some("2 on interface lo"), false);
     }
 }

@@ -20,7 +20,7 @@ use rustix::time::{
 };
 
 use super::duplicates::Duplicates;
-use super::losses::LossReport;
+use super::losses::{Loss, LossReport};
 use super::plan::{Identity, Plan, missing};
 use super::{LiveBackend, LiveSensor, Watched};
 use crate::{
@@ -71,8 +71,6 @@ struct OpenCapture {
     token: u64,
     identity: Identity,
     sensor: Box<dyn LiveSensor + Send>,
-    /// Packets that the kernel dropped and that were said.
-    losses_said: u64,
 }
 
 impl SensorSet {
@@ -238,7 +236,7 @@ impl SensorSet {
         };
         log::info!("watching interface {}", identity.name);
         self.complaints.remove(&identity.name);
-        self.open.push(OpenCapture { token, identity, sensor, losses_said: 0 });
+        self.open.push(OpenCapture { token, identity, sensor });
         Ok(Ok(()))
     }
 
@@ -279,20 +277,16 @@ impl SensorSet {
 
     /// Looks at what the kernel dropped, and says it.
     fn tell_losses(&mut self) -> io::Result<()> {
-        let counts: Vec<u64> =
-            self.open.iter_mut().map(|it| it.sensor.stats().dropped_by_kernel).collect();
-        let grown: Vec<(&str, u64)> = self
+        let losses: Vec<Loss<'_>> = self
             .open
-            .iter()
-            .zip(&counts)
-            .map(|(it, count)| (it.identity.name.as_str(), count - it.losses_said))
-            .filter(|(_, dropped)| *dropped > 0)
+            .iter_mut()
+            .map(|OpenCapture { token, identity, sensor }| {
+                let packets = sensor.stats().dropped_by_kernel;
+                Loss { capture: *token, interface: &identity.name, packets }
+            })
             .collect();
-        if let Some(line) = self.losses.looked(Instant::now(), &grown)? {
+        if let Some(line) = self.losses.looked(Instant::now(), &losses)? {
             log::warn!("{line}");
-            for (capture, count) in self.open.iter_mut().zip(counts) {
-                capture.losses_said = count;
-            }
         }
         Ok(())
     }

@@ -213,6 +213,9 @@ fn tagged_frames_are_seen(method: Method) {
         let seen = watch_to_marker(sensor.as_mut(), &bed.scanner, target.into());
         assert_eq!(targets(&seen), [(target.into(), 23)], "{tags:04x?}");
     }
+    inject(&bed.scanner, &[syn_frame(&[0x88a8, 0x8100, 0x8100], source, target)]);
+    assert_eq!(watch_to_marker(sensor.as_mut(), &bed.scanner, target.into()), []);
+    assert_eq!(sensor.stats().tally.count(Rejected::TooManyVlanTags), 1);
 }
 
 fn frames_for_other_hosts_are_not_seen(method: Method) {

@@ -77,6 +77,7 @@ impl Start<'_> {
         let _pid_file = pid_file.transpose()?;
         let opened = Opened::new(options, &configuration)?;
         let mut sentry = Sentry {
+            held: Vec::new(),
             engine: Engine::new(
                 policy(&configuration, &opened.never_block),
                 &Limits::default(),

@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use portsentry_testbed::{malformed_configurations, malformed_ignore_lists};
 use tempfile::TempDir;
 
 use crate::station::{Ended, PROGRAM};
@@ -117,5 +118,38 @@ fn a_missing_file_is_told() {
         let said = ended.stderr.join("\n");
         assert!(said.contains("/nonexistent/portsentry.conf"), "{words:?} {ended:#?}");
         assert_eq!(ended.stdout, [""; 0], "nothing is started: {ended:#?}");
+    }
+}
+
+/// Whatever is asked of the program, with this configuration it does nothing
+/// but name the place.
+#[track_caller]
+fn starts_nothing(name: &str, folder: &TempDir, file: &str, place: &str) {
+    let folder = folder.path();
+    for words in [["check", "-c"], ["-L", "-c"]] {
+        let mut command = Command::new(PROGRAM);
+        command.args(words).arg("portsentry.conf").current_dir(folder);
+        let ended = Ended::running(command);
+        assert_eq!(ended.status.code(), Some(78), "{name}: {ended:#?}");
+        let error = format!("{}/{file}:{place}: error: ", folder.display());
+        let first = ended.stderr.iter().find(|line| line.contains(": error: "));
+        assert!(first.is_some_and(|line| line.starts_with(&error)), "{name}: {ended:#?}");
+        assert_eq!(ended.stdout, [""; 0], "{name}: nothing was started");
+    }
+}
+
+#[test]
+fn no_malformed_file_starts_anything() {
+    for (name, text, place, _) in malformed_configurations() {
+        let folder = TempDir::new().expect("folder");
+        std::fs::write(folder.path().join("portsentry.conf"), text).expect("write");
+        starts_nothing(name, &folder, "portsentry.conf", place);
+    }
+    for (name, text, place, _) in malformed_ignore_lists() {
+        let folder = TempDir::new().expect("folder");
+        let configuration = "TCP_PORTS=\"1\"\nIGNORE_FILE=\"ignore\"\n";
+        std::fs::write(folder.path().join("portsentry.conf"), configuration).expect("write");
+        std::fs::write(folder.path().join("ignore"), text).expect("write");
+        starts_nothing(name, &folder, "ignore", place);
     }
 }

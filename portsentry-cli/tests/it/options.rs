@@ -8,7 +8,7 @@ use portsentry_testbed::{Background, Namespace, Testbed, require_root};
 
 use crate::expected::{IGNORED, LOCAL, LOGGED, UDP, event};
 use crate::probe::{both_families, datagram};
-use crate::station::{Ended, PROGRAM, SOON, Sentry, Station, open_to_all};
+use crate::station::{Ended, PROGRAM, SOON, Sentry, Station, copy_of_program, open_to_all};
 
 const CONFIGURATION: &str = r#"
 TCP_PORTS = "20-30"
@@ -239,9 +239,7 @@ fn a_missing_privilege_is_named() {
     let station = Station::with(&bed.host, CONFIGURATION);
     open_to_all(&station.path(""));
     // The program itself may be where only root can go.
-    let program = station.path("portsentry");
-    std::fs::copy(PROGRAM, &program).expect("copy");
-    open_to_all(&program);
+    let program = copy_of_program(&station.path(""));
     let as_nobody = |capabilities: &str, method: &str| {
         let mut command = bed.host.command("setpriv");
         command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);

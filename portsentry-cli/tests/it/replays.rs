@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::expected::{BELOW_TRIGGER, IGNORED, LOCAL, LOGGED, SYN, event};
 use crate::forgery::{capture, syn_frame};
-use crate::station::{Ended, PROGRAM, open_to_all};
+use crate::station::{Ended, PROGRAM, copy_of_program, open_to_all};
 
 const EVERYTHING: &str = "TCP_PORTS = \"1-65535\"\nUDP_PORTS = \"1-65535\"\n";
 
@@ -230,9 +230,7 @@ fn anyone_may_replay() {
     let Some(_root) = require_root() else { return };
     let place = Place::with(EVERYTHING);
     open_to_all(place.0.path());
-    let program = place.0.path().join("portsentry");
-    fs::copy(PROGRAM, &program).expect("copy");
-    open_to_all(&program);
+    let program = copy_of_program(place.0.path());
     place.write("scan.pcap", &knocks(SCANNER, HOST, 20..25));
     let mut command = Command::new("setpriv");
     command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);

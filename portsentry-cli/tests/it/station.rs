@@ -193,6 +193,17 @@ impl Ended {
 }
 
 /// Lets other users into the folder.
+/// A copy of the program in `folder`, for all users. Another process writes it:
+/// a child that is started meanwhile would inherit a file open for writing, and
+/// the copy could not be run.
+pub(crate) fn copy_of_program(folder: &Path) -> PathBuf {
+    let copy = folder.join("portsentry");
+    let status = Command::new("cp").arg(PROGRAM).arg(&copy).status().expect("cp");
+    assert!(status.success(), "cp: {status}");
+    open_to_all(&copy);
+    copy
+}
+
 pub(crate) fn open_to_all(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");

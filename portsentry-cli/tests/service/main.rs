@@ -8,8 +8,10 @@
 
 mod watch;
 
+mod documented;
 mod fail2ban;
 mod generated;
 mod installed;
 mod logrotate;
+mod migrating;
 mod rsyslog;

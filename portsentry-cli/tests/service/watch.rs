@@ -4,6 +4,7 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::ops::RangeInclusive;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -32,18 +33,15 @@ impl<'a> Watch<'a> {
         fs::write(&path, expand(ports) + &expand(configuration)).expect("configuration");
         let mut command = bed.host.command(env!("CARGO_BIN_EXE_portsentry"));
         command.arg("-c").arg(path).args(options.iter().map(|option| expand(option)));
+        // Its word to the service manager comes in every way of logging.
+        let manager = UnixDatagram::bind(folder.path().join("notify")).expect("notify socket");
+        manager.set_read_timeout(Some(SOON)).expect("timeout");
+        command.env("NOTIFY_SOCKET", folder.path().join("notify"));
         let watch = Self { bed, folder, process: Background::spawn(command) };
-        wait_until("the sentry watches", || {
-            // Also where it writes to a log alone.
-            watch.path("history").exists() && watch.sees_probes()
-        });
+        let mut state = [0; 256];
+        let length = manager.recv(&mut state).expect("the sentry watches");
+        assert!(state[..length].starts_with(b"READY=1\n"), "{:?}", &state[..length]);
         watch
-    }
-
-    /// Whether its capture is open: the kernel lists packet sockets.
-    fn sees_probes(&self) -> bool {
-        let sockets = self.bed.host.enter(|| fs::read_to_string("/proc/thread-self/net/packet"));
-        sockets.is_ok_and(|text| text.lines().count() > 1)
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -103,4 +101,22 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Whether a service that tests do not install everywhere is here; says that
+/// the test is skipped if not.
+///
+/// # Panics
+///
+/// If it is missing where every test is meant to run.
+#[track_caller]
+pub(crate) fn has_service(program: &str) -> bool {
+    let folders = ["/usr/sbin", "/usr/bin"];
+    if folders.iter().any(|folder| Path::new(folder).join(program).exists()) {
+        return true;
+    }
+    let required = std::env::var_os("PORTSENTRY_REQUIRE_PRIVILEGED").is_some_and(|it| it == "1");
+    assert!(!required, "{program} is not installed, and PORTSENTRY_REQUIRE_PRIVILEGED=1");
+    println!("skipped: {program} is not installed");
+    false
 }

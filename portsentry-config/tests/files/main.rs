@@ -3,7 +3,6 @@
 
 mod loading;
 mod malformed;
-mod malformed_ignore;
 mod rendering;
 
 use std::fs;

@@ -70,15 +70,17 @@ keys! {
         kind: Path,
         default: Unset("no history is kept"),
         summary: "File to which each probe is appended",
-        help: "Missing directories are created.",
+        help: "One line a probe, with the time. It is never emptied; SIGHUP has it opened again, \
+               for rotation. Missing directories are created.",
     }
     blocked_file: {
         name: "BLOCKED_FILE",
         kind: Path,
         default: Unset("a host is acted on for each probe that raises the alarm"),
         summary: "File that remembers blocked hosts",
-        help: "A host in it is never acted on again, across restarts too. Missing directories \
-               are created.",
+        help: "A host in it is never acted on again, across restarts too; without it, each \
+               further probe of a host leads to the response again. Others must not be able to \
+               write to it or to its directory. Missing directories are created.",
     }
     resolve_host: {
         name: "RESOLVE_HOST",
@@ -132,14 +134,15 @@ keys! {
         kind: Switch,
         default: Value("0"),
         summary: "Whether KILL_RUN_CMD comes before blocking",
-        help: "",
+        help: "1: it is run first. 0: it is run after KILL_ROUTE and KILL_HOSTS_DENY.",
     }
     scan_trigger: {
         name: "SCAN_TRIGGER",
         kind: Number { min: 0, max: 65_535, unit: "probes" },
         default: Value("0"),
         summary: "Probes from one host that raise the alarm",
-        help: "0 and 1 both mean the first probe.",
+        help: "Probes before that are logged with triggered: [false] and lead to nothing. 0 and 1 \
+               both mean the first probe.",
     }
     port_banner: {
         name: "PORT_BANNER",
@@ -176,14 +179,16 @@ keys! {
         kind: Number { min: 0, max: 1_000_000, unit: "hosts a minute" },
         default: Value("600"),
         summary: "New hosts acted on per minute",
-        help: "Hosts above it are logged only. 0 means no limit.",
+        help: "Hosts above it are logged only. It bounds what a flood of forged sources can \
+               bring about. 0 means no limit.",
     }
     capture_buffer: {
         name: "CAPTURE_BUFFER",
         kind: Number { min: 1, max: 1_024, unit: "MiB" },
         default: Unset("chosen by measurement"),
         summary: "Capture buffer per interface, in MiB",
-        help: "",
+        help: "A larger one holds longer bursts. What does not fit is dropped by the kernel, \
+               and counted.",
     }
     capture_latency: {
         name: "CAPTURE_LATENCY",
@@ -197,7 +202,7 @@ keys! {
         kind: User,
         default: Unset("the user that started the program"),
         summary: "User to become after the start",
-        help: "",
+        help: "A name or a number. The unit of systemd does this better, with User=.",
     }
 }
 

@@ -97,7 +97,7 @@ impl Engine {
     /// What the attempts need from the large tables is fetched for a few dozen
     /// at a time: memory answers many questions at once in little more than the
     /// time of one. With more sources than the processor's cache holds, a batch
-    /// costs a third of as many single calls.
+    /// costs a quarter of as many single calls.
     pub fn observe_batch(&mut self, observations: &[Observation], now: Instant) {
         for observations in observations.chunks(LOOK_AHEAD) {
             self.fetch(observations);

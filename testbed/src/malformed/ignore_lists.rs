@@ -1,23 +1,8 @@
-//! Malformed ignore lists, one error a row: name, text, `line:column`, part of
-//! the message.
+//! Ignore lists with lines that are no network.
 
-use crate::{Place, assert_error_at};
+use super::Malformed;
 
-type Row = (&'static str, &'static [u8], &'static str, &'static str);
-
-#[test]
-fn every_malformed_ignore_list_is_refused_at_its_place() {
-    for (name, text, place, message) in ROWS {
-        let directory = Place::new();
-        directory.file("portsentry.conf", "TCP_PORTS=\"1\"\nIGNORE_FILE=\"portsentry.ignore\"\n");
-        directory.file("portsentry.ignore", text);
-        let findings = directory.refused("portsentry.conf");
-        assert_error_at(name, &findings, "portsentry.ignore", place, message);
-        assert_eq!(findings.iter().count(), 1, "{name}: more than one finding:\n{findings}");
-    }
-}
-
-const ROWS: &[Row] = &[
+pub(super) const IGNORE_LISTS: &[Malformed] = &[
     ("host name", b"192.0.2.1\nexample.com\n", "2:1", "`example.com` is a host name"),
     ("short host name", b"localhost\n", "1:1", "`localhost` is a host name"),
     ("host name with prefix", b"gateway/24\n", "1:1", "`gateway` is a host name"),

@@ -1,0 +1,77 @@
+//! Examples in the documentation, tried.
+
+use std::fs;
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::process::Command;
+use std::time::Duration;
+
+use portsentry_testbed::{Testbed, require_root};
+
+use crate::generated::{output, project};
+use crate::watch::{Watch, text, wait_until};
+
+/// The blocks of a page that begin with three backquotes and `language`.
+fn blocks(page: &str, language: &str) -> Vec<String> {
+    let text = fs::read_to_string(project(page)).expect("page");
+    let opening = format!("```{language}\n");
+    let blocks = text.split(&opening).skip(1);
+    blocks.map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn configurations_are_fine() {
+    let folder = tempfile::tempdir().expect("folder");
+    let ignore = folder.path().join("ignore").display().to_string();
+    fs::write(&ignore, "").expect("write");
+    let pages = ["docs/use-cases.md", "docs/responses.md"];
+    let pages = pages.iter().flat_map(|page| blocks(page, "conf"));
+    let examples: Vec<String> = pages.chain(blocks("README.md", "conf")).collect();
+    assert!(examples.len() >= 6, "{examples:?}");
+    for example in examples {
+        let ports = if example.contains("TCP_PORTS") { "" } else { "TCP_PORTS = \"1\"\n" };
+        let example = example.replace("/etc/portsentry/portsentry.ignore", &ignore);
+        let path = folder.path().join("portsentry.conf");
+        fs::write(&path, format!("{ports}{example}")).expect("write");
+        output(Command::new(env!("CARGO_BIN_EXE_portsentry")).arg("check").arg("-c").arg(&path));
+    }
+}
+
+/// Each `KILL_ROUTE` that is documented blocks a host, of both families.
+#[test]
+fn responses_block() {
+    let Some(root) = require_root() else { return };
+    let examples = blocks("docs/responses.md", "conf");
+    let commands: Vec<&str> = examples
+        .iter()
+        .flat_map(|it| it.lines())
+        .filter(|it| it.starts_with("KILL_ROUTE"))
+        .collect();
+    assert!(commands.len() >= 3, "{commands:?}");
+    for command in commands {
+        let bed = Testbed::new(root);
+        let sets = project("packaging/nftables/portsentry.nft").display().to_string();
+        // Twice: loading it again must do no harm.
+        bed.host.run("nft", &["-f", &sets]);
+        let watch = Watch::start(&bed, &format!("BLOCK_UDP = \"1\"\n{command}\n"), &[]);
+        for (source, target) in [
+            (IpAddr::from(bed.scanner.v4()), IpAddr::from(bed.host.v4())),
+            (bed.scanner.v6().into(), bed.host.v6().into()),
+        ] {
+            let _service = bed.host.enter(|| TcpListener::bind((target, 22))).expect("listen");
+            let connects = || {
+                let limit = Duration::from_millis(300);
+                bed.scanner
+                    .enter(|| TcpStream::connect_timeout(&(target, 22).into(), limit))
+                    .is_ok()
+            };
+            assert!(connects(), "{command}: {source} before the probe");
+            watch.probe_from(source, 1_000..=1_000);
+            let from = format!("Scan from: [{source}]");
+            wait_until("the probe is told", || text(&watch.path("history")).contains(&from));
+            let history = text(&watch.path("history"));
+            assert!(history.lines().all(|line| line.ends_with("blocked: [true]")), "{history}");
+            bed.host.run("nft", &["-f", &sets]);
+            assert!(!connects(), "{command}: {source} after the probe");
+        }
+    }
+}
