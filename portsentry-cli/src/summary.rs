@@ -39,6 +39,11 @@ impl fmt::Display for Summary {
         if !kinds.is_empty() {
             write!(f, " ({})", kinds.join(", "))?;
         }
+        // Fragments whose rest did not come in time, or had to make room.
+        let unfinished = sensors.reassembly.expired + sensors.reassembly.evicted;
+        if unfinished > 0 {
+            write!(f, ", {unfinished} fragmented datagrams never completed")?;
+        }
         answers.map_or(Ok(()), |answers| write_answers(f, &answers))
     }
 }
@@ -63,6 +68,20 @@ fn write_answers(f: &mut fmt::Formatter<'_>, answers: &ConnectStats) -> fmt::Res
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fragments_that_came_to_nothing_are_told() {
+        let mut sensors = SensorStats { received: 9, ..SensorStats::default() };
+        let summary = |sensors: &SensorStats| {
+            Summary { sensors: sensors.clone(), answers: None, probes: 2, live: false }.to_string()
+        };
+        assert_eq!(summary(&sensors), "9 packets seen, 2 probes, 0 undecodable");
+        (sensors.reassembly.expired, sensors.reassembly.evicted) = (2, 1);
+        assert_eq!(
+            summary(&sensors),
+            "9 packets seen, 2 probes, 0 undecodable, 3 fragmented datagrams never completed"
+        );
+    }
 
     #[test]
     fn what_did_not_happen_in_connect_mode_is_left_out() {
