@@ -8,6 +8,7 @@
 
 mod watch;
 
+mod background;
 mod documented;
 mod fail2ban;
 mod generated;
