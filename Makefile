@@ -67,7 +67,7 @@ install: ## install what `make build` has built, under DESTDIR and PREFIX (defau
 deb: build ## build the Debian package: target/debian/portsentry_*.deb
 	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
 	@scripts/require dpkg-dev
-	$(CARGO) deb --package portsentry-cli --no-build --separate-debug-symbols=false
+	$(CARGO) deb --package portsentry-cli --no-build --no-separate-debug-symbols
 
 rpm: build ## build the RPM: target/generate-rpm/portsentry-*.rpm
 	@command -v cargo-generate-rpm >/dev/null || $(CARGO) install --locked cargo-generate-rpm
