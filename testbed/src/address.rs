@@ -25,8 +25,9 @@ impl Plan {
         assert_eq!(drawn, bytes.len(), "random bytes ran short");
         let [a, b, c, d, e, f, g, h, i, j, first, second] = bytes;
 
-        // Host parts: odd and even, so that they differ; 0 and 255 never come up.
-        let (host, scanner) = ((first & 0x7e) | 1, (second & 0x7e) | 0x80);
+        // Host parts: below 128 and above, so that they differ; what tests take
+        // for third parties, 0 and 252 to 255, never comes up.
+        let (host, scanner) = (1 + first % 127, 128 + second % 124);
         let v4 = |last| Ipv4Addr::new(10, a, b, last);
         let word = |high, low| u16::from_be_bytes([high, low]);
         let v6 = |last: u8| {
@@ -35,5 +36,20 @@ impl Plan {
             Ipv6Addr::new(n0, n1, n2, n3, 0, 0, u16::from(j) + 1, u16::from(last))
         };
         Self { host: (v4(host), v6(host)), scanner: (v4(scanner), v6(scanner)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neither_end_has_an_address_of_third_parties() {
+        for _ in 0..10_000 {
+            let plan = Plan::draw();
+            for (address, ends) in [(plan.host.0, 1..128), (plan.scanner.0, 128..252)] {
+                assert!(ends.contains(&address.octets()[3]), "{address}");
+            }
+        }
     }
 }
