@@ -246,8 +246,7 @@ impl ConnectSensor {
 
     /// Of the sockets that are open and of those that were closed.
     fn dropped_datagrams(&self) -> u64 {
-        let udp = self.bound.iter().filter(|it| it.endpoint.protocol == Protocol::Udp);
-        let mut inodes: Vec<u64> = udp.map(|it| it.inode).collect();
+        let mut inodes: Vec<u64> = self.bound.iter().filter_map(|it| it.inode).collect();
         inodes.sort_unstable();
         let dropped = losses::dropped_datagrams(&inodes).unwrap_or_else(|error| {
             log::warn!("cannot tell how many datagrams were lost: {error}");

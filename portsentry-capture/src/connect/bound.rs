@@ -29,8 +29,9 @@ const RECEIVE_BUFFER: usize = 1 << 20;
 pub(super) struct Bound {
     socket: OwnedFd,
     pub(super) endpoint: Endpoint,
-    /// What the kernel's tables call the socket.
-    pub(super) inode: u64,
+    /// What the kernel's tables call a socket of datagrams; those of streams are
+    /// not looked up, and a system call less for each is felt with all ports.
+    pub(super) inode: Option<u64>,
 }
 
 /// All bound sockets.
@@ -38,6 +39,9 @@ pub(super) struct Bound {
 pub(super) struct BoundSockets {
     epoll: OwnedFd,
     addresses: Vec<Address>,
+    /// What a new IPv6 socket is set to, so that most need not be told
+    /// (`bindv6only` of ip-sysctl). Nothing where there are no such sockets.
+    usual_v6_only: Option<bool>,
     /// An index is what epoll gives back. Closed sockets leave a hole.
     slots: Vec<Option<Bound>>,
     holes: Vec<usize>,
@@ -64,7 +68,10 @@ impl BoundSockets {
             [] => vec![wildcard()],
             given => distinct(given),
         };
-        Ok(Self { epoll, addresses, slots: Vec::new(), holes: Vec::new() })
+        let usual_v6_only = unbound(Ipv6Addr::UNSPECIFIED.into(), SocketType::DGRAM)
+            .and_then(sockopt::ipv6_v6only)
+            .ok();
+        Ok(Self { epoll, addresses, usual_v6_only, slots: Vec::new(), holes: Vec::new() })
     }
 
     /// How many sockets these ports take.
@@ -144,14 +151,17 @@ impl BoundSockets {
 
     /// An error is one that other ports would meet as well.
     fn bind(&mut self, endpoint: Endpoint) -> Result<ConnectNotice, Errno> {
-        let socket = match open(&endpoint) {
+        let socket = match open(&endpoint, self.usual_v6_only) {
             Ok(socket) => socket,
             Err(error @ (Errno::ADDRINUSE | Errno::ACCESS | Errno::PERM | Errno::INVAL)) => {
                 return Ok(ConnectNotice::NotBound { endpoint, error });
             }
             Err(error) => return Err(error),
         };
-        let inode = fstat(&socket)?.st_ino;
+        let inode = match endpoint.protocol {
+            Protocol::Tcp => None,
+            Protocol::Udp => Some(fstat(&socket)?.st_ino),
+        };
         let index = self.holes.pop().unwrap_or(self.slots.len());
         let data = epoll::EventData::new_u64(index as u64);
         epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
@@ -171,13 +181,13 @@ impl Address {
 }
 
 /// A socket that is ready for whatever comes to `endpoint`.
-fn open(endpoint: &Endpoint) -> Result<OwnedFd, Errno> {
+fn open(endpoint: &Endpoint, usual_v6_only: Option<bool>) -> Result<OwnedFd, Errno> {
     let kind = match endpoint.protocol {
         Protocol::Tcp => SocketType::STREAM,
         Protocol::Udp => SocketType::DGRAM,
     };
     let socket = unbound(endpoint.address, kind)?;
-    if endpoint.address.is_ipv6() {
+    if endpoint.address.is_ipv6() && usual_v6_only != Some(endpoint.v6_only) {
         sockopt::set_ipv6_v6only(&socket, endpoint.v6_only)?;
     }
     let address = SocketAddr::new(endpoint.address, endpoint.port);
