@@ -218,7 +218,8 @@ impl Reception {
                 Err(Errno::INTR) => {}
                 Err(error) => {
                     self.counted.accept_failed += 1;
-                    self.notify(ConnectNotice::AcceptFailed { port: bound.endpoint.port, error });
+                    let (port, errno) = (bound.endpoint.port, error.raw_os_error());
+                    self.notify(ConnectNotice::AcceptFailed { port, errno });
                     if !is_of_the_connection(error) {
                         self.paused_until = Some(monotonic().after(PAUSE));
                         return Ok(false);
