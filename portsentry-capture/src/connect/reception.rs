@@ -43,7 +43,6 @@ const NOTICES: usize = 256;
 
 /// What became of connections and datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ConnectStats {
     /// Connections taken.
