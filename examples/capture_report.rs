@@ -42,9 +42,9 @@ fn main() -> ExitCode {
         }
     }
     if json {
-        print_json(&sources)
+        print_json(&sources);
     } else {
-        print_table(&sources)
+        print_table(&sources);
     }
     status
 }
