@@ -18,7 +18,7 @@ PACKAGE ?= $(wildcard target/debian/portsentry_*.deb)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
-.PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay \
+.PHONY: help build demo test lint doc generate install deb rpm test-package test-embedding test-recipe deny fuzz fuzz-replay \
     bench bench-live bench-instructions load-connect
 
 help: ## show this list
@@ -76,6 +76,18 @@ rpm: build ## build the RPM: target/generate-rpm/portsentry-*.rpm
 test-package: deb ## install, upgrade and purge the Debian package in a system of its own
 	@scripts/require debootstrap systemd-container lintian iputils-ping procps
 	scripts/test-package $(PACKAGE)
+
+test-embedding: ## have a crate outside the workspace use the packaged crates
+	@scripts/require $(BUILD_PACKAGES)
+	scripts/test-embedding
+
+test-recipe: ## follow the recipe for a key in CONTRIBUTING.md
+	@scripts/require $(BUILD_PACKAGES)
+	scripts/test-recipe
+
+deny: ## check licences, bans and sources of all dependencies
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
+	$(CARGO) deny check licenses bans sources
 
 fuzz-replay: ## run every fuzz target over its corpus
 	@scripts/require g++

@@ -1,29 +1,36 @@
-//! Who probed what in capture files: one line for each source.
+//! Who probed what in capture files: sources, kinds of scan, ports, and when.
 //!
-//! The whole of embedding in one page: a sensor hands out observations, the
-//! engine decides which of them are probes, and what is made of its events is
-//! this program's own affair.
+//! Usage: `capture_report [--json] FILE...`. The whole of embedding in one page: a
+//! sensor hands out observations, the engine decides which of them are probes, and
+//! what is made of its events is this program's own affair.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
+use jiff::Timestamp;
 use portsentry_capture::{CaptureFile, Drained, Sensor, SensorError};
-use portsentry_core::{Engine, Event, HashKey, Instant, Limits, Policy, PortSet, Timestamp};
+use portsentry_core::{Engine, Event, HashKey, Instant, Limits, Policy, PortSet, Probe};
+use serde::Serialize;
 
 /// What one source did.
+#[derive(Serialize)]
 struct Source {
+    source: IpAddr,
+    probes: u64,
     kinds: BTreeMap<String, u64>,
     ports: BTreeSet<u16>,
     targets: BTreeSet<IpAddr>,
-    first: Timestamp,
-    last: Timestamp,
+    first_seen: Timestamp,
+    last_seen: Timestamp,
 }
 
 fn main() -> ExitCode {
-    let files: Vec<String> = std::env::args().skip(1).collect();
-    if files.is_empty() {
-        eprintln!("usage: capture_report FILE...");
+    let (options, files): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|word| word.starts_with('-'));
+    let json = options == ["--json"];
+    if files.is_empty() || !(json || options.is_empty()) {
+        eprintln!("usage: capture_report [--json] FILE...");
         return ExitCode::from(2);
     }
     let mut sources = BTreeMap::new();
@@ -34,18 +41,10 @@ fn main() -> ExitCode {
             status = ExitCode::FAILURE;
         }
     }
-    println!("{:<39} {:>7} {:>7} {:>9}  kinds", "source", "ports", "targets", "seconds");
-    for (address, source) in &sources {
-        let seconds = (source.last.as_nanos() - source.first.as_nanos()) as f64 / 1e9;
-        let kinds: Vec<String> =
-            source.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-        println!(
-            "{:<39} {:>7} {:>7} {seconds:>9.3}  {}",
-            address.to_string(),
-            source.ports.len(),
-            source.targets.len(),
-            kinds.join(", ")
-        );
+    if json {
+        print_json(&sources);
+    } else {
+        print_table(&sources);
     }
     status
 }
@@ -72,18 +71,52 @@ fn read(file: &str, sources: &mut BTreeMap<IpAddr, Source>) -> Result<(), Sensor
     }
 }
 
-fn note(sources: &mut BTreeMap<IpAddr, Source>, probe: &portsentry_core::Probe) {
+fn note(sources: &mut BTreeMap<IpAddr, Source>, probe: &Probe) {
     let observation = &probe.observation;
+    // Nanoseconds in 64 bits end in the year 2262, jiff's time long after.
+    let time = Timestamp::from_nanosecond(observation.time.as_nanos().into()).unwrap_or_default();
     let source = sources.entry(observation.source).or_insert_with(|| Source {
+        source: observation.source,
+        probes: 0,
         kinds: BTreeMap::new(),
         ports: BTreeSet::new(),
         targets: BTreeSet::new(),
-        first: observation.time,
-        last: observation.time,
+        first_seen: time,
+        last_seen: time,
     });
+    source.probes += 1;
     *source.kinds.entry(observation.kind().to_string()).or_default() += 1;
     source.ports.insert(observation.target_port);
     source.targets.insert(observation.target);
-    source.first = source.first.min(observation.time);
-    source.last = source.last.max(observation.time);
+    source.first_seen = source.first_seen.min(time);
+    source.last_seen = source.last_seen.max(time);
+}
+
+fn print_table(sources: &BTreeMap<IpAddr, Source>) {
+    println!(
+        "{:<39} {:>7} {:>6} {:>7} {:<20} {:<20} kinds",
+        "source", "probes", "ports", "targets", "first seen", "last seen"
+    );
+    for source in sources.values() {
+        let kinds: Vec<String> =
+            source.kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        println!(
+            "{:<39} {:>7} {:>6} {:>7} {:<20.0} {:<20.0} {}",
+            source.source.to_string(),
+            source.probes,
+            source.ports.len(),
+            source.targets.len(),
+            source.first_seen,
+            source.last_seen,
+            kinds.join(", ")
+        );
+    }
+}
+
+fn print_json(sources: &BTreeMap<IpAddr, Source>) {
+    let sources: Vec<&Source> = sources.values().collect();
+    match serde_json::to_string_pretty(&sources) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("cannot write JSON: {error}"),
+    }
 }

@@ -1,15 +1,27 @@
 //! The examples do what they say.
 
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
+use std::thread::JoinHandle;
+use std::time::Duration;
 
 use assert_cmd::Command;
+use portsentry_testbed::{Signal, Testbed, require_root};
+
+/// The longest that anything here may take.
+const SOON: Duration = Duration::from_secs(20);
 
 /// The example, built by `cargo test` beside this test.
-fn example(name: &str) -> Command {
+fn path_of(name: &str) -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
     path.pop();
-    Command::new(path.join("examples").join(name))
+    path.join("examples").join(name)
+}
+
+fn example(name: &str) -> Command {
+    Command::new(path_of(name))
 }
 
 /// A classic pcap file of raw IP packets: an IPv4 SYN to each of `ports`, a
@@ -53,14 +65,124 @@ fn capture(folder: &tempfile::TempDir, ports: &[u16]) -> PathBuf {
 }
 
 #[test]
+fn by_hand_shows_each_decision() {
+    let output = example("by_hand").assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let decisions: Vec<&str> = text.lines().filter(|line| !line.starts_with(' ')).collect();
+    assert_eq!(
+        decisions,
+        [
+            "1 s: 192.0.2.7 to port 23: Report, BelowTrigger",
+            "2 s: 203.0.113.9 to port 23: Report, IgnoreList",
+            "3 s: 192.0.2.7 to port 80: Drop, NotMonitored",
+            "4 s: 192.0.2.7 to port 3389: Respond, Triggered",
+            "5 s: 192.0.2.7 to port 23: Report, AlreadyBlocked",
+        ]
+    );
+    assert_eq!(text.matches("Scan from: [192.0.2.7]").count(), 3);
+    assert_eq!(text.matches("respond to 192.0.2.7").count(), 1);
+}
+
+#[test]
 fn capture_report_has_a_line_for_each_source() {
     let folder = tempfile::tempdir().unwrap();
     let path = capture(&folder, &[23, 80, 23]);
     let output = example("capture_report").arg(path).assert().success();
     let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
-    let line = text.lines().nth(1).unwrap();
-    let words: Vec<&str> = line.split_whitespace().collect();
-    assert_eq!(words, ["192.0.2.7", "2", "1", "2.000", "3", "TCP", "SYN/Normal", "scan"]);
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2);
+    let words: Vec<&str> = lines[1].split_whitespace().collect();
+    let (first, last) = ("1970-01-01T00:00:00Z", "1970-01-01T00:00:02Z");
+    assert_eq!(words, ["192.0.2.7", "3", "2", "1", first, last, "3", "TCP", "SYN/Normal", "scan"]);
+}
+
+#[test]
+fn capture_report_gives_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = capture(&folder, &[23, 80, 23]);
+    let output = example("capture_report").arg("--json").arg(path).assert().success();
+    let found: serde_json::Value = serde_json::from_slice(&output.get_output().stdout).unwrap();
+    let expected = serde_json::json!([{
+        "source": "192.0.2.7",
+        "probes": 3,
+        "kinds": { "TCP SYN/Normal scan": 3 },
+        "ports": [23, 80],
+        "targets": ["198.51.100.1"],
+        "first_seen": "1970-01-01T00:00:00Z",
+        "last_seen": "1970-01-01T00:00:02Z",
+    }]);
+    assert_eq!(found, expected);
+}
+
+/// A web service that answers each request with one of `answers`, and gives back
+/// the bodies it was sent.
+fn service(answers: &'static [&'static str]) -> (SocketAddr, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let serve = move || {
+        answers.iter().map(|answer| serve_one(&listener.accept().unwrap().0, answer)).collect()
+    };
+    (address, std::thread::spawn(serve))
+}
+
+fn serve_one(mut stream: &TcpStream, answer: &str) -> String {
+    let mut reader = BufReader::new(stream);
+    let mut length = 0;
+    loop {
+        let mut header = String::new();
+        reader.read_line(&mut header).unwrap();
+        let header = header.trim().to_ascii_lowercase();
+        if let Some(value) = header.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        if header.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    write!(stream, "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").unwrap();
+    String::from_utf8(body).unwrap()
+}
+
+fn check_webhook(answers: &'static [&'static str], end: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = capture(&folder, &[23, 80, 23]);
+    let (address, served) = service(answers);
+    let output = example("webhook").arg(format!("http://{address}/hosts")).arg(path).assert();
+    let output = output.success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let bodies = served.join().unwrap();
+    let told: Vec<serde_json::Value> =
+        bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
+    assert_eq!(told.len(), 1);
+    assert_eq!((&told[0]["source"], &told[0]["target_port"]), (&"192.0.2.7".into(), &23.into()));
+    assert_eq!(told[0]["evidence"]["segment"]["flags"], 2);
+    assert_eq!(text.lines().filter(|line| line.ends_with(end)).count(), 3, "{text}");
+}
+
+#[test]
+fn the_webhook_is_told_of_a_host_once() {
+    check_webhook(&["204 No Content"], "blocked: [true]");
+}
+
+#[test]
+fn a_webhook_that_refuses_leaves_the_host_unblocked() {
+    check_webhook(&["503 Service Unavailable"], "blocked: [false]");
+}
+
+#[test]
+fn a_program_on_tokio_sees_probes() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut sentry = bed.host.spawn(path_of("tokio_sentry"), &[]);
+    sentry.wait_for_line(SOON, |line| line.starts_with("watching "));
+    let refused = bed.scanner.enter(|| TcpStream::connect((bed.host.v4(), 23)).unwrap_err());
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
+    let line = format!("Scan from: [{0}] ({0}) protocol: [TCP] port: [23]", bed.scanner.v4());
+    sentry.wait_for_line(SOON, |it| it.starts_with(&line));
+    sentry.signal(Signal::INT);
+    assert!(sentry.wait(SOON).success());
 }
 
 #[test]

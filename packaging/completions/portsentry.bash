@@ -98,12 +98,16 @@ _portsentry() {
             return 0
             ;;
         portsentry__subcmd__check)
-            opts="-c -d -v -h --configfile --debug --verbose --help"
+            opts="-c -d -v -h --show --configfile --debug --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --show)
+                    COMPREPLY=($(compgen -W "TCP_PORTS UDP_PORTS IGNORE_FILE HISTORY_FILE BLOCKED_FILE RESOLVE_HOST BLOCK_TCP BLOCK_UDP KILL_ROUTE KILL_HOSTS_DENY KILL_RUN_CMD KILL_RUN_CMD_FIRST SCAN_TRIGGER PORT_BANNER RESPONSE_TIMEOUT HOSTS_DENY_FILE NEVER_BLOCK BLOCK_RATE CAPTURE_BUFFER CAPTURE_LATENCY RUN_AS" -- "${cur}"))
+                    return 0
+                    ;;
                 --configfile)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -129,7 +129,8 @@ impl ConnectSensor {
         let capacity = descriptors::make_room(sockets, limits.connections)?;
         let mut denied = false;
         bound.bind_missing(&tcp_ports, &udp_ports, &mut |notice| {
-            denied |= matches!(notice, ConnectNotice::NotBound { error: Errno::ACCESS, .. });
+            denied |= matches!(notice, ConnectNotice::NotBound { errno, .. }
+                if *errno == Errno::ACCESS.raw_os_error());
             notify(notice);
         })?;
         if bound.is_empty() {

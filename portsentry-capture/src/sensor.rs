@@ -87,6 +87,7 @@ pub enum Drained {
 
 /// What a sensor has seen and lost since it was opened, in packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct SensorStats {
     /// Packets that reached the sensor.
     pub received: u64,

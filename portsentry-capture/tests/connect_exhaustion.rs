@@ -79,7 +79,7 @@ fn who_connects_is_seen_even_so() {
     allow_descriptors(3);
     let began = Instant::now();
     assert_eq!(next(&mut sensor), []);
-    let notice = ConnectNotice::AcceptFailed { port, error: Errno::MFILE };
+    let notice = ConnectNotice::AcceptFailed { port, errno: Errno::MFILE.raw_os_error() };
     assert_eq!(sensor.poll_notice(), Some(notice));
     assert_eq!(sensor.poll_notice(), None);
     allow_descriptors(before);

@@ -6,8 +6,10 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
+use portsentry_core::config::KEYS;
 
 use crate::generate::Document;
 use crate::report::Syslog;
@@ -180,6 +182,11 @@ pub(crate) enum Command {
 /// Options of `portsentry check`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct CheckOptions {
+    /// Print the value of this key alone, for scripts (repeat for more); an empty line if it has
+    /// none
+    #[arg(long, value_name = "KEY", value_parser = key_names(), hide_possible_values = true)]
+    pub(crate) show: Vec<String>,
+
     /// Which configuration.
     #[command(flatten)]
     pub(crate) general: GeneralOptions,
@@ -212,6 +219,11 @@ pub(crate) struct GenerateOptions {
     /// What to write
     #[arg(value_name = "WHAT")]
     pub(crate) document: Document,
+}
+
+/// Names of keys; completions offer them.
+fn key_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(KEYS.iter().map(|key| key.name))
 }
 
 fn parse_host(text: &str) -> Result<IpNet, &'static str> {

@@ -179,12 +179,6 @@ impl Notices {
 /// banner; that is decided before the banner, and everything else after it.
 fn reply(reason: Reason) -> Reply {
     match reason {
-        Reason::NotOpener
-        | Reason::NotMonitored
-        | Reason::Served
-        | Reason::IgnoreList
-        | Reason::BelowTrigger
-        | Reason::SameAddress => Reply::Nothing,
         Reason::LogOnly
         | Reason::NeverBlock
         | Reason::AlreadyBlocked
@@ -195,6 +189,7 @@ fn reply(reason: Reason) -> Reply {
         | Reason::Triggered
         | Reason::Blocked
         | Reason::ResponseFailed => Reply::Banner,
+        _ => Reply::Nothing,
     }
 }
 

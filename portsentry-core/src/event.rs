@@ -7,6 +7,11 @@ use crate::{Observation, Protocol, Reason};
 /// Something that an administrator wants to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Event {
     /// A monitored port was probed: exactly one for each probe.
     Probe(Probe),
@@ -43,6 +48,7 @@ pub enum Event {
 
 /// A probe of a monitored port and how the decision about it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Probe {
     /// The attempt.
     pub observation: Observation,

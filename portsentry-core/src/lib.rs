@@ -64,6 +64,15 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+// An engine can move to another thread, and what goes in and out be shared.
+const _: () = {
+    const fn movable<T: Send + Sync>() {}
+    movable::<Engine>();
+    movable::<Event>();
+    movable::<Policy>();
+    movable::<Response>();
+};
+
 mod blocked_set;
 pub mod config;
 mod counter_table;

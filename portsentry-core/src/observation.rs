@@ -11,6 +11,7 @@ use crate::{ScanKind, TcpFlags, Timestamp};
 /// [`Engine::observe`](crate::Engine::observe); it is small enough to be passed
 /// and kept by value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Observation {
     /// When the packet was received.
     pub time: Timestamp,
@@ -37,6 +38,11 @@ pub struct Observation {
 
 /// What a sensor saw of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Evidence {
     /// A TCP segment on the wire. Its source may be forged.
     Segment(TcpSegment),
@@ -53,6 +59,7 @@ pub enum Evidence {
 /// The fields of a TCP header that tell one kind of scan, or one scanner, from
 /// another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TcpSegment {
     /// Control bits.
     pub flags: TcpFlags,
@@ -64,6 +71,11 @@ pub struct TcpSegment {
 
 /// Transport protocol of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Protocol {
     /// RFC 9293.
     Tcp,
@@ -73,6 +85,11 @@ pub enum Protocol {
 
 /// How the sensor watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Mode {
     /// Reading packets; the port stays closed.
     Stealth,
@@ -82,6 +99,11 @@ pub enum Mode {
 
 /// Whether the IP header of a packet had options.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum IpOptions {
     /// IPv4 header longer than 20 bytes.
     Present,

@@ -9,6 +9,12 @@ use crate::{Evidence, TcpFlags};
 /// `Display` gives the text of the `type:` field of the classic line, to the
 /// byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum ScanKind {
     /// TCP or UDP, seen by a bound socket.
     Connect,

@@ -6,6 +6,11 @@ use core::ops::BitOr;
 /// The control bits of a TCP header (RFC 9293 section 3.1), with the reserved
 /// bits above them: the low 12 bits of header octets 12 and 13.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(from = "u16", into = "u16")
+)]
 pub struct TcpFlags(u16);
 
 impl TcpFlags {
@@ -50,6 +55,20 @@ impl TcpFlags {
     /// a SYN that offers ECN is an ordinary SYN (RFC 3168 section 6.1.1).
     pub const fn without_ecn(self) -> Self {
         Self(self.0 & 0x3f)
+    }
+}
+
+impl From<u16> for TcpFlags {
+    /// As [`from_bits`](Self::from_bits).
+    fn from(bits: u16) -> Self {
+        Self::from_bits(bits)
+    }
+}
+
+impl From<TcpFlags> for u16 {
+    /// As [`bits`](TcpFlags::bits).
+    fn from(flags: TcpFlags) -> Self {
+        flags.bits()
     }
 }
 

@@ -10,6 +10,7 @@ use core::time::Duration;
 ///
 /// Taken from the packet where there is one. Used for display only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -38,6 +39,7 @@ impl Timestamp {
 /// its packets. The engine tolerates an `Instant` that goes back: it then
 /// treats it as the latest one it has seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Instant(u64);
 
 impl Instant {

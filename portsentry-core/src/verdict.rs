@@ -2,6 +2,7 @@
 
 /// What the engine decided about one observation, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Verdict {
     /// What happens to it.
     pub decision: Decision,
@@ -11,6 +12,11 @@ pub struct Verdict {
 
 /// What happens to an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Decision {
     /// Not a probe of a monitored port: no event.
     Drop,
@@ -26,6 +32,12 @@ pub enum Decision {
 ///
 /// The order is the order in which the rules are tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Reason {
     /// TCP with ACK or RST: an answer or a remnant, not a probe.
     NotOpener,
@@ -63,6 +75,7 @@ pub enum Reason {
 
 /// The four answers at the end of the classic line; `None` is `unset`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Flags {
     /// The source is in the ignore list.
     pub ignored: Option<bool>,

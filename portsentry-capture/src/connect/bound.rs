@@ -154,7 +154,7 @@ impl BoundSockets {
         let socket = match open(&endpoint, self.usual_v6_only) {
             Ok(socket) => socket,
             Err(error @ (Errno::ADDRINUSE | Errno::ACCESS | Errno::PERM | Errno::INVAL)) => {
-                return Ok(ConnectNotice::NotBound { endpoint, error });
+                return Ok(ConnectNotice::NotBound { endpoint, errno: error.raw_os_error() });
             }
             Err(error) => return Err(error),
         };

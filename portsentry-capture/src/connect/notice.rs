@@ -5,7 +5,6 @@ use std::io;
 use std::net::IpAddr;
 
 use portsentry_core::Protocol;
-use rustix::io::Errno;
 
 /// Where a socket is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +30,8 @@ pub enum ConnectNotice {
     NotBound {
         /// Which one.
         endpoint: Endpoint,
-        /// Why.
-        error: Errno,
+        /// Why: a number of `errno(3)`.
+        errno: i32,
     },
     /// None of the ports could be bound to an address that this host does not
     /// have.
@@ -44,8 +43,8 @@ pub enum ConnectNotice {
     AcceptFailed {
         /// The port.
         port: u16,
-        /// Why.
-        error: Errno,
+        /// Why: a number of `errno(3)`.
+        errno: i32,
     },
 }
 
@@ -56,31 +55,30 @@ impl fmt::Display for ConnectNotice {
                 let family = if address.is_ipv4() { "AF_INET" } else { "AF_INET6" };
                 write!(f, "Listen on {family}: {protocol} port: {port}")
             }
-            Self::NotBound { endpoint, error } => {
+            Self::NotBound { endpoint, errno } => {
                 let Endpoint { address, protocol, port, .. } = endpoint;
                 write!(f, "Cannot listen on {protocol} port {port}")?;
                 if !address.is_unspecified() {
                     write!(f, " of {address}")?;
                 }
-                write!(f, ": {}", words(*error))
+                write!(f, ": {}", words(*errno))
             }
             Self::NoSuchAddress { address } => {
                 write!(f, "Cannot listen on {address}: this host does not have that address")
             }
-            Self::AcceptFailed { port, error } => write!(
+            Self::AcceptFailed { port, errno } => write!(
                 f,
                 "attackalert: Possible stealth scan from unknown host to TCP port: {port} \
-                 (accept failed {}: {})",
-                error.raw_os_error(),
-                words(*error)
+                 (accept failed {errno}: {})",
+                words(*errno)
             ),
         }
     }
 }
 
-/// The system's words for `error`, as `strerror(3)` has them.
-fn words(error: Errno) -> String {
-    let mut text = io::Error::from(error).to_string();
+/// The system's words for `errno`, as `strerror(3)` has them.
+fn words(errno: i32) -> String {
+    let mut text = io::Error::from_raw_os_error(errno).to_string();
     if let Some(end) = text.rfind(" (os error ") {
         text.truncate(end);
     }
@@ -89,6 +87,8 @@ fn words(error: Errno) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rustix::io::Errno;
+
     use super::*;
 
     #[test]
@@ -107,13 +107,13 @@ mod tests {
             "Listen on AF_INET: UDP port: 79",
         );
         check(
-            ConnectNotice::NotBound { endpoint: wildcard, error: Errno::ADDRINUSE },
+            ConnectNotice::NotBound { endpoint: wildcard, errno: Errno::ADDRINUSE.raw_os_error() },
             "Cannot listen on TCP port 79: Address already in use",
         );
         check(
             ConnectNotice::NotBound {
                 endpoint: endpoint("2001:db8::1", Protocol::Udp),
-                error: Errno::ACCESS,
+                errno: Errno::ACCESS.raw_os_error(),
             },
             "Cannot listen on UDP port 79 of 2001:db8::1: Permission denied",
         );
@@ -122,7 +122,7 @@ mod tests {
             "Cannot listen on 192.0.2.9: this host does not have that address",
         );
         check(
-            ConnectNotice::AcceptFailed { port: 23, error: Errno::MFILE },
+            ConnectNotice::AcceptFailed { port: 23, errno: Errno::MFILE.raw_os_error() },
             "attackalert: Possible stealth scan from unknown host to TCP port: 23 \
              (accept failed 24: Too many open files)",
         );

@@ -43,6 +43,7 @@ const NOTICES: usize = 256;
 
 /// What became of connections and datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct ConnectStats {
     /// Connections taken.
     pub connections: u64,
@@ -216,7 +217,8 @@ impl Reception {
                 Err(Errno::INTR) => {}
                 Err(error) => {
                     self.counted.accept_failed += 1;
-                    self.notify(ConnectNotice::AcceptFailed { port: bound.endpoint.port, error });
+                    let (port, errno) = (bound.endpoint.port, error.raw_os_error());
+                    self.notify(ConnectNotice::AcceptFailed { port, errno });
                     if !is_of_the_connection(error) {
                         self.paused_until = Some(monotonic().after(PAUSE));
                         return Ok(false);

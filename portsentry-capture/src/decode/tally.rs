@@ -63,6 +63,15 @@ impl fmt::Display for Tally {
     }
 }
 
+/// A map from name to count, of the kinds that came up.
+#[cfg(feature = "serde")]
+impl serde::Serialize for Tally {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let seen = self.iter().filter(|&(_, count)| count > 0);
+        serializer.collect_map(seen.map(|(kind, count)| (kind.name(), count)))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
 use portsentry_config::{Configuration, Origin, Overrides};
-use portsentry_core::config::{BlockMode, Settings};
+use portsentry_core::config::{BlockMode, KEYS, Settings};
 use portsentry_core::{Importance, PortSet};
 
 use super::{configuration, importance, show_warnings, working_directory};
@@ -16,12 +16,24 @@ pub(crate) fn check(options: &CheckOptions) -> Result<(), Failure> {
     let configuration =
         configuration(&options.general, Overrides::default(), &working_directory()?)?;
     show_warnings(&configuration);
-    let mut text = describe(&configuration)?;
-    if importance(&options.general) > Importance::Notice {
-        text.push_str("\nAs a file:\n");
-        text.push_str(&configuration.settings.to_string());
-    }
+    let settings = &configuration.settings;
+    let text = match options.show.as_slice() {
+        [] if importance(&options.general) > Importance::Notice => {
+            format!("{}\nAs a file:\n{settings}", describe(&configuration)?)
+        }
+        [] => describe(&configuration)?,
+        names => values(settings, names),
+    };
     io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
+}
+
+/// The values of these keys, a line each.
+fn values(settings: &Settings, names: &[String]) -> String {
+    let value = |name: &String| {
+        let key = KEYS.iter().find(|key| key.name == name)?;
+        key.value(settings)
+    };
+    names.iter().map(|name| value(name).unwrap_or_default() + "\n").collect()
 }
 
 /// A few lines for people.

@@ -83,8 +83,11 @@ fn option_help(option: &clap::Arg) -> (String, Vec<String>) {
 
 /// Values that an option can have, with what they mean; none if it takes any.
 fn option_values(option: &clap::Arg) -> Vec<(String, String)> {
-    let values =
-        if option.get_action().takes_values() { option.get_possible_values() } else { vec![] };
+    let values = if option.get_action().takes_values() && !option.is_hide_possible_values_set() {
+        option.get_possible_values()
+    } else {
+        vec![]
+    };
     let described = values.iter().filter(|value| !value.is_hide_set());
     described
         .map(|value| {

@@ -28,7 +28,7 @@ impl Stamper {
     }
 
     /// Stamps in `zone`.
-    pub fn in_zone(zone: TimeZone) -> Self {
+    fn in_zone(zone: TimeZone) -> Self {
         Self { zone, minute: None, before: String::new(), after: String::new() }
     }
 

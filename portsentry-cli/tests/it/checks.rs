@@ -52,6 +52,20 @@ NEVER_BLOCK = \"192.0.2.0/24, 2001:db8::1\"
 }
 
 #[test]
+fn values_of_keys_are_given_to_scripts() {
+    let configuration = "TCP_PORTS = \"5,1-3\"\nHISTORY_FILE = \"history\"\n";
+    let keys = ["HISTORY_FILE", "TCP_PORTS", "BLOCK_TCP", "KILL_ROUTE"];
+    let options: Vec<&str> = keys.iter().flat_map(|key| ["--show", key]).collect();
+    let (ended, folder) = check(configuration, "", &options);
+    assert_eq!(ended.stdout, [&format!("{folder}/history"), "1-3,5", "0", ""]);
+    assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{ended:#?}");
+
+    let (ended, _) = check(configuration, "", &["--show", "HISTORYFILE"]);
+    assert_eq!((ended.status.code(), ended.stdout.len()), (Some(2), 0), "{ended:#?}");
+    assert!(ended.stderr.iter().any(|line| line.contains("HISTORY_FILE")), "{ended:#?}");
+}
+
+#[test]
 fn what_check_writes_as_a_file_is_one() {
     let configuration = "TCP_PORTS = \"011,5\"\nBLOCK_TCP = \"2\"\nKILL_RUN_CMD = \"true\"\n";
     let (ended, _) = check(configuration, "", &["-v"]);

@@ -20,6 +20,11 @@ const LAST_RETRY: Duration = Duration::from_secs(3600);
 /// Something the engine wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Effect {
     /// Respond to a host. The caller does what its configuration says and
     /// answers with [`Engine::handle_outcome`](crate::Engine::handle_outcome).
@@ -28,6 +33,7 @@ pub enum Effect {
 
 /// A response to be given to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Response {
     /// Names this response in its outcome.
     pub id: ResponseId,
@@ -37,6 +43,7 @@ pub struct Response {
 
 /// Names a response that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ResponseId {
     serial: u64,
     host: IpAddr,
@@ -51,6 +58,11 @@ impl ResponseId {
 
 /// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Outcome {
     /// At least one action worked: the host is dealt with.
     Succeeded,

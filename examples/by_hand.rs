@@ -1,0 +1,67 @@
+//! The engine alone, fed by hand: what it is told, and what it gives.
+//!
+//! Nothing is captured here and nothing is blocked. Two hosts probe, one of them
+//! three times; the trigger is two. Time stands still until this program moves it,
+//! which is how a test of one's own would use the engine as well.
+
+use portsentry_core::{
+    Effect, Engine, EventLine, Evidence, HashKey, Instant, IpOptions, Limits, Networks,
+    Observation, Outcome, Policy, TcpFlags, TcpSegment, Timestamp,
+};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let policy = Policy {
+        tcp_ports: [23, 3389].into_iter().collect(),
+        ignore: ["203.0.113.0/24".parse()?].into_iter().collect::<Networks>(),
+        scan_trigger: 2,
+        block_tcp: true,
+        remember_blocked: true,
+        ..Policy::default()
+    };
+    let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
+
+    let probes = [
+        ("192.0.2.7", 23),
+        ("203.0.113.9", 23),
+        ("192.0.2.7", 80),
+        ("192.0.2.7", 3389),
+        ("192.0.2.7", 23),
+    ];
+    for (second, (source, port)) in (1..).zip(probes) {
+        let now = Instant::from_secs(second);
+        let verdict = engine.observe(&syn(source.parse()?, port, second), now);
+        println!(
+            "{second} s: {source} to port {port}: {:?}, {:?}",
+            verdict.decision, verdict.reason
+        );
+
+        // What the engine wants done is done at once here. It may as well take
+        // minutes, on another thread: other hosts do not wait for it.
+        while let Some(effect) = engine.poll_effect() {
+            if let Effect::Respond(response) = effect {
+                println!("     respond to {}", response.probe.source);
+                engine.handle_outcome(response.id, Outcome::Succeeded, now);
+            }
+        }
+        while let Some(event) = engine.poll_event() {
+            println!("     {}", EventLine::new(&event));
+        }
+    }
+    Ok(())
+}
+
+/// A SYN as it comes off the wire.
+fn syn(source: std::net::IpAddr, port: u16, second: u64) -> Observation {
+    Observation {
+        time: Timestamp::from_seconds_micros(second as i64, 0),
+        interface: 0,
+        source,
+        target: [198, 51, 100, 1].into(),
+        source_port: 40_000,
+        target_port: port,
+        evidence: Evidence::Segment(TcpSegment { flags: TcpFlags::SYN, ..Default::default() }),
+        ip_options: IpOptions::Absent,
+        ttl: 52,
+        ip_id: 0,
+    }
+}
