@@ -8,6 +8,7 @@
 //! ports are monitored, so that a port read from a wrong place shows.
 
 mod addresses;
+mod crowds;
 mod extensions;
 mod ip;
 mod link;
