@@ -73,6 +73,11 @@ pub(super) const FORMS: &[Form] = &[
         frames[0].resize(60, 0xff);
         frames
     }),
+    form("padded, IPv6", Probe(SYN), |wire| {
+        let mut frames = of_syn(wire, V6, &[(0, 24), (24, 40)]);
+        frames.iter_mut().for_each(|frame| frame.resize(frame.len() + 10, 0xff));
+        frames
+    }),
     form("the first alone, padded", Silent, |wire| {
         let mut frames = of_syn(wire, V4, &[(0, 8)]);
         frames[0].resize(60, 0);
