@@ -143,6 +143,12 @@ pub(super) const FORMS: &[Form] = &[
         let whole = with(&syn(wire, V4), 30, b"?");
         pieces(wire, V4, TCP, &whole, &[(0, 16), (16, 40)])
     }),
+    form("wrong checksum, padded", Undecodable("wrong TCP checksum"), |wire| {
+        let whole = with(&syn(wire, V6), 30, b"?");
+        let mut frames = pieces(wire, V6, TCP, &whole, &[(0, 24), (24, 40)]);
+        frames.iter_mut().for_each(|frame| frame.resize(frame.len() + 10, 0xff));
+        frames
+    }),
     form("of two sources", Silent, |wire| {
         let other = wire.from_to("192.0.2.250", None);
         let mut frames = of_syn(wire, V4, &[(0, 16)]);
