@@ -148,6 +148,7 @@ pub(super) const NMAP: Tool = Tool {
 };
 
 const MASSCAN_TCP: Ports = ("-p 19-22", &[20, 21, 22]);
+/// Not port 161: over IPv6 it garbles what it sends there.
 const MASSCAN_UDP: Ports = ("-pU:68-70", &[69, 70]);
 
 pub(super) const MASSCAN: Tool = Tool {
