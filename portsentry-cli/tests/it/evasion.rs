@@ -20,7 +20,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use portsentry_testbed::{Testbed, require_root};
 
-use crate::expected::{Kind, LOCAL, LOGGED, event, event_with_options};
+use crate::expected::{Kind, LOCAL, LOGGED, UDP, event, event_with_options};
 use crate::forgery::{Forger, hardware};
 use crate::fragments::{Between, Version};
 use crate::frames::{ethernet, segment, with};
@@ -107,28 +107,29 @@ impl Wire {
         packet[place].to_vec()
     }
 
-    /// The same from another source, and to another target where one is named.
-    fn from_to(&self, source: &str, target: Option<&str>) -> Self {
+    /// The same cable from another source.
+    fn with_source(&self, source: &str) -> Self {
         let mut wire = *self;
-        let mut put = |text: &str, end: usize| match text.parse().expect("address") {
-            IpAddr::V4(address) => wire.between.v4[end] = address.octets(),
-            IpAddr::V6(address) => wire.between.v6[end] = address.octets(),
-        };
-        put(source, 0);
-        if let Some(target) = target {
-            put(target, 1);
+        match source.parse().expect("address") {
+            IpAddr::V4(address) => wire.between.v4[0] = address.octets(),
+            IpAddr::V6(address) => wire.between.v6[0] = address.octets(),
         }
         wire
     }
 }
 
-/// The source of the form in this place of its table.
-fn source(place: usize, is_v6: bool) -> IpAddr {
-    let number = 1 + u8::try_from(place).expect("a short table");
-    if is_v6 {
-        Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into()).into()
-    } else {
-        Ipv4Addr::new(192, 0, 2, number).into()
+impl Form {
+    /// The line of the probe, if there is one.
+    fn line(&self, source: IpAddr, own: IpAddr) -> Option<String> {
+        Some(match self.outcome {
+            Outcome::Probe(kind) => event(source, kind, usual_port(kind), LOGGED),
+            Outcome::ProbeOf(kind, port) => event(source, kind, port, LOGGED),
+            Outcome::ProbeWithOptions(kind) => {
+                event_with_options(source, kind, usual_port(kind), LOGGED)
+            }
+            Outcome::ProbeFromHere(kind) => event(own, kind, usual_port(kind), LOCAL),
+            Outcome::Undecodable(_) | Outcome::Silent => return None,
+        })
     }
 }
 
@@ -150,66 +151,52 @@ fn check_on(captures: &[&[&str]], forms: &[Form]) {
         captures.iter().map(|options| (options, station.start(options))).collect();
 
     let hardware = [hardware(&bed.host), hardware(&bed.scanner)];
-    let mut frames = Vec::new();
-    let mut names = BTreeMap::new();
-    let mut expected = Vec::new();
-    let mut undecodable = BTreeMap::new();
-    for (place, form) in forms.iter().enumerate() {
-        let [v4, v6] = [false, true].map(|is_v6| source(place, is_v6));
-        names.extend([(v4, form.name), (v6, form.name)]);
-        let (IpAddr::V4(from_v4), IpAddr::V6(from_v6)) = (v4, v6) else { unreachable!() };
+    let (mut frames, mut expected) = (Vec::new(), Vec::new());
+    let (mut names, mut undecodable) = (BTreeMap::new(), BTreeMap::new());
+    for (number, form) in (1..).zip(forms) {
+        // A source of its own tells whose line one is.
+        let v4 = Ipv4Addr::new(192, 0, 2, number);
+        let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into());
+        names.extend([(IpAddr::V4(v4), form.name), (IpAddr::V6(v6), form.name)]);
         let between = Between {
-            v4: [from_v4.octets(), bed.host.v4().octets()],
-            v6: [from_v6.octets(), bed.host.v6().octets()],
+            v4: [v4.octets(), bed.host.v4().octets()],
+            v6: [v6.octets(), bed.host.v6().octets()],
         };
         let built = (form.frames)(&Wire { between, hardware });
-        let is_v6 = is_v6(built.last().expect("a frame"));
-        frames.extend(built);
-        let own = if is_v6 { bed.host.v6().into() } else { bed.host.v4().into() };
-        let source = if is_v6 { v6 } else { v4 };
-        let line = match form.outcome {
-            Outcome::Probe(kind) => event(source, kind, usual_port(kind), LOGGED),
-            Outcome::ProbeOf(kind, port) => event(source, kind, port, LOGGED),
-            Outcome::ProbeWithOptions(kind) => {
-                event_with_options(source, kind, usual_port(kind), LOGGED)
-            }
-            Outcome::ProbeFromHere(kind) => event(own, kind, usual_port(kind), LOCAL),
-            Outcome::Undecodable(name) => {
-                *undecodable.entry(name).or_insert(0) += 1;
-                continue;
-            }
-            Outcome::Silent => continue,
+        let (source, own) = match is_v6(built.last().expect("a frame")) {
+            true => (IpAddr::V6(v6), IpAddr::V6(bed.host.v6())),
+            false => (IpAddr::V4(v4), IpAddr::V4(bed.host.v4())),
         };
-        expected.push((form.name, line));
+        frames.extend(built);
+        expected.extend(form.line(source, own));
+        if let Outcome::Undecodable(name) = form.outcome {
+            *undecodable.entry(name).or_insert(0) += 1;
+        }
     }
-    names.extend([(bed.host.v4().into(), "from here"), (bed.host.v6().into(), "from here")]);
 
     Forger::new(&bed).send(&frames, 2_000);
-    let target = bed.host.v4().into();
     let ((_, first), others) = sentries.split_first_mut().expect("a sentry");
-    settle(&bed, target, first, None);
+    settle(&bed, bed.host.v4().into(), first, None);
     for (_, sentry) in others {
-        sentry.wait_for_part(&port_of(crate::expected::UDP, MARKER));
+        sentry.wait_for_part(&port_of(UDP, MARKER));
     }
     for (options, sentry) in sentries {
         let ended = sentry.stop();
-        let said: Vec<_> = ended
-            .between()
-            .iter()
-            .filter(|line| !is_marker(line))
-            .map(|line| (form_of(line, &names), line.clone()))
-            .collect();
-        let wanted: Vec<_> =
-            expected.iter().map(|(_, line)| (form_of(line, &names), line.clone())).collect();
-        assert_eq!(said, wanted, "{options:?}: {:?}", ended.stderr);
+        let said = ended.between().iter().filter(|line| !is_marker(line));
+        let [said, expected] = [said.collect(), expected.iter().collect()]
+            .map(|lines: Vec<&String>| named(&lines, &names));
+        assert_eq!(said, expected, "{options:?}: {:?}", ended.stderr);
         assert_eq!(counted(&ended), undecodable, "{options:?}: {:?}", ended.stderr);
     }
 }
 
-/// The form whose source a line names.
-fn form_of<'a>(line: &str, names: &BTreeMap<IpAddr, &'a str>) -> &'a str {
-    let source = line.split(['[', ']']).nth(1).and_then(|text| text.parse().ok());
-    source.and_then(|source: IpAddr| names.get(&source)).copied().unwrap_or("nobody")
+/// Lines with the names of the forms whose sources they name.
+fn named<'a>(
+    lines: &[&'a String],
+    names: &BTreeMap<IpAddr, &'a str>,
+) -> Vec<(Option<&'a str>, &'a str)> {
+    let name = |line: &str| names.get(&line.split(['[', ']']).nth(1)?.parse().ok()?).copied();
+    lines.iter().map(|line| (name(line), line.as_str())).collect()
 }
 
 /// Whether this is a frame of IPv6, behind whatever tags.
@@ -233,8 +220,8 @@ fn counted(ended: &Ended) -> BTreeMap<&str, usize> {
     let summary = ended.stderr.last().expect("summary");
     assert!(summary.contains(", 0 dropped by the kernel, "), "{summary}");
     let (_, kinds) = summary.split_once(" undecodable").expect("a number");
-    let kinds = kinds.trim_start_matches(" (").trim_end_matches(')');
-    let kinds = kinds.split(", ").filter(|kind| !kind.is_empty());
+    let kinds = kinds.strip_prefix(" (").and_then(|kinds| kinds.split(')').next());
+    let kinds = kinds.into_iter().flat_map(|kinds| kinds.split(", "));
     kinds
         .map(|kind| {
             let (number, name) = kind.split_once(' ').expect("number and name");

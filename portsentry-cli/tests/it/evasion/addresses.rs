@@ -8,7 +8,7 @@ use crate::frames::{TCP, UDP as DATAGRAM, tcp, udp};
 const IMPOSSIBLE: super::Outcome = Undecodable("impossible source");
 
 fn syn_from(wire: &Wire, source: &str) -> Vec<Vec<u8>> {
-    let wire = wire.from_to(source, None);
+    let wire = wire.with_source(source);
     if source.contains(':') { wire.send_v6(TCP, &tcp(2)) } else { wire.send_v4(TCP, &tcp(2)) }
 }
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use portsentry_testbed::{Testbed, require_root};
 
-use crate::expected::{BELOW_TRIGGER, LOGGED, SYN, event};
+use crate::expected::{BELOW_TRIGGER, LOGGED, SYN, UDP, event};
 use crate::forgery::Forger;
 use crate::probe::{MARKER, is_marker, port_of, settle};
 use crate::station::Station;
@@ -42,7 +42,7 @@ fn a_slow_scan_is_known_among_forged_sources() {
     }
     let [pcap, raw] = &mut sentries;
     settle(&bed, target, pcap, None);
-    raw.wait_for_part(&port_of(crate::expected::UDP, MARKER));
+    raw.wait_for_part(&port_of(UDP, MARKER));
     for sentry in sentries {
         let ended = sentry.stop();
         let own = format!("Scan from: [{scanner}]");

@@ -150,7 +150,7 @@ pub(super) const FORMS: &[Form] = &[
         frames
     }),
     form("of two sources", Silent, |wire| {
-        let other = wire.from_to("192.0.2.250", None);
+        let other = wire.with_source("192.0.2.250");
         let mut frames = of_syn(wire, V4, &[(0, 16)]);
         frames.extend(of_syn(&other, V4, &[(16, 40)]));
         frames
