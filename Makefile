@@ -3,8 +3,8 @@
 
 BUILD_PACKAGES := gcc pkg-config libpcap-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) iproute2 nmap
-TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables hping3 tcpreplay \
-    man-db groff zsh fish systemd logrotate
+TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables hping3 masscan \
+    zmap tcpreplay man-db groff zsh fish systemd logrotate
 # Services that would run on this machine from then on: only where every test is
 # meant to run. Elsewhere the tests of those that are missing are skipped.
 ifeq ($(PORTSENTRY_REQUIRE_PRIVILEGED),1)

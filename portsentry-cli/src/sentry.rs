@@ -161,14 +161,16 @@ impl Sentry {
         }
     }
 
-    /// Gives events to the reporter and effects to the responders.
+    /// Gives events to the reporter and effects to the responders; in that order,
+    /// so that what is decided stands before the lines of the response that
+    /// begins then.
     fn hand_on(&mut self) {
+        self.queue.extend(std::iter::from_fn(|| self.engine.poll_event()).map(Item::Event));
         while let Some(effect) = self.engine.poll_effect() {
             if let Effect::Respond(response) = effect {
                 self.responders.respond(response, Arc::clone(&self.actions));
             }
         }
-        self.queue.extend(std::iter::from_fn(|| self.engine.poll_event()).map(Item::Event));
     }
 
     /// Ends in good order: reads what the kernel still holds, lets running

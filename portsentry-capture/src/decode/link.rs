@@ -112,15 +112,42 @@ pub(super) fn strip(link: LinkType, frame: &[u8]) -> Result<Datagram<'_>, Reject
         // Not by etherparse, whose slice refuses hardware types it does not know.
         LinkType::LinuxSll => {
             let [.., high, low] = *frame.first_chunk::<16>().ok_or(Rejected::Truncated)?;
-            tagged(EtherType(u16::from_be_bytes([high, low])), frame, 16, 0)
+            cooked(EtherType(u16::from_be_bytes([high, low])), frame, 16, 0)
         }
         LinkType::LinuxSll2 => {
             let header = frame.first_chunk::<20>().ok_or(Rejected::Truncated)?;
             let [high, low, _, _, i0, i1, i2, i3, ..] = *header;
             let interface = u32::from_be_bytes([i0, i1, i2, i3]);
-            tagged(EtherType(u16::from_be_bytes([high, low])), frame, 20, interface)
+            cooked(EtherType(u16::from_be_bytes([high, low])), frame, 20, interface)
         }
     }
+}
+
+/// Behind a cooked header, a tag can stand that nothing announces: Linux takes
+/// off the outer of two, leaves the inner in place, and names the protocol that
+/// follows both (`vlan_get_protocol_dgram` in `net/packet/af_packet.c`). Where
+/// its priority makes it look like the version of an IP header it is taken for
+/// one, which is then wrong in its checksum or length.
+fn cooked(
+    ether_type: EtherType,
+    frame: &[u8],
+    offset: usize,
+    interface: u32,
+) -> Result<Datagram<'_>, Rejected> {
+    let mut datagram = tagged(ether_type, frame, offset, interface)?;
+    let (version, announced) = match datagram.version {
+        IpVersion::V4 => (4, EtherType::IPV4),
+        IpVersion::V6 => (6, EtherType::IPV6),
+    };
+    if let Some(([first, _, high, low], behind)) = datagram.bytes.split_first_chunk()
+        && first >> 4 != version
+        && u16::from_be_bytes([*high, *low]) == announced.0
+        && behind.first().is_some_and(|first| first >> 4 == version)
+    {
+        datagram.bytes = behind;
+        datagram.offset += 4;
+    }
+    Ok(datagram)
 }
 
 /// Steps over VLAN tags (IEEE 802.1Q, 802.1ad and the older 0x9100), the first

@@ -91,12 +91,30 @@ fn link_headers() {
         ("short header", BsdLoopback, vec![2, 0, 0], Err(Rejected::Truncated)),
         ("PPP device", LinuxSll, sll(512, 0x0800, &v4), seen(56)),
         ("tagged", LinuxSll, sll(1, 0x8100, &one), seen(60)),
+        ("tag that nothing announces", LinuxSll, sll(1, 0x0800, &tag(0x0800, &v4)), seen(60)),
+        ("outer tag and one more", LinuxSll, sll(1, 0x88a8, &tag(0x0800, &one)), seen(64)),
+        ("two that nothing announces", LinuxSll, sll(1, 0x0800, &two), {
+            Err(Rejected::IpVersion)
+        }),
+        ("IPv6 behind a tag of IPv4", LinuxSll, sll(1, 0x0800, &tag(0x0800, &v6)), {
+            Err(Rejected::IpVersion)
+        }),
+        ("IPv6 announced as IPv4", LinuxSll, sll(1, 0x0800, &v6), Err(Rejected::IpVersion)),
+        ("tag, not of a cooked frame", Ethernet, ethernet(0x0800, &tag(0x0800, &v4)), {
+            Err(Rejected::IpVersion)
+        }),
         ("ARP", LinuxSll, sll(1, 0x0806, &[0; 28]), Err(Rejected::NotIp)),
         ("802.2", LinuxSll, sll(1, 0x0004, &[0x42; 28]), Err(Rejected::NotIp)),
         ("short header", LinuxSll, vec![0; 15], Err(Rejected::Truncated)),
         ("PPP device", LinuxSll2, sll2(512, 0x0800, &v4), {
             Ok(Packet { interface: 0x0102_0304, ..segment_v4(SYN, 60) })
         }),
+        (
+            "IPv6 behind a tag that nothing announces",
+            LinuxSll2,
+            { sll2(1, 0x86dd, &tag(0x86dd, &v6)) },
+            { Ok(Packet { interface: 0x0102_0304, ..seen_v6(84).unwrap() }) },
+        ),
         ("ARP", LinuxSll2, sll2(1, 0x0806, &[0; 28]), Err(Rejected::NotIp)),
         ("short header", LinuxSll2, vec![8; 19], Err(Rejected::Truncated)),
     ];

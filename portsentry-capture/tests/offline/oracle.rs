@@ -62,13 +62,31 @@ pub(crate) fn theirs(link: LinkType, frame: &[u8]) -> Option<Seen> {
         }
         LinkType::LinuxSll => {
             let frame = SLLPacket::new(frame).filter(|_| frame.len() >= 16)?;
-            theirs_tagged(frame.get_protocol(), &frame.packet()[16..], 2)
+            theirs_cooked(frame.get_protocol(), &frame.packet()[16..], 2)
         }
         LinkType::LinuxSll2 => {
             let frame = SLL2Packet::new(frame).filter(|_| frame.len() >= 20)?;
-            theirs_tagged(frame.get_protocol_type(), &frame.packet()[20..], 2)
+            theirs_cooked(frame.get_protocol_type(), &frame.packet()[20..], 2)
         }
     }
+}
+
+/// The kernel may have named what is behind an inner tag that is still there.
+fn theirs_cooked(ether_type: EtherType, rest: &[u8], tags_left: u8) -> Option<Seen> {
+    let version = match ether_type {
+        EtherTypes::Ipv4 => 4,
+        EtherTypes::Ipv6 => 6,
+        EtherType(0x8100 | 0x88a8 | 0x9100) if tags_left > 0 => {
+            let tag = VlanPacket::new(rest)?;
+            return theirs_cooked(tag.get_ethertype(), &rest[4..], tags_left - 1);
+        }
+        _ => return None,
+    };
+    let is_tag = rest.len() > 4
+        && rest[0] >> 4 != version
+        && VlanPacket::new(rest)?.get_ethertype() == ether_type
+        && rest[4] >> 4 == version;
+    theirs_tagged(ether_type, if is_tag { &rest[4..] } else { rest }, 0)
 }
 
 fn theirs_tagged(ether_type: EtherType, rest: &[u8], tags_left: u8) -> Option<Seen> {

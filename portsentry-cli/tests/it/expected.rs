@@ -16,6 +16,22 @@ pub(crate) const FIN: Kind = Kind { protocol: "TCP", name: "TCP FIN scan" };
 pub(crate) const XMAS: Kind = Kind { protocol: "TCP", name: "TCP XMAS scan" };
 pub(crate) const UDP: Kind = Kind { protocol: "UDP", name: "UDP" };
 
+/// The type of a TCP probe that has none of its own, by the four flags that it
+/// can have.
+macro_rules! unknown_kind {
+    (SYN: $syn:literal, FIN: $fin:literal, PSH: $psh:literal, URG: $urg:literal) => {
+        $crate::expected::Kind {
+            protocol: "TCP",
+            name: concat!(
+                "Unknown Type: TCP Packet Flags: ",
+                concat!("SYN: ", $syn, " FIN: ", $fin, " ACK: 0 "),
+                concat!("PSH: ", $psh, " URG: ", $urg, " RST: 0"),
+            ),
+        }
+    };
+}
+pub(crate) use unknown_kind;
+
 /// How the line of a probe ends, by what became of the probe.
 pub(crate) const LOGGED: &str =
     "ignored: [false] triggered: [true] noblock: [true] blocked: [false]";
@@ -43,6 +59,11 @@ pub(crate) fn named_event(source: IpAddr, name: &str, kind: Kind, port: u16, end
         "Scan from: [{source}] ({name}) protocol: [{protocol}] port: [{port}] \
          type: [{scan}] IP opts: [{options}] {end}"
     )
+}
+
+/// The line of a probe whose packet has IP options.
+pub(crate) fn event_with_options(source: IpAddr, kind: Kind, port: u16, end: &str) -> String {
+    event(source, kind, port, end).replace("IP opts: [not set]", "IP opts: [set]")
 }
 
 pub(crate) fn already_blocked(host: IpAddr) -> String {

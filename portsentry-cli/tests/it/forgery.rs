@@ -80,7 +80,7 @@ pub(crate) fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
 }
 
 /// The hardware address of the namespace's end of the cable.
-fn hardware(namespace: &Namespace) -> [u8; 6] {
+pub(crate) fn hardware(namespace: &Namespace) -> [u8; 6] {
     let shown = namespace.ip(&["-oneline", "link", "show", "dev", namespace.interface()]);
     let (_, address) = shown.split_once("link/ether ").expect("an Ethernet interface");
     let mut bytes = address[..17].split(':').map(|byte| u8::from_str_radix(byte, 16));

@@ -8,6 +8,12 @@
 
 mod expected;
 mod forgery;
+#[path = "../../../portsentry-capture/tests/offline/fragments.rs"]
+#[allow(dead_code, reason = "it serves other tests too")]
+mod fragments;
+#[path = "../../../portsentry-capture/tests/offline/frames.rs"]
+#[allow(dead_code, reason = "it serves other tests too")]
+mod frames;
 mod gate;
 mod probe;
 mod station;
@@ -21,6 +27,7 @@ mod connect;
 mod connect_load;
 mod crashes;
 mod endings;
+mod evasion;
 mod names;
 mod options;
 mod overload;

@@ -1,99 +1,241 @@
-//! Every scan of nmap's, to the byte and to the packet.
+//! Every scan of the tools that scanners use, to the byte and to the packet.
 
-use std::net::IpAddr;
+mod tools;
 
-use portsentry_testbed::{Testbed, require_root};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
 
-use crate::expected::{FIN, Kind, LOGGED, NULL, SYN, UDP, XMAS, event};
-use crate::probe::{MARKER, both_families, datagram, is_marker, settle};
-use crate::station::Station;
-use crate::witness::Witness;
+use portsentry_testbed::{Background, Testbed, require_root};
+
+use self::tools::{HPING3, MASSCAN, NMAP, Outcome, Scan, Tool, ZMAP};
+use crate::expected::{Kind, LOGGED, UDP, event, event_with_options};
+use crate::forgery::hardware;
+use crate::probe::{MARKER, both_families, datagram, is_marker, port_of, settle, syn};
+use crate::station::{Ended, SOON, Station};
+use crate::witness::{Transport, Witness, Witnessed};
 
 const CONFIGURATION: &str = r#"
-TCP_PORTS = "20-23,25,1433"
-UDP_PORTS = "69,161,65000"
+TCP_PORTS = "20-22,25"
+UDP_PORTS = "69,70,161,65000"
 HISTORY_FILE = "{dir}/history"
 "#;
 
-/// Scans the monitored ports, and some that are not; gives the lines of the
-/// sentry about it and what the wire had of monitored ports.
-#[track_caller]
-fn scanned(
-    bed: &Testbed,
-    station: &Station<'_>,
+/// One run of a tool against one family of addresses.
+struct Run<'a> {
+    tool: &'a Tool,
+    scan: &'a Scan,
+    outcome: Outcome,
+    source: IpAddr,
     target: IpAddr,
-    method: &str,
-    scan: &str,
-) -> (Vec<String>, Vec<u16>) {
-    let monitored = "(tcp and (dst portrange 20-23 or dst port 25 or dst port 1433)) \
-                     or (udp and (dst port 69 or dst port 161))";
-    let mut witness = Witness::start(&bed.scanner, monitored);
-    let before = station.history();
-    let mut sentry = station.start(&["-m", method]);
-
-    let ports = if scan == "-sU" { "68-70,161" } else { "19-26,1432-1434" };
-    let target_text = target.to_string();
-    let family: &[&str] = if target.is_ipv6() { &["-6"] } else { &[] };
-    let options = ["-n", "-Pn", "--disable-arp-ping", "--max-retries", "1", scan, "-p", ports];
-    bed.scanner.run("nmap", &[&options[..], family, &[target_text.as_str()]].concat());
-    settle(bed, target, &mut sentry, Some(&mut witness));
-
-    let ended = sentry.stop();
-    let is_wanted = |line: &&String| !is_marker(line);
-    let said: Vec<String> = ended.between().iter().filter(is_wanted).cloned().collect();
-    // What was there before is still there.
-    let history = station.history();
-    assert_eq!(history[..before.len()], before);
-    let added: Vec<String> = history[before.len()..].iter().filter(is_wanted).cloned().collect();
-    assert_eq!(added, said, "the history has the log's lines");
-    (said, witness.ports())
 }
 
-#[test]
-fn each_probe_of_a_scan_gives_its_line() {
+impl fmt::Display for Run<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tool, scan, target, .. } = self;
+        write!(f, "{} {} {target}", tool.program, scan.options)
+    }
+}
+
+impl Run<'_> {
+    /// Monitored ports that the tool is told to scan.
+    fn ports(&self) -> &'static [u16] {
+        self.scan.ports.1
+    }
+
+    /// Two addresses of the network that nobody has.
+    fn decoys(&self) -> [IpAddr; 2] {
+        [252, 253].map(|last| match self.source {
+            IpAddr::V4(scanner) => {
+                let [a, b, c, _] = scanner.octets();
+                Ipv4Addr::new(a, b, c, last).into()
+            }
+            IpAddr::V6(scanner) => {
+                let network = scanner.to_bits() >> 16 << 16;
+                Ipv6Addr::from_bits(network | u128::from(last)).into()
+            }
+        })
+    }
+
+    fn sources(&self) -> BTreeSet<IpAddr> {
+        let decoys = self.decoys().into_iter().filter(|_| self.scan.options.contains("{decoys}"));
+        decoys.chain([self.source]).collect()
+    }
+
+    fn options(&self, bed: &Testbed) -> Vec<String> {
+        let common = self.tool.common[usize::from(self.target.is_ipv6())];
+        let mac = hardware(&bed.host).map(|byte| format!("{byte:02x}")).join(":");
+        let decoys = self.decoys().map(|it| it.to_string()).join(",") + ",ME";
+        [self.scan.options, self.scan.ports.0, common]
+            .iter()
+            .flat_map(|options| options.split_whitespace())
+            .map(|option| option.replace("{target}", &self.target.to_string()))
+            .map(|option| option.replace("{source}", &self.source.to_string()))
+            .map(|option| option.replace("{mac}", &mac).replace("{decoys}", &decoys))
+            .collect()
+    }
+
+    /// Lets the tool scan; asserts that it does, or refuses where it has to.
+    #[track_caller]
+    fn go(&self, bed: &Testbed) {
+        let mut command = bed.scanner.command(self.tool.program);
+        command.args(self.options(bed));
+        let mut process = Background::spawn(command);
+        let status = if self.tool.waits_for_a_packet {
+            while_knocking(bed, self.source, self.target, || process.wait(2 * SOON))
+        } else {
+            process.wait(2 * SOON)
+        };
+        let said = process.transcript();
+        match (self.outcome, status.code()) {
+            (Outcome::Refused(words), Some(code)) if code != 0 => {
+                assert!(said.contains(words), "{self}: {said}");
+            }
+            (Outcome::Refused(_), _) => panic!("{self}: it can do that now: {said}"),
+            (_, Some(0)) => {}
+            (_, Some(1)) if self.tool.fails_without_answer => {}
+            _ => panic!("{self}: {status}\n{said}"),
+        }
+    }
+
+    /// Compares what a sentry said with what was on the wire.
+    #[track_caller]
+    fn check(&self, wire: &[Witnessed], said: &[&str]) {
+        let packets: Vec<_> =
+            wire.iter().filter(|packet| self.ports().contains(&packet.port)).collect();
+        let sources: BTreeSet<_> = packets.iter().map(|it| it.source).collect();
+        let ports: BTreeSet<_> = packets.iter().map(|it| it.port).collect();
+        assert_eq!(sources, self.sources(), "{self}: what was sent");
+        assert_eq!(ports, self.ports().iter().copied().collect(), "{self}: what was sent");
+
+        let is_damaged =
+            matches!(self.outcome, Outcome::Counted(name) if name.contains("checksum"));
+        assert!(!is_damaged || packets.iter().all(|it| !it.intact), "{self}: {packets:?}");
+
+        let line: fn(IpAddr, Kind, u16, &str) -> String = match self.outcome {
+            Outcome::ToldWithOptions(_) => event_with_options,
+            _ => event,
+        };
+        let mut expected = match self.outcome {
+            Outcome::Told(kind) | Outcome::ToldWithOptions(kind) => packets
+                .iter()
+                .filter(|packet| is_opener(packet))
+                .map(|packet| line(packet.source, kind, packet.port, LOGGED))
+                .collect(),
+            _ => Vec::new(),
+        };
+        let mut said = said.to_vec();
+        expected.sort();
+        said.sort_unstable();
+        assert_eq!(said, expected, "{self}");
+    }
+}
+
+/// Does `work` while a port that no table names is knocked at again and again,
+/// so that answers come back.
+fn while_knocking<T>(bed: &Testbed, source: IpAddr, target: IpAddr, work: impl FnOnce() -> T) -> T {
+    let (working, ended) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            while ended.recv_timeout(Duration::from_millis(100)) == Err(RecvTimeoutError::Timeout) {
+                syn(&bed.scanner, source, target, 9);
+            }
+        });
+        let _working = working;
+        work()
+    })
+}
+
+/// Whether a packet can begin something: neither an answer nor an end.
+fn is_opener(packet: &Witnessed) -> bool {
+    const RST_OR_ACK: u16 = 0x14;
+    match packet.transport {
+        Transport::Tcp(flags) => flags.is_some_and(|flags| flags & RST_OR_ACK == 0),
+        Transport::Udp => true,
+        Transport::Sctp => false,
+    }
+}
+
+/// Runs all scans of a tool past two sentries, one for each way to capture.
+#[track_caller]
+fn check_scans_of(tool: &Tool) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let station = Station::with(&bed.host, CONFIGURATION);
-    let check = |(source, target): (IpAddr, IpAddr), method: &str, scan: &str, kind: Kind| {
-        let (said, sent) = scanned(&bed, &station, target, method, scan);
-        assert!(sent.len() >= if scan == "-sU" { 2 } else { 6 }, "{scan}: nmap sent {sent:?}");
-        let expected: Vec<String> =
-            sent.iter().map(|port| event(source, kind, *port, LOGGED)).collect();
-        assert_eq!(said, expected, "nmap {scan} {target} through {method}");
-    };
-    for ends in both_families(&bed) {
-        for method in ["pcap", "raw"] {
-            check(ends, method, "-sS", SYN);
-            check(ends, method, "-sT", SYN);
-            check(ends, method, "-sN", NULL);
-            check(ends, method, "-sF", FIN);
-            check(ends, method, "-sX", XMAS);
-            check(ends, method, "-sU", UDP);
+    let stations = [(); 2].map(|()| Station::with(&bed.host, CONFIGURATION));
+    let mut witness = Witness::start(&bed.host);
+    let [pcap, raw] = &stations;
+    let mut sentries = [pcap.start(&["-m", "pcap"]), raw.start(&["-m", "raw"])];
+
+    let mut runs = Vec::new();
+    for (family, (source, target)) in both_families(&bed).into_iter().enumerate() {
+        for scan in tool.scans {
+            let run = Run { tool, scan, outcome: scan.outcomes[family], source, target };
+            run.go(&bed);
+            if matches!(run.outcome, Outcome::Refused(_)) {
+                continue;
+            }
+            runs.push(run);
+            let [pcap, raw] = &mut sentries;
+            settle(&bed, target, pcap, Some(&mut witness));
+            raw.wait_for_part(&port_of(UDP, MARKER));
         }
+    }
+    let wire = witness.packets(&bed.host);
+    let wire: Vec<_> = wire.split(|packet| packet.port == MARKER).collect();
+    for (station, sentry) in stations.iter().zip(sentries) {
+        let ended = sentry.stop();
+        assert_eq!(station.history(), ended.between(), "the history has the log's lines");
+        let said = ended.events();
+        let said: Vec<_> = said.split(|line| is_marker(line)).collect();
+        // Nothing is behind the last marker.
+        assert_eq!((wire.len(), said.len()), (runs.len() + 1, runs.len() + 1));
+        let mut counted = Vec::new();
+        for (run, (wire, said)) in runs.iter().zip(wire.iter().zip(said)) {
+            run.check(wire, said);
+            if let Outcome::Counted(name) = run.outcome {
+                let number = wire.iter().filter(|it| run.ports().contains(&it.port)).count();
+                counted.push((name, number));
+            }
+        }
+        assert_summary_counts(&ended, &counted);
+    }
+}
+
+/// Asserts that the summary counts these packets as undecodable, each under its
+/// name, and no others.
+#[track_caller]
+fn assert_summary_counts(ended: &Ended, counted: &[(&str, usize)]) {
+    let summary = ended.stderr.last().expect("summary");
+    let total: usize = counted.iter().map(|(_, number)| number).sum();
+    let start = format!(", 0 dropped by the kernel, {total} undecodable");
+    assert!(summary.contains(&start), "{start}: {summary}");
+    for (name, _) in counted {
+        let number: usize = counted.iter().filter(|(it, _)| it == name).map(|(_, it)| it).sum();
+        assert!(summary.contains(&format!("{number} {name}")), "{number} {name}: {summary}");
     }
 }
 
 #[test]
-fn what_answers_or_ends_a_connection_is_no_probe() {
-    let Some(root) = require_root() else { return };
-    let bed = Testbed::new(root);
-    let station = Station::with(&bed.host, CONFIGURATION);
-    for (_, target) in both_families(&bed) {
-        for scan in ["-sA", "-sM", "-sW"] {
-            let (said, sent) = scanned(&bed, &station, target, "pcap", scan);
-            assert!(sent.len() >= 6, "nmap sent {sent:?}");
-            assert_eq!(said, [""; 0], "nmap {scan} {target}");
-        }
-    }
-    let mut sentry = station.start(&[]);
-    let target = bed.host.v4();
-    let flags = ["--count", "2", "--fast", "--quiet", "-p", "23", "-R"];
-    // hping3 counts a lost answer as a failure, and nothing answers a RST.
-    let hping = &[&["-c", "hping3 \"$@\" || true", "sh"], &flags[..], &[&target.to_string()]];
-    bed.scanner.run("sh", &hping.concat());
-    settle(&bed, target.into(), &mut sentry, None);
-    let ended = sentry.stop();
-    assert_eq!(ended.events().len(), 1, "the marker alone: {ended:#?}");
+fn each_packet_of_nmap() {
+    check_scans_of(&NMAP);
+}
+
+#[test]
+fn each_packet_of_masscan() {
+    check_scans_of(&MASSCAN);
+}
+
+#[test]
+fn each_packet_of_hping3() {
+    check_scans_of(&HPING3);
+}
+
+#[test]
+fn each_packet_of_zmap() {
+    check_scans_of(&ZMAP);
 }
 
 #[test]

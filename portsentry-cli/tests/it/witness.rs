@@ -1,29 +1,52 @@
-//! What was really sent, as `tcpdump` sees it on the scanner's side.
+//! What was really on the wire: `tcpdump` captures it where the sentry runs, and
+//! `tshark` takes it apart. Neither shares code with the program.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use portsentry_testbed::{Background, Namespace};
+use portsentry_testbed::{Background, Namespace, Signal};
+use tempfile::{NamedTempFile, TempPath};
 
-use crate::probe::MARKER;
 use crate::station::SOON;
 
-/// A `tcpdump` at the scanner's end of the cable.
+/// A `tcpdump` of what comes in at the host's end of the cable.
 #[derive(Debug)]
 pub(crate) struct Witness {
     tcpdump: Background,
+    capture: TempPath,
+}
+
+/// A TCP segment, UDP datagram or SCTP packet; put together, if it came in
+/// fragments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Witnessed {
+    pub(crate) source: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) transport: Transport,
+    /// Whether the transport header's checksum is right.
+    pub(crate) intact: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Transport {
+    /// With these flags, unless `tshark` refuses the header.
+    Tcp(Option<u16>),
+    Udp,
+    Sctp,
 }
 
 impl Witness {
-    /// Watches packets that the scanner sends and that match `filter`, and the
-    /// marker.
     #[track_caller]
-    pub(crate) fn start(scanner: &Namespace, filter: &str) -> Self {
-        let filter = format!("({filter}) or udp dst port {MARKER}");
-        let interface = scanner.interface();
-        let options = ["-i", interface, "-Q", "out", "-n", "-l", "--immediate-mode", "-s", "128"];
-        let mut tcpdump = scanner.spawn("tcpdump", &[&options[..], &[filter.as_str()]].concat());
+    pub(crate) fn start(host: &Namespace) -> Self {
+        // The suffix is one that profiles of AppArmor let tcpdump write.
+        let capture =
+            tempfile::Builder::new().suffix(".pcap").tempfile().map(NamedTempFile::into_temp_path);
+        let capture = capture.expect("file");
+        let to_file = ["-Z", "root", "-w", capture.to_str().expect("path"), "-U"];
+        let live = ["-i", host.interface(), "-Q", "in", "-n", "-l", "--print", "--immediate-mode"];
+        let mut tcpdump = host.spawn("tcpdump", &[&to_file[..], &live].concat());
         tcpdump.wait_for_line(SOON, |line| line.contains("listening on"));
-        Self { tcpdump }
+        Self { tcpdump, capture }
     }
 
     #[track_caller]
@@ -31,10 +54,20 @@ impl Witness {
         self.tcpdump.wait_for_line(within, |line| destination_port(line) == Some(port));
     }
 
-    /// Destination ports of all packets so far but the markers, in order.
-    pub(crate) fn ports(&self) -> Vec<u16> {
-        let stdout = self.tcpdump.stdout();
-        stdout.lines().filter_map(destination_port).filter(|port| *port != MARKER).collect()
+    /// All packets, in order.
+    #[track_caller]
+    pub(crate) fn packets(mut self, host: &Namespace) -> Vec<Witnessed> {
+        self.tcpdump.signal(Signal::TERM);
+        self.tcpdump.wait(SOON);
+        let verify = ["ip", "tcp", "udp"].map(|it| format!("-o{it}.check_checksum:TRUE"));
+        let show = FIELDS.map(|it| format!("-e{it}"));
+        let mut tshark = host.command("tshark");
+        tshark.arg("-n").arg("-r").arg(&self.capture).args(verify);
+        tshark.args(["-Y", "(tcp or udp or sctp) and not icmp and not icmpv6"]);
+        tshark.args(["-T", "fields", "-E", "separator=,", "-E", "occurrence=f"]).args(show);
+        let output = tshark.output().expect("tshark");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text").lines().map(packet).collect()
     }
 }
 
@@ -43,4 +76,38 @@ fn destination_port(line: &str) -> Option<u16> {
     let (_, target) = line.split_once(" > ")?;
     let (target, _) = target.split_once(": ")?;
     target.rsplit_once('.')?.1.parse().ok()
+}
+
+/// What `tshark` is to show of each packet.
+const FIELDS: [&str; 8] = [
+    "ip.src",
+    "ipv6.src",
+    "tcp.dstport",
+    "udp.dstport",
+    "sctp.dstport",
+    "tcp.flags",
+    "tcp.checksum.status",
+    "udp.checksum.status",
+];
+
+fn packet(line: &str) -> Witnessed {
+    /// A status as `tshark` shows it.
+    const BAD: &str = "0";
+
+    let fields: Vec<&str> = line.split(',').collect();
+    let [v4, v6, tcp, udp, sctp, flags, tcp_status, udp_status] = fields[..] else {
+        panic!("tshark has changed: {line}")
+    };
+    let flags = u16::from_str_radix(flags.trim_start_matches("0x"), 16).ok();
+    let (transport, port) = match (tcp, udp, sctp) {
+        ("", "", port) => (Transport::Sctp, port),
+        ("", port, _) => (Transport::Udp, port),
+        (port, ..) => (Transport::Tcp(flags), port),
+    };
+    Witnessed {
+        source: [v4, v6].concat().parse().expect("one address"),
+        port: port.parse().expect("port"),
+        transport,
+        intact: ![tcp_status, udp_status].contains(&BAD),
+    }
 }
