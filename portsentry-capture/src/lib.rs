@@ -37,6 +37,6 @@ pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet, Watched};
 pub use live::{PcapBackend, PcapSensor};
 #[cfg(feature = "raw")]
 pub use live::{RawBackend, RawSensor};
-pub use sensor::{Drained, Sensor, SensorError, SensorStats};
+pub use sensor::{Drained, QueryStats, Sensor, SensorError, SensorStats};
 pub use served::served_ports;
 pub use targets::Targets;

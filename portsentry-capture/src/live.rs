@@ -20,6 +20,11 @@ mod packet_socket;
 #[cfg(feature = "pcap")]
 mod pcap;
 mod plan;
+#[cfg(any(feature = "pcap", feature = "raw"))]
+mod queries;
+#[cfg(not(any(feature = "pcap", feature = "raw")))]
+#[path = "live/no_queries.rs"]
+mod queries;
 #[cfg(feature = "raw")]
 mod raw;
 mod set;

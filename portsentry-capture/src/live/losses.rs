@@ -55,13 +55,13 @@ impl LossReport {
     }
 
     /// It was time to look, and the captures that are open have lost this. Gives
-    /// the line to say now; if there is something to say and none is due yet, the
-    /// counters are to be looked at again later.
-    pub(super) fn looked(
+    /// what is to be said now, by interface; if there is something to say and none
+    /// is due yet, the counters are to be looked at again later.
+    pub(super) fn looked<'a>(
         &mut self,
         now: Instant,
-        losses: &[Loss<'_>],
-    ) -> io::Result<Option<String>> {
+        losses: &[Loss<'a>],
+    ) -> io::Result<Option<Vec<(&'a str, u64)>>> {
         let unsaid = |loss: &Loss<'_>| {
             loss.packets - self.said.get(&loss.capture).copied().unwrap_or_default()
         };
@@ -77,7 +77,7 @@ impl LossReport {
                 self.disarm()?;
                 self.spoke = Some(now);
                 self.said = losses.iter().map(|loss| (loss.capture, loss.packets)).collect();
-                return Ok(Some(line(&new)));
+                return Ok(Some(new));
             }
             wait => self.arm(wait)?,
         }
@@ -103,7 +103,8 @@ impl LossReport {
     }
 }
 
-fn line(dropped: &[(&str, u64)]) -> String {
+/// What is said of packets that captures have lost.
+pub(super) fn line(dropped: &[(&str, u64)]) -> String {
     let mut line = "packets were lost, because they were not read in time:".to_owned();
     let mut separator = "";
     for (name, packets) in dropped {
@@ -129,7 +130,8 @@ mod tests {
                 Loss { capture: 3, interface: "eth0", packets: eth0 },
                 Loss { capture: 4, interface: "lo", packets: lo },
             ];
-            let line = report.looked(start + Duration::from_secs(second), &losses).unwrap();
+            let new = report.looked(start + Duration::from_secs(second), &losses).unwrap();
+            let line = new.map(|new| line(&new));
             let expected = expected.map(|what| {
                 format!(
                     "packets were lost, because they were not read in time: {what}; \

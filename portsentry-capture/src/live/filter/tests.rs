@@ -2,6 +2,8 @@
 //! filters as a packet socket has them. What stands beside a packet is unknown
 //! there, so those loads are replaced by constants.
 
+mod sent;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 
