@@ -1,13 +1,20 @@
 //! Answers to what this host itself has asked, by the time nobody waits for them
 //! any more, in namespaces of the test's own.
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use portsentry_capture::{CaptureOptions, Rejected, Selection, Sensor, SensorSet};
-use portsentry_core::PortSet;
+use portsentry_capture::{
+    CaptureOptions, Drained, Interface, LiveBackend, LiveSensor, Rejected, Selection, Sensor,
+    SensorError, SensorSet, SensorStats, Watched,
+};
+use portsentry_core::{Evidence, IpOptions, Observation, PortSet, Timestamp};
 use portsentry_testbed::{Namespace, Testbed, require_root};
 
 use crate::watch::{Method, interface, targets, watch_to_marker, with_each_method};
@@ -152,6 +159,96 @@ fn no_answer_overtakes_its_query(method: Method) {
     });
     assert_eq!(targets(&seen), []);
     assert_eq!(set.stats().queries.missed, 0);
+}
+
+/// A capture in which an answer comes when its round has begun already.
+struct Interleaved {
+    host: IpAddr,
+    resolver: SocketAddr,
+    /// Readable all the time.
+    descriptor: UnixStream,
+    _other_end: UnixStream,
+}
+
+impl Sensor for Interleaved {
+    fn name(&self) -> &str {
+        "interleaved"
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.descriptor.as_fd())
+    }
+
+    fn drain(
+        &mut self,
+        _: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> Result<Drained, SensorError> {
+        for _ in 0..3 {
+            sink(&self.datagram_to(9));
+            let client = UdpSocket::bind((self.host, 0)).expect("bind");
+            client.send_to(b"who?", self.resolver).expect("query");
+            sink(&self.datagram_to(client.local_addr().expect("address").port()));
+        }
+        Ok(Drained::Empty)
+    }
+
+    fn stats(&mut self) -> SensorStats {
+        SensorStats::default()
+    }
+}
+
+impl Interleaved {
+    fn datagram_to(&self, target_port: u16) -> Observation {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("clock");
+        Observation {
+            time: Timestamp::from_nanos(since.as_nanos().try_into().expect("nanoseconds")),
+            interface: 1,
+            source: self.resolver.ip(),
+            target: self.host,
+            source_port: self.resolver.port(),
+            target_port,
+            evidence: Evidence::Datagram,
+            ip_options: IpOptions::Absent,
+            ttl: 64,
+            ip_id: 0,
+        }
+    }
+}
+
+impl LiveSensor for Interleaved {
+    fn set_watched(&mut self, _: Arc<Watched>) {}
+}
+
+struct InterleavedBackend(IpAddr, SocketAddr);
+
+impl LiveBackend for InterleavedBackend {
+    fn open(
+        &mut self,
+        _: Option<&Interface>,
+        _: &Arc<Watched>,
+    ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
+        let (descriptor, mut other_end) = UnixStream::pair().expect("pair");
+        other_end.write_all(b"!").expect("write");
+        let Self(host, resolver) = *self;
+        Ok(Box::new(Interleaved { host, resolver, descriptor, _other_end: other_end }))
+    }
+}
+
+#[test]
+fn queries_are_read_again_before_a_later_answer_is_judged() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let selection = Selection::parse(&[bed.host.interface()]).expect("selection");
+    let host = IpAddr::from(bed.host.v4());
+    let backend = InterleavedBackend(host, (bed.scanner.v4(), 53).into());
+    let mut seen = Vec::new();
+    bed.host.enter(|| {
+        let mut set = SensorSet::open(selection, Box::new(backend)).expect("set");
+        set.drain(64, &mut |it| seen.push(*it)).expect("drain");
+        check_answers(&mut set, 3);
+    });
+    assert_eq!(targets(&seen), [(host, 9); 3]);
 }
 
 fn only_who_was_asked_is_spared(method: Method) {
