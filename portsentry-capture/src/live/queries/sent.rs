@@ -54,6 +54,8 @@ impl SentDatagrams {
         if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER).is_err() {
             sockopt::set_socket_recv_buffer_size(&socket, BUFFER)?;
         }
+        // In force some time later; until then it is stamped when it is read, and
+        // seems to be asked too late. Captures are opened after this.
         setsockopt(&socket, ReceiveTimestampns, &true)?;
         pass_sent(socket.as_fd(), addresses, ports)?;
         packet_socket::bind(socket.as_fd(), 0)?;
