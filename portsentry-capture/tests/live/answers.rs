@@ -165,6 +165,8 @@ fn no_answer_overtakes_its_query(method: Method) {
 struct Interleaved {
     host: IpAddr,
     resolver: SocketAddr,
+    /// The port of the next client; none is used twice.
+    port: u16,
     /// Readable all the time.
     descriptor: UnixStream,
     _other_end: UnixStream,
@@ -186,9 +188,10 @@ impl Sensor for Interleaved {
     ) -> Result<Drained, SensorError> {
         for _ in 0..3 {
             sink(&self.datagram_to(9));
-            let client = UdpSocket::bind((self.host, 0)).expect("bind");
+            self.port += 1;
+            let client = UdpSocket::bind((self.host, self.port)).expect("bind");
             client.send_to(b"who?", self.resolver).expect("query");
-            sink(&self.datagram_to(client.local_addr().expect("address").port()));
+            sink(&self.datagram_to(self.port));
         }
         Ok(Drained::Empty)
     }
@@ -231,7 +234,13 @@ impl LiveBackend for InterleavedBackend {
         let (descriptor, mut other_end) = UnixStream::pair().expect("pair");
         other_end.write_all(b"!").expect("write");
         let Self(host, resolver) = *self;
-        Ok(Box::new(Interleaved { host, resolver, descriptor, _other_end: other_end }))
+        Ok(Box::new(Interleaved {
+            host,
+            resolver,
+            port: 10_000,
+            descriptor,
+            _other_end: other_end,
+        }))
     }
 }
 
