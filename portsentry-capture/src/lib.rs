@@ -32,7 +32,7 @@ pub use interfaces::{
     Exclusions, Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError,
     default_gateways,
 };
-pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet, Watched};
+pub use live::{CaptureOptions, InterfaceLoss, LiveBackend, LiveSensor, SensorSet, Watched};
 #[cfg(feature = "pcap")]
 pub use live::{PcapBackend, PcapSensor};
 #[cfg(feature = "raw")]

@@ -37,6 +37,7 @@ use crate::{Interface, Sensor, SensorError};
 
 #[cfg(feature = "pcap")]
 pub use self::pcap::{PcapBackend, PcapSensor};
+pub use losses::InterfaceLoss;
 #[cfg(feature = "raw")]
 pub use raw::{RawBackend, RawSensor};
 pub use set::SensorSet;

@@ -14,6 +14,8 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
+use crate::SensorStats;
+
 const SOON: Duration = Duration::from_secs(1);
 const BETWEEN_LINES: Duration = Duration::from_secs(60);
 
@@ -103,6 +105,42 @@ impl LossReport {
     }
 }
 
+/// What one interface has lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceLoss {
+    /// Its name.
+    pub interface: String,
+    /// Packets that were dropped because they were not read in time.
+    pub packets: u64,
+}
+
+/// What was lost, by interface.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ledger(BTreeMap<String, u64>);
+
+impl Ledger {
+    /// Interfaces that are told apart. On a host that runs for years containers
+    /// come and go, and each has an interface of another name.
+    const NAMES: usize = 256;
+
+    /// Adds what a capture of `interface` has lost, if anything.
+    pub(super) fn add(&mut self, interface: &str, stats: &SensorStats) {
+        let packets = stats.dropped_by_kernel + stats.dropped_by_interface;
+        if packets == 0 {
+            return;
+        }
+        let is_known = self.0.len() < Self::NAMES || self.0.contains_key(interface);
+        let interface = if is_known { interface } else { "(others)" };
+        *self.0.entry(interface.to_owned()).or_default() += packets;
+    }
+
+    /// By name.
+    pub(super) fn into_losses(self) -> Vec<InterfaceLoss> {
+        let losses = self.0.into_iter();
+        losses.map(|(interface, packets)| InterfaceLoss { interface, packets }).collect()
+    }
+}
+
 /// What is said of packets that captures have lost.
 pub(super) fn line(dropped: &[(&str, u64)]) -> String {
     let mut line = "packets were lost, because they were not read in time:".to_owned();
@@ -118,6 +156,32 @@ pub(super) fn line(dropped: &[(&str, u64)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_lost_is_told_by_interface() {
+        let mut ledger = Ledger::default();
+        let stats = |kernel, interface| SensorStats {
+            dropped_by_kernel: kernel,
+            dropped_by_interface: interface,
+            ..SensorStats::default()
+        };
+        ledger.add("eth1", &stats(3, 0));
+        ledger.add("eth0", &stats(1, 2));
+        ledger.add("lo", &stats(0, 0));
+        ledger.add("eth1", &stats(4, 0));
+        let loss =
+            |interface: &str, packets| InterfaceLoss { interface: interface.to_owned(), packets };
+        assert_eq!(ledger.clone().into_losses(), [loss("eth0", 3), loss("eth1", 7)]);
+
+        for number in 0..1_000 {
+            ledger.add(&format!("veth{number:03}"), &stats(1, 0));
+        }
+        ledger.add("eth1", &stats(1, 0));
+        let losses = ledger.into_losses();
+        assert_eq!(losses.len(), Ledger::NAMES + 1);
+        assert_eq!(losses[0], loss("(others)", 1_000 - 254));
+        assert_eq!(losses[2], loss("eth1", 8));
+    }
 
     #[test]
     fn one_line_a_minute() {

@@ -20,7 +20,7 @@ use rustix::time::{
 };
 
 use super::duplicates::Duplicates;
-use super::losses::{self, Loss, LossReport};
+use super::losses::{self, InterfaceLoss, Ledger, Loss, LossReport};
 use super::plan::{Identity, Plan, missing};
 use super::queries::Queries;
 use super::{LiveBackend, LiveSensor, Watched};
@@ -67,6 +67,8 @@ pub struct SensorSet {
     losses: LossReport,
     /// Sums of the captures that were closed.
     closed: SensorStats,
+    /// What those have lost.
+    lost: Ledger,
     /// What was last said of an interface that cannot be opened.
     complaints: BTreeMap<String, String>,
     name: String,
@@ -185,6 +187,7 @@ impl SensorSet {
             sieve: Sieve { several: false, duplicates, queries, tally },
             losses,
             closed: SensorStats::default(),
+            lost: Ledger::default(),
             complaints: BTreeMap::new(),
             name: String::new(),
         })
@@ -205,6 +208,16 @@ impl SensorSet {
     pub fn set_ports(&mut self, tcp_ports: PortSet, udp_ports: PortSet) {
         let addresses = self.watched.addresses.clone();
         self.watch(Watched { addresses, tcp_ports, udp_ports });
+    }
+
+    /// What the interfaces have lost, those that are gone included, by name; those
+    /// that have lost nothing are left out. A system call for each capture.
+    pub fn losses(&mut self) -> Vec<InterfaceLoss> {
+        let mut lost = self.lost.clone();
+        for OpenCapture { identity, sensor, .. } in &mut self.open {
+            lost.add(&identity.name, &sensor.stats());
+        }
+        lost.into_losses()
     }
 
     fn watch(&mut self, watched: Watched) {
@@ -295,7 +308,9 @@ impl SensorSet {
             // An error means that it is not listened to, which is what is wanted.
             let _ = epoll::delete(&self.epoll, descriptor);
         }
-        self.closed.merge(&capture.sensor.stats());
+        let stats = capture.sensor.stats();
+        self.lost.add(&capture.identity.name, &stats);
+        self.closed.merge(&stats);
     }
 
     /// Says why an interface is not watched, once for each reason.

@@ -13,6 +13,7 @@ mod probe;
 mod station;
 mod witness;
 
+mod answers;
 mod blocking;
 mod capture;
 mod checks;
