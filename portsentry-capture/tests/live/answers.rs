@@ -27,6 +27,7 @@ with_each_method! {
     answers_to_calls_come_from_anybody,
     replies_of_a_service_spare_nobody,
     answers_within_this_host_are_no_probes,
+    what_this_host_asks_for_others_is_its_own_query,
     ports_that_are_not_monitored_cost_nothing,
 }
 
@@ -391,6 +392,39 @@ fn answers_within_this_host_are_no_probes(method: Method) {
     let found = targets(&host.enter(|| watch_to_marker(&mut set, &host, inside)));
     assert_eq!(found, [(stub.local_addr().expect("address").ip(), 53)]);
     check_answers(&mut set, 1);
+}
+
+fn what_this_host_asks_for_others_is_its_own_query(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let inside = Namespace::isolated(root);
+    let cable = ["inner0", "netns", bed.host.name(), "type", "veth"];
+    let far_end = ["peer", "name", "inner1", "netns", inside.name()];
+    bed.host.ip(&[&["link", "add"][..], &cable, &far_end].concat());
+    for (namespace, device, address) in
+        [(&bed.host, "inner0", "192.0.2.1/24"), (&inside, "inner1", "192.0.2.2/24")]
+    {
+        namespace.ip(&["address", "add", address, "dev", device]);
+        namespace.ip(&["link", "set", device, "up"]);
+    }
+    inside.ip(&["route", "add", "default", "via", "192.0.2.1"]);
+    bed.host.enter(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")).expect("ip_forward");
+    bed.host.run("nft", &["add table ip nat"]);
+    bed.host.run("nft", &["add chain ip nat out { type nat hook postrouting priority 100 ; }"]);
+    bed.host.run("nft", &["add rule ip nat out oifname host0 masquerade"]);
+
+    let mut set = open(method, &bed.host);
+    let (host, scanner) = (IpAddr::from(bed.host.v4()), bed.scanner.v4());
+    let resolver = socket(&bed.scanner, (scanner, 53));
+    let client = "192.0.2.2".parse().expect("address");
+    ask_and_go(&inside, client, resolver.local_addr().expect("address"), b"who?");
+    let masked = asked(&resolver);
+    assert_eq!(masked.ip(), host);
+    resolver.send_to(b"late", masked).expect("answer");
+    assert_eq!(seen(&mut set, &bed, host), []);
+    check_answers(&mut set, 1);
+    // Once, with the address that it has on the wire.
+    assert_eq!(set.stats().queries.seen, 1);
 }
 
 fn ports_that_are_not_monitored_cost_nothing(method: Method) {
