@@ -28,6 +28,8 @@ impl Queries {
 
     pub(super) fn watch(&mut self, _: &Watched) {}
 
+    pub(super) fn complain(&mut self) {}
+
     pub(super) fn set_broadcasts(&mut self, _: &[Interface]) {}
 
     pub(super) fn attend(&mut self) -> io::Result<()> {

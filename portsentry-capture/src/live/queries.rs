@@ -39,8 +39,8 @@ const LOSSES: u64 = 2;
 
 const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
-/// How long the reader is not woken for another query after it was for one.
-/// 20,000 find room meanwhile on most hosts, were they a million a second.
+/// How long the reader is not woken for another query after it was for one. There
+/// is room for a million a second meanwhile.
 const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// What is said when answers cannot be told from probes.
@@ -60,8 +60,10 @@ pub(super) struct Queries {
     broadcasts: Vec<Ipv4Addr>,
     /// Up to which time of packets all queries were read.
     read_until: Option<Timestamp>,
-    /// What was last said of a socket that cannot be opened or read.
+    /// What is wrong with a socket that cannot be opened or read.
     complaint: Option<String>,
+    /// Whether it is still to be said.
+    unsaid: bool,
     stats: QueryStats,
 }
 
@@ -92,6 +94,7 @@ impl Queries {
             broadcasts: Vec::new(),
             read_until: None,
             complaint: None,
+            unsaid: false,
             stats: QueryStats::default(),
         })
     }
@@ -101,8 +104,8 @@ impl Queries {
         self.epoll.as_fd()
     }
 
-    /// From now on, for queries from these addresses and UDP ports. A failure is
-    /// said, and costs no more than the answers.
+    /// From now on, for queries from these addresses and UDP ports. A failure costs
+    /// no more than the answers, and is for [`complain`](Self::complain).
     pub(super) fn watch(&mut self, watched: &Watched) {
         let is_new = *watched != self.watched;
         if is_new {
@@ -112,7 +115,7 @@ impl Queries {
             self.close();
         } else if is_new || self.open.is_none() {
             let result = self.open_or_set();
-            self.complain_unless(result, "cannot see the UDP queries of this host");
+            self.note(result, "cannot see the UDP queries of this host");
         }
     }
 
@@ -230,7 +233,8 @@ impl Queries {
         });
         if result.is_err() {
             self.close();
-            self.complain_unless(result, "cannot read the UDP queries of this host any further");
+            self.note(result, "cannot read the UDP queries of this host any further");
+            self.complain();
         }
     }
 
@@ -239,14 +243,19 @@ impl Queries {
         self.open = None;
     }
 
-    fn complain_unless(&mut self, result: io::Result<()>, what: &str) {
+    fn note(&mut self, result: io::Result<()>, what: &str) {
         let complaint = result.err().map(|error| format!("{what} ({error}), so {ADVICE}"));
-        if let Some(complaint) = &complaint
-            && self.complaint.as_ref() != Some(complaint)
+        self.unsaid = complaint.is_some() && (self.unsaid || complaint != self.complaint);
+        self.complaint = complaint;
+    }
+
+    /// Says what is wrong, once.
+    pub(super) fn complain(&mut self) {
+        if let Some(complaint) = &self.complaint
+            && std::mem::take(&mut self.unsaid)
         {
             log::warn!("{complaint}");
         }
-        self.complaint = complaint;
     }
 
     /// Counters since the start. A system call.

@@ -159,6 +159,8 @@ impl SensorSet {
             }
             set.complain(name, &error);
         }
+        // Not before: if a privilege is missing, the error says which.
+        set.sieve.queries.complain();
         Ok(set)
     }
 
@@ -208,6 +210,7 @@ impl SensorSet {
     pub fn set_ports(&mut self, tcp_ports: PortSet, udp_ports: PortSet) {
         let addresses = self.watched.addresses.clone();
         self.watch(Watched { addresses, tcp_ports, udp_ports });
+        self.sieve.queries.complain();
     }
 
     /// What the interfaces have lost, those that are gone included, by name; those
@@ -329,6 +332,7 @@ impl SensorSet {
         for (name, error) in self.adapt(&interfaces, OPENED_AT_ONCE, sink)? {
             self.complain(name, &error);
         }
+        self.sieve.queries.complain();
         Ok(())
     }
 

@@ -389,6 +389,7 @@ fn kinds_are_named_apart_and_sorted() {
             &Rejected::NotForThisHost,
             &Rejected::UnknownLinkType,
             &Rejected::Duplicate,
+            &Rejected::Answer,
         ]
     );
 }

@@ -21,12 +21,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 use crate::live::filter::{SENT_LENGTH, pass_sent};
 use crate::live::packet_socket;
 
-/// Bytes of kernel memory for datagrams that wait to be read; it reckons 800 or
-/// so for a short one.
-const BUFFER: usize = 4 << 20;
+/// Bytes for datagrams that wait to be read. The kernel doubles that, and reckons
+/// at least 768 for each (`socket(7)`, `SO_RCVBUF`).
+const BUFFER: usize = 2 << 20;
 
-/// Datagrams that are read in one go: as many as can have waited.
-const WAITING: usize = 8192;
+/// Datagrams that are read in one go: more than can have waited.
+const WAITING: usize = 2 * BUFFER / 512;
 
 /// A datagram that this host sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
