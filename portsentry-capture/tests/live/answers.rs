@@ -425,6 +425,22 @@ fn what_this_host_asks_for_others_is_its_own_query(method: Method) {
     check_answers(&mut set, 1);
     // Once, with the address that it has on the wire.
     assert_eq!(set.stats().queries.seen, 1);
+
+    // What it passes on as it is, is none of its own.
+    for (namespace, device, address) in
+        [(&bed.host, "inner0", "2001:db8::1/64"), (&inside, "inner1", "2001:db8::2/64")]
+    {
+        namespace.ip(&["address", "add", address, "dev", device, "nodad"]);
+    }
+    inside.ip(&["-6", "route", "add", "default", "via", "2001:db8::1"]);
+    let forwarding = "/proc/sys/net/ipv6/conf/all/forwarding";
+    bed.host.enter(|| std::fs::write(forwarding, "1")).expect("forwarding");
+    let resolver = socket(&bed.scanner, (bed.scanner.v6(), 53));
+    let client = "2001:db8::2".parse().expect("address");
+    let at = ask_and_go(&inside, client, resolver.local_addr().expect("address"), b"who?");
+    assert_eq!(asked(&resolver), at);
+    assert_eq!(seen(&mut set, &bed, host), []);
+    assert_eq!(set.stats().queries.seen, 1);
 }
 
 fn ports_that_are_not_monitored_cost_nothing(method: Method) {

@@ -91,11 +91,9 @@ impl Exchanges {
     /// another had to be forgotten before its time.
     pub(super) fn insert(&mut self, exchange: Exchange, began: Timestamp, now: Instant) -> bool {
         let lifetime = self.lifetime;
-        let slot = self.bucket(&exchange).iter_mut().min_by_key(|slot| match slot {
-            // Forgotten already, and it may come back here once only.
-            Some(entry) if entry.exchange == exchange => None,
-            slot => slot.map(|entry| entry.renewed),
-        });
+        // An empty place, or what was forgotten longest ago, goes first.
+        let slots = self.bucket(&exchange).iter_mut();
+        let slot = slots.min_by_key(|slot| slot.map(|entry| entry.renewed));
         let new = Some(Entry { exchange, began, renewed: now });
         let before = slot.and_then(|slot| std::mem::replace(slot, new));
         before.is_some_and(|entry| is_alive(&entry, lifetime, now))
