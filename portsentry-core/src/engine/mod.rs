@@ -140,7 +140,10 @@ impl Engine {
         if !self.policy.monitors(protocol, target_port) {
             return dropped(Reason::NotMonitored);
         }
-        if !self.policy.watch_served_ports && self.is_served(observation) {
+        if !self.policy.watch_served_ports
+            && (self.served.serves(protocol, target, target_port)
+                || protocol == Protocol::Udp && self.serves_peer(observation))
+        {
             self.report_served_port(observation);
             return dropped(Reason::Served);
         }
@@ -165,12 +168,10 @@ impl Engine {
         self.respond(observation)
     }
 
-    fn is_served(&self, observation: &Observation) -> bool {
+    /// Whether a connected socket gets what this peer sends.
+    fn serves_peer(&self, observation: &Observation) -> bool {
         let Observation { source, source_port, target, target_port, .. } = *observation;
-        let protocol = observation.protocol();
-        self.served.serves(protocol, target, target_port)
-            || protocol == Protocol::Udp
-                && self.served.is_connected((target, target_port), (source, source_port))
+        self.served.is_connected((target, target_port), (source, source_port))
     }
 
     fn reaches_trigger(&mut self, source: IpAddr) -> bool {
