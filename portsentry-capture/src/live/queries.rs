@@ -45,8 +45,7 @@ const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// What is said when answers cannot be told from probes.
 const ADVICE: &str = "answers to them may be told as probes; leave the ports of \
-                      net.ipv4.ip_local_port_range out of UDP_PORTS, or read the configuration \
-                      again (SIGHUP) to have this tried again";
+                      net.ipv4.ip_local_port_range out of UDP_PORTS";
 
 /// The queries of this host.
 #[derive(Debug)]
@@ -113,7 +112,7 @@ impl Queries {
         }
         if watched.udp_ports.is_empty() {
             self.close();
-        } else if is_new || self.open.is_none() {
+        } else if is_new || self.open.is_none() || self.complaint.is_some() {
             let result = self.open_or_set();
             self.note(result, "cannot see the UDP queries of this host");
         }
@@ -244,7 +243,12 @@ impl Queries {
     }
 
     fn note(&mut self, result: io::Result<()>, what: &str) {
-        let complaint = result.err().map(|error| format!("{what} ({error}), so {ADVICE}"));
+        let complaint = result.err().map(|error| {
+            format!(
+                "{what} ({error}), so {ADVICE}, or have the configuration read again (SIGHUP) \
+                 to try once more"
+            )
+        });
         self.unsaid = complaint.is_some() && (self.unsaid || complaint != self.complaint);
         self.complaint = complaint;
     }
