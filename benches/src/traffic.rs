@@ -58,6 +58,8 @@ impl Random {
 pub struct Scan {
     form: Form,
     sources: u32,
+    /// The last of the ports, and how far they are apart.
+    ports: (u16, u16),
     random: Random,
 }
 
@@ -65,7 +67,15 @@ impl Scan {
     /// From this many different sources, at least one and at most 2^24.
     #[must_use]
     pub fn new(form: Form, sources: u32, seed: u64) -> Self {
-        Self { form, sources: sources.clamp(1, 1 << 24), random: Random::new(seed) }
+        let ports = (u16::MAX, 1);
+        Self { form, sources: sources.clamp(1, 1 << 24), ports, random: Random::new(seed) }
+    }
+
+    /// To the first so many odd ports alone, at least one and at most 32,768.
+    #[must_use]
+    pub fn to_odd_ports(mut self, number: u16) -> Self {
+        self.ports = (2 * (number.clamp(1, 1 << 15) - 1) + 1, 2);
+        self
     }
 }
 
@@ -74,7 +84,9 @@ impl Iterator for Scan {
 
     fn next(&mut self) -> Option<Vec<u8>> {
         let source = self.random.below(self.sources);
-        let port = 1 + self.random.below(65_535) as u16;
+        let (last, step) = self.ports;
+        let number = self.random.below(u32::from((last - 1) / step) + 1) as u16;
+        let port = 1 + step * number;
         Some(frame(self.form, source, port, self.random.next_u64()))
     }
 }
@@ -146,6 +158,20 @@ mod tests {
         sources.sort();
         sources.dedup();
         assert_eq!(sources.len(), 16);
+    }
+
+    #[test]
+    fn ports_are_those_asked_for() {
+        let ports = |scan: Scan| {
+            let ports = scan.take(2000).map(|frame| u16::from_be_bytes([frame[36], frame[37]]));
+            ports.collect::<std::collections::BTreeSet<_>>()
+        };
+        let scan = || Scan::new(Form::Ipv4Syn, 16, 1);
+        assert!(ports(scan().to_odd_ports(100)).into_iter().eq((1..200).step_by(2)));
+        assert!(ports(scan().to_odd_ports(1)).into_iter().eq([1]));
+        let (most, all) = (ports(scan().to_odd_ports(32_768)), ports(scan()));
+        assert!(most.iter().all(|port| port % 2 == 1) && most.last() > Some(&65_000));
+        assert!(all.iter().any(|port| port % 2 == 0) && all.last() > Some(&65_000));
     }
 
     #[test]

@@ -36,6 +36,8 @@ pub struct Workload {
     ignored_networks: u32,
     blocked_hosts: u32,
     served_sockets: u16,
+    /// Monitored and probed, the first so many odd ones; 0: all ports.
+    odd_ports: u16,
 }
 
 /// Log only, at the first probe, from a thousand sources.
@@ -47,6 +49,7 @@ const LOG_ONLY: Workload = Workload {
     ignored_networks: 0,
     blocked_hosts: 0,
     served_sockets: 0,
+    odd_ports: 0,
 };
 
 /// Counts probes and never reaches the trigger.
@@ -54,7 +57,7 @@ const COUNTING: Workload = Workload { scan_trigger: u16::MAX, ..LOG_ONLY };
 
 impl Workload {
     /// Every row.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         LOG_ONLY,
         Self { name: "counting, 1 source", sources: 1, ..COUNTING },
         Self { name: "counting, 1,000 sources", ..COUNTING },
@@ -80,6 +83,10 @@ impl Workload {
             ..LOG_ONLY
         },
         Self { name: "log only, 250 ports served", served_sockets: 250, ..LOG_ONLY },
+        Self { name: "log only, 1 port monitored", odd_ports: 1, ..LOG_ONLY },
+        Self { name: "log only, 500 odd ports monitored", odd_ports: 500, ..LOG_ONLY },
+        Self { name: "log only, 5,000 odd ports monitored", odd_ports: 5_000, ..LOG_ONLY },
+        Self { name: "log only, 32,768 odd ports monitored", odd_ports: 32_768, ..LOG_ONLY },
     ];
 
     /// Whether it is quick to start without optimization: few sources and hosts.
@@ -98,7 +105,7 @@ impl Workload {
         engine.set_served_ports(self.served_ports());
         let mut load = Load {
             engine,
-            scan: Scan::new(self.form, self.sources, 1),
+            scan: self.scan(),
             frames: vec![[0; SLOT]; BATCH],
             length: 0,
             held: Vec::with_capacity(HELD),
@@ -111,9 +118,17 @@ impl Workload {
         load
     }
 
+    fn scan(&self) -> Scan {
+        let scan = Scan::new(self.form, self.sources, 1);
+        if self.odd_ports == 0 { scan } else { scan.to_odd_ports(self.odd_ports) }
+    }
+
     fn policy(&self) -> Policy {
         let mut ports = PortSet::new();
-        ports.insert_range(1..=u16::MAX);
+        match self.odd_ports {
+            0 => ports.insert_range(1..=u16::MAX),
+            number => ports.extend((0..number).map(|it| 2 * it + 1)),
+        }
         Policy {
             tcp_ports: ports.clone(),
             udp_ports: ports,

@@ -32,11 +32,11 @@ pub use interfaces::{
     Exclusions, Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError,
     default_gateways,
 };
-pub use live::{CaptureOptions, LiveBackend, LiveSensor, SensorSet, Watched};
+pub use live::{CaptureOptions, InterfaceLoss, LiveBackend, LiveSensor, SensorSet, Watched};
 #[cfg(feature = "pcap")]
 pub use live::{PcapBackend, PcapSensor};
 #[cfg(feature = "raw")]
 pub use live::{RawBackend, RawSensor};
-pub use sensor::{Drained, Sensor, SensorError, SensorStats};
+pub use sensor::{Drained, QueryStats, Sensor, SensorError, SensorStats};
 pub use served::served_ports;
 pub use targets::Targets;

@@ -20,6 +20,11 @@ mod packet_socket;
 #[cfg(feature = "pcap")]
 mod pcap;
 mod plan;
+#[cfg(any(feature = "pcap", feature = "raw"))]
+mod queries;
+#[cfg(not(any(feature = "pcap", feature = "raw")))]
+#[path = "live/no_queries.rs"]
+mod queries;
 #[cfg(feature = "raw")]
 mod raw;
 mod set;
@@ -32,6 +37,7 @@ use crate::{Interface, Sensor, SensorError};
 
 #[cfg(feature = "pcap")]
 pub use self::pcap::{PcapBackend, PcapSensor};
+pub use losses::InterfaceLoss;
 #[cfg(feature = "raw")]
 pub use raw::{RawBackend, RawSensor};
 pub use set::SensorSet;

@@ -99,6 +99,30 @@ pub struct SensorStats {
     pub tally: Tally,
     /// What became of datagrams that came in fragments.
     pub reassembly: ReassemblyStats,
+    /// What this host itself asked over UDP.
+    pub queries: QueryStats,
+}
+
+/// What a sensor has seen of the UDP datagrams that this host sends from
+/// monitored ports, so that their answers are not taken for probes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct QueryStats {
+    /// Datagrams seen.
+    pub seen: u64,
+    /// Queries forgotten before their time, because others needed the room.
+    pub evicted: u64,
+    /// Datagrams not seen, because the sensor was too slow.
+    pub missed: u64,
+}
+
+impl QueryStats {
+    /// Adds what `other` has counted.
+    pub const fn merge(&mut self, other: &Self) {
+        self.seen += other.seen;
+        self.evicted += other.evicted;
+        self.missed += other.missed;
+    }
 }
 
 impl SensorStats {
@@ -109,6 +133,7 @@ impl SensorStats {
         self.dropped_by_interface += other.dropped_by_interface;
         self.tally.merge(&other.tally);
         self.reassembly.merge(&other.reassembly);
+        self.queries.merge(&other.queries);
     }
 }
 

@@ -74,6 +74,62 @@ fn a_socket_serves_what_it_is_bound_to() {
     check(Protocol::Tcp, 3001, [false, false, false]);
 }
 
+/// Whether the kernel gives `client`'s datagrams to somebody; else it says that
+/// the port is closed.
+#[track_caller]
+fn is_taken(client: &UdpSocket, at: SocketAddr, server: &UdpSocket) -> bool {
+    client.connect(at).expect("connect");
+    client.send(b"there?").expect("send");
+    let mut buffer = [0; 16];
+    for _ in 0..1_000 {
+        if server.recv(&mut buffer).is_ok() {
+            return true;
+        }
+        match client.recv(&mut buffer) {
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => return false,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("{at} neither takes nor refuses");
+}
+
+#[test]
+fn a_connected_socket_is_its_peers_alone() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let ends: [(IpAddr, IpAddr); 2] = [
+        (bed.host.v4().into(), bed.scanner.v4().into()),
+        (bed.host.v6().into(), bed.scanner.v6().into()),
+    ];
+    for (host, scanner) in ends {
+        let client = |port| {
+            let client = bed.scanner.enter(|| UdpSocket::bind((scanner, port))).expect("bind");
+            let patience = std::time::Duration::from_millis(10);
+            client.set_read_timeout(Some(patience)).expect("time-out");
+            client
+        };
+        let server = bed.host.enter(|| UdpSocket::bind((host, 3006))).expect("bind");
+        server.set_nonblocking(true).expect("O_NONBLOCK");
+        let at = SocketAddr::new(host, 3006);
+        let (peer, stranger) = (client(5001), client(5002));
+        let check = |open_to_all: bool| {
+            let served = bed.host.enter(served_ports).expect("served ports");
+            assert_eq!(served.serves(Protocol::Udp, host, 3006), open_to_all);
+            for (client, is_peer) in [(&peer, true), (&stranger, false)] {
+                let from = client.local_addr().expect("address");
+                let found = served.serves(Protocol::Udp, host, 3006)
+                    || served.is_connected((host, 3006), (from.ip(), from.port()));
+                assert_eq!(found, is_taken(client, at, &server), "{from} {open_to_all}");
+                assert_eq!(found, is_peer || open_to_all, "{from}");
+            }
+        };
+        check(true);
+        server.connect((scanner, 5001)).expect("connect");
+        check(false);
+    }
+}
+
 /// What `ss` says that `address` and `port` are served.
 fn serves_by_ss(listing: &str, protocol: Protocol, address: IpAddr, port: u16) -> bool {
     listing.lines().any(|line| {

@@ -101,7 +101,8 @@ pub(crate) struct WatchOptions {
     /// Watch ports even where a local program serves them
     ///
     /// Without it, a packet to a port that a program of this host serves on that address is let
-    /// be. The kernel's socket tables tell which those are; nothing is bound to find out.
+    /// be. The kernel's socket tables tell which those are; nothing is bound to find out. Answers to
+    /// what this host has just asked over UDP are let be in any case.
     #[arg(short = 'S', long)]
     pub(crate) disable_service_check: bool,
 

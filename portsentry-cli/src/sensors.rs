@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use portsentry_capture::{
-    ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Drained, Interface,
+    ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Drained, Interface, InterfaceLoss,
     InterfaceMonitor, Reply, Sensor, SensorError, SensorSet, SensorStats,
 };
 use portsentry_core::config::Settings;
@@ -126,6 +126,14 @@ impl Sensors {
         match self {
             Self::Stealth(set) => set.stats(),
             Self::Connect(it) => it.sensor.stats(),
+        }
+    }
+
+    /// What was lost, by interface.
+    pub(crate) fn losses(&mut self) -> Vec<InterfaceLoss> {
+        match self {
+            Self::Stealth(set) => set.losses(),
+            Self::Connect(_) => Vec::new(),
         }
     }
 

@@ -191,8 +191,9 @@ impl Sentry {
             );
             self.queue.push(Item::Line(Level::Error, line));
         }
-        let (sensors, answers) = (self.sensors.stats(), self.sensors.answers());
-        Summary { sensors, answers, probes: self.engine.statistics().probes(), live: true }
+        let (sensors, losses) = (self.sensors.stats(), self.sensors.losses());
+        let (answers, probes) = (self.sensors.answers(), self.engine.statistics().probes());
+        Summary { sensors, losses, answers, probes, live: true }
     }
 
     /// Reads packets that came before the end was asked for. The kernel hands

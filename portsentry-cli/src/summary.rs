@@ -1,13 +1,15 @@
-//! The one line at the end: what was seen, found and lost.
+//! The last words: a line of what was seen, found and lost, and one for each
+//! interface that lost anything.
 
 use std::fmt;
 
-use portsentry_capture::{ConnectStats, SensorStats};
+use portsentry_capture::{ConnectStats, InterfaceLoss, Rejected, SensorStats};
 
-/// What a run amounted to. `Display` gives the line.
+/// What a run amounted to. `Display` gives the lines, without the last newline.
 #[derive(Clone, Debug)]
 pub(crate) struct Summary {
     pub(crate) sensors: SensorStats,
+    pub(crate) losses: Vec<InterfaceLoss>,
     /// In connect mode, what became of what was taken.
     pub(crate) answers: Option<ConnectStats>,
     pub(crate) probes: u64,
@@ -17,7 +19,7 @@ pub(crate) struct Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sensors, answers, probes, live } = self;
+        let Self { sensors, losses, answers, probes, live } = self;
         match answers {
             None => write!(f, "{} packets seen, {probes} probes", sensors.received)?,
             Some(ConnectStats { connections, datagrams, .. }) => {
@@ -44,8 +46,28 @@ impl fmt::Display for Summary {
         if unfinished > 0 {
             write!(f, ", {unfinished} fragmented datagrams never completed")?;
         }
-        answers.map_or(Ok(()), |answers| write_answers(f, &answers))
+        write_queries(f, sensors)?;
+        if let Some(answers) = answers {
+            write_answers(f, answers)?;
+        }
+        for InterfaceLoss { interface, packets } in losses {
+            write!(f, "\n{packets} packets dropped by the kernel on interface {interface}")?;
+        }
+        Ok(())
     }
+}
+
+fn write_queries(f: &mut fmt::Formatter<'_>, sensors: &SensorStats) -> fmt::Result {
+    let answered = sensors.tally.count(Rejected::Answer);
+    let exceptional = [
+        (answered, "answers to this host's own queries"),
+        (sensors.queries.missed, "datagrams of this host not seen in time"),
+        (sensors.queries.evicted, "queries of this host forgotten early to make room"),
+    ];
+    for (count, what) in exceptional.iter().filter(|(count, _)| *count > 0) {
+        write!(f, ", {count} {what}")?;
+    }
+    Ok(())
 }
 
 fn write_answers(f: &mut fmt::Formatter<'_>, answers: &ConnectStats) -> fmt::Result {
@@ -73,7 +95,8 @@ mod tests {
     fn fragments_that_came_to_nothing_are_told() {
         let mut sensors = SensorStats { received: 9, ..SensorStats::default() };
         let summary = |sensors: &SensorStats| {
-            Summary { sensors: sensors.clone(), answers: None, probes: 2, live: false }.to_string()
+            let (sensors, losses) = (sensors.clone(), Vec::new());
+            Summary { sensors, losses, answers: None, probes: 2, live: false }.to_string()
         };
         assert_eq!(summary(&sensors), "9 packets seen, 2 probes, 0 undecodable");
         (sensors.reassembly.expired, sensors.reassembly.evicted) = (2, 1);
@@ -81,6 +104,23 @@ mod tests {
             summary(&sensors),
             "9 packets seen, 2 probes, 0 undecodable, 3 fragmented datagrams never completed"
         );
+    }
+
+    #[test]
+    fn queries_and_losses_are_told_where_there_were_any() {
+        let mut sensors = SensorStats { received: 9, dropped_by_kernel: 8, ..Default::default() };
+        sensors.tally.add(Rejected::Answer);
+        (sensors.queries.missed, sensors.queries.evicted) = (4, 5);
+        let loss =
+            |interface: &str, packets| InterfaceLoss { interface: interface.into(), packets };
+        let losses = vec![loss("eth0", 7), loss("lo", 1)];
+        let summary = Summary { sensors, losses, answers: None, probes: 2, live: true };
+        let lines = "9 packets seen, 2 probes, 8 dropped by the kernel, 0 undecodable, \
+             1 answers to this host's own queries, 4 datagrams of this host not seen in time, \
+             5 queries of this host forgotten early to make room\n\
+             7 packets dropped by the kernel on interface eth0\n\
+             1 packets dropped by the kernel on interface lo";
+        assert_eq!(summary.to_string(), lines);
     }
 
     #[test]
@@ -94,6 +134,7 @@ mod tests {
         };
         let mut summary = Summary {
             sensors: SensorStats::default(),
+            losses: Vec::new(),
             answers: Some(answers),
             probes: 12,
             live: true,

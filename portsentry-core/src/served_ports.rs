@@ -13,7 +13,14 @@ use crate::{PortSet, Protocol};
 pub struct ServedPorts {
     tcp: Sockets,
     udp: Sockets,
+    /// UDP sockets that take from one peer alone: both ends, sorted.
+    connected: Vec<(End, End)>,
+    /// The local ports of those, as of [`Sockets::on_some_address`].
+    connected_ports: PortSet,
 }
+
+/// Address and port, as the kernel compares them.
+type End = (IpAddr, u16);
 
 /// The sockets of one protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -61,6 +68,27 @@ impl ServedPorts {
         served
     }
 
+    /// Adds UDP sockets that are connected, each given as its own address and port
+    /// and those of its peer: it gets what the peer sends, and nobody else's
+    /// (`udp(7)`).
+    #[must_use]
+    pub fn with_connected(mut self, sockets: impl IntoIterator<Item = (End, End)>) -> Self {
+        let canonical = |(address, port): End| (address.to_canonical(), port);
+        for (local, peer) in sockets {
+            self.connected_ports.insert(local.1);
+            self.connected.push((canonical(local), canonical(peer)));
+        }
+        self.connected.sort_unstable();
+        self
+    }
+
+    /// Whether a UDP socket at `local` is connected to `peer`. One load for a port
+    /// that has none; else O(log n) in the number of connected sockets.
+    pub fn is_connected(&self, local: (IpAddr, u16), peer: (IpAddr, u16)) -> bool {
+        self.connected_ports.contains(local.1)
+            && self.connected.binary_search(&(local, peer)).is_ok()
+    }
+
     /// Whether a local program would get what is sent to `address` and `port`.
     /// Two loads for a port that nobody serves; else O(log n) in the number of
     /// sockets bound to single addresses.
@@ -92,6 +120,31 @@ mod tests {
         assert_eq!(served.serves(Protocol::Tcp, asked, 80), expected, "{bound} for {asked}");
         assert!(!served.serves(Protocol::Tcp, asked, 81));
         assert!(!served.serves(Protocol::Udp, asked, 80));
+    }
+
+    #[test]
+    fn a_connected_socket_is_its_peers_alone() {
+        let end = |text: &str| {
+            let end: core::net::SocketAddr = text.parse().unwrap();
+            (end.ip(), end.port())
+        };
+        let served = ServedPorts::default().with_connected([
+            (end("192.0.2.1:4000"), end("192.0.2.53:53")),
+            (end("[::ffff:192.0.2.1]:4001"), end("[::ffff:192.0.2.53]:53")),
+            (end("[2001:db8::1]:4000"), end("[2001:db8::53]:53")),
+        ]);
+        let check = |local: &str, peer: &str, expected: bool| {
+            assert_eq!(served.is_connected(end(local), end(peer)), expected, "{local} {peer}");
+        };
+        check("192.0.2.1:4000", "192.0.2.53:53", true);
+        check("192.0.2.1:4001", "192.0.2.53:53", true);
+        check("[2001:db8::1]:4000", "[2001:db8::53]:53", true);
+        check("192.0.2.1:4000", "192.0.2.53:54", false);
+        check("192.0.2.1:4000", "192.0.2.54:53", false);
+        check("192.0.2.1:4002", "192.0.2.53:53", false);
+        check("192.0.2.2:4000", "192.0.2.53:53", false);
+        let local = "192.0.2.1".parse().unwrap();
+        assert!(!served.serves(Protocol::Udp, local, 4000));
     }
 
     #[test]

@@ -50,6 +50,8 @@ rejected! {
     /// The same packet was seen on another interface, as on a bridge and its
     /// port.
     Duplicate = "seen on another interface",
+    /// Over UDP, from whom and to where this host has just asked.
+    Answer = "answer to a query of this host",
 
     /// The capture ends before the fields that are needed.
     Truncated = "truncated by the capture",
@@ -116,6 +118,7 @@ impl Rejected {
                 | Self::NotForThisHost
                 | Self::UnknownLinkType
                 | Self::Duplicate
+                | Self::Answer
         )
     }
 }

@@ -11,9 +11,11 @@
 
 mod coarse;
 mod program;
+mod sent;
 #[cfg(test)]
 mod tests;
 
+use std::io;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
@@ -25,6 +27,7 @@ use self::program::{Assembler, Condition, Fact, Label, Step};
 use super::{SNAP_LENGTH, Watched, packet_socket};
 
 pub(super) use program::Instruction;
+pub(super) use sent::{SENT_LENGTH, pass_sent};
 
 /// Packet types of `linux/if_packet.h`: for another host, seen because the
 /// interface is promiscuous or a port of a bridge; and sent by this host.
@@ -66,22 +69,25 @@ const PORT_RANGES: [usize; 4] = [256, 64, 16, 1];
 /// suffice for a coarse program either, everything passes, which costs time and
 /// no probe; then it is logged with `name`, the interface.
 pub(super) fn hold_back(socket: BorrowedFd<'_>, network: u32, watched: &Watched, name: &str) {
-    let attach =
-        |ranges| packet_socket::attach_filter(socket, &candidates(network, watched, ranges));
-    let mut failure = None;
-    for ranges in PORT_RANGES {
-        match attach(ranges) {
-            Ok(()) => return,
-            Err(error) => failure = Some(error),
-        }
-    }
+    let attached = attach(socket, |ranges| candidates(network, watched, ranges));
+    let Err(failure) = attached else { return };
     // What was attached before may hold back what is watched now.
     let detached = packet_socket::detach_filter(socket);
-    if let Some(error) = detached.err().or(failure) {
-        log::warn!(
-            "interface {name}: the kernel takes no filter, so all packets are read: {error}"
-        );
+    let error = detached.err().unwrap_or(failure);
+    log::warn!("interface {name}: the kernel takes no filter, so all packets are read: {error}");
+}
+
+/// Attaches the first program that the kernel has room for, of those that
+/// `write` gives for fewer and fewer ranges of ports.
+fn attach(socket: BorrowedFd<'_>, write: impl Fn(usize) -> Vec<Instruction>) -> io::Result<()> {
+    let mut failure = io::ErrorKind::InvalidInput.into();
+    for ranges in PORT_RANGES {
+        match packet_socket::attach_filter(socket, &write(ranges)) {
+            Ok(()) => return Ok(()),
+            Err(error) => failure = error,
+        }
     }
+    Err(failure)
 }
 
 /// The program for frames whose network header begins at byte `network`, that
@@ -160,15 +166,16 @@ fn ipv4(code: &mut Assembler, addresses: &Networks, [tcp, udp]: [Label; 2], ends
     let protocol = code.branch(Condition::Equals(TCP), tcp, other);
     let own = code.steps(&[Step::LoadByte(9)], protocol);
 
-    let ranges: Vec<_> = addresses
-        .ranges()
-        .filter_map(|range| match (range.start(), range.end()) {
-            (IpAddr::V4(first), IpAddr::V4(last)) => Some((u32::from(*first), u32::from(*last))),
-            _ => None,
-        })
-        .collect();
-    let target = search(code, &coarse(&ranges, MAX_ADDRESSES), own, ends.drop);
+    let target = search(code, &coarse(&ipv4_ranges(addresses), MAX_ADDRESSES), own, ends.drop);
     code.steps(&[Step::LoadWord(16)], target)
+}
+
+fn ipv4_ranges(addresses: &Networks) -> Vec<(u32, u32)> {
+    let ranges = addresses.ranges().filter_map(|range| match (range.start(), range.end()) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => Some((u32::from(*first), u32::from(*last))),
+        _ => None,
+    });
+    ranges.collect()
 }
 
 /// With the index at an IPv6 header.

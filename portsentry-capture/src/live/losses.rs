@@ -14,6 +14,8 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
+use crate::SensorStats;
+
 const SOON: Duration = Duration::from_secs(1);
 const BETWEEN_LINES: Duration = Duration::from_secs(60);
 
@@ -55,13 +57,13 @@ impl LossReport {
     }
 
     /// It was time to look, and the captures that are open have lost this. Gives
-    /// the line to say now; if there is something to say and none is due yet, the
-    /// counters are to be looked at again later.
-    pub(super) fn looked(
+    /// what is to be said now, by interface; if there is something to say and none
+    /// is due yet, the counters are to be looked at again later.
+    pub(super) fn looked<'a>(
         &mut self,
         now: Instant,
-        losses: &[Loss<'_>],
-    ) -> io::Result<Option<String>> {
+        losses: &[Loss<'a>],
+    ) -> io::Result<Option<Vec<(&'a str, u64)>>> {
         let unsaid = |loss: &Loss<'_>| {
             loss.packets - self.said.get(&loss.capture).copied().unwrap_or_default()
         };
@@ -77,7 +79,7 @@ impl LossReport {
                 self.disarm()?;
                 self.spoke = Some(now);
                 self.said = losses.iter().map(|loss| (loss.capture, loss.packets)).collect();
-                return Ok(Some(line(&new)));
+                return Ok(Some(new));
             }
             wait => self.arm(wait)?,
         }
@@ -103,7 +105,44 @@ impl LossReport {
     }
 }
 
-fn line(dropped: &[(&str, u64)]) -> String {
+/// What one interface has lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InterfaceLoss {
+    /// Its name.
+    pub interface: String,
+    /// Packets that were dropped because they were not read in time.
+    pub packets: u64,
+}
+
+/// What was lost, by interface.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ledger(BTreeMap<String, u64>);
+
+impl Ledger {
+    /// Interfaces that are told apart. On a host that runs for years containers
+    /// come and go, and each has an interface of another name.
+    const NAMES: usize = 256;
+
+    /// Adds what a capture of `interface` has lost, if anything.
+    pub(super) fn add(&mut self, interface: &str, stats: &SensorStats) {
+        let packets = stats.dropped_by_kernel + stats.dropped_by_interface;
+        if packets == 0 {
+            return;
+        }
+        let is_known = self.0.len() < Self::NAMES || self.0.contains_key(interface);
+        let interface = if is_known { interface } else { "(others)" };
+        *self.0.entry(interface.to_owned()).or_default() += packets;
+    }
+
+    /// By name.
+    pub(super) fn into_losses(self) -> Vec<InterfaceLoss> {
+        let losses = self.0.into_iter();
+        losses.map(|(interface, packets)| InterfaceLoss { interface, packets }).collect()
+    }
+}
+
+/// What is said of packets that captures have lost.
+pub(super) fn line(dropped: &[(&str, u64)]) -> String {
     let mut line = "packets were lost, because they were not read in time:".to_owned();
     let mut separator = "";
     for (name, packets) in dropped {
@@ -119,6 +158,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_lost_is_told_by_interface() {
+        let mut ledger = Ledger::default();
+        let stats = |kernel, interface| SensorStats {
+            dropped_by_kernel: kernel,
+            dropped_by_interface: interface,
+            ..SensorStats::default()
+        };
+        ledger.add("eth1", &stats(3, 0));
+        ledger.add("eth0", &stats(1, 2));
+        ledger.add("lo", &stats(0, 0));
+        ledger.add("eth1", &stats(4, 0));
+        let loss =
+            |interface: &str, packets| InterfaceLoss { interface: interface.to_owned(), packets };
+        assert_eq!(ledger.clone().into_losses(), [loss("eth0", 3), loss("eth1", 7)]);
+
+        for number in 0..1_000 {
+            ledger.add(&format!("veth{number:03}"), &stats(1, 0));
+        }
+        ledger.add("eth1", &stats(1, 0));
+        let losses = ledger.into_losses();
+        assert_eq!(losses.len(), Ledger::NAMES + 1);
+        assert_eq!(losses[0], loss("(others)", 1_000 - 254));
+        assert_eq!(losses[2], loss("eth1", 8));
+    }
+
+    #[test]
     fn one_line_a_minute() {
         let mut report = LossReport::new().unwrap();
         let start = Instant::now();
@@ -129,7 +194,8 @@ mod tests {
                 Loss { capture: 3, interface: "eth0", packets: eth0 },
                 Loss { capture: 4, interface: "lo", packets: lo },
             ];
-            let line = report.looked(start + Duration::from_secs(second), &losses).unwrap();
+            let new = report.looked(start + Duration::from_secs(second), &losses).unwrap();
+            let line = new.map(|new| line(&new));
             let expected = expected.map(|what| {
                 format!(
                     "packets were lost, because they were not read in time: {what}; \

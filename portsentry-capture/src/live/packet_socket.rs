@@ -8,7 +8,7 @@
 
 use std::ffi::c_int;
 use std::io;
-use std::mem::size_of;
+use std::mem::{self, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::filter::Instruction;
@@ -51,6 +51,38 @@ pub(super) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
     unsafe { set_option(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32) }
 }
 
+/// Begins to receive the packets of all protocols from the interface of
+/// this index, or of all interfaces if it is 0.
+pub(super) fn bind(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
+    // SAFETY: all zeros are a value of this structure of integers.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_ifindex = interface.cast_signed();
+    let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the address can be read for `length` bytes.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Packets that found no room since this was asked before.
+pub(super) fn dropped_since_asked(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    // A socket without a ring gives less of it.
+    let mut counted = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
+    let mut length = size_of::<libc::tpacket_stats_v3>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes, which `counted` has.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            (&raw mut counted).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(counted.tp_drops) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sets an option whose value is a `T`.
 ///
 /// # Safety
@@ -72,49 +104,18 @@ unsafe fn set_option<T>(
 }
 
 #[cfg(feature = "raw")]
-pub(super) use ring::{Ring, bind, dropped_since_asked};
+pub(super) use ring::Ring;
 
 #[cfg(feature = "raw")]
 mod ring {
     use std::ptr::{self, NonNull};
+    use std::slice;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::{mem, slice};
 
     use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
     use super::*;
     use crate::live::block::{BLOCK, STATUS_OFFSET};
-
-    /// Begins to receive the packets of all protocols from the interface of
-    /// this index.
-    pub(in crate::live) fn bind(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
-        // SAFETY: all zeros are a value of this structure of integers.
-        let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
-        address.sll_ifindex = interface.cast_signed();
-        let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-        // SAFETY: the address can be read for `length` bytes.
-        let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-    }
-
-    /// Packets that found no room in the ring since this was asked before.
-    pub(in crate::live) fn dropped_since_asked(socket: BorrowedFd<'_>) -> io::Result<u32> {
-        let mut counted = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
-        let mut length = size_of::<libc::tpacket_stats_v3>() as libc::socklen_t;
-        // SAFETY: the kernel writes at most `length` bytes, which `counted` has.
-        let result = unsafe {
-            libc::getsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_PACKET,
-                libc::PACKET_STATISTICS,
-                (&raw mut counted).cast(),
-                &raw mut length,
-            )
-        };
-        if result == 0 { Ok(counted.tp_drops) } else { Err(io::Error::last_os_error()) }
-    }
 
     /// A ring of blocks (TPACKET_V3). The kernel fills a block with packets,
     /// gives it to this process, and goes on to the next; it touches it no more

@@ -166,6 +166,7 @@ impl Sensor for PcapSensor {
             dropped_by_interface: self.losses.interface,
             tally: self.frames.tally.clone(),
             reassembly: self.frames.decoder.stats(),
+            ..SensorStats::default()
         }
     }
 }

@@ -185,6 +185,7 @@ impl Sensor for RawSensor {
             dropped_by_interface: 0,
             tally: self.frames.tally.clone(),
             reassembly: self.frames.decoder.stats(),
+            ..SensorStats::default()
         }
     }
 }

@@ -20,11 +20,13 @@ use rustix::time::{
 };
 
 use super::duplicates::Duplicates;
-use super::losses::{Loss, LossReport};
+use super::losses::{self, InterfaceLoss, Ledger, Loss, LossReport};
 use super::plan::{Identity, Plan, missing};
+use super::queries::Queries;
 use super::{LiveBackend, LiveSensor, Watched};
 use crate::{
     Drained, Interface, InterfaceMonitor, Rejected, Selection, Sensor, SensorError, SensorStats,
+    Tally,
 };
 
 /// Disarms a timer; as a time to wait, none.
@@ -36,7 +38,8 @@ const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 const MONITOR: u64 = 0;
 const RETRY: u64 = 1;
 const LOSSES: u64 = 2;
-const FIRST_CAPTURE: u64 = 3;
+const QUERIES: u64 = 3;
+const FIRST_CAPTURE: u64 = 4;
 
 /// Captures that are read in one round.
 const ROUND: usize = 64;
@@ -47,7 +50,9 @@ const OPENED_AT_ONCE: usize = 4;
 
 /// The captures of a [`Selection`].
 ///
-/// A packet that is seen on two interfaces is handed out once.
+/// A packet that is seen on two interfaces is handed out once. A datagram that
+/// answers what this host has just asked of its sender, from the port it comes
+/// to, is no probe: it is counted and not handed out.
 pub struct SensorSet {
     selection: Selection,
     backend: Box<dyn LiveBackend + Send>,
@@ -58,13 +63,53 @@ pub struct SensorSet {
     /// By token, ascending.
     open: Vec<OpenCapture>,
     watched: Arc<Watched>,
-    duplicates: Duplicates,
+    sieve: Sieve,
     losses: LossReport,
-    /// Sums of the captures that were closed, and duplicates.
+    /// Sums of the captures that were closed.
     closed: SensorStats,
+    /// What those have lost.
+    lost: Ledger,
     /// What was last said of an interface that cannot be opened.
     complaints: BTreeMap<String, String>,
     name: String,
+}
+
+/// Holds back what more than one capture is needed to know.
+struct Sieve {
+    /// Whether a packet can be seen on two interfaces.
+    several: bool,
+    duplicates: Duplicates,
+    queries: Queries,
+    /// What was held back.
+    tally: Tally,
+}
+
+impl Sieve {
+    /// Drains `capture`; what passes goes to `sink`.
+    fn drain(
+        &mut self,
+        capture: &mut OpenCapture,
+        budget: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> Result<Drained, SensorError> {
+        capture.sensor.drain(budget, &mut |observation| {
+            if self.passes(observation) {
+                sink(observation);
+            }
+        })
+    }
+
+    fn passes(&mut self, observation: &Observation) -> bool {
+        let rejected = if self.several && self.duplicates.is_duplicate(observation) {
+            Rejected::Duplicate
+        } else if self.queries.is_answer(observation) {
+            Rejected::Answer
+        } else {
+            return true;
+        };
+        self.tally.add(rejected);
+        false
+    }
 }
 
 struct OpenCapture {
@@ -114,6 +159,8 @@ impl SensorSet {
             }
             set.complain(name, &error);
         }
+        // Not before: if a privilege is missing, the error says which.
+        set.sieve.queries.complain();
         Ok(set)
     }
 
@@ -127,6 +174,9 @@ impl SensorSet {
         let losses = LossReport::new()?;
         listen(&epoll, retry.as_fd(), RETRY)?;
         listen(&epoll, losses.descriptor(), LOSSES)?;
+        let queries = Queries::new()?;
+        listen(&epoll, queries.descriptor(), QUERIES)?;
+        let (duplicates, tally) = (Duplicates::new(), Tally::default());
         Ok(Self {
             selection,
             backend,
@@ -136,9 +186,10 @@ impl SensorSet {
             next_token: FIRST_CAPTURE,
             open: Vec::new(),
             watched: Arc::new(Watched::all_ports(Networks::default())),
-            duplicates: Duplicates::new(),
+            sieve: Sieve { several: false, duplicates, queries, tally },
             losses,
             closed: SensorStats::default(),
+            lost: Ledger::default(),
             complaints: BTreeMap::new(),
             name: String::new(),
         })
@@ -159,9 +210,22 @@ impl SensorSet {
     pub fn set_ports(&mut self, tcp_ports: PortSet, udp_ports: PortSet) {
         let addresses = self.watched.addresses.clone();
         self.watch(Watched { addresses, tcp_ports, udp_ports });
+        self.sieve.queries.complain();
+    }
+
+    /// What the interfaces have lost, those that are gone included, by name; those
+    /// that have lost nothing are left out. A system call for each capture.
+    pub fn losses(&mut self) -> Vec<InterfaceLoss> {
+        let mut lost = self.lost.clone();
+        for OpenCapture { identity, sensor, .. } in &mut self.open {
+            lost.add(&identity.name, &sensor.stats());
+        }
+        lost.into_losses()
     }
 
     fn watch(&mut self, watched: Watched) {
+        // First, so that no answer is seen whose query was not.
+        self.sieve.queries.watch(&watched);
         if watched == *self.watched {
             return;
         }
@@ -181,6 +245,7 @@ impl SensorSet {
         sink: &mut dyn FnMut(&Observation),
     ) -> io::Result<Vec<(String, SensorError)>> {
         let addresses = Interface::own_addresses(interfaces);
+        self.sieve.queries.set_broadcasts(interfaces);
         self.watch(Watched { addresses, ..Watched::clone(&self.watched) });
         let (mut failures, mut postponed) = (Vec::new(), false);
         if self.selection == Selection::Any {
@@ -194,7 +259,7 @@ impl SensorSet {
             let plan = Plan::new(&self.selection, interfaces, &open);
             for &position in plan.close.iter().rev() {
                 let mut capture = self.open.remove(position);
-                while let Ok(Drained::More) = capture.sensor.drain(1024, sink) {}
+                while let Ok(Drained::More) = self.sieve.drain(&mut capture, 1024, sink) {}
                 log::info!("interface {} is gone", capture.identity.name);
                 self.settle(capture);
             }
@@ -246,7 +311,9 @@ impl SensorSet {
             // An error means that it is not listened to, which is what is wanted.
             let _ = epoll::delete(&self.epoll, descriptor);
         }
-        self.closed.merge(&capture.sensor.stats());
+        let stats = capture.sensor.stats();
+        self.lost.add(&capture.identity.name, &stats);
+        self.closed.merge(&stats);
     }
 
     /// Says why an interface is not watched, once for each reason.
@@ -265,6 +332,7 @@ impl SensorSet {
         for (name, error) in self.adapt(&interfaces, OPENED_AT_ONCE, sink)? {
             self.complain(name, &error);
         }
+        self.sieve.queries.complain();
         Ok(())
     }
 
@@ -285,8 +353,8 @@ impl SensorSet {
                 Loss { capture: *token, interface: &identity.name, packets }
             })
             .collect();
-        if let Some(line) = self.losses.looked(Instant::now(), &losses)? {
-            log::warn!("{line}");
+        if let Some(new) = self.losses.looked(Instant::now(), &losses)? {
+            log::warn!("{}", losses::line(&new));
         }
         Ok(())
     }
@@ -303,26 +371,22 @@ impl SensorSet {
         let ready = events.get(..ready).unwrap_or_default();
         let share = (budget / ready.len().max(1)).max(1);
 
-        let several = self.open.len() > 1 || self.selection == Selection::Any;
-        let mut sink = |observation: &Observation| {
-            if several && self.duplicates.is_duplicate(observation) {
-                self.closed.tally.add(Rejected::Duplicate);
-            } else {
-                sink(observation);
-            }
-        };
+        self.sieve.several = self.open.len() > 1 || self.selection == Selection::Any;
+        self.sieve.queries.begin_round();
         let mut round = Round { more: ready.len() == ROUND, ..Round::default() };
         for event in ready {
             let token = event.data.u64();
             if token == LOSSES {
                 round.losses = true;
+            } else if token == QUERIES {
+                round.queries = true;
             } else if token < FIRST_CAPTURE {
                 round.follow = true;
             } else if let Ok(position) = self.open.binary_search_by_key(&token, |it| it.token)
                 && let Some(capture) = self.open.get_mut(position)
             {
                 round.read = true;
-                match capture.sensor.drain(share, &mut sink) {
+                match self.sieve.drain(capture, share, sink) {
                     Ok(Drained::More) => round.more = true,
                     Ok(_) => {}
                     Err(error) => round.failed.push((token, error)),
@@ -344,6 +408,8 @@ struct Round {
     follow: bool,
     /// It is time to look at what was lost.
     losses: bool,
+    /// This host has asked something.
+    queries: bool,
     /// Captures that cannot be read any further, by token.
     failed: Vec<(u64, SensorError)>,
 }
@@ -374,6 +440,9 @@ impl Sensor for SensorSet {
                 self.follow_later(SECOND).map_err(io_error)?;
             }
         }
+        if round.queries {
+            self.sieve.queries.attend().map_err(io_error)?;
+        }
         if round.losses {
             self.tell_losses().map_err(io_error)?;
         }
@@ -392,6 +461,8 @@ impl Sensor for SensorSet {
     /// The sums over all captures that were ever open.
     fn stats(&mut self) -> SensorStats {
         let mut sum = self.closed.clone();
+        sum.tally.merge(&self.sieve.tally);
+        sum.queries = self.sieve.queries.stats();
         for capture in &mut self.open {
             sum.merge(&capture.sensor.stats());
         }

@@ -10,20 +10,19 @@ use super::Socket;
 
 /// The state of a TCP socket that listens, as the tables write it.
 const LISTEN: &str = "0A";
-/// The state of a UDP socket that is not connected.
+/// The states of a UDP socket that is not connected, and of one that is.
 const CLOSE: &str = "07";
+const ESTABLISHED: &str = "01";
 
 /// Reads all connections to find the few sockets that serve: the tables cannot
 /// be asked by state.
 pub(super) fn sockets() -> io::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
-    for (protocol, state, tables) in
-        [(Protocol::Tcp, LISTEN, ["tcp", "tcp6"]), (Protocol::Udp, CLOSE, ["udp", "udp6"])]
-    {
+    for (protocol, tables) in [(Protocol::Tcp, ["tcp", "tcp6"]), (Protocol::Udp, ["udp", "udp6"])] {
         for table in tables {
             // That of the thread: `/proc/net` is that of the process's first one.
             match fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
-                Ok(text) => sockets.extend(parse(&text, protocol, state)),
+                Ok(text) => sockets.extend(parse(&text, protocol)),
                 // A kernel without IPv6 has no such table.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => {}
                 Err(error) => return Err(error),
@@ -33,19 +32,24 @@ pub(super) fn sockets() -> io::Result<Vec<Socket>> {
     Ok(sockets)
 }
 
-fn parse<'a>(
-    table: &'a str,
-    protocol: Protocol,
-    state: &'a str,
-) -> impl Iterator<Item = Socket> + 'a {
+fn parse(table: &str, protocol: Protocol) -> impl Iterator<Item = Socket> {
     table.lines().skip(1).filter_map(move |line| {
         let mut words = line.split_ascii_whitespace();
         // `sl: local_address rem_address st ...`
-        let (local, _, found) = (words.nth(1)?, words.next()?, words.next()?);
-        let (address, port) = local.split_once(':')?;
-        let (address, port) = (parse_address(address)?, u16::from_str_radix(port, 16).ok()?);
-        (found == state && port != 0).then_some(Socket { protocol, address, port, v6_only: None })
+        let (local, remote, state) = (words.nth(1)?, words.next()?, words.next()?);
+        let peer = match (protocol, state) {
+            (Protocol::Tcp, LISTEN) | (Protocol::Udp, CLOSE) => None,
+            (Protocol::Udp, ESTABLISHED) => Some(parse_end(remote)?),
+            _ => return None,
+        };
+        let (address, port) = parse_end(local)?;
+        (port != 0).then_some(Socket { protocol, address, port, v6_only: None, peer })
     })
+}
+
+fn parse_end(text: &str) -> Option<(IpAddr, u16)> {
+    let (address, port) = text.split_once(':')?;
+    Some((parse_address(address)?, u16::from_str_radix(port, 16).ok()?))
 }
 
 /// Words of 32 bits as the host reads them, in hexadecimal digits.
@@ -91,14 +95,22 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_endian = "little")]
     fn lines() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n\
              \x20  0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0\n\
-             \x20  1: 00000000:0017 00000000:0000 01 00000000:00000000 00:00000000 00000000 0\n\
-             \x20  2: 00000000:0000 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0\n\
+             \x20  1: 0100007F:0017 0200007F:0035 01 00000000:00000000 00:00000000 00000000 0\n\
+             \x20  2: 00000000:0018 00000000:0000 07 00000000:00000000 00:00000000 00000000 0\n\
+             \x20  3: 00000000:0000 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0\n\
              nonsense\n\n";
-        let found: Vec<_> = parse(table, Protocol::Tcp, LISTEN).collect();
-        let address = Ipv4Addr::UNSPECIFIED.into();
-        assert_eq!(found, [Socket { protocol: Protocol::Tcp, address, port: 22, v6_only: None }]);
+        let any: IpAddr = Ipv4Addr::UNSPECIFIED.into();
+        let found = |protocol| parse(table, protocol).collect::<Vec<_>>();
+        let socket =
+            |protocol, address, port, peer| Socket { protocol, address, port, v6_only: None, peer };
+        let (tcp, udp) = (Protocol::Tcp, Protocol::Udp);
+        assert_eq!(found(tcp), [socket(tcp, any, 22, None)]);
+        let peer = Some((Ipv4Addr::new(127, 0, 0, 2).into(), 53));
+        let connected = socket(udp, Ipv4Addr::LOCALHOST.into(), 23, peer);
+        assert_eq!(found(udp), [connected, socket(udp, any, 24, None)]);
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use netlink_packet_core::{DecodeError, Parseable};
 use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{
-    AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DIAG_BY_FAMILY,
+    AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DIAG_BY_FAMILY, TCP_ESTABLISHED,
 };
 use netlink_packet_sock_diag::inet::nlas::Nla;
 use netlink_packet_sock_diag::inet::{
@@ -17,12 +17,13 @@ use super::Socket;
 use crate::netlink::{self, SOCK_DIAG};
 
 /// The kernel picks by state, so open connections cost nothing. A UDP socket
-/// that is not connected has the state that TCP calls closed.
+/// has the state that TCP calls established when it is connected, else the one that
+/// it calls closed.
 pub(super) fn sockets() -> io::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     for (protocol, number, states) in [
         (Protocol::Tcp, IPPROTO_TCP, StateFlags::LISTEN),
-        (Protocol::Udp, IPPROTO_UDP, StateFlags::CLOSE),
+        (Protocol::Udp, IPPROTO_UDP, StateFlags::CLOSE | StateFlags::ESTABLISHED),
     ] {
         for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
             let request = SockDiagMessage::InetRequest(InetRequest {
@@ -57,5 +58,7 @@ fn socket(protocol: Protocol, payload: &[u8]) -> Result<Option<Socket>, DecodeEr
         Nla::SkV6Only(v6_only) => Some(*v6_only),
         _ => None,
     });
-    Ok(Some(Socket { protocol, address: id.source_address, port: id.source_port, v6_only }))
+    let is_connected = protocol == Protocol::Udp && response.header.state == TCP_ESTABLISHED;
+    let peer = is_connected.then_some((id.destination_address, id.destination_port));
+    Ok(Some(Socket { protocol, address: id.source_address, port: id.source_port, v6_only, peer }))
 }

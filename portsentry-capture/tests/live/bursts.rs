@@ -10,16 +10,19 @@ use std::thread;
 use pnet_packet::ipv4::{self, Ipv4Packet};
 use pnet_packet::tcp::{self, TcpPacket};
 use portsentry_capture::{
-    CaptureOptions, Drained, Interface, LiveSensor, Sensor, SensorError, Watched,
+    CaptureOptions, Drained, Interface, LiveSensor, Selection, Sensor, SensorError, SensorSet,
+    Watched,
 };
 use portsentry_core::{Evidence, Observation, PortSet};
 use portsentry_testbed::{Namespace, Testbed, require_root};
 
+use crate::set::follow_until;
 use crate::watch::{Method, interface, watch_until, with_each_method};
 
 with_each_method! {
     a_burst_into_an_idle_reader_is_kept,
     what_is_lost_is_counted,
+    what_was_lost_outlives_its_interface,
     long_lists_of_ports_detect_the_same,
     no_packet_is_lost_when_the_filter_changes,
     without_memory_for_a_filter_everything_is_read,
@@ -138,6 +141,29 @@ fn what_is_lost_is_counted(method: Method) {
     // None is counted as lost that was seen, and none is seen twice.
     let distinct: BTreeSet<u32> = seen.iter().copied().collect();
     assert_eq!((distinct.len(), seen.len() as u64), (seen.len(), received));
+}
+
+fn what_was_lost_outlives_its_interface(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let options = CaptureOptions { buffer: 1, ..CaptureOptions::default() };
+    let selection = Selection::parse(&["ALL"]).expect("selection");
+    let opened = bed.host.enter(|| SensorSet::open(selection, method.backend(options)));
+    let mut set = opened.expect("set");
+    assert_eq!(set.losses(), []);
+    let mut sender = Sender::new(&bed);
+    for number in 0..20_000 {
+        sender.send(number, 23);
+    }
+    let lost = set.losses();
+    let told: Vec<&str> = lost.iter().map(|it| it.interface.as_str()).collect();
+    assert_eq!(told, [bed.host.interface()], "loopback has lost nothing");
+    assert!((1_000..20_000).contains(&lost[0].packets), "{lost:?}");
+    assert_eq!(set.stats().dropped_by_kernel, lost[0].packets);
+
+    bed.host.ip(&["link", "delete", bed.host.interface()]);
+    follow_until(&mut set, &bed.host, &["lo"]);
+    assert_eq!(set.losses(), lost);
 }
 
 /// The first `number` odd ports.

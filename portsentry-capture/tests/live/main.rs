@@ -1,6 +1,7 @@
 //! Live capture against real traffic, through libpcap and through packet
 //! sockets, in namespaces of the tests' own.
 
+mod answers;
 mod bursts;
 #[path = "../offline/frames.rs"]
 #[allow(dead_code, reason = "it serves other tests too")]

@@ -41,7 +41,11 @@ fn watched(set: &SensorSet) -> Vec<&str> {
 
 /// Lets the set follow changes until it watches `expected`.
 #[track_caller]
-fn follow_until(set: &mut SensorSet, namespace: &Namespace, expected: &[&str]) -> Vec<Observation> {
+pub(crate) fn follow_until(
+    set: &mut SensorSet,
+    namespace: &Namespace,
+    expected: &[&str],
+) -> Vec<Observation> {
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut seen = Vec::new();
     while watched(set) != expected {

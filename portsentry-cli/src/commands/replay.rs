@@ -47,7 +47,8 @@ fn run(options: &ReplayOptions, configuration: &Configuration) -> Result<(), Fai
     }
     replay.output.flush().map_err(Failure::Output)?;
     let probes = replay.engine.statistics().probes();
-    eprintln!("{}", Summary { sensors: replay.stats, answers: None, probes, live: false });
+    let (sensors, losses) = (replay.stats, Vec::new());
+    eprintln!("{}", Summary { sensors, losses, answers: None, probes, live: false });
     outcome
 }
 

@@ -1,5 +1,7 @@
 //! What the two ways of capturing owe to a person who runs the program.
 
+use std::net::IpAddr;
+
 use portsentry_testbed::{Signal, Testbed, require_root};
 
 use crate::expected::{LOGGED, UDP, event};
@@ -70,8 +72,59 @@ fn what_the_kernel_drops_is_told_while_running() {
         let ended = sentry.stop();
         let events = ended.events().len();
         assert!(line.contains(&format!("{} on interface host0", 20_000 - events)), "{line}");
-        let summary = ended.stderr.last().expect("summary");
+        let [.., summary, by_interface] = ended.stderr.as_slice() else {
+            panic!("{:?}", ended.stderr)
+        };
         let told = format!("{} dropped by the kernel", 20_000 - events);
         assert!(summary.contains(&told), "{method}: {summary}, {events} events");
+        let told = format!("{} packets dropped by the kernel on interface host0", 20_000 - events);
+        assert_eq!(*by_interface, told, "{method}");
+    }
+}
+
+#[test]
+fn what_each_interface_lost_is_told_at_the_end() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let cable = ["host1", "netns", bed.host.name(), "type", "veth"];
+    let far_end = ["peer", "name", "scan1", "netns", bed.scanner.name()];
+    bed.host.ip(&[&["link", "add"][..], &cable, &far_end].concat());
+    bed.host.ip(&["address", "add", "192.0.2.1/24", "dev", "host1"]);
+    let link = std::path::Path::new("/sys/class/net/host0/address");
+    let hardware = bed.host.run("cat", &[link.to_str().expect("path")]);
+    // One wire's frames are then good for the other.
+    bed.host.ip(&["link", "set", "host1", "address", hardware.trim()]);
+    bed.host.ip(&["link", "set", "host1", "up"]);
+    bed.scanner.ip(&["link", "set", "scan1", "up"]);
+    let station = Station::with(&bed.host, "TCP_PORTS = \"1-20000\"\nCAPTURE_BUFFER = \"1\"");
+    let forger = Forger::new(&bed);
+    let target = bed.host.v4().into();
+    let sources: [IpAddr; 2] =
+        ["198.18.0.1", "198.18.0.2"].map(|text| text.parse().expect("address"));
+    let frames = sources.map(|source| {
+        (1..=20_000).map(|port| forger.syn(source, target, port)).collect::<Vec<_>>()
+    });
+    for method in METHODS {
+        let sentry = station.start(&["-m", method, "-i", "ALL"]);
+        sentry.signal(Signal::STOP);
+        forger.send(&frames[0], 100_000);
+        forger.send_by("scan1", &frames[1], 100_000);
+        sentry.signal(Signal::CONT);
+        let ended = sentry.stop();
+        let lost = sources.map(|source| {
+            let from = format!("Scan from: [{source}]");
+            20_000 - ended.events().iter().filter(|line| line.starts_with(&from)).count()
+        });
+        assert!(lost.iter().all(|lost| (1_000..20_000).contains(lost)), "{method}: {lost:?}");
+        let [.., summary, first, second] = ended.stderr.as_slice() else {
+            panic!("{:?}", ended.stderr)
+        };
+        let sum = format!(", {} dropped by the kernel", lost[0] + lost[1]);
+        assert!(summary.contains(&sum), "{method}: {summary}, {lost:?}");
+        // Loopback has lost nothing.
+        let expected = ["host0", "host1"].iter().zip(lost).map(|(interface, lost)| {
+            format!("{lost} packets dropped by the kernel on interface {interface}")
+        });
+        assert_eq!([first.clone(), second.clone()], *expected.collect::<Vec<_>>(), "{method}");
     }
 }

@@ -38,11 +38,17 @@ impl<'a> Forger<'a> {
     /// Sends `frames`, in order, at most `rate` a second.
     #[track_caller]
     pub(crate) fn send(&self, frames: &[Vec<u8>], rate: u32) {
+        self.send_by(self.scanner.interface(), frames, rate);
+    }
+
+    /// The same by another interface of the scanner's.
+    #[track_caller]
+    pub(crate) fn send_by(&self, interface: &str, frames: &[Vec<u8>], rate: u32) {
         let file = NamedTempFile::new().expect("file");
         fs::write(file.path(), capture(frames)).expect("write");
         let path = file.path().to_str().expect("path");
         let rate = format!("--pps={rate}");
-        self.scanner.run("tcpreplay", &["-q", &rate, "-i", self.scanner.interface(), path]);
+        self.scanner.run("tcpreplay", &["-q", &rate, "-i", interface, path]);
     }
 }
 

@@ -19,6 +19,7 @@ mod probe;
 mod station;
 mod witness;
 
+mod answers;
 mod blocking;
 mod capture;
 mod checks;

@@ -44,7 +44,10 @@ impl Witness {
         let capture = capture.expect("file");
         let to_file = ["-Z", "root", "-w", capture.to_str().expect("path"), "-U"];
         let live = ["-i", host.interface(), "-Q", "in", "-n", "-l", "--print", "--immediate-mode"];
-        let mut tcpdump = host.spawn("tcpdump", &[&to_file[..], &live].concat());
+        // Each packet takes its longest length in the ring, and as it comes the ring
+        // has room for a burst of 26.
+        let room = ["-s", "2048", "-B", "16384"];
+        let mut tcpdump = host.spawn("tcpdump", &[&to_file[..], &live, &room].concat());
         tcpdump.wait_for_line(SOON, |line| line.contains("listening on"));
         Self { tcpdump, capture }
     }

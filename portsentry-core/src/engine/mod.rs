@@ -15,7 +15,9 @@ use core::time::Duration;
 use crate::blocked_set::BlockedSet;
 use crate::counter_table::{Clock, CounterTable};
 use crate::hash_key::{HashKey, address_bits};
-use crate::{Decision, Event, Instant, Observation, Policy, Probe, Reason, ServedPorts, Verdict};
+use crate::{
+    Decision, Event, Instant, Observation, Policy, Probe, Protocol, Reason, ServedPorts, Verdict,
+};
 
 pub use limits::{Limits, Statistics};
 pub use responses::{Effect, Outcome, Response, ResponseId};
@@ -138,7 +140,10 @@ impl Engine {
         if !self.policy.monitors(protocol, target_port) {
             return dropped(Reason::NotMonitored);
         }
-        if !self.policy.watch_served_ports && self.served.serves(protocol, target, target_port) {
+        if !self.policy.watch_served_ports
+            && (self.served.serves(protocol, target, target_port)
+                || protocol == Protocol::Udp && self.serves_peer(observation))
+        {
             self.report_served_port(observation);
             return dropped(Reason::Served);
         }
@@ -161,6 +166,12 @@ impl Engine {
             return self.report(observation, Reason::AlreadyBlocked);
         }
         self.respond(observation)
+    }
+
+    /// Whether a connected socket gets what this peer sends.
+    fn serves_peer(&self, observation: &Observation) -> bool {
+        let Observation { source, source_port, target, target_port, .. } = *observation;
+        self.served.is_connected((target, target_port), (source, source_port))
     }
 
     fn reaches_trigger(&mut self, source: IpAddr) -> bool {

@@ -2,6 +2,8 @@
 //! filters as a packet socket has them. What stands beside a packet is unknown
 //! there, so those loads are replaced by constants.
 
+mod sent;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -287,6 +289,38 @@ fn the_length_is_bounded() {
     let most = much(32_767, 64);
     let length = candidates(14, &most, 256).len();
     assert!((1_000..2_000).contains(&length), "{length} instructions");
+}
+
+/// Instructions that the kernel executes at most for a packet.
+fn longest_way(program: &[Instruction]) -> usize {
+    // Jumps lead forward only.
+    let mut longest = vec![0; program.len()];
+    for at in (0..program.len()).rev() {
+        let Instruction { code, jump_true, jump_false, operand } = program[at];
+        let behind = |distance: usize| longest[at + 1 + distance];
+        longest[at] = 1 + match code {
+            0x06 => 0,
+            0x05 => behind(operand as usize),
+            0x15 | 0x35 | 0x45 => behind(jump_true.into()).max(behind(jump_false.into())),
+            _ => behind(0),
+        };
+    }
+    longest[0]
+}
+
+#[test]
+fn long_lists_of_ports_take_a_few_more_instructions() {
+    let way = |ports| {
+        let watched = Watched { tcp_ports: odd_ports(ports), ..watched() };
+        longest_way(&candidates(14, &watched, PORT_RANGES[0]))
+    };
+    let one = way(1);
+    println!("1, 500, 5,000 and 32,768 ports: {:?}", [1, 500, 5_000, 32_768].map(way));
+    for ports in [500, 5_000, 32_768] {
+        // A binary search of 2 * 256 edges, and bridges where a jump is too far.
+        let more = way(ports) - one;
+        assert!((1..=12).contains(&more), "{ports} ports: {more} more than {one}");
+    }
 }
 
 #[test]

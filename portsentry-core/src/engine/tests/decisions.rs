@@ -170,6 +170,20 @@ fn a_served_port_is_not_watched_unless_asked_for() {
 }
 
 #[test]
+fn a_connected_socket_serves_its_peer_alone() {
+    let mut scenario = Scenario::new(watching());
+    let seen = datagram_from("192.0.2.7", 22);
+    let (local, peer) = ((seen.target, 22), (seen.source, seen.source_port));
+    scenario.engine.set_served_ports(ServedPorts::default().with_connected([(local, peer)]));
+    assert_eq!(scenario.observe(&seen), Reason::Served);
+    let segment = Observation { source_port: seen.source_port, ..probe_from("192.0.2.7", 22) };
+    assert_eq!(scenario.observe(&segment), Reason::LogOnly);
+    let other = Observation { source_port: seen.source_port ^ 1, ..seen };
+    assert_eq!(scenario.observe(&other), Reason::LogOnly);
+    assert_eq!(scenario.observe(&datagram_from("192.0.2.8", 22)), Reason::LogOnly);
+}
+
+#[test]
 fn lines_about_a_served_port_are_one_a_minute_and_the_rest_is_told() {
     let mut scenario = Scenario::new(watching());
     let any = "0.0.0.0".parse().unwrap();

@@ -1,0 +1,85 @@
+//! What passes of what this host sends.
+
+use super::super::sent::sent;
+use super::*;
+
+/// The port that [`tcp`] and [`udp`] send from.
+const PORT: u16 = 40_000;
+
+fn from4(source: &str, protocol: u8, fragment: u16, options: u8) -> Vec<u8> {
+    let mut packet = v4(Ipv4Addr::new(10, 0, 0, 53), protocol, fragment, options, &udp(53));
+    packet[12..16].copy_from_slice(&source.parse::<Ipv4Addr>().unwrap().octets());
+    packet
+}
+
+fn from6(next: u8, payload: &[u8]) -> Vec<u8> {
+    v6("fd00::53".parse().unwrap(), next, payload)
+}
+
+/// A fragment header with this next header, offset and flags, and the rest.
+fn fragmented(next: u8, offset: u16, payload: &[u8]) -> Vec<u8> {
+    let [high, low] = offset.to_be_bytes();
+    [&[next, 0, high, low, 0, 0, 0, 7], payload].concat()
+}
+
+#[test]
+fn queries_pass_and_the_rest_is_held_back() {
+    let later = udp(53);
+    let table: Vec<(&str, Vec<u8>, bool)> = vec![
+        ("UDP", from4("10.0.0.2", 17, 0, 0), true),
+        ("options", from4("10.0.0.2", 17, 0, 10), true),
+        ("don't fragment", from4("10.0.0.2", 17, 0x4000, 0), true),
+        ("first fragment", from4("10.0.0.2", 17, 0x2000, 0), true),
+        ("later fragment", from4("10.0.0.2", 17, 0x2001, 0), false),
+        ("last fragment", from4("10.0.0.2", 17, 0x1000, 0), false),
+        ("loopback", from4("127.191.255.255", 17, 0, 0), true),
+        ("no address yet", from4("0.0.0.0", 17, 0, 0), true),
+        ("forwarded", from4("10.0.0.3", 17, 0, 0), false),
+        ("TCP", from4("10.0.0.2", 6, 0, 0), false),
+        ("ICMP", from4("10.0.0.2", 1, 0, 0), false),
+        ("v6 UDP", from6(17, &udp(53)), true),
+        ("v6 first fragment", from6(44, &fragmented(17, 1, &udp(53))), true),
+        ("v6 later fragment", from6(44, &fragmented(17, 9, &later)), false),
+        ("v6 far fragment", from6(44, &fragmented(17, 0x1001, &later)), false),
+        ("v6 fragment of TCP", from6(44, &fragmented(6, 1, &tcp(53, SYN))), false),
+        ("v6 TCP", from6(6, &tcp(53, SYN)), false),
+        ("v6 ICMP", from6(58, &[0; 8]), false),
+    ];
+    let addresses = watched().addresses;
+    for (name, packet, expected) in &table {
+        let protocol = if packet[0] >> 4 == 4 { IPV4 } else { IPV6 };
+        let check = |ports: &[u16], protocol, packet_type, expected: bool| {
+            let program = sent(&addresses, &super::ports(ports), 256);
+            let passed = Filter::new(&program, protocol, packet_type).run(packet);
+            let expected = if expected { packet.len() } else { 0 };
+            assert_eq!(passed, expected, "{name} {ports:?} {protocol:04x} {packet_type}");
+        };
+        check(&[1, PORT], protocol, PACKET_OUTGOING, *expected);
+        check(&[53, PORT - 1, PORT + 1], protocol, PACKET_OUTGOING, false);
+        for other in [0, 1, 2, PACKET_OTHERHOST] {
+            check(&[PORT], protocol, other, false);
+        }
+        check(&[PORT], 0x0806, PACKET_OUTGOING, false);
+    }
+}
+
+#[test]
+fn headers_alone_are_copied() {
+    let packet = v4(own4(), 17, 0, 10, &[&udp(53)[..], &[0; 3000]].concat());
+    let addresses = addresses("10.0.0.1/32");
+    let program = sent(&addresses, &ports(&[PORT]), 1);
+    let passed = Filter::new(&program, IPV4, PACKET_OUTGOING).run(&packet);
+    assert_eq!(passed, 60 + 8);
+}
+
+#[test]
+fn long_lists_lose_no_query() {
+    let every_second = |first| (first..=u16::MAX).step_by(2).collect::<PortSet>();
+    for ranges in PORT_RANGES {
+        let length = sent(&hosts(5_000), &every_second(1), ranges).len();
+        assert!(length < 1_500, "{ranges}: {length} instructions");
+        let program = sent(&watched().addresses, &every_second(2), ranges);
+        let passed = Filter::new(&program, IPV4, PACKET_OUTGOING).run(&from4("10.0.0.2", 17, 0, 0));
+        assert!(passed > 0, "{ranges}");
+    }
+}

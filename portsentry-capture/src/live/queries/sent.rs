@@ -1,0 +1,191 @@
+//! Seeing the datagrams that this host sends from monitored ports, as it sends
+//! them.
+//!
+//! A packet socket without a ring, since what a ring holds is seen only when its
+//! block is given out, and an answer may be here by then. The kernel puts a
+//! datagram in before it gives it to the wire.
+
+use std::io::{self, IoSliceMut};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice};
+use nix::sys::socket::{
+    ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+};
+use nix::sys::time::TimeSpec;
+use portsentry_core::{Networks, PortSet, Timestamp};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+
+use crate::live::filter::{SENT_LENGTH, pass_sent};
+use crate::live::packet_socket;
+
+/// Bytes for datagrams that wait to be read. The kernel doubles that, and reckons
+/// at least 768 for each (`socket(7)`, `SO_RCVBUF`).
+const BUFFER: usize = 2 << 20;
+
+/// Datagrams that are read in one go: more than can have waited.
+const WAITING: usize = 2 * BUFFER / 512;
+
+/// A datagram that this host sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Sent {
+    pub(super) from: SocketAddr,
+    pub(super) to: SocketAddr,
+    pub(super) time: Timestamp,
+}
+
+/// The socket that sees them, on all interfaces.
+#[derive(Debug)]
+pub(super) struct SentDatagrams {
+    socket: OwnedFd,
+    ancillary: Vec<u8>,
+}
+
+impl SentDatagrams {
+    /// For datagrams from `ports` at `addresses`.
+    pub(super) fn open(addresses: &Networks, ports: &PortSet) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        // Without a protocol it receives nothing until it is bound, when the
+        // filter is there.
+        let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)?;
+        // More than anybody may have takes a privilege; then it is what there is.
+        if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER).is_err() {
+            sockopt::set_socket_recv_buffer_size(&socket, BUFFER)?;
+        }
+        // In force some time later; until then it is stamped when it is read, and
+        // seems to be asked too late. Captures are opened after this.
+        setsockopt(&socket, ReceiveTimestampns, &true)?;
+        pass_sent(socket.as_fd(), addresses, ports)?;
+        packet_socket::bind(socket.as_fd(), 0)?;
+        Ok(Self { socket, ancillary: nix::cmsg_space!(TimeSpec) })
+    }
+
+    /// From now on for these.
+    pub(super) fn set(&self, addresses: &Networks, ports: &PortSet) -> io::Result<()> {
+        pass_sent(self.socket.as_fd(), addresses, ports)
+    }
+
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Datagrams that found no room since this was asked before.
+    pub(super) fn missed(&self) -> u64 {
+        // They are told next time if they cannot be had now.
+        packet_socket::dropped_since_asked(self.socket.as_fd()).map_or(0, u64::from)
+    }
+
+    /// Gives all that had been sent when it was called to `sink`, in the order of
+    /// sending. One system call for each, without allocating: what a host asks
+    /// is little beside what it is asked.
+    pub(super) fn read(&mut self, sink: &mut dyn FnMut(Sent)) -> io::Result<()> {
+        for _ in 0..WAITING {
+            let mut headers = [0; SENT_LENGTH as usize];
+            match self.receive(&mut headers) {
+                Ok((bytes, time)) => {
+                    let ends = headers.get(..bytes).and_then(ends);
+                    if let (Some((from, to)), Some(time)) = (ends, time) {
+                        sink(Sent { from, to, time });
+                    }
+                }
+                Err(nix::Error::EINTR) => {}
+                Err(nix::Error::EAGAIN) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self, headers: &mut [u8]) -> nix::Result<(usize, Option<Timestamp>)> {
+        let mut into = [IoSliceMut::new(headers)];
+        let ancillary = Some(self.ancillary.as_mut_slice());
+        let descriptor = self.socket.as_raw_fd();
+        let message = recvmsg::<()>(descriptor, &mut into, ancillary, MsgFlags::MSG_DONTWAIT)?;
+        let time = message.cmsgs()?.find_map(|ancillary| match ancillary {
+            ControlMessageOwned::ScmTimestampns(time) => Some(timestamp(time)),
+            _ => None,
+        });
+        Ok((message.bytes, time))
+    }
+}
+
+fn timestamp(time: TimeSpec) -> Timestamp {
+    let since_epoch = Duration::from(time).as_nanos();
+    Timestamp::from_nanos(i64::try_from(since_epoch).unwrap_or(i64::MAX))
+}
+
+/// From where to where the datagram goes that begins with these headers: whole,
+/// or the first of its fragments. `None` for anything else.
+fn ends(packet: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+    let (source, target, udp): (IpAddr, IpAddr, _) = match packet.first()? >> 4 {
+        4 => {
+            let ip = Ipv4HeaderSlice::from_slice(packet).ok()?;
+            let is_first = ip.fragments_offset().value() == 0;
+            let udp = packet.get(ip.slice().len()..)?;
+            let whole = (ip.protocol() == IpNumber::UDP && is_first).then_some(udp)?;
+            (Ipv4Addr::from(ip.source()).into(), Ipv4Addr::from(ip.destination()).into(), whole)
+        }
+        6 => {
+            let ip = Ipv6HeaderSlice::from_slice(packet).ok()?;
+            let payload = packet.get(40..)?;
+            let udp = match (ip.next_header(), payload) {
+                (IpNumber::UDP, udp) => udp,
+                // Next header, reserved, and 13 bits of offset (RFC 8200 section 4.5).
+                (IpNumber::IPV6_FRAGMENTATION_HEADER, [17, _, 0, 0..=7, _, _, _, _, udp @ ..]) => {
+                    udp
+                }
+                _ => return None,
+            };
+            (Ipv6Addr::from(ip.source()).into(), Ipv6Addr::from(ip.destination()).into(), udp)
+        }
+        _ => return None,
+    };
+    let (&[a, b, c, d], _) = udp.split_first_chunk()?;
+    let port = |high, low| u16::from_be_bytes([high, low]);
+    Some((SocketAddr::new(source, port(a, b)), SocketAddr::new(target, port(c, d))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const V4: &str = "4500002000010000401100000a0000010a000035";
+    const V6: &str =
+        "6000000000081140fd000000000000000000000000000001fd000000000000000000000000000035";
+    const UDP: &str = "9c40003500080000";
+
+    fn bytes(hex: &str) -> Vec<u8> {
+        hex.as_bytes()
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn headers() {
+        let check = |name: &str, hex: &str, expected: Option<(&str, &str)>| {
+            let expected = expected.map(|(from, to)| (from.parse().unwrap(), to.parse().unwrap()));
+            assert_eq!(ends(&bytes(hex)), expected, "{name}");
+        };
+        let v4 = Some(("10.0.0.1:40000", "10.0.0.53:53"));
+        let v6 = Some(("[fd00::1]:40000", "[fd00::35]:53"));
+        check("IPv4", &(V4.to_owned() + UDP), v4);
+        let options = V4.replacen("45", "46", 1) + "01010101";
+        check("options", &(options + UDP), v4);
+        check("first fragment", &(V4.replacen("00010000", "00012000", 1) + UDP), v4);
+        check("later fragment", &(V4.replacen("00010000", "00010001", 1) + UDP), None);
+        check("TCP", &(V4.replacen("4011", "4006", 1) + UDP), None);
+        check("cut", &(V4.to_owned() + "9c4000"), None);
+        check("IPv6", &(V6.to_owned() + UDP), v6);
+        let fragmented = V6.replacen("0811", "082c", 1);
+        check("first fragment", &(fragmented.clone() + "1100000100000007" + UDP), v6);
+        check("later fragment", &(fragmented.clone() + "1100000900000007" + UDP), None);
+        check("far fragment", &(fragmented.clone() + "1100010100000007" + UDP), None);
+        check("fragment of TCP", &(fragmented + "0600000100000007" + UDP), None);
+        check("ICMPv6", &(V6.replacen("0811", "083a", 1) + UDP), None);
+        check("neither", "7500", None);
+        check("nothing", "", None);
+    }
+}

@@ -1,0 +1,473 @@
+//! Answers to what this host itself has asked, by the time nobody waits for them
+//! any more, in namespaces of the test's own.
+
+use std::io::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use portsentry_capture::{
+    CaptureOptions, Drained, Interface, LiveBackend, LiveSensor, Rejected, Selection, Sensor,
+    SensorError, SensorSet, SensorStats, Watched,
+};
+use portsentry_core::{Evidence, IpOptions, Observation, PortSet, Timestamp};
+use portsentry_testbed::{Namespace, Testbed, require_root};
+
+use crate::watch::{Method, interface, targets, watch_to_marker, with_each_method};
+
+with_each_method! {
+    late_answers_are_no_probes,
+    no_answer_overtakes_its_query,
+    only_who_was_asked_is_spared,
+    a_query_in_fragments_is_a_query,
+    answers_to_calls_come_from_anybody,
+    replies_of_a_service_spare_nobody,
+    answers_within_this_host_are_no_probes,
+    what_this_host_asks_for_others_is_its_own_query,
+    ports_that_are_not_monitored_cost_nothing,
+}
+
+/// Far fewer than an answer may take, and more than a loaded machine needs.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn open(method: Method, namespace: &Namespace) -> SensorSet {
+    let selection = Selection::parse(&["ALL"]).expect("selection");
+    let backend = method.backend(CaptureOptions::default());
+    namespace.enter(|| SensorSet::open(selection, backend)).expect("set")
+}
+
+/// The host's and the scanner's address of each family.
+fn both_families(bed: &Testbed) -> [(IpAddr, IpAddr); 2] {
+    [
+        (bed.host.v4().into(), bed.scanner.v4().into()),
+        (bed.host.v6().into(), bed.scanner.v6().into()),
+    ]
+}
+
+fn socket(namespace: &Namespace, at: impl Into<SocketAddr>) -> UdpSocket {
+    let at = at.into();
+    let socket = namespace.enter(|| UdpSocket::bind(at)).unwrap_or_else(|e| panic!("{at}: {e}"));
+    socket.set_read_timeout(Some(PATIENCE)).expect("time-out");
+    socket
+}
+
+/// Asks `whom` once and is gone; gives where it asked from.
+fn ask_and_go(
+    namespace: &Namespace,
+    from: IpAddr,
+    whom: SocketAddr,
+    question: &[u8],
+) -> SocketAddr {
+    let client = socket(namespace, (from, 0));
+    client.send_to(question, whom).expect("query");
+    client.local_addr().expect("address")
+}
+
+/// Takes what was asked and gives who asked.
+#[track_caller]
+fn asked(resolver: &UdpSocket) -> SocketAddr {
+    let mut question = [0; 8192];
+    resolver.recv_from(&mut question).expect("query").1
+}
+
+#[track_caller]
+fn seen(set: &mut SensorSet, bed: &Testbed, to: IpAddr) -> Vec<(IpAddr, u16)> {
+    targets(&bed.host.enter(|| watch_to_marker(set, &bed.scanner, to)))
+}
+
+#[track_caller]
+fn check_answers(set: &mut SensorSet, expected: u64) {
+    let stats = set.stats();
+    assert_eq!(stats.tally.count(Rejected::Answer), expected, "{stats:?}");
+}
+
+fn late_answers_are_no_probes(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut set = open(method, &bed.host);
+    let mut answered = 0;
+    for (host, scanner) in both_families(&bed) {
+        let resolver = socket(&bed.scanner, (scanner, 53));
+        let at = resolver.local_addr().expect("address");
+        for _ in 0..100 {
+            ask_and_go(&bed.host, host, at, b"who?");
+        }
+        let clients: Vec<SocketAddr> = (0..100).map(|_| asked(&resolver)).collect();
+        // Half of them once more, which nobody forbids.
+        for client in clients.iter().chain(&clients[..50]) {
+            resolver.send_to(b"late", client).expect("answer");
+        }
+        answered += 150;
+        assert_eq!(seen(&mut set, &bed, host), []);
+        check_answers(&mut set, answered);
+        // And when the set is awake all the time.
+        for _ in 0..20 {
+            let client = ask_and_go(&bed.host, host, at, b"who?");
+            assert_eq!(asked(&resolver), client);
+            resolver.send_to(b"late", client).expect("answer");
+            assert_eq!(seen(&mut set, &bed, host), []);
+        }
+        answered += 20;
+        check_answers(&mut set, answered);
+    }
+    let queries = set.stats().queries;
+    assert_eq!((queries.seen, queries.evicted, queries.missed), (240, 0, 0));
+}
+
+/// Queries and answers come in while captures are being read.
+fn no_answer_overtakes_its_query(method: Method) {
+    const QUERIES: u64 = 2_000;
+    /// Few enough for the resolver's socket to have room for them.
+    const ON_THE_WAY: u64 = 50;
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut set = open(method, &bed.host);
+    let resolver = socket(&bed.scanner, (bed.scanner.v4(), 53));
+    let at = resolver.local_addr().expect("address");
+    let answered = AtomicU64::new(0);
+    let seen = thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 1..=QUERIES {
+                resolver.send_to(b"late", asked(&resolver)).expect("answer");
+                answered.store(number, Ordering::Relaxed);
+            }
+        });
+        scope.spawn(|| {
+            bed.host.enter(|| {
+                for number in 0..QUERIES {
+                    while number >= answered.load(Ordering::Relaxed) + ON_THE_WAY {
+                        thread::yield_now();
+                    }
+                    let client = UdpSocket::bind(("0.0.0.0", 0)).expect("bind");
+                    client.send_to(b"who?", at).expect("query");
+                }
+            });
+        });
+        bed.host.enter(|| {
+            let mut seen = Vec::new();
+            let deadline = Instant::now() + PATIENCE;
+            while set.stats().tally.count(Rejected::Answer) + (seen.len() as u64) < QUERIES {
+                assert!(Instant::now() < deadline, "{:?}", set.stats());
+                // Little at a time, for many rounds.
+                set.drain(16, &mut |it| seen.push(*it)).expect("drain");
+            }
+            seen
+        })
+    });
+    assert_eq!(targets(&seen), []);
+    assert_eq!(set.stats().queries.missed, 0);
+}
+
+/// A capture in which an answer comes when its round has begun already.
+struct Interleaved {
+    host: IpAddr,
+    resolver: SocketAddr,
+    /// The port of the next client; none is used twice.
+    port: u16,
+    /// Readable all the time.
+    descriptor: UnixStream,
+    _other_end: UnixStream,
+}
+
+impl Sensor for Interleaved {
+    fn name(&self) -> &str {
+        "interleaved"
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.descriptor.as_fd())
+    }
+
+    fn drain(
+        &mut self,
+        _: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> Result<Drained, SensorError> {
+        for _ in 0..3 {
+            sink(&self.datagram_to(9));
+            self.port += 1;
+            let client = UdpSocket::bind((self.host, self.port)).expect("bind");
+            client.send_to(b"who?", self.resolver).expect("query");
+            sink(&self.datagram_to(self.port));
+        }
+        Ok(Drained::Empty)
+    }
+
+    fn stats(&mut self) -> SensorStats {
+        SensorStats::default()
+    }
+}
+
+impl Interleaved {
+    fn datagram_to(&self, target_port: u16) -> Observation {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("clock");
+        Observation {
+            time: Timestamp::from_nanos(since.as_nanos().try_into().expect("nanoseconds")),
+            interface: 1,
+            source: self.resolver.ip(),
+            target: self.host,
+            source_port: self.resolver.port(),
+            target_port,
+            evidence: Evidence::Datagram,
+            ip_options: IpOptions::Absent,
+            ttl: 64,
+            ip_id: 0,
+        }
+    }
+}
+
+impl LiveSensor for Interleaved {
+    fn set_watched(&mut self, _: Arc<Watched>) {}
+}
+
+struct InterleavedBackend(IpAddr, SocketAddr);
+
+impl LiveBackend for InterleavedBackend {
+    fn open(
+        &mut self,
+        _: Option<&Interface>,
+        _: &Arc<Watched>,
+    ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
+        let (descriptor, mut other_end) = UnixStream::pair().expect("pair");
+        other_end.write_all(b"!").expect("write");
+        let Self(host, resolver) = *self;
+        Ok(Box::new(Interleaved {
+            host,
+            resolver,
+            port: 10_000,
+            descriptor,
+            _other_end: other_end,
+        }))
+    }
+}
+
+#[test]
+fn queries_are_read_again_before_a_later_answer_is_judged() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let selection = Selection::parse(&[bed.host.interface()]).expect("selection");
+    let host = IpAddr::from(bed.host.v4());
+    let backend = InterleavedBackend(host, (bed.scanner.v4(), 53).into());
+    bed.host.enter(|| {
+        let mut set = SensorSet::open(selection, Box::new(backend)).expect("set");
+        let deadline = Instant::now() + PATIENCE;
+        // The kernel begins to stamp packets some time after it was asked to, and
+        // no other capture is open that has asked for it before.
+        loop {
+            let mut seen = Vec::new();
+            set.drain(64, &mut |it| seen.push(*it)).expect("drain");
+            if targets(&seen) == [(host, 9); 3] {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{seen:?}");
+        }
+        assert!(set.stats().tally.count(Rejected::Answer) >= 3);
+    });
+}
+
+fn only_who_was_asked_is_spared(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut set = open(method, &bed.host);
+    for (host, scanner) in both_families(&bed) {
+        let other = match scanner {
+            IpAddr::V4(it) => IpAddr::V4((it.to_bits() ^ 0x0100).into()),
+            IpAddr::V6(it) => IpAddr::V6((it.to_bits() ^ 0x0100).into()),
+        };
+        let prefix = if other.is_ipv4() { "/16" } else { "/64" };
+        let address = format!("{other}{prefix}");
+        let device = bed.scanner.interface();
+        let nodad: &[&str] = if other.is_ipv6() { &["nodad"] } else { &[] };
+        bed.scanner.ip(&[&["address", "add", &address, "dev", device], nodad].concat());
+        let resolver = socket(&bed.scanner, (scanner, 53));
+        let client = ask_and_go(&bed.host, host, resolver.local_addr().expect("address"), b"who?");
+        assert_eq!(asked(&resolver), client);
+        let probe = |from: UdpSocket, to: SocketAddr| from.send_to(b"probe", to).expect("probe");
+
+        probe(socket(&bed.scanner, (scanner, 54)), client);
+        assert_eq!(seen(&mut set, &bed, host), [(host, client.port())], "another port");
+        probe(socket(&bed.scanner, (other, 53)), client);
+        assert_eq!(seen(&mut set, &bed, host), [(host, client.port())], "another source");
+        let beside = client.port() ^ 1;
+        probe(resolver, SocketAddr::new(host, beside));
+        assert_eq!(seen(&mut set, &bed, host), [(host, beside)], "another target");
+    }
+    check_answers(&mut set, 0);
+}
+
+fn a_query_in_fragments_is_a_query(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut set = open(method, &bed.host);
+    for (number, (host, scanner)) in (1..).zip(both_families(&bed)) {
+        let resolver = socket(&bed.scanner, (scanner, 53));
+        let at = resolver.local_addr().expect("address");
+        let client = ask_and_go(&bed.host, host, at, &[7; 5000]);
+        assert_eq!(asked(&resolver), client);
+        resolver.send_to(&[8; 5000], client).expect("answer");
+        assert_eq!(seen(&mut set, &bed, host), []);
+        check_answers(&mut set, number);
+        assert_eq!(set.stats().queries.seen, number);
+    }
+}
+
+fn answers_to_calls_come_from_anybody(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    for end in [&bed.host, &bed.scanner] {
+        end.ip(&["route", "add", "224.0.0.0/4", "dev", end.interface()]);
+    }
+    let mut set = open(method, &bed.host);
+    let broadcast = Ipv4Addr::from(bed.host.v4().to_bits() | 0xff);
+    let scope = bed.host.enter(|| interface(bed.host.interface()).index);
+    let far_scope = bed.scanner.enter(|| interface(bed.scanner.interface()).index);
+    let mdns4 = Ipv4Addr::new(224, 0, 0, 251);
+    let mdns6: Ipv6Addr = "ff02::fb".parse().expect("address");
+    let [(host4, scanner4), (host6, scanner6)] = both_families(&bed);
+    let calls: [(IpAddr, IpAddr, SocketAddr); 3] = [
+        (host4, scanner4, (mdns4, 5353).into()),
+        (host4, scanner4, (broadcast, 1900).into()),
+        (host6, scanner6, SocketAddrV6::new(mdns6, 5353, 0, scope).into()),
+    ];
+    for (number, (host, scanner, group)) in (1..).zip(calls) {
+        let any: IpAddr = if host.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let listener = socket(&bed.scanner, (any, group.port()));
+        match group.ip() {
+            IpAddr::V4(group) if group.is_multicast() => {
+                listener.join_multicast_v4(&group, &bed.scanner.v4()).expect("join");
+            }
+            IpAddr::V4(_) => {}
+            IpAddr::V6(group) => listener.join_multicast_v6(&group, far_scope).expect("join"),
+        }
+        let client = socket(&bed.host, (host, 0));
+        client.set_broadcast(true).expect("SO_BROADCAST");
+        client.send_to(b"who is there?", group).expect("call");
+        let at = client.local_addr().expect("address");
+        drop(client);
+        assert_eq!(asked(&listener), at);
+        // From a port of its own choice, as many do.
+        let responder = socket(&bed.scanner, (scanner, 0));
+        responder.send_to(b"me", at).expect("answer");
+        assert_eq!(seen(&mut set, &bed, host), [], "{group}");
+        check_answers(&mut set, number);
+        let beside = at.port() ^ 1;
+        responder.send_to(b"probe", (host, beside)).expect("probe");
+        assert_eq!(seen(&mut set, &bed, host), [(host, beside)], "{group}");
+    }
+}
+
+fn replies_of_a_service_spare_nobody(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut set = open(method, &bed.host);
+    for (host, scanner) in both_families(&bed) {
+        let service = socket(&bed.host, (host, 161));
+        let client = socket(&bed.scanner, (scanner, 0));
+        for _ in 0..3 {
+            client.send_to(b"read", (host, 161)).expect("request");
+            let from = asked(&service);
+            service.send_to(b"here", from).expect("reply");
+            asked(&client);
+            // The engine knows that the port is served; here it is seen each time.
+            assert_eq!(seen(&mut set, &bed, host), [(host, 161)]);
+        }
+    }
+    check_answers(&mut set, 0);
+}
+
+fn answers_within_this_host_are_no_probes(method: Method) {
+    let Some(root) = require_root() else { return };
+    let host = Namespace::isolated(root);
+    let mut set = open(method, &host);
+    let inside: IpAddr = Ipv4Addr::LOCALHOST.into();
+    let stub = socket(&host, (Ipv4Addr::new(127, 0, 0, 53), 53));
+    let client = ask_and_go(&host, inside, stub.local_addr().expect("address"), b"who?");
+    assert_eq!(asked(&stub), client);
+    stub.send_to(b"late", client).expect("answer");
+    // The query came in, too, and its answer did not count.
+    let found = targets(&host.enter(|| watch_to_marker(&mut set, &host, inside)));
+    assert_eq!(found, [(stub.local_addr().expect("address").ip(), 53)]);
+    check_answers(&mut set, 1);
+}
+
+fn what_this_host_asks_for_others_is_its_own_query(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let inside = Namespace::isolated(root);
+    let cable = ["inner0", "netns", bed.host.name(), "type", "veth"];
+    let far_end = ["peer", "name", "inner1", "netns", inside.name()];
+    bed.host.ip(&[&["link", "add"][..], &cable, &far_end].concat());
+    for (namespace, device, address) in
+        [(&bed.host, "inner0", "192.0.2.1/24"), (&inside, "inner1", "192.0.2.2/24")]
+    {
+        namespace.ip(&["address", "add", address, "dev", device]);
+        namespace.ip(&["link", "set", device, "up"]);
+    }
+    inside.ip(&["route", "add", "default", "via", "192.0.2.1"]);
+    bed.host.enter(|| std::fs::write("/proc/sys/net/ipv4/ip_forward", "1")).expect("ip_forward");
+    bed.host.run("nft", &["add table ip nat"]);
+    bed.host.run("nft", &["add chain ip nat out { type nat hook postrouting priority 100 ; }"]);
+    bed.host.run("nft", &["add rule ip nat out oifname host0 masquerade"]);
+
+    let mut set = open(method, &bed.host);
+    let (host, scanner) = (IpAddr::from(bed.host.v4()), bed.scanner.v4());
+    let resolver = socket(&bed.scanner, (scanner, 53));
+    let client = "192.0.2.2".parse().expect("address");
+    ask_and_go(&inside, client, resolver.local_addr().expect("address"), b"who?");
+    let masked = asked(&resolver);
+    assert_eq!(masked.ip(), host);
+    resolver.send_to(b"late", masked).expect("answer");
+    assert_eq!(seen(&mut set, &bed, host), []);
+    check_answers(&mut set, 1);
+    // Once, with the address that it has on the wire.
+    assert_eq!(set.stats().queries.seen, 1);
+
+    // What it passes on as it is, is none of its own.
+    for (namespace, device, address) in
+        [(&bed.host, "inner0", "2001:db8::1/64"), (&inside, "inner1", "2001:db8::2/64")]
+    {
+        namespace.ip(&["address", "add", address, "dev", device, "nodad"]);
+    }
+    inside.ip(&["-6", "route", "add", "default", "via", "2001:db8::1"]);
+    let forwarding = "/proc/sys/net/ipv6/conf/all/forwarding";
+    bed.host.enter(|| std::fs::write(forwarding, "1")).expect("forwarding");
+    let resolver = socket(&bed.scanner, (bed.scanner.v6(), 53));
+    let client = "2001:db8::2".parse().expect("address");
+    let at = ask_and_go(&inside, client, resolver.local_addr().expect("address"), b"who?");
+    assert_eq!(asked(&resolver), at);
+    assert_eq!(seen(&mut set, &bed, host), []);
+    assert_eq!(set.stats().queries.seen, 1);
+}
+
+fn ports_that_are_not_monitored_cost_nothing(method: Method) {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let packet_sockets = || bed.host.run("ss", &["-H", "-0", "-a"]).lines().count();
+    let mut set = open(method, &bed.host);
+    let captures = set.watched().count();
+    assert_eq!(packet_sockets(), captures + 1);
+    let monitored = |ports: &[u16]| ports.iter().copied().collect::<PortSet>();
+    let set_ports = |set: &mut SensorSet, udp: &[u16]| {
+        // What is opened belongs to the namespace of the thread that asks.
+        bed.host.enter(|| set.set_ports(monitored(&[23]), monitored(udp)));
+    };
+    set_ports(&mut set, &[]);
+    assert_eq!(packet_sockets(), captures);
+    set_ports(&mut set, &[7, 40_000]);
+    assert_eq!(packet_sockets(), captures + 1);
+
+    let host = IpAddr::from(bed.host.v4());
+    let resolver = socket(&bed.scanner, (bed.scanner.v4(), 53));
+    let at = resolver.local_addr().expect("address");
+    for (port, expected) in [(39_999, 0), (40_000, 1)] {
+        socket(&bed.host, (host, port)).send_to(b"who?", at).expect("query");
+        resolver.send_to(b"late", asked(&resolver)).expect("answer");
+        assert_eq!(seen(&mut set, &bed, host), []);
+        assert_eq!(set.stats().queries.seen, expected);
+        check_answers(&mut set, expected);
+    }
+}

@@ -1,0 +1,155 @@
+//! Late answers to what the host itself has asked are not told as probes.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use portsentry_testbed::{Namespace, Signal, Testbed, require_root};
+
+use crate::expected::{LOGGED, UDP, event, served};
+use crate::probe::{MARKER, both_families, datagram, is_marker, settle};
+use crate::station::{SOON, Station};
+use crate::witness::Witness;
+
+/// With the ports that the kernel gives to those who ask for none.
+const CONFIGURATION: &str = r#"
+UDP_PORTS = "69,161,20000-65000"
+"#;
+
+const METHODS: [&str; 2] = ["pcap", "raw"];
+
+fn socket(namespace: &Namespace, address: IpAddr, port: u16) -> UdpSocket {
+    let socket = namespace.enter(|| UdpSocket::bind((address, port))).expect("bind");
+    socket.set_read_timeout(Some(SOON)).expect("time-out");
+    socket
+}
+
+/// Sends so many queries to `resolver` from ports that are closed again at once,
+/// and gives those ports.
+fn ask_and_go(
+    host: &Namespace,
+    from: IpAddr,
+    resolver: &UdpSocket,
+    number: u16,
+) -> Vec<SocketAddr> {
+    let at = resolver.local_addr().expect("address");
+    host.enter(|| {
+        for _ in 0..number {
+            let client = UdpSocket::bind((from, 0)).expect("bind");
+            client.send_to(b"who?", at).expect("query");
+        }
+    });
+    let mut question = [0; 16];
+    (0..number).map(|_| resolver.recv_from(&mut question).expect("query").1).collect()
+}
+
+#[test]
+fn late_answers_are_counted_and_whoever_sends_from_port_53_is_told() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    // Whoever wants to be told of served ports is not told of answers either.
+    for method in [&["-m", "pcap"][..], &["-m", "raw"], &["-m", "raw", "-S"]] {
+        for (scanner, host) in both_families(&bed) {
+            let mut sentry = station.start(method);
+            let mut witness = Witness::start(&bed.host);
+            let resolver = socket(&bed.scanner, scanner, 53);
+            let clients = ask_and_go(&bed.host, host, &resolver, 100);
+            // When a look at the sockets that there are would find none of them.
+            std::thread::sleep(Duration::from_millis(300));
+            for client in &clients {
+                resolver.send_to(b"late", client).expect("answer");
+            }
+            settle(&bed, host, &mut sentry, Some(&mut witness));
+            let ports: Vec<u16> = clients.iter().map(SocketAddr::port).collect();
+            let packets = witness.packets(&bed.host).into_iter();
+            let arrived: Vec<u16> =
+                packets.map(|it| it.port).filter(|port| *port != MARKER).collect();
+            assert_eq!(arrived, ports, "{method:?}: not all were on the wire");
+
+            // Another port of the same resolver, and another port of this host.
+            datagram(&bed.scanner, scanner, host, ports[0]);
+            sentry.wait_for(&event(scanner, UDP, ports[0], LOGGED));
+            drop(resolver);
+            let family: &[&str] = if host.is_ipv6() { &["-6"] } else { &[] };
+            let scan = ["-n", "-Pn", "-sU", "-g", "53", "-p", "161", "--max-retries", "0"];
+            let target = host.to_string();
+            bed.scanner.run("nmap", &[&scan[..], family, &[target.as_str()]].concat());
+            settle(&bed, host, &mut sentry, None);
+
+            let ended = sentry.stop();
+            let mut events = ended.events();
+            events.retain(|line| !is_marker(line));
+            // nmap has several questions for a port that it knows.
+            events.dedup();
+            let expected = [ports[0], 161].map(|port| event(scanner, UDP, port, LOGGED));
+            assert_eq!(events, expected, "{method:?}");
+            let told = ", 100 answers to this host's own queries";
+            assert!(ended.stderr.concat().ends_with(told), "{:?}", ended.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_connected_socket_is_a_service_for_its_peer() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    for (scanner, host) in both_families(&bed) {
+        // It never asks, or what comes would be an answer.
+        let client = socket(&bed.host, host, 30_000);
+        client.connect((scanner, 5_000)).expect("connect");
+        let mut sentry = station.start(&[]);
+        let peer = socket(&bed.scanner, scanner, 5_000);
+        peer.send_to(b"news", (host, 30_000)).expect("send");
+        sentry.wait_for(&served(scanner, 30_000));
+        datagram(&bed.scanner, scanner, host, 30_000);
+        sentry.wait_for(&event(scanner, UDP, 30_000, LOGGED));
+        assert_eq!(sentry.stop().events().len(), 1);
+    }
+}
+
+#[test]
+fn queries_that_were_not_seen_are_told() {
+    const QUERIES: u64 = 20_000;
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(scanner, host), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    sentry.signal(Signal::STOP);
+    let client = socket(&bed.host, host, 30_000);
+    for _ in 0..QUERIES {
+        client.send_to(b"who?", (scanner, 53)).expect("query");
+    }
+    sentry.signal(Signal::CONT);
+    let line = sentry.wait_for_part("UDP datagrams that this host sent were not seen").text;
+    let ended = sentry.stop();
+    let missed: u64 = line.split(' ').next().and_then(|it| it.parse().ok()).expect("a number");
+    assert!((1_000..QUERIES).contains(&missed), "{line}");
+    let told = format!(", {missed} datagrams of this host not seen in time");
+    assert!(ended.stderr.concat().ends_with(&told), "{line}\n{:?}", ended.stderr);
+}
+
+#[test]
+fn without_room_for_its_filter_the_sentry_watches_on() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let limit = "/proc/sys/net/core/optmem_max";
+    if bed.host.enter(|| std::fs::write(limit, "64")).is_err() {
+        println!("skipped: this kernel has one {limit} for all namespaces");
+        return;
+    }
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(scanner, host), _] = both_families(&bed);
+    for method in METHODS {
+        let mut sentry = station.start(&["-m", method]);
+        datagram(&bed.scanner, scanner, host, 69);
+        sentry.wait_for(&event(scanner, UDP, 69, LOGGED));
+        let said = "cannot see the UDP queries of this host (";
+        let lines = sentry.lines();
+        let said: Vec<_> = lines.iter().filter(|line| line.text.contains(said)).collect();
+        assert_eq!(said.len(), 1, "{method}: {lines:#?}");
+        assert!(said[0].text.contains("leave the ports of net.ipv4.ip_local_port_range out"));
+        assert_eq!(sentry.stop().status.code(), Some(0));
+    }
+}
