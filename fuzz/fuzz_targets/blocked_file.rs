@@ -4,6 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 
 #[path = "../../portsentry-cli/src/respond/blocked_record.rs"]
+#[allow(unreachable_pub, reason = "it is public in the program")]
 mod blocked_record;
 
 use blocked_record::{OddRecord, Restored, write_record};

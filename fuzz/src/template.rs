@@ -14,7 +14,8 @@ use portsentry_core::config::{self, Template};
 /// If they differ, or if the probe brings anything into the command that is not
 /// of an address or a port.
 pub fn check_template(text: &str, target: IpAddr, port: u16, stealth: bool) {
-    let (mode, word) = if stealth { (Mode::Stealth, "stealth") } else { (Mode::Connect, "connect") };
+    let (mode, word) =
+        if stealth { (Mode::Stealth, "stealth") } else { (Mode::Connect, "connect") };
     let template = Template::parse(text);
     let expanded = template.expand(target, port, mode);
 

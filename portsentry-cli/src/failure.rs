@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use portsentry_capture::SensorError;
 
+use crate::report::last_words;
 use crate::respond::BlockedFileError;
 
 /// What stopped the program.
@@ -75,9 +76,9 @@ impl Failure {
     /// Writes the message to standard error.
     pub(crate) fn show(&self) {
         match self {
-            Self::Configuration(findings) => eprint!("{findings}"),
+            Self::Configuration(findings) => last_words(findings),
             Self::Background(_) => {}
-            other => eprintln!("portsentry: {other}"),
+            other => last_words(&format!("portsentry: {other}")),
         }
     }
 

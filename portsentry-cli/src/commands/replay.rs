@@ -14,7 +14,7 @@ use super::{configuration, importance, show_warnings, working_directory};
 use crate::arguments::ReplayOptions;
 use crate::failure::Failure;
 use crate::policy::policy;
-use crate::report::{DEBUG_PREFIX, Level, LineOptions};
+use crate::report::{DEBUG_PREFIX, Level, LineOptions, last_words};
 use crate::summary::Summary;
 
 /// Packets between two looks at the engine's events.
@@ -47,7 +47,8 @@ fn run(options: &ReplayOptions, configuration: &Configuration) -> Result<(), Fai
     }
     replay.output.flush().map_err(Failure::Output)?;
     let probes = replay.engine.statistics().probes();
-    eprintln!("{}", Summary { sensors: replay.stats, answers: None, probes, live: false });
+    let summary = Summary { sensors: replay.stats, answers: None, probes, live: false };
+    last_words(&summary.to_string());
     outcome
 }
 

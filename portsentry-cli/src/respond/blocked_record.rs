@@ -61,7 +61,7 @@ impl Restored {
 }
 
 /// Appends the record of `host` to `bytes`.
-pub fn write_record(bytes: &mut Vec<u8>, host: IpAddr) {
+pub(super) fn write_record(bytes: &mut Vec<u8>, host: IpAddr) {
     match host {
         IpAddr::V4(v4) => {
             bytes.extend_from_slice(&FAMILY_V4.to_ne_bytes());

@@ -29,3 +29,4 @@ mod replays;
 mod responses;
 mod scans;
 mod services;
+mod sinks;
