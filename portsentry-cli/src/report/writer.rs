@@ -226,8 +226,9 @@ impl Writer {
 
     /// Writes all that is pending, and says what has changed with the sinks.
     fn flush(&mut self) {
-        let console = self.outputs.console.as_mut().and_then(Console::flush);
+        // A line that can be seen in the log is in the history already.
         let history = self.history.as_mut().and_then(|history| history.flush(Instant::now()));
+        let console = self.outputs.console.as_mut().and_then(Console::flush);
         let complaints = [console, history];
         if complaints.iter().any(Option::is_some) {
             complaints.iter().flatten().for_each(|complaint| self.complain(complaint));
