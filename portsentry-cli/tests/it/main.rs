@@ -30,3 +30,4 @@ mod responses;
 mod scans;
 mod services;
 mod sinks;
+mod tcpdump_captures;
