@@ -21,6 +21,7 @@ mod connect;
 mod connect_load;
 mod crashes;
 mod endings;
+mod flood;
 mod names;
 mod options;
 mod overload;
