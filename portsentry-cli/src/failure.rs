@@ -57,6 +57,15 @@ pub(crate) enum Failure {
         source: io::Error,
     },
 
+    /// There is not enough memory.
+    #[error(
+        "cannot reserve the {mebibytes} MiB of memory that it may come to need\nAllow it more: see `ulimit -v`."
+    )]
+    Memory {
+        /// How much is wanted.
+        mebibytes: usize,
+    },
+
     /// The system refused something that every program needs.
     #[error("{what}: {source}")]
     System {
@@ -94,6 +103,7 @@ impl Failure {
             | Self::BlockedFile(_)
             | Self::History { .. }
             | Self::PidFile { .. }
+            | Self::Memory { .. }
             | Self::System { .. } => 1,
         })
     }

@@ -223,11 +223,13 @@ pub(crate) struct ServedPorts {
     /// Whether anyone asks for it.
     pub(crate) wanted: bool,
     taken: Option<Instant>,
+    /// The last one could not be taken, and that was said.
+    fails: bool,
 }
 
 impl ServedPorts {
     pub(crate) const fn new(wanted: bool) -> Self {
-        Self { wanted, taken: None }
+        Self { wanted, taken: None, fails: false }
     }
 
     /// Takes a new snapshot if the last one is too old; most calls only compare
@@ -239,8 +241,19 @@ impl ServedPorts {
         }
         self.taken = Some(now);
         match served_ports() {
-            Ok(served) => engine.set_served_ports(served),
-            Err(error) => log::warn!("cannot see which ports are served: {error}"),
+            Ok(served) => {
+                engine.set_served_ports(served);
+                if std::mem::take(&mut self.fails) {
+                    log::warn!("which ports are served can be seen again");
+                }
+            }
+            // Once, not four times a second.
+            Err(error) if !std::mem::replace(&mut self.fails, true) => {
+                log::warn!(
+                    "cannot see which ports are served, and goes by what it saw last: {error}"
+                );
+            }
+            Err(_) => {}
         }
     }
 }

@@ -32,6 +32,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     };
     let directory = working_directory()?;
     let configuration = Session::load(options, &directory)?;
+    ensure_memory()?;
     show_warnings(&configuration);
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
@@ -53,6 +54,19 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     // After all lines, so that it stands last even if both go to one place.
     last_words(&result?.to_string());
     Ok(())
+}
+
+/// Memory that a sentry may come to need, whatever it is sent, in bytes.
+const MEMORY: usize = 64 << 20;
+
+/// Fails if there is not as much memory as tables and queues may take: better
+/// now than under attack.
+fn ensure_memory() -> Result<(), Failure> {
+    let mut room = Vec::<u8>::new();
+    let reserved = room.try_reserve_exact(MEMORY);
+    // Or else the compiler sees that nobody wants it.
+    std::hint::black_box(&room);
+    reserved.map_err(|_| Failure::Memory { mebibytes: MEMORY >> 20 })
 }
 
 /// What is at hand when the program starts.

@@ -176,7 +176,7 @@ fn lost(told: &Told, said: &str) -> u32 {
     let counts = ["dropped by the kernel", "lines were lost"].into_iter().flat_map(|what| {
         let lines = said.lines().chain(told.lines.iter().map(String::as_str));
         lines.filter_map(move |line| {
-            line.split_once(what)?.0.trim().rsplit(' ').next()?.parse().ok()
+            line.split_once(what)?.0.trim().rsplit(' ').next()?.parse::<u32>().ok()
         })
     });
     counts.sum()

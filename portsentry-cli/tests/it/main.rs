@@ -22,6 +22,7 @@ mod connect_load;
 mod crashes;
 mod endings;
 mod flood;
+mod interruptions;
 mod names;
 mod options;
 mod overload;
