@@ -190,7 +190,8 @@ impl Sentry {
             self.queue.push(Item::Line(Level::Error, line));
         }
         let (sensors, answers) = (self.sensors.stats(), self.sensors.answers());
-        Summary { sensors, answers, probes: self.engine.statistics().probes(), live: true }
+        let engine = self.engine.statistics();
+        Summary { sensors, answers, probes: engine.probes(), displaced: engine.into(), live: true }
     }
 
     /// Reads packets that came before the end was asked for. The kernel hands

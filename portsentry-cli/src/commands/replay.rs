@@ -46,8 +46,10 @@ fn run(options: &ReplayOptions, configuration: &Configuration) -> Result<(), Fai
         }
     }
     replay.output.flush().map_err(Failure::Output)?;
-    let probes = replay.engine.statistics().probes();
-    let summary = Summary { sensors: replay.stats, answers: None, probes, live: false };
+    let (sensors, engine) = (replay.stats, replay.engine.statistics());
+    let displaced = engine.into();
+    let summary =
+        Summary { sensors, answers: None, probes: engine.probes(), displaced, live: false };
     last_words(&summary.to_string());
     outcome
 }

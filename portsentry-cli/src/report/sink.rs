@@ -3,8 +3,8 @@
 //! One that fails loses the lines of the moment; one that nobody reads, such as
 //! the pipe of a program that hangs, keeps them up to a bound. Neither holds up
 //! the others: the thread that writes waits for a place a tenth of a second
-//! once, and then looks at it in passing until it takes lines again. What is
-//! lost is counted, and said at the beginning and when it is over.
+//! once, and then looks at it in passing, ever more seldom, until it takes lines
+//! again. What is lost is counted, and said at the beginning and when it is over.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -17,11 +17,13 @@ use rustix::fs::{FileType, fstat};
 /// How long a place is waited for that takes nothing at the moment.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long until one that was not ready is looked at again.
-const RETRY: Duration = Duration::from_millis(100);
+/// How long until one that was not ready is looked at again: at first, and in
+/// the end. A reader that was only kept waiting by a busy machine is back soon.
+const FIRST_RETRY: Duration = Duration::from_millis(1);
+const LAST_RETRY: Duration = Duration::from_millis(100);
 
-/// Bytes that are kept for one that is not ready.
-const MAX_PENDING: usize = 1 << 20;
+/// Bytes that are kept for one that is not ready, some 40,000 lines.
+const MAX_PENDING: usize = 8 << 20;
 
 /// Bytes that a pipe takes whole and without waiting once it is ready:
 /// `PIPE_BUF` of Linux, `pipe(7)`.
@@ -33,13 +35,16 @@ pub(super) struct Sink<W> {
     inner: W,
     /// Bytes that are written at once.
     chunk: usize,
+    /// Lines, of which the first `written` bytes are written.
     pending: Vec<u8>,
-    /// Lines in `pending`.
+    written: usize,
+    /// Lines in `pending` that are not.
     lines: u64,
     /// Lines that could not be written since it last worked.
     lost: u64,
-    /// It was not ready; when it is looked at again.
-    retry: Option<Instant>,
+    /// It was not ready: when it is looked at again, and how long after the
+    /// last time that is.
+    retry: Option<(Instant, Duration)>,
     /// The last byte written was not the end of a line.
     within_line: bool,
     /// And its rest was lost.
@@ -62,6 +67,7 @@ impl<W: Write + AsFd> Sink<W> {
             inner,
             chunk: if is_file { usize::MAX } else { PIPE_BUF },
             pending: Vec::new(),
+            written: 0,
             lines: 0,
             lost: 0,
             retry: None,
@@ -75,7 +81,7 @@ impl<W: Write + AsFd> Sink<W> {
     /// next flush.
     pub(super) fn line(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
         let start = self.pending.len();
-        if start < MAX_PENDING {
+        if self.pending() < MAX_PENDING {
             put(&mut self.pending);
             self.pending.push(b'\n');
             self.lines += line_ends(&self.pending[start..]);
@@ -86,12 +92,12 @@ impl<W: Write + AsFd> Sink<W> {
 
     /// Bytes that wait to be written.
     pub(super) fn pending(&self) -> usize {
-        self.pending.len()
+        self.pending.len() - self.written
     }
 
     /// When it is to be flushed again, if it was not ready.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.retry
+        self.retry.map(|(at, _)| at)
     }
 
     /// Lines that are not written, those lost since it last worked among them.
@@ -102,26 +108,30 @@ impl<W: Write + AsFd> Sink<W> {
     /// Writes what is pending, as far as it is taken. Gives a complaint when
     /// lines begin to be lost, and one that counts them when that is over.
     pub(super) fn flush(&mut self, now: Instant) -> Option<String> {
-        if self.pending.is_empty() || self.retry.is_some_and(|retry| now < retry) {
+        if self.pending.is_empty() || self.deadline().is_some_and(|retry| now < retry) {
             return self.complaint.take();
         }
-        let patience = if self.retry.take().is_some() { Duration::ZERO } else { PATIENCE };
-        let (written, result) = self.write(patience);
-        if let Some(last) = written.checked_sub(1) {
-            self.within_line = self.pending[last] != b'\n';
-        }
-        self.lines -= line_ends(&self.pending[..written]);
-        self.pending.drain(..written);
+        let waited = self.retry.take().map(|(_, waited)| waited);
+        let patience = if waited.is_some() { Duration::ZERO } else { PATIENCE };
+        let (count, result) = self.write(patience);
+        self.forget(count);
         match result {
             Ok(()) if self.lost > 0 => {
                 let lost = std::mem::take(&mut self.lost);
                 self.complaint = Some(format!("{} works again; {lost} lines were lost", self.name));
             }
             Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => self.retry = Some(now + RETRY),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                let wait = match waited {
+                    Some(waited) if count == 0 => (2 * waited).min(LAST_RETRY),
+                    _ => FIRST_RETRY,
+                };
+                self.retry = Some((now + wait, wait));
+            }
             Err(error) => {
                 self.torn = self.within_line;
                 self.pending.clear();
+                self.written = 0;
                 let lines = std::mem::take(&mut self.lines);
                 self.lose(lines, &error);
             }
@@ -129,12 +139,25 @@ impl<W: Write + AsFd> Sink<W> {
         self.complaint.take()
     }
 
-    /// Writes whole lines where it can. Gives the bytes of `pending` that are
-    /// written, and why not all.
+    /// Takes the next `count` bytes as written.
+    fn forget(&mut self, count: usize) {
+        let taken = &self.pending[self.written..self.written + count];
+        self.lines -= line_ends(taken);
+        self.within_line = taken.last().map_or(self.within_line, |last| *last != b'\n');
+        self.written += count;
+        // What is left is moved only once it is the smaller part.
+        if self.written > self.pending.len() / 2 {
+            self.pending.drain(..self.written);
+            self.written = 0;
+        }
+    }
+
+    /// Writes whole lines where it can. Gives how many of the bytes that are not
+    /// written now are, and why not all.
     fn write(&mut self, patience: Duration) -> (usize, io::Result<()>) {
         let mut written = 0;
-        while written < self.pending.len() {
-            let rest = &self.pending[written..];
+        while written < self.pending() {
+            let rest = &self.pending[self.written + written..];
             let next = if self.torn { b"\n" } else { &rest[..first_chunk(rest, self.chunk)] };
             if self.chunk == PIPE_BUF && !is_ready(&self.inner, patience) {
                 return (written, Err(ErrorKind::WouldBlock.into()));
@@ -223,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_pipe_that_nobody_reads_holds_up_nobody_and_loses_what_is_too_much() {
-        const LINES: usize = 20_000;
+        const LINES: usize = 100_000;
         let (mut sink, mut reader) = piped();
         let mut now = Instant::now();
         let text = |number: usize| format!("{number:0>99}");
@@ -233,12 +256,15 @@ mod tests {
             complaints.extend(sink.flush(now));
         }
         assert_eq!(complaints, ["Cannot write to the pipe: nobody reads it"]);
-        assert_eq!(sink.deadline(), Some(now + RETRY));
-        let started = Instant::now();
-        complaints.extend(sink.flush(now));
-        assert!(started.elapsed() < PATIENCE, "it was waited for once more");
+        assert_eq!(sink.deadline(), Some(now + FIRST_RETRY));
+        for wait in [1, 2, 4, 8, 16, 32, 64, 100, 100] {
+            now = sink.deadline().unwrap();
+            sink.flush(now);
+            let wait = Duration::from_millis(wait * 2).min(LAST_RETRY);
+            assert_eq!(sink.deadline(), Some(now + wait));
+        }
 
-        // 64 KiB are in the pipe, a mebibyte waits, and the rest is lost.
+        // 64 KiB are in the pipe, some mebibytes wait, and the rest is lost.
         let unwritten = sink.unwritten();
         let reading = std::thread::spawn(move || {
             let mut read = String::new();
@@ -246,7 +272,7 @@ mod tests {
             read
         });
         while sink.pending() > 0 {
-            now += RETRY;
+            now += LAST_RETRY;
             complaints.extend(sink.flush(now));
         }
         drop(sink);
@@ -274,7 +300,7 @@ mod tests {
         let mut now = Instant::now();
         while sink.pending() > 0 {
             assert_eq!(sink.flush(now), None);
-            now += RETRY;
+            now += LAST_RETRY;
         }
         drop(sink);
         assert_eq!(reading.join().unwrap().len(), 61 * 10_000);

@@ -16,6 +16,7 @@ mod witness;
 mod blocking;
 mod capture;
 mod checks;
+mod clocks;
 mod commands;
 mod connect;
 mod connect_load;
