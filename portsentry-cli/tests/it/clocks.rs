@@ -113,8 +113,7 @@ KILL_RUN_CMD = "true"
         kill_process(child(sentry.pid()), Signal::TERM).expect("kill");
         let ended = Ended::of(&mut sentry);
         assert_eq!(ended.status.code(), Some(0), "{offset}: {ended:#?}");
-        let said = "Did not respond to 1 probes: more than 1 new hosts a minute";
-        let rate = ended.stdout.iter().filter(|line| line.starts_with("Did not respond")).count();
-        assert_eq!(rate, 1, "{offset}, {said}: {ended:#?}");
+        let said = "Did not respond to 1 probes: more than 1 responses a minute (BLOCK_RATE)";
+        assert!(ended.stdout.iter().any(|line| line == said), "{offset}: {ended:#?}");
     }
 }

@@ -176,7 +176,7 @@ fn strike_and_heal(bed: &Testbed, fault: &Fault) {
     }
     let said = |sentry: &Sentry, part: &str| {
         let lines = sentry.lines();
-        lines.iter().filter(|line| line.text.contains(part)).map(|line| line.text.clone()).last()
+        lines.iter().rfind(|line| line.text.contains(part)).map(|line| line.text.clone())
     };
     let file = station.path("disk/log/history").display().to_string();
     if let Some(complaint) = fault.lost {
