@@ -5,16 +5,16 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::IpAddr;
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use portsentry_testbed::{Signal, Testbed, require_root};
 use rustix::process::{Pid, kill_process};
 
-use crate::expected::{LOGGED, UDP, event};
+use crate::expected::{BLOCKED, LOGGED, SYN, UDP, event};
 use crate::forgery::Forger;
-use crate::probe::datagram;
+use crate::probe::{both_families, datagram, syn};
 use crate::station::{SOON, Sentry, Station};
 
 const CONFIGURATION: &str = r#"
@@ -142,20 +142,30 @@ fn a_history_that_takes_no_lines_and_takes_them_again() {
     }
 }
 
-fn strike_and_heal(bed: &Testbed, fault: &Fault) {
-    let name = fault.name;
-    let station = Station::with(&bed.host, CONFIGURATION);
-    let (source, target): (IpAddr, IpAddr) = (bed.scanner.v4().into(), bed.host.v4().into());
+/// Starts a sentry that has a disk of 1 MiB of its own in `disk`.
+fn sentry_with_disk(station: &Station<'_>) -> Sentry {
     fs::create_dir(station.path("disk")).expect("folder");
     let mut command = Command::new("unshare");
     let sentry = station.command(&[]);
     command.args(["--mount", "sh", "-euc"]);
     command.arg(station.expand("mount -t tmpfs -o size=1m none {dir}/disk; exec \"$@\""));
     command.arg("sh").arg(sentry.get_program()).args(sentry.get_args());
-    let mut sentry = Sentry::watching(command);
-    // Seen from within the sentry's mount namespace.
-    let inside = format!("/proc/{}/root{}", sentry.pid(), station.path("").display());
-    let path = |name: &str| Path::new(&inside).join(name);
+    Sentry::watching(command)
+}
+
+/// A path of the station, seen from within the sentry's mount namespace.
+fn inside(sentry: &Sentry, station: &Station<'_>, name: &str) -> PathBuf {
+    let folder = format!("/proc/{}/root{}", sentry.pid(), station.path("").display());
+    Path::new(&folder).join(name)
+}
+
+fn strike_and_heal(bed: &Testbed, fault: &Fault) {
+    let name = fault.name;
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let (source, target): (IpAddr, IpAddr) = (bed.scanner.v4().into(), bed.host.v4().into());
+    let mut sentry = sentry_with_disk(&station);
+    let folder = inside(&sentry, &station, "");
+    let path = |name: &str| folder.join(name);
     let mut probe = |port| {
         datagram(&bed.scanner, source, target, port);
         sentry.wait_for(&event(source, UDP, port, LOGGED));
@@ -205,6 +215,58 @@ fn strike_and_heal(bed: &Testbed, fault: &Fault) {
     let warned =
         ended.stderr.iter().any(|line| line.ends_with("it was removed; a new one is begun"));
     assert_eq!(warned, fault.begun_again, "{name}");
+}
+
+#[test]
+fn a_full_disk_hurts_neither_the_blocked_file_nor_hosts_deny() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(
+        &bed.host,
+        r#"
+TCP_PORTS = "20-30"
+BLOCKED_FILE = "{dir}/disk/blocked"
+HOSTS_DENY_FILE = "{dir}/disk/hosts.deny"
+BLOCK_TCP = "1"
+KILL_ROUTE = "true $TARGET$"
+KILL_HOSTS_DENY = "ALL: $TARGET$"
+"#,
+    );
+    let [(first, target), (second, target_v6)] = both_families(&bed);
+    let mut sentry = sentry_with_disk(&station);
+    let path = |sentry: &Sentry, name| inside(sentry, &station, name);
+    let denied = "ALL: 192.0.2.99\n";
+    fs::write(path(&sentry, "disk/hosts.deny"), denied).expect("write");
+    do_to(&sentry, &station, "cat /dev/zero > {dir}/disk/filler 2>/dev/null || true");
+    syn(&bed.scanner, first, target, 22);
+    sentry.wait_for(&event(first, SYN, 22, BLOCKED));
+    assert_eq!(fs::read(path(&sentry, "disk/blocked")).expect("read"), b"");
+    assert_eq!(fs::read_to_string(path(&sentry, "disk/hosts.deny")).expect("read"), denied);
+
+    do_to(&sentry, &station, "rm {dir}/disk/filler");
+    syn(&bed.scanner, second, target_v6, 22);
+    sentry.wait_for(&event(second, SYN, 22, BLOCKED));
+    assert_eq!(fs::read(path(&sentry, "disk/blocked")).expect("read").len(), 18);
+    assert_eq!(
+        fs::read_to_string(path(&sentry, "disk/hosts.deny")).expect("read"),
+        format!("{denied}ALL: {second}\n")
+    );
+    let ended = sentry.stop();
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    let full = "No space left on device (os error 28)";
+    let blocked = station.path("disk/blocked").display().to_string();
+    let deny = station.path("disk/hosts.deny").display().to_string();
+    assert_eq!(
+        ended.stderr[..2],
+        [
+            format!("KILL_HOSTS_DENY for {first}: {deny}: {full}"),
+            format!(
+                "Host {first} was dealt with, but will be acted on again after a restart: \
+                 {blocked}: {full}"
+            ),
+        ],
+        "{ended:#?}"
+    );
 }
 
 /// A sentry whose standard output only the test reads.
