@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
 
 /// How long a place is waited for that takes nothing at the moment.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -199,7 +200,11 @@ fn first_chunk(bytes: &[u8], limit: usize) -> usize {
 fn is_ready(file: &impl AsFd, patience: Duration) -> bool {
     let mut descriptors = [PollFd::new(file, PollFlags::OUT)];
     let timeout = Timespec::try_from(patience).unwrap_or_default();
-    !matches!(poll(&mut descriptors, Some(&timeout)), Ok(0))
+    match poll(&mut descriptors, Some(&timeout)) {
+        Ok(ready) => ready > 0,
+        // A signal is no answer; it is asked again soon.
+        Err(error) => error != Errno::INTR,
+    }
 }
 
 /// Writes `text` to standard error, unless that fails or takes too long:
