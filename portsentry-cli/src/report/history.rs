@@ -42,11 +42,14 @@ impl History {
         if self.file.metadata()?.nlink() > 0 {
             return Ok(());
         }
-        let file = open(&self.path)?;
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it was removed, and what is there now is no file"));
-        }
-        self.file = file;
+        let new = open(&self.path).and_then(|file| match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::other("what is there now is no file")),
+        });
+        self.file = new.map_err(|error| {
+            let why = format!("it was removed, and cannot be begun again: {error}");
+            io::Error::new(error.kind(), why)
+        })?;
         log::warn!("history file {}: it was removed; a new one is begun", self.path.display());
         Ok(())
     }

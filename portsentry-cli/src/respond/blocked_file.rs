@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
-use super::blocked_record::{OddRecord, Restored, write_record};
+use super::blocked_record::{OddRecord, Restored, encode_records};
 
 /// How the blocked file of portsentry 1.x begins.
 const OLD_TEXT: &[u8] = b"Host: ";
@@ -117,8 +117,7 @@ impl BlockedFile {
     ///
     /// If the system refuses. What was written of the record is taken back.
     pub fn append(&mut self, host: IpAddr) -> io::Result<()> {
-        let mut record = Vec::with_capacity(18);
-        write_record(&mut record, host);
+        let record = encode_records(&[host]);
         // Asked each time: after a reload an older handle may have appended, too.
         let length = self.file.metadata()?.len();
         let written = self.file.write_all(&record).and_then(|()| self.file.sync_data());

@@ -60,16 +60,20 @@ impl Restored {
     }
 }
 
-/// Appends the record of `host` to `bytes`.
-pub(super) fn write_record(bytes: &mut Vec<u8>, host: IpAddr) {
-    match host {
-        IpAddr::V4(v4) => {
-            bytes.extend_from_slice(&FAMILY_V4.to_ne_bytes());
-            bytes.extend_from_slice(&v4.octets());
-        }
-        IpAddr::V6(v6) => {
-            bytes.extend_from_slice(&FAMILY_V6.to_ne_bytes());
-            bytes.extend_from_slice(&v6.octets());
+/// The records of `hosts`.
+pub fn encode_records(hosts: &[IpAddr]) -> Vec<u8> {
+    let mut records = Vec::with_capacity(hosts.len() * 6);
+    for host in hosts {
+        match host {
+            IpAddr::V4(v4) => {
+                records.extend_from_slice(&FAMILY_V4.to_ne_bytes());
+                records.extend_from_slice(&v4.octets());
+            }
+            IpAddr::V6(v6) => {
+                records.extend_from_slice(&FAMILY_V6.to_ne_bytes());
+                records.extend_from_slice(&v6.octets());
+            }
         }
     }
+    records
 }

@@ -101,7 +101,7 @@ const FAULTS: [Fault; 8] = [
         name: "replaced by a directory",
         strike: "rm {dir}/disk/log/history; mkdir {dir}/disk/log/history",
         heal: "rmdir {dir}/disk/log/history",
-        lost: Some(": Is a directory (os error 21)"),
+        lost: Some(": it was removed, and cannot be begun again: Is a directory (os error 21)"),
         kept: "disk/log/history",
         begun_again: true,
     },
@@ -111,7 +111,9 @@ const FAULTS: [Fault; 8] = [
                  ln -s {dir}/victim {dir}/disk/log/history
                  chown --no-dereference 65534 {dir}/disk/log/history",
         heal: "[ \"$(cat {dir}/victim)\" = untouched ]; rm {dir}/disk/log/history",
-        lost: Some(": a link that another user made is not followed"),
+        lost: Some(
+            ": it was removed, and cannot be begun again: a link that another user made is not followed",
+        ),
         kept: "disk/log/history",
         begun_again: true,
     },
@@ -119,7 +121,9 @@ const FAULTS: [Fault; 8] = [
         name: "replaced by a pipe that nobody reads",
         strike: "rm {dir}/disk/log/history; mkfifo {dir}/disk/log/history",
         heal: "rm {dir}/disk/log/history",
-        lost: Some(": No such device or address (os error 6)"),
+        lost: Some(
+            ": it was removed, and cannot be begun again: No such device or address (os error 6)",
+        ),
         kept: "disk/log/history",
         begun_again: true,
     },
@@ -127,7 +131,9 @@ const FAULTS: [Fault; 8] = [
         name: "removed from a disk that is read-only then",
         strike: "rm {dir}/disk/log/history; mount -t tmpfs -o ro none {dir}/disk/log",
         heal: "umount {dir}/disk/log",
-        lost: Some(": Read-only file system (os error 30)"),
+        lost: Some(
+            ": it was removed, and cannot be begun again: Read-only file system (os error 30)",
+        ),
         kept: "disk/log/history",
         begun_again: true,
     },
