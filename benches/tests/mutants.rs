@@ -6,7 +6,7 @@
 //! how many mutants, `PORTSENTRY_SEED` which ones.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use portsentry_benches::Random;
@@ -180,7 +180,7 @@ fn nothing_panics_and_nothing_grows() {
             Ok(mut packet) => {
                 decoded += 1;
                 // Mutants of few frames name few sources; tables see many.
-                if let IpAddr::V4(_) = packet.source {
+                if packet.source.is_ipv4() {
                     packet.source = Ipv4Addr::from_bits(random.next_u64() as u32).into();
                 }
                 engine.observe(&packet.observation(time, 1), now);
