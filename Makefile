@@ -18,8 +18,9 @@ PACKAGE ?= $(wildcard target/debian/portsentry_*.deb)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
-.PHONY: help build demo test lint doc generate install deb rpm test-package test-embedding test-recipe deny fuzz fuzz-replay \
-    bench bench-live bench-instructions load-connect
+.PHONY: help build demo test lint doc generate install deb rpm test-package test-embedding \
+    test-recipe deny fuzz fuzz-replay bench bench-live bench-instructions load-connect load-flood \
+    mutants
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,6 +109,13 @@ bench: ## measure decoding and deciding, in nanoseconds per packet
 load-connect: ## put the load of a large machine on connect mode, and print figures
 	@scripts/require $(TEST_PACKAGES)
 	PORTSENTRY_LOAD=full $(CARGO) test --package portsentry-cli --test it connect_load -- --nocapture --test-threads=1
+
+load-flood: ## ten million SYNs from forged sources while a scanner probes
+	@scripts/require $(TEST_PACKAGES)
+	PORTSENTRY_LOAD=full $(CARGO) test --release --package portsentry-cli --test it flood:: -- --nocapture --test-threads=1
+
+mutants: ## ten million mutated frames through decoder and engine
+	PORTSENTRY_MUTANTS=10000000 $(CARGO) test --release --package portsentry-benches --test mutants -- --nocapture
 
 bench-live: ## measure the program under floods of probes, in network namespaces
 	@scripts/require $(BUILD_PACKAGES) iproute2 tcpreplay python3

@@ -27,6 +27,9 @@ fn main() -> io::Result<()> {
         ("config", config()),
         ("ignore_list", ignore_list()),
         ("engine", engine()),
+        ("frames", frames()),
+        ("blocked_file", blocked_file()),
+        ("template", template()),
     ];
     for (target, seeds) in targets {
         let folder = corpus.join(target);
@@ -255,4 +258,82 @@ fn engine() -> Vec<(String, Vec<u8>)> {
         ("restored".into(), life(0x00, 0x30, 0, 0, &restored)),
         ("new-rules".into(), life(0xf0, 0x30, 1, 0, &changed)),
     ]
+}
+
+/// Frames as the target reads them: each behind its five bytes.
+fn frames() -> Vec<(String, Vec<u8>)> {
+    let frame = |link: usize, kernel: u8, cut: u8, wait: u8, bytes: &[u8]| {
+        let [high, low] = (bytes.len() as u16).to_be_bytes();
+        [&[link as u8 + 5 * kernel, cut, wait, high, low], bytes].concat()
+    };
+    let (syn, query) = (tcp_with_options(5), udp(&[b'x'; 32]));
+    let halves = |is_v6: bool| {
+        if is_v6 {
+            [
+                ipv6(FRAGMENT, &fragment(UDP, 0, true, &query[..24])),
+                ipv6(FRAGMENT, &fragment(UDP, 24, false, &query[24..])),
+            ]
+        } else {
+            let whole = ipv4(TCP, &syn);
+            [
+                resealed(with(&ipv4(TCP, &whole[20..44]), 6, &[0x20, 0])),
+                resealed(with(&ipv4(TCP, &whole[44..]), 6, &[0, 3])),
+            ]
+        }
+    };
+    let mut seeds = Vec::new();
+    for (number, link) in LINKS.into_iter().enumerate() {
+        for is_v6 in [false, true] {
+            let [first, last] = halves(is_v6).map(|half| framed(link, is_v6, &half));
+            let version = if is_v6 { 6 } else { 4 };
+            let mut add = |name: &str, frames: &[Vec<u8>]| {
+                seeds.push((format!("{name}{version}-{link:?}").to_lowercase(), frames.concat()));
+            };
+            let plain = |wait, bytes: &[u8]| frame(number, 0, 0, wait, bytes);
+            add("halves", &[plain(0, &first), plain(1, &last)]);
+            add("backwards", &[plain(0, &last), plain(0, &first)]);
+            add("too-late", &[plain(0, &first), plain(61, &last), plain(0, &first)]);
+            add("cut", &[frame(number, 1, 4, 0, &first), frame(number, 2, 9, 0, &last)]);
+        }
+    }
+    seeds
+}
+
+/// An IPv4 packet whose header has its checksum again.
+fn resealed(mut packet: Vec<u8>) -> Vec<u8> {
+    packet[10..12].copy_from_slice(&[0, 0]);
+    let sum = !ones_sum(&[&packet[..20]]);
+    packet[10..12].copy_from_slice(&sum.to_be_bytes());
+    packet
+}
+
+/// Blocked files: whole, torn, odd, and of portsentry 1.x.
+fn blocked_file() -> Vec<(String, Vec<u8>)> {
+    let v4 = [&2_u16.to_ne_bytes()[..], &SOURCE_V4].concat();
+    let v6 = [&10_u16.to_ne_bytes()[..], &v6(1)].concat();
+    let whole = [&v4[..], &v6, &v4].concat();
+    vec![
+        ("empty".into(), Vec::new()),
+        ("torn-v4".into(), whole[..whole.len() - 1].to_vec()),
+        ("torn-v6".into(), [&v4[..], &v6[..5]].concat()),
+        ("torn-family".into(), [&whole[..], &[2]].concat()),
+        ("odd".into(), [&whole[..], &[0xff; 6]].concat()),
+        ("other-byte-order".into(), [&2_u16.to_be_bytes()[..], &SOURCE_V4].concat()),
+        ("text".into(), b"Host: 192.0.2.1/192.0.2.1 Port: 23 TCP Blocked\n".to_vec()),
+        ("whole".into(), whole),
+    ]
+}
+
+/// Templates behind choice, port and address.
+fn template() -> Vec<(String, Vec<u8>)> {
+    let texts = [
+        ("route", "ip route replace blackhole $TARGET$"),
+        ("all", "logger $TARGET$:$PORT$ by $MODE$ $TARGET$"),
+        ("shared-dollars", "$MODE$PORT$TARGET$PORT$$TARGET$TARGET$"),
+        ("shell", "for i in $HOME $1 $? $$; do echo \\$i '$TARGET$'; done # $target$"),
+        ("not-ascii", "\u{e9}$PORT$\u{e9}$TARGET"),
+    ];
+    let seed = |choice: u8, text: &str| [&[choice, 0, 23], &v6(7)[..], text.as_bytes()].concat();
+    let seeds = (0..).zip(texts).map(|(choice, (name, text))| (name.into(), seed(choice, text)));
+    seeds.collect()
 }

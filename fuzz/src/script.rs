@@ -112,6 +112,7 @@ impl Script {
         limits.sources = if bounds & 1 == 0 { 1 << 12 } else { 4 };
         limits.served_lines = if bounds & 2 == 0 { 1 << 12 } else { 4 };
         limits.blocked = 1 + usize::from(bounds >> 2 & 3) * 3;
+        limits.blocked_v6 = limits.blocked;
         limits.responses = 1 + usize::from(bounds >> 4 & 3);
         limits.waiting = usize::from(bounds >> 6) * 2;
         limits.failed = usize::from(window >> 4 & 3);

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use portsentry_capture::SensorError;
 
+use crate::report::last_words;
 use crate::respond::BlockedFileError;
 
 /// What stopped the program.
@@ -56,6 +57,15 @@ pub(crate) enum Failure {
         source: io::Error,
     },
 
+    /// There is not enough memory.
+    #[error(
+        "cannot reserve the {mebibytes} MiB of memory that it may come to need\nAllow it more: see `ulimit -v`."
+    )]
+    Memory {
+        /// How much is wanted.
+        mebibytes: usize,
+    },
+
     /// The system refused something that every program needs.
     #[error("{what}: {source}")]
     System {
@@ -75,9 +85,9 @@ impl Failure {
     /// Writes the message to standard error.
     pub(crate) fn show(&self) {
         match self {
-            Self::Configuration(findings) => eprint!("{findings}"),
+            Self::Configuration(findings) => last_words(findings),
             Self::Background(_) => {}
-            other => eprintln!("portsentry: {other}"),
+            other => last_words(&format!("portsentry: {other}")),
         }
     }
 
@@ -93,6 +103,7 @@ impl Failure {
             | Self::BlockedFile(_)
             | Self::History { .. }
             | Self::PidFile { .. }
+            | Self::Memory { .. }
             | Self::System { .. } => 1,
         })
     }

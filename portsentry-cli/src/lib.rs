@@ -31,6 +31,7 @@ mod signals;
 mod summary;
 
 use std::ffi::OsString;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -55,7 +56,8 @@ pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode 
         }
     };
     if arguments.version {
-        println!("Portsentry {VERSION}");
+        // Whoever closes the output does not want to know.
+        let _ = writeln!(io::stdout(), "Portsentry {VERSION}");
         return ExitCode::SUCCESS;
     }
     let result = match &arguments.command {

@@ -192,8 +192,9 @@ impl Sentry {
             self.queue.push(Item::Line(Level::Error, line));
         }
         let (sensors, losses) = (self.sensors.stats(), self.sensors.losses());
-        let (answers, probes) = (self.sensors.answers(), self.engine.statistics().probes());
-        Summary { sensors, losses, answers, probes, live: true }
+        let (answers, engine) = (self.sensors.answers(), self.engine.statistics());
+        let (probes, displaced) = (engine.probes(), engine.into());
+        Summary { sensors, losses, answers, probes, displaced, live: true }
     }
 
     /// Reads packets that came before the end was asked for. The kernel hands
@@ -226,11 +227,13 @@ pub(crate) struct ServedPorts {
     /// Whether anyone asks for it.
     pub(crate) wanted: bool,
     taken: Option<Instant>,
+    /// The last one could not be taken, and that was said.
+    fails: bool,
 }
 
 impl ServedPorts {
     pub(crate) const fn new(wanted: bool) -> Self {
-        Self { wanted, taken: None }
+        Self { wanted, taken: None, fails: false }
     }
 
     /// Takes a new snapshot if the last one is too old; most calls only compare
@@ -242,8 +245,19 @@ impl ServedPorts {
         }
         self.taken = Some(now);
         match served_ports() {
-            Ok(served) => engine.set_served_ports(served),
-            Err(error) => log::warn!("cannot see which ports are served: {error}"),
+            Ok(served) => {
+                engine.set_served_ports(served);
+                if std::mem::take(&mut self.fails) {
+                    log::warn!("which ports are served can be seen again");
+                }
+            }
+            // Once, not four times a second.
+            Err(error) if !std::mem::replace(&mut self.fails, true) => {
+                log::warn!(
+                    "cannot see which ports are served, and goes by what it saw last: {error}"
+                );
+            }
+            Err(_) => {}
         }
     }
 }

@@ -21,7 +21,7 @@ impl PidFile {
             .create(true)
             .truncate(true)
             .mode(0o644)
-            .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+            .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(path)?;
         writeln!(file, "{}", std::process::id())?;
         Ok(Self(path.to_owned()))

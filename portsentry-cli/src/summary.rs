@@ -4,6 +4,7 @@
 use std::fmt;
 
 use portsentry_capture::{ConnectStats, InterfaceLoss, Rejected, SensorStats};
+use portsentry_core::Statistics;
 
 /// What a run amounted to. `Display` gives the lines, without the last newline.
 #[derive(Clone, Debug)]
@@ -13,13 +14,30 @@ pub(crate) struct Summary {
     /// In connect mode, what became of what was taken.
     pub(crate) answers: Option<ConnectStats>,
     pub(crate) probes: u64,
+    /// Entries that a full table of the engine has given up.
+    pub(crate) displaced: Displaced,
     /// Whether a kernel could have dropped packets: not so for files.
     pub(crate) live: bool,
 }
 
+/// What had to make room for others.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Displaced {
+    /// Sources whose probes were counted.
+    sources: u64,
+    /// Hosts of the blocked set, which are acted on again.
+    blocked: u64,
+}
+
+impl From<Statistics> for Displaced {
+    fn from(engine: Statistics) -> Self {
+        Self { sources: engine.sources_evicted, blocked: engine.blocked_forgotten }
+    }
+}
+
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sensors, losses, answers, probes, live } = self;
+        let Self { sensors, losses, answers, probes, displaced, live } = self;
         match answers {
             None => write!(f, "{} packets seen, {probes} probes", sensors.received)?,
             Some(ConnectStats { connections, datagrams, .. }) => {
@@ -45,6 +63,12 @@ impl fmt::Display for Summary {
         let unfinished = sensors.reassembly.expired + sensors.reassembly.evicted;
         if unfinished > 0 {
             write!(f, ", {unfinished} fragmented datagrams never completed")?;
+        }
+        if displaced.sources > 0 {
+            write!(f, ", {} sources counted anew for want of room", displaced.sources)?;
+        }
+        if displaced.blocked > 0 {
+            write!(f, ", {} blocked hosts forgotten for want of room", displaced.blocked)?;
         }
         write_queries(f, sensors)?;
         if let Some(answers) = answers {
@@ -91,13 +115,27 @@ fn write_answers(f: &mut fmt::Formatter<'_>, answers: &ConnectStats) -> fmt::Res
 mod tests {
     use super::*;
 
+    /// Of nine packets and two probes in a file.
+    fn summary(sensors: &SensorStats, displaced: Displaced) -> String {
+        let sensors = SensorStats { received: 9, ..sensors.clone() };
+        let losses = Vec::new();
+        Summary { sensors, losses, answers: None, probes: 2, displaced, live: false }.to_string()
+    }
+
+    #[test]
+    fn what_made_room_for_others_is_told() {
+        let displaced = Displaced { sources: 3, blocked: 4 };
+        assert_eq!(
+            summary(&SensorStats::default(), displaced),
+            "9 packets seen, 2 probes, 0 undecodable, 3 sources counted anew for want of room, \
+             4 blocked hosts forgotten for want of room"
+        );
+    }
+
     #[test]
     fn fragments_that_came_to_nothing_are_told() {
-        let mut sensors = SensorStats { received: 9, ..SensorStats::default() };
-        let summary = |sensors: &SensorStats| {
-            let (sensors, losses) = (sensors.clone(), Vec::new());
-            Summary { sensors, losses, answers: None, probes: 2, live: false }.to_string()
-        };
+        let mut sensors = SensorStats::default();
+        let summary = |sensors: &SensorStats| summary(sensors, Displaced::default());
         assert_eq!(summary(&sensors), "9 packets seen, 2 probes, 0 undecodable");
         (sensors.reassembly.expired, sensors.reassembly.evicted) = (2, 1);
         assert_eq!(
@@ -114,7 +152,8 @@ mod tests {
         let loss =
             |interface: &str, packets| InterfaceLoss { interface: interface.into(), packets };
         let losses = vec![loss("eth0", 7), loss("lo", 1)];
-        let summary = Summary { sensors, losses, answers: None, probes: 2, live: true };
+        let displaced = Displaced::default();
+        let summary = Summary { sensors, losses, answers: None, probes: 2, displaced, live: true };
         let lines = "9 packets seen, 2 probes, 8 dropped by the kernel, 0 undecodable, \
              1 answers to this host's own queries, 4 datagrams of this host not seen in time, \
              5 queries of this host forgotten early to make room\n\
@@ -137,6 +176,7 @@ mod tests {
             losses: Vec::new(),
             answers: Some(answers),
             probes: 12,
+            displaced: Displaced::default(),
             live: true,
         };
         let line = "7 connections and 5 datagrams, 12 probes, 0 dropped by the kernel, \

@@ -19,9 +19,10 @@ pub(crate) struct BlockedSet {
 }
 
 impl BlockedSet {
-    /// A set of at most `cap` addresses of each family. Allocates as it grows.
-    pub(crate) fn new(cap: usize, key: &HashKey) -> Self {
-        Self { v4: Family::new(cap, key.clone()), v6: Family::new(cap, key.clone()) }
+    /// A set of at most `v4` and `v6` addresses of these families. Allocates as
+    /// it grows.
+    pub(crate) fn new(v4: usize, v6: usize, key: &HashKey) -> Self {
+        Self { v4: Family::new(v4, key.clone()), v6: Family::new(v6, key.clone()) }
     }
 
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
@@ -142,9 +143,9 @@ mod tests {
         #[test]
         fn agrees_with_two_queues(
             addresses in prop::collection::vec(address(), 1..400),
-            cap in 1_usize..30,
+            caps in [1_usize..30, 1_usize..30],
         ) {
-            let mut set = BlockedSet::new(cap, &HashKey::new(3));
+            let mut set = BlockedSet::new(caps[0], caps[1], &HashKey::new(3));
             let mut queues: [VecDeque<IpAddr>; 2] = Default::default();
             let mut forgotten = 0;
             for address in addresses {
@@ -152,7 +153,7 @@ mod tests {
                 prop_assert_eq!(set.contains(address), queue.contains(&address));
                 prop_assert_eq!(set.insert(address), !queue.contains(&address));
                 if !queue.contains(&address) {
-                    if queue.len() == cap {
+                    if queue.len() == caps[usize::from(address.is_ipv6())] {
                         queue.pop_front();
                         forgotten += 1;
                     }
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn families_do_not_mix() {
-        let mut set = BlockedSet::new(10, &HashKey::new(3));
+        let mut set = BlockedSet::new(10, 10, &HashKey::new(3));
         let all: Vec<IpAddr> =
             ["0.0.0.1", "::1", "::ffff:0.0.0.2"].map(|a| a.parse().unwrap()).into();
         set.insert(all[0]);

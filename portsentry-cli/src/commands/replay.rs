@@ -14,7 +14,7 @@ use super::{configuration, importance, show_warnings, working_directory};
 use crate::arguments::ReplayOptions;
 use crate::failure::Failure;
 use crate::policy::policy;
-use crate::report::{DEBUG_PREFIX, Level, LineOptions};
+use crate::report::{DEBUG_PREFIX, Level, LineOptions, last_words};
 use crate::summary::Summary;
 
 /// Packets between two looks at the engine's events.
@@ -46,9 +46,11 @@ fn run(options: &ReplayOptions, configuration: &Configuration) -> Result<(), Fai
         }
     }
     replay.output.flush().map_err(Failure::Output)?;
-    let probes = replay.engine.statistics().probes();
-    let (sensors, losses) = (replay.stats, Vec::new());
-    eprintln!("{}", Summary { sensors, losses, answers: None, probes, live: false });
+    let (sensors, engine) = (replay.stats, replay.engine.statistics());
+    let (probes, displaced) = (engine.probes(), engine.into());
+    let losses = Vec::new();
+    let summary = Summary { sensors, losses, answers: None, probes, displaced, live: false };
+    last_words(&summary.to_string());
     outcome
 }
 

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ use crate::background::{self, Background};
 use crate::failure::Failure;
 use crate::logging;
 use crate::policy::policy;
-use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog};
+use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog, last_words};
 use crate::respond::{Report, Responders};
 use crate::sensors::Watching;
 use crate::sentry::{Heartbeat, Sentry, ServedPorts};
@@ -31,12 +32,14 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     };
     let directory = working_directory()?;
     let configuration = Session::load(options, &directory)?;
+    ensure_memory()?;
     show_warnings(&configuration);
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
 
     let queue = Arc::new(Queue::default());
-    let reporter = Reporter::start(Arc::clone(&queue), outputs(options))
+    let outputs = outputs(options).map_err(Failure::system("standard output"))?;
+    let reporter = Reporter::start(Arc::clone(&queue), outputs)
         .map_err(Failure::system("cannot start a thread"))?;
     logging::install(&queue, importance(&options.general));
 
@@ -44,11 +47,26 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let result = start.run(watching, configuration, signals);
     let unwritten = reporter.finish();
     if unwritten > 0 {
-        eprintln!("portsentry: {unwritten} lines could not be written: the log does not take them");
+        last_words(&format!(
+            "portsentry: {unwritten} lines could not be written: the log or history does not take them"
+        ));
     }
     // After all lines, so that it stands last even if both go to one place.
-    eprintln!("{}", result?);
+    last_words(&result?.to_string());
     Ok(())
+}
+
+/// Memory that a sentry may come to need, whatever it is sent, in bytes.
+const MEMORY: usize = 64 << 20;
+
+/// Fails if there is not as much memory as tables and queues may take: better
+/// now than under attack.
+fn ensure_memory() -> Result<(), Failure> {
+    let mut room = Vec::<u8>::new();
+    let reserved = room.try_reserve_exact(MEMORY);
+    // Or else the compiler sees that nobody wants it.
+    std::hint::black_box(&room);
+    reserved.map_err(|_| Failure::Memory { mebibytes: MEMORY >> 20 })
 }
 
 /// What is at hand when the program starts.
@@ -108,15 +126,16 @@ impl Start<'_> {
 
 /// Where the log goes: to standard output, unless something else was asked for;
 /// in the background, to the system's log.
-fn outputs(options: &WatchOptions) -> Outputs {
+fn outputs(options: &WatchOptions) -> io::Result<Outputs> {
     let syslog = options.daemon || options.logoutput.contains(&LogOutput::Syslog);
     let console = !options.daemon && options.logoutput.contains(&LogOutput::Stdout);
-    Outputs {
-        console: console.then(|| {
-            Console::new(Box::new(io::stdout()), Box::new(io::stderr()), stdout_is_journal())
-        }),
-        syslog: syslog.then(|| Syslog::new(&options.syslog_socket)),
-    }
+    let console = console.then(|| {
+        let (output, error) = (io::stdout().as_fd().try_clone_to_owned()?, io::stderr());
+        let error = error.as_fd().try_clone_to_owned()?;
+        io::Result::Ok(Console::new(output.into(), error.into(), stdout_is_journal()))
+    });
+    let syslog = syslog.then(|| Syslog::new(&options.syslog_socket));
+    Ok(Outputs { console: console.transpose()?, syslog })
 }
 
 /// Whether standard output goes to the journal of systemd, which reads the

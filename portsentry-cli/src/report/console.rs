@@ -1,20 +1,19 @@
 //! The log on standard output, with errors on standard error.
 
-use std::io::Write;
+use std::fs::File;
+use std::time::Instant;
 
 use super::Level;
 use super::lines::DEBUG_PREFIX;
 use super::sink::Sink;
-
-type Stream = Box<dyn Write + Send>;
 
 /// Bytes gathered before they are written, so that one write carries a batch.
 const CHUNK: usize = 1 << 16;
 
 /// Two streams for lines.
 pub struct Console {
-    output: Sink<Stream>,
-    error: Sink<Stream>,
+    output: Sink<File>,
+    error: Sink<File>,
     /// Whether each line begins with its severity, as the journal reads it
     /// (`sd-daemon(3)`).
     severities: bool,
@@ -23,9 +22,10 @@ pub struct Console {
 }
 
 impl Console {
-    /// Lines go to `output`, warnings and errors to `error`. With `severities`,
-    /// the severity stands before each line, as `<5>`.
-    pub fn new(output: Stream, error: Stream, severities: bool) -> Self {
+    /// Lines go to `output`, warnings and errors to `error`, each a file, a pipe
+    /// or a terminal. With `severities`, the severity stands before each line, as
+    /// `<5>`.
+    pub fn new(output: File, error: File, severities: bool) -> Self {
         let output = Sink::new("standard output", output);
         let error = Sink::new("standard error", error);
         Self { output, error, severities, complaint: None }
@@ -41,39 +41,47 @@ impl Console {
             self.flush_error();
             &mut self.output
         };
-        if self.severities {
-            sink.pending.extend_from_slice(&[b'<', b'0' + level.severity(), b'>']);
-        } else if level == Level::Debug {
-            sink.pending.extend_from_slice(DEBUG_PREFIX.as_bytes());
-        }
-        sink.pending.extend_from_slice(line);
-        sink.pending.push(b'\n');
-        sink.lines += 1;
+        sink.line(|pending| {
+            if self.severities {
+                pending.extend_from_slice(&[b'<', b'0' + level.severity(), b'>']);
+            } else if level == Level::Debug {
+                pending.extend_from_slice(DEBUG_PREFIX.as_bytes());
+            }
+            pending.extend_from_slice(line);
+        });
     }
 
     /// Whether enough has been gathered.
     pub(super) fn is_full(&self) -> bool {
-        self.output.pending.len() >= CHUNK || self.error.pending.len() >= CHUNK
+        self.output.pending() >= CHUNK || self.error.pending() >= CHUNK
     }
 
-    /// Writes what was gathered; gives what is to be said about standard output.
+    /// Writes what was gathered, as far as the streams take it; gives what is to
+    /// be said about standard output.
     pub(super) fn flush(&mut self) -> Option<String> {
         self.flush_output();
         self.flush_error();
         self.complaint.take()
     }
 
+    /// When to flush again, if a stream was not ready.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.output.deadline(), self.error.deadline()].into_iter().flatten().min()
+    }
+
+    /// Lines that are not written.
+    pub(super) fn unwritten(&self) -> u64 {
+        self.output.unwritten() + self.error.unwritten()
+    }
+
     fn flush_output(&mut self) {
-        let complaint = self.output.flush(|output, lines| {
-            output.write_all(lines)?;
-            output.flush()
-        });
+        let complaint = self.output.flush(Instant::now());
         self.complaint = complaint.or(self.complaint.take());
     }
 
     fn flush_error(&mut self) {
         // Nobody is left to be told that standard error does not work.
-        let _ = self.error.flush(Write::write_all);
+        let _ = self.error.flush(Instant::now());
     }
 }
 
@@ -85,35 +93,27 @@ impl std::fmt::Debug for Console {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-    use std::sync::{Arc, Mutex};
+    use std::fs::OpenOptions;
+    use std::path::Path;
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Shared(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Shared {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+    fn open(path: &Path) -> File {
+        OpenOptions::new().create(true).append(true).open(path).unwrap()
     }
 
     /// What one line of each level leaves on the two streams.
     fn streams(severities: bool) -> [String; 2] {
-        let (output, error) = (Shared::default(), Shared::default());
-        let mut console =
-            Console::new(Box::new(output.clone()), Box::new(error.clone()), severities);
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["output", "error"].map(|name| folder.path().join(name));
+        let [output, error] = paths.each_ref().map(|path| open(path));
+        let mut console = Console::new(output, error, severities);
         let levels = [Level::Error, Level::Warning, Level::Notice, Level::Verbose, Level::Debug];
         for (number, level) in levels.into_iter().enumerate() {
             console.line(level, number.to_string().as_bytes());
         }
         assert_eq!(console.flush(), None);
-        [output, error].map(|stream| String::from_utf8(stream.0.lock().unwrap().clone()).unwrap())
+        paths.map(|path| std::fs::read_to_string(path).unwrap())
     }
 
     #[test]
@@ -124,13 +124,14 @@ mod tests {
 
     #[test]
     fn lines_keep_their_order_in_one_place() {
-        let place = Shared::default();
-        let mut console = Console::new(Box::new(place.clone()), Box::new(place.clone()), false);
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("both");
+        let mut console = Console::new(open(&place), open(&place), false);
         let levels = [Level::Notice, Level::Error, Level::Error, Level::Notice, Level::Warning];
         for (number, level) in levels.into_iter().enumerate() {
             console.line(level, number.to_string().as_bytes());
         }
         assert_eq!(console.flush(), None);
-        assert_eq!(*place.0.lock().unwrap(), b"0\n1\n2\n3\n4\n");
+        assert_eq!(std::fs::read_to_string(&place).unwrap(), "0\n1\n2\n3\n4\n");
     }
 }

@@ -1,30 +1,35 @@
 //! The history file: every probe, one line each, never emptied.
+//!
+//! A file that is renamed is written on, as programs that rotate logs expect; one
+//! that is removed is begun again, so that lines do not go where nobody will
+//! ever read them.
 
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use rustix::process::geteuid;
 
 /// An open history file.
 #[derive(Debug)]
 pub struct History {
     path: PathBuf,
     file: File,
-    /// A failed write has left a line without its end.
-    torn: bool,
 }
 
 impl History {
     /// Opens `path` for appending; makes it (mode 0640), and the directories
     /// above it (mode 0755), if they are missing.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses, or if it is a link that a user made who is neither
+    /// root nor the one that runs this.
     pub fn open(path: &Path) -> io::Result<Self> {
-        let mut directories = DirBuilder::new();
-        directories.recursive(true).mode(0o755);
-        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            directories.create(parent)?;
-        }
-        let file = OpenOptions::new().append(true).create(true).mode(0o640).open(path)?;
-        Ok(Self { path: path.to_owned(), file, torn: false })
+        Ok(Self { path: path.to_owned(), file: open(path)? })
     }
 
     /// The file's path.
@@ -32,27 +37,66 @@ impl History {
         &self.path
     }
 
-    /// Appends whole lines in as few writes as the system allows. After a
-    /// failure, what comes next starts on a line of its own.
-    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.torn {
-            self.file.write_all(b"\n")?;
-            self.torn = false;
+    /// Begins the file again if it was removed.
+    fn follow(&mut self) -> io::Result<()> {
+        if self.file.metadata()?.nlink() > 0 {
+            return Ok(());
         }
-        let mut rest = lines;
-        while !rest.is_empty() {
-            match self.file.write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    self.torn = rest[written - 1] != b'\n';
-                    rest = &rest[written..];
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
+        let new = open(&self.path).and_then(|file| match file.metadata()?.is_file() {
+            true => Ok(file),
+            false => Err(io::Error::other("what is there now is no file")),
+        });
+        self.file = new.map_err(|error| {
+            let why = format!("it was removed, and cannot be begun again: {error}");
+            io::Error::new(error.kind(), why)
+        })?;
+        log::warn!("history file {}: it was removed; a new one is begun", self.path.display());
         Ok(())
     }
+}
+
+impl Write for History {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.follow()?;
+        self.file.write(lines)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl AsFd for History {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    let mut directories = DirBuilder::new();
+    directories.recursive(true).mode(0o755);
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        directories.create(parent)?;
+    }
+    let open = |flags: OFlags| {
+        // A pipe without a reader is an error, nothing to wait for.
+        let flags = (flags | OFlags::NONBLOCK).bits().cast_signed();
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o640).custom_flags(flags).open(path)
+    };
+    let file = open(OFlags::NOFOLLOW).or_else(|error| {
+        let Ok(link) = path.symlink_metadata() else { return Err(error) };
+        if !link.is_symlink() {
+            return Err(error);
+        }
+        if link.uid() != 0 && link.uid() != geteuid().as_raw() {
+            let why = "a link that another user made is not followed";
+            return Err(io::Error::new(ErrorKind::PermissionDenied, why));
+        }
+        open(OFlags::empty())
+    })?;
+    rustix::io::ioctl_fionbio(&file, false)?;
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -67,22 +111,98 @@ impl Eq for History {}
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
     use super::*;
+
+    fn place() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/history");
+        (folder, path)
+    }
+
+    #[track_caller]
+    fn check(path: &Path, text: &str) {
+        assert_eq!(fs::read_to_string(path).unwrap(), text);
+    }
 
     #[test]
     fn directories_are_made_and_nothing_is_emptied() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a/b/history");
+        let (_folder, path) = place();
         for line in ["one\n", "two\n"] {
-            History::open(&path).unwrap().append(line.as_bytes()).unwrap();
+            History::open(&path).unwrap().write_all(line.as_bytes()).unwrap();
         }
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\n");
+        check(&path, "one\ntwo\n");
     }
 
     #[test]
     fn a_full_disk_is_an_error() {
         let mut history = History::open(Path::new("/dev/full")).unwrap();
-        let error = history.append(b"line\n").unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        let error = history.write_all(b"line\n").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn a_removed_file_is_begun_again_and_a_renamed_one_written_on() {
+        let (_folder, path) = place();
+        let mut history = History::open(&path).unwrap();
+        history.write_all(b"one\n").unwrap();
+        fs::remove_dir_all(path.parent().unwrap()).unwrap();
+        history.write_all(b"two\n").unwrap();
+        check(&path, "two\n");
+        let renamed = path.with_extension("1");
+        fs::rename(&path, &renamed).unwrap();
+        history.write_all(b"three\n").unwrap();
+        check(&renamed, "two\nthree\n");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn links_are_followed_only_if_one_of_us_made_them() {
+        let (folder, path) = place();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "").unwrap();
+        let mut history = History::open(&path).unwrap();
+        let replace = || {
+            fs::remove_file(&path).unwrap();
+            symlink(&victim, &path).unwrap();
+        };
+        replace();
+        history.write_all(b"ours\n").unwrap();
+        check(&victim, "ours\n");
+        if !geteuid().is_root() {
+            return;
+        }
+        drop(history);
+        std::os::unix::fs::lchown(&path, Some(65_534), None).unwrap();
+        let error = History::open(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
+        check(&victim, "ours\n");
+    }
+
+    #[test]
+    fn what_is_no_file_does_not_take_its_place() {
+        let (_folder, path) = place();
+        let mut history = History::open(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(history.write_all(b"one\n").unwrap_err().kind(), ErrorKind::IsADirectory);
+        fs::remove_dir(&path).unwrap();
+        symlink("/dev/null", &path).unwrap();
+        assert!(history.write_all(b"two\n").is_err());
+        fs::remove_file(&path).unwrap();
+        history.write_all(b"three\n").unwrap();
+        check(&path, "three\n");
+    }
+
+    #[test]
+    fn a_pipe_that_nobody_reads_is_not_waited_for() {
+        let (folder, path) = place();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(History::open(&path).is_err());
+        drop(folder);
     }
 }

@@ -16,7 +16,7 @@ use super::{Console, History, Item, Level, LineOptions, Queue, Stamper, Syslog};
 /// How long the end of the program waits for lines to be written.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How much of it goes to a logger that does not take messages.
+/// How much of it goes to outputs that do not take lines.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 
 /// The handle of the reporter thread.
@@ -66,14 +66,14 @@ impl Reporter {
         };
         let thread = std::thread::Builder::new().name("reporter".to_owned()).spawn(move || {
             writer.run();
-            writer.queue.finish(writer.outputs.syslog.as_ref().map_or(0, Syslog::unsent));
+            writer.queue.finish(writer.unwritten());
         })?;
         Ok(Self { queue, thread })
     }
 
     /// Writes what is in the queue and ends the thread. If an output has
-    /// stalled, gives up after three seconds; gives the number of lines left
-    /// unwritten.
+    /// stalled, gives up after half a second, or three in the worst case; gives
+    /// the number of lines left unwritten.
     pub fn finish(self) -> u64 {
         self.queue.close();
         let (finished, unwritten) = self.queue.wait_finished(PATIENCE);
@@ -112,9 +112,9 @@ impl Writer {
             }
             self.flush();
         }
-        // A logger that is there but slow gets a last chance.
+        // Whoever is there but slow gets a last chance.
         let patience = Instant::now() + LAST_CHANCE;
-        while let Some(deadline) = self.outputs.syslog.as_ref().and_then(Syslog::deadline)
+        while let Some(deadline) = self.retry()
             && deadline < patience
         {
             std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
@@ -123,12 +123,26 @@ impl Writer {
     }
 
     /// When something is to be done even if nothing comes: names are waited for
-    /// to their end, a logger only while the queue is open.
+    /// to their end, outputs only while the queue is open.
     fn deadline(&self) -> Deadline {
-        Deadline {
-            firm: self.names.as_ref().and_then(Names::deadline),
-            while_open: self.outputs.syslog.as_ref().and_then(Syslog::deadline),
-        }
+        Deadline { firm: self.names.as_ref().and_then(Names::deadline), while_open: self.retry() }
+    }
+
+    /// When an output is to be tried again that did not take everything.
+    fn retry(&self) -> Option<Instant> {
+        let Self { outputs: Outputs { console, syslog }, history, .. } = self;
+        let console = console.as_ref().and_then(Console::deadline);
+        let syslog = syslog.as_ref().and_then(Syslog::deadline);
+        let history = history.as_ref().and_then(Sink::deadline);
+        [console, syslog, history].into_iter().flatten().min()
+    }
+
+    /// Lines that are not written, and of which no line has told.
+    fn unwritten(&self) -> u64 {
+        let Self { outputs: Outputs { console, syslog }, history, .. } = self;
+        console.as_ref().map_or(0, Console::unwritten)
+            + syslog.as_ref().map_or(0, Syslog::unsent)
+            + history.as_ref().map_or(0, Sink::unwritten)
     }
 
     fn handle(&mut self, item: Item) {
@@ -189,11 +203,11 @@ impl Writer {
             Item::Event(event) => {
                 options.format(event, name, line, |level, line| outputs.line(level, line));
                 if let (Event::Probe(probe), Some(history)) = (event, history) {
-                    stamper.append(probe.observation.time, &mut history.pending);
-                    history.pending.push(b' ');
-                    history.pending.extend_from_slice(line);
-                    history.pending.push(b'\n');
-                    history.lines += 1;
+                    history.line(|pending| {
+                        stamper.append(probe.observation.time, pending);
+                        pending.push(b' ');
+                        pending.extend_from_slice(line);
+                    });
                 }
             }
             Item::Report(report) => {
@@ -212,8 +226,9 @@ impl Writer {
 
     /// Writes all that is pending, and says what has changed with the sinks.
     fn flush(&mut self) {
+        // A line that can be seen in the log is in the history already.
+        let history = self.history.as_mut().and_then(|history| history.flush(Instant::now()));
         let console = self.outputs.console.as_mut().and_then(Console::flush);
-        let history = self.history.as_mut().and_then(|history| history.flush(History::append));
         let complaints = [console, history];
         if complaints.iter().any(Option::is_some) {
             complaints.iter().flatten().for_each(|complaint| self.complain(complaint));

@@ -1,9 +1,6 @@
-//! The blocked hosts on disk, in the format of the original.
+//! The blocked hosts on disk: who may own the file, and how it is kept whole.
 //!
-//! A record is a 2-byte address family in the byte order of the machine (2 for
-//! IPv4, 10 for IPv6 on Linux) and 4 or 16 address bytes in network order;
-//! there is no header. Records are appended and never changed, so an
-//! interrupted write can hurt only the last one.
+//! What its bytes mean stands in [`blocked_record`](super::blocked_record).
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -14,8 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::process::geteuid;
 
-const FAMILY_V4: u16 = 2;
-const FAMILY_V6: u16 = 10;
+use super::blocked_record::{OddRecord, Restored, encode_records};
 
 /// How the blocked file of portsentry 1.x begins.
 const OLD_TEXT: &[u8] = b"Host: ";
@@ -25,15 +21,6 @@ const OLD_TEXT: &[u8] = b"Host: ";
 pub struct BlockedFile {
     path: PathBuf,
     file: File,
-}
-
-/// What stood in the file.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Restored {
-    /// The hosts, in the order they were blocked.
-    pub hosts: Vec<IpAddr>,
-    /// Bytes of an unfinished last record, which were cut off.
-    pub torn: usize,
 }
 
 /// Why the file cannot be used.
@@ -110,14 +97,13 @@ impl BlockedFile {
         if bytes.starts_with(OLD_TEXT) {
             return Err(BlockedFileError::OldText(path.to_owned()));
         }
-        let (hosts, length) = parse(&bytes).map_err(|(records, offset)| {
+        let restored = Restored::read(&bytes).map_err(|OddRecord { records, offset }| {
             BlockedFileError::Damaged { path: path.to_owned(), offset, records }
         })?;
-        let torn = bytes.len() - length;
-        if torn > 0 {
-            file.set_len(length as u64).map_err(io_error)?;
+        if restored.torn > 0 {
+            file.set_len((bytes.len() - restored.torn) as u64).map_err(io_error)?;
         }
-        Ok((Self { path: path.to_owned(), file }, Restored { hosts, torn }))
+        Ok((Self { path: path.to_owned(), file }, restored))
     }
 
     /// The file's path.
@@ -131,17 +117,7 @@ impl BlockedFile {
     ///
     /// If the system refuses. What was written of the record is taken back.
     pub fn append(&mut self, host: IpAddr) -> io::Result<()> {
-        let mut record = Vec::with_capacity(18);
-        match host {
-            IpAddr::V4(v4) => {
-                record.extend_from_slice(&FAMILY_V4.to_ne_bytes());
-                record.extend_from_slice(&v4.octets());
-            }
-            IpAddr::V6(v6) => {
-                record.extend_from_slice(&FAMILY_V6.to_ne_bytes());
-                record.extend_from_slice(&v6.octets());
-            }
-        }
+        let record = encode_records(&[host]);
         // Asked each time: after a reload an older handle may have appended, too.
         let length = self.file.metadata()?.len();
         let written = self.file.write_all(&record).and_then(|()| self.file.sync_data());
@@ -176,29 +152,6 @@ fn check_trust(path: &Path, folder: &Path, file: &File) -> Result<(), BlockedFil
         return untrusted("its directory is writable by others, who");
     }
     Ok(())
-}
-
-/// The hosts in `bytes` and the number of bytes they take; what is left is the
-/// beginning of a record. If it is not: the number of records and where they end.
-fn parse(bytes: &[u8]) -> Result<(Vec<IpAddr>, usize), (usize, usize)> {
-    let mut hosts = Vec::with_capacity(bytes.len() / 6);
-    let mut rest = bytes;
-    while let Some((family, tail)) = rest.split_first_chunk::<2>() {
-        let (host, tail) = match u16::from_ne_bytes(*family) {
-            FAMILY_V4 => match tail.split_first_chunk::<4>() {
-                Some((octets, tail)) => (IpAddr::from(*octets), tail),
-                None => break,
-            },
-            FAMILY_V6 => match tail.split_first_chunk::<16>() {
-                Some((octets, tail)) => (IpAddr::from(*octets), tail),
-                None => break,
-            },
-            _ => return Err((hosts.len(), bytes.len() - rest.len())),
-        };
-        hosts.push(host);
-        rest = tail;
-    }
-    Ok((hosts, bytes.len() - rest.len()))
 }
 
 #[cfg(test)]

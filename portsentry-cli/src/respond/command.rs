@@ -382,6 +382,13 @@ mod tests {
     }
 
     #[test]
+    fn output_is_one_line_without_anything_that_a_terminal_obeys() {
+        let text = r"printf 'one\033[2J\nScan from: [192.0.2.1]\r\302\233two\000\377'";
+        let output = run(text, LONG).unwrap().output;
+        assert_eq!(output, "one [2J Scan from: [192.0.2.1]  two \u{fffd}");
+    }
+
+    #[test]
     fn a_child_left_in_the_background_is_not_waited_for() {
         let started = Instant::now();
         let output = run("sleep 30 & echo $!", LONG).unwrap().output;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -74,4 +75,43 @@ fn responses_block() {
             assert!(!connects(), "{command}: {source} after the probe");
         }
     }
+}
+
+/// The text of every source file of the project.
+fn sources(folder: &Path, text: &mut String) {
+    for entry in fs::read_dir(folder).expect("folder") {
+        let path = entry.expect("entry").path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if path.is_dir() && name != "target" && !name.starts_with('.') {
+            sources(&path, text);
+        } else if name.ends_with(".rs") {
+            *text += &fs::read_to_string(&path).expect("source");
+        }
+    }
+}
+
+/// Whoever promises something names the tests that show it.
+#[test]
+fn tests_that_are_named_as_proof_exist() {
+    let mut text = String::new();
+    sources(&project("."), &mut text);
+    let targets = project("fuzz/fuzz_targets");
+    let mut named = 0;
+    for page in ["SECURITY.md", "docs/security.md"] {
+        let page_text = fs::read_to_string(project(page)).expect("page");
+        // Every second piece stands between two backquotes.
+        for word in page_text.split('`').skip(1).step_by(2) {
+            let is_name = word.trim_matches('_').contains('_')
+                && word
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || b"_0123456789".contains(&byte));
+            if !is_name {
+                continue;
+            }
+            named += 1;
+            let is_target = targets.join(word).with_extension("rs").exists();
+            assert!(is_target || text.contains(&format!("fn {word}(")), "{page}: {word}");
+        }
+    }
+    assert!(named > 60, "only {named} tests are named");
 }

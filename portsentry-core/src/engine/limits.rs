@@ -17,8 +17,10 @@ pub struct Limits {
     pub trigger_window: Option<Duration>,
     /// Pairs of source and served port whose lines are limited, 16 bytes each.
     pub served_lines: usize,
-    /// Hosts of each family in the blocked set, at most 26 bytes each.
+    /// IPv4 hosts in the blocked set, at most 14 bytes each.
     pub blocked: usize,
+    /// IPv6 hosts in the blocked set, at most 26 bytes each.
+    pub blocked_v6: usize,
     /// Responses under way or handed out.
     pub responses: usize,
     /// Probes that wait for the outcome of a response, about 100 bytes each.
@@ -34,6 +36,7 @@ impl Default for Limits {
             trigger_window: None,
             served_lines: 1 << 12,
             blocked: 1 << 20,
+            blocked_v6: 1 << 19,
             responses: 1 << 10,
             waiting: 1 << 14,
             failed: 1 << 12,

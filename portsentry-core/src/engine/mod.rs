@@ -66,7 +66,7 @@ impl Engine {
         Self {
             policy,
             served: ServedPorts::default(),
-            blocked: BlockedSet::new(limits.blocked, &key),
+            blocked: BlockedSet::new(limits.blocked, limits.blocked_v6, &key),
             served_log: CounterTable::new(limits.served_lines, Some(SUMMARY_INTERVAL), key.clone()),
             sources: CounterTable::new(limits.sources, limits.trigger_window, key),
             responses: Responses::new(limits),
@@ -334,7 +334,8 @@ impl Engine {
     }
 
     /// Adds a host that an earlier run has dealt with. Past the cap of
-    /// [`Limits::blocked`] the one that was added first is forgotten.
+    /// [`Limits::blocked`] or [`Limits::blocked_v6`] the one of its family that was
+    /// added first is forgotten.
     pub fn restore_blocked(&mut self, host: IpAddr) {
         self.blocked.insert(host);
     }

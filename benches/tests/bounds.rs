@@ -1,0 +1,104 @@
+//! The engine with every table full takes less memory than is promised.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use portsentry_core::{
+    Effect, Engine, Evidence, HashKey, Instant, IpOptions, Limits, Observation, Outcome, Policy,
+    TcpFlags, TcpSegment, Timestamp,
+};
+
+mod heap;
+
+/// What `Limits::default` promises, in bytes.
+const PROMISED: usize = 64 << 20;
+
+fn host(number: u32, is_v6: bool) -> IpAddr {
+    if is_v6 {
+        Ipv6Addr::from_bits((0x2001_0db8 << 96) + u128::from(number)).into()
+    } else {
+        Ipv4Addr::from_bits(0x0b00_0000 + number).into()
+    }
+}
+
+fn probe(source: IpAddr) -> Observation {
+    let target = if source.is_ipv6() {
+        IpAddr::V6(Ipv6Addr::from_bits(7))
+    } else {
+        IpAddr::V4(Ipv4Addr::from_bits(7))
+    };
+    Observation {
+        time: Timestamp::from_nanos(0),
+        interface: 1,
+        source,
+        target,
+        source_port: 40_000,
+        target_port: 23,
+        evidence: Evidence::Segment(TcpSegment { flags: TcpFlags::SYN, ..TcpSegment::default() }),
+        ip_options: IpOptions::Absent,
+        ttl: 64,
+        ip_id: 0,
+    }
+}
+
+#[test]
+fn all_tables_full_stay_below_what_is_promised() {
+    let before = heap::live();
+    let limits = Limits::default();
+    let policy = Policy {
+        tcp_ports: (1..=100).collect(),
+        scan_trigger: 2,
+        block_tcp: true,
+        remember_blocked: true,
+        ..Policy::default()
+    };
+    let mut engine = Engine::new(policy, &limits, HashKey::new(7));
+    for (is_v6, cap) in [(false, limits.blocked), (true, limits.blocked_v6)] {
+        for number in 0..=u32::try_from(cap).expect("a small cap") {
+            engine.restore_blocked(host(number, is_v6));
+        }
+    }
+    // Sources are counted in a table that has its size from the start. Beyond
+    // those that are blocked, each comes twice, and as many responses fail as
+    // there is room for.
+    let mut now = Instant::from_secs(1_000);
+    let mut sources = (1 << 24)..;
+    let mut trigger = |engine: &mut Engine, now| {
+        let number = sources.next().expect("endless");
+        let probe = probe(host(number, number % 2 == 0));
+        engine.observe(&probe, now);
+        engine.observe(&probe, now);
+        while engine.poll_event().is_some() {}
+    };
+    for _ in 0..2 * limits.failed {
+        trigger(&mut engine, now);
+        while let Some(Effect::Respond(response)) = engine.poll_effect() {
+            engine.handle_outcome(response.id, Outcome::Failed, now);
+        }
+        now = now.after(Duration::from_millis(1));
+    }
+    // Then none ends any more, and those that are under way probe on.
+    for _ in 0..2 * limits.responses {
+        trigger(&mut engine, now);
+    }
+    let under_way: Vec<_> = std::iter::from_fn(|| engine.poll_effect())
+        .map(|effect| match effect {
+            Effect::Respond(response) => response.probe,
+            _ => unreachable!("there is nothing else"),
+        })
+        .collect();
+    for _ in 0..2 * limits.waiting / limits.responses {
+        for probe in &under_way {
+            engine.observe(probe, now);
+        }
+        while engine.poll_event().is_some() {}
+    }
+    let used = heap::live() - before - size_of_val(&under_way[..]);
+    let statistics = engine.statistics();
+    assert_eq!(statistics.blocked, limits.blocked + limits.blocked_v6);
+    assert_eq!(statistics.blocked_forgotten, 2);
+    assert_eq!(statistics.responses, limits.responses);
+    assert_eq!(statistics.waiting, limits.waiting);
+    println!("{} KiB", used / 1024);
+    assert!(used < PROMISED, "{used} bytes");
+}

@@ -1,0 +1,25 @@
+//! Any bytes as a blocked file.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+#[path = "../../portsentry-cli/src/respond/blocked_record.rs"]
+#[allow(unreachable_pub, reason = "it is public in the program")]
+mod blocked_record;
+
+use blocked_record::{OddRecord, Restored, encode_records};
+
+fuzz_target!(|input: &[u8]| match Restored::read(input) {
+    Ok(restored) => {
+        assert!(restored.torn < 18, "more than an unfinished record");
+        assert_eq!(encode_records(&restored.hosts), &input[..input.len() - restored.torn]);
+    }
+    Err(OddRecord { records, offset }) => {
+        // What stands before is whole, and what comes next is no record.
+        let before = Restored::read(&input[..offset]).expect("records");
+        assert_eq!((before.hosts.len(), before.torn), (records, 0));
+        assert_eq!(encode_records(&before.hosts), &input[..offset]);
+        let family = [input[offset], input[offset + 1]];
+        assert!(![2, 10].contains(&u16::from_ne_bytes(family)), "{family:?}");
+    }
+});

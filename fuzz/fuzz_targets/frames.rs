@@ -1,0 +1,91 @@
+//! Any bytes as frames that come one after the other to one decoder, of any
+//! link type, cut anywhere and at any time, and on to an engine.
+//!
+//! Each frame has five bytes before it: link type and what the kernel says of
+//! the checksum, how much was cut off, seconds since the frame before, and the
+//! length, high byte first.
+#![no_main]
+
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use portsentry_capture::{
+    ChecksumState, Decoder, Frame, LinkType, Rejected, Tally, decode, impossible_source,
+};
+use portsentry_core::{Engine, HashKey, Instant, Limits, Policy, PortSet, Reason, Timestamp};
+
+const LINKS: [LinkType; 5] = [
+    LinkType::Ethernet,
+    LinkType::RawIp,
+    LinkType::BsdLoopback,
+    LinkType::LinuxSll,
+    LinkType::LinuxSll2,
+];
+
+const CHECKSUMS: [ChecksumState; 3] =
+    [ChecksumState::Unknown, ChecksumState::Valid, ChecksumState::NotReady];
+
+fn engine(key: u128) -> Engine {
+    let ports = || (1..=1_024).collect::<PortSet>();
+    let policy =
+        Policy { tcp_ports: ports(), udp_ports: ports(), scan_trigger: 2, ..Policy::default() };
+    let mut limits = Limits::default();
+    // Small, so that a short input can fill them.
+    (limits.sources, limits.served_lines) = (64, 16);
+    Engine::new(policy, &limits, HashKey::new(key))
+}
+
+fuzz_target!(|input: &[u8]| {
+    let (mut decoder, mut tally) = (Decoder::new(), Tally::default());
+    let mut engines = [engine(0), engine(!0)];
+    let (mut now, mut frames, mut decoded) = (1, 0, 0);
+    let mut rest = input;
+    while let Some(([kind, cut, wait, high, low], tail)) = rest.split_first_chunk() {
+        let length = usize::from(u16::from_be_bytes([*high, *low])).min(tail.len());
+        let (whole, tail) = tail.split_at(length);
+        rest = tail;
+        now += u64::from(*wait);
+        frames += 1;
+
+        let captured = &whole[..length - usize::from(*cut).min(length)];
+        let link = LINKS[usize::from(kind % 5)];
+        let checksum = CHECKSUMS[usize::from(kind / 5 % 3)];
+        let frame = Frame { link, captured, wire_length: length, checksum };
+        let loopback = link.marks_loopback(captured);
+        let admit = |source, _| match impossible_source(source, loopback) {
+            true => Err(Rejected::ImpossibleSource),
+            false => Ok(()),
+        };
+        let found = decoder.decode(&frame, Instant::from_secs(now), admit);
+
+        // What remembers fragments says the same of all else as what does not. Of
+        // a jumbogram it knows the length, and so whether its checksum covers
+        // what is there.
+        let alone = decode(link, captured).and_then(|packet| packet.on_wire(length));
+        let is_comparable = checksum == ChecksumState::Unknown
+            && captured.len() == length
+            && alone != Err(Rejected::Fragment)
+            && !matches!(found, Err(Rejected::TcpChecksum | Rejected::UdpChecksum));
+        if is_comparable {
+            let expected = alone.and_then(|packet| {
+                admit(packet.source, packet.target)?;
+                Ok(packet)
+            });
+            assert_eq!(found.ok(), expected.ok(), "{frame:?}");
+        }
+        match found {
+            Ok(packet) => {
+                decoded += 1;
+                let observation = packet.observation(Timestamp::from_nanos(-1), 1);
+                let [one, other] = &mut engines;
+                let at = Instant::default().after(Duration::from_secs(now));
+                let verdict = one.observe(&observation, at);
+                assert_eq!(verdict, other.observe(&observation, at), "the key has no say");
+                assert_ne!(verdict.reason, Reason::Blocked);
+                assert_eq!(one.poll_event(), other.poll_event());
+            }
+            Err(rejected) => tally.add(rejected),
+        }
+    }
+    assert_eq!(decoded + tally.total(), frames, "each frame is accounted for");
+});

@@ -1,0 +1,200 @@
+//! Stopped, cut off from its interface, without descriptors or without memory:
+//! it goes on afterwards, or ends with a reason, and is never left in between.
+
+use std::fs;
+use std::net::IpAddr;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use portsentry_testbed::{Namespace, Signal, Testbed, require_root};
+
+use crate::expected::{BLOCKED, FAILED, LOGGED, SYN, UDP, event, nothing_worked};
+use crate::forgery::Forger;
+use crate::probe::{both_families, datagram, syn};
+use crate::station::{Ended, Sentry, Station};
+
+const CONFIGURATION: &str = r#"
+UDP_PORTS = "1-65535"
+CAPTURE_BUFFER = "1"
+"#;
+
+/// Packets dropped by the kernel, as the last line tells.
+fn dropped(ended: &Ended) -> usize {
+    let summary = ended.stderr.last().expect("a summary");
+    let (before, _) = summary.split_once(" dropped by the kernel").expect("a summary");
+    before.rsplit(' ').next().expect("a number").parse().expect("a number")
+}
+
+#[test]
+fn packets_of_a_time_in_which_it_was_stopped_are_told_or_counted() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let forger = Forger::new(&bed);
+    // Into the buffer, and more than a small one can hold.
+    for (number, buffer, fits) in [(1_000, 8, true), (30_000, 1, false)] {
+        let station = Station::in_namespace(&bed.host);
+        station.configure(&format!("{CONFIGURATION}CAPTURE_BUFFER = \"{buffer}\"\n"));
+        let sentry = station.start(&[]);
+        let frames: Vec<_> = (1..=number)
+            .map(|port| forger.datagram(bed.scanner.v4(), bed.host.v4(), port))
+            .collect();
+        sentry.signal(Signal::STOP);
+        forger.send(&frames, 50_000);
+        sentry.signal(Signal::CONT);
+        let ended = sentry.stop();
+        assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
+        let told = ended.events().len();
+        assert_eq!(told + dropped(&ended), usize::from(number), "{:?}", ended.stderr);
+        assert_eq!(dropped(&ended) == 0, fits, "{:?}", ended.stderr);
+    }
+}
+
+/// Gives both ends of the cable what [`Testbed::new`] gave them.
+fn plug_in(bed: &Testbed) {
+    let (host, scanner) = (&bed.host, &bed.scanner);
+    let ends = ["link", "add", host.interface(), "type", "veth", "peer", "name"];
+    host.ip(&[&ends[..], &[scanner.interface(), "netns", scanner.name()]].concat());
+    let address = |end: &Namespace| {
+        end.ip(&["address", "add", &format!("{}/24", end.v4()), "dev", end.interface()]);
+        end.ip(&["link", "set", end.interface(), "up"]);
+    };
+    address(scanner);
+    address(host);
+}
+
+#[test]
+fn an_interface_that_goes_in_the_middle_of_a_batch_is_watched_again_once_it_is_back() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let mut sentry = station.start(&["-v", "-i", bed.host.interface()]);
+    let file = station.path("storm.pcap");
+    for _ in 0..3 {
+        // The cable's ends have new hardware addresses each time.
+        let forger = Forger::new(&bed);
+        let frames: Vec<_> = (1..=50_000)
+            .map(|port| forger.datagram(bed.scanner.v4(), bed.host.v4(), port))
+            .collect();
+        fs::write(&file, crate::forgery::capture(&frames)).expect("write");
+        let file = file.to_str().expect("path");
+        let options = ["-q", "--pps=50000", "-i", bed.scanner.interface(), file];
+        let storm = bed.scanner.spawn("tcpreplay", &options);
+        sentry.wait_for_part("Scan from: ");
+        bed.host.ip(&["link", "delete", bed.host.interface()]);
+        sentry.wait_for_part("is gone");
+        drop(storm);
+        plug_in(&bed);
+        sentry.wait_for(&format!("watching interface {}", bed.host.interface()));
+        let (source, target): (IpAddr, IpAddr) = (bed.scanner.v4().into(), bed.host.v4().into());
+        datagram(&bed.scanner, source, target, 65_535);
+        sentry.wait_for(&event(source, UDP, 65_535, LOGGED));
+    }
+    assert_eq!(sentry.stop().status.code(), Some(0));
+}
+
+/// Lets a sentry open nothing more than it has open, or as much as before.
+fn allow_descriptors(sentry: &Sentry, allow: bool) {
+    // Below the limit are the three that every process begins with.
+    let limit = if allow { 1024 } else { 3 };
+    let mut command = Command::new("prlimit");
+    command.args(["--pid", &sentry.pid().to_string(), &format!("--nofile={limit}:")]);
+    assert!(command.status().expect("prlimit").success());
+}
+
+#[test]
+fn without_descriptors_it_sees_and_says_and_then_responds_again() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(
+        &bed.host,
+        r#"
+TCP_PORTS = "20-30"
+BLOCKED_FILE = "{dir}/blocked"
+HISTORY_FILE = "{dir}/history"
+BLOCK_TCP = "2"
+KILL_RUN_CMD = "true"
+"#,
+    );
+    let mut sentry = station.start(&[]);
+    let [(first, target), (second, target_v6)] = both_families(&bed);
+
+    allow_descriptors(&sentry, false);
+    syn(&bed.scanner, first, target, 22);
+    sentry.wait_for(&event(first, SYN, 22, FAILED));
+    assert_eq!(fs::read(station.path("blocked")).expect("read"), b"");
+    // A reload needs descriptors: it is refused as a whole.
+    sentry.signal(Signal::HUP);
+    sentry.wait_for("The new configuration was refused; the old one stays in force.");
+    // Over more than a second the snapshot of served ports fails more than once.
+    for port in 23..=27 {
+        syn(&bed.scanner, first, target, port);
+        sentry.wait_for(&event(first, SYN, port, FAILED));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+
+    allow_descriptors(&sentry, true);
+    syn(&bed.scanner, second, target_v6, 22);
+    sentry.wait_for(&event(second, SYN, 22, BLOCKED));
+    let ended = sentry.stop();
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    assert_eq!(fs::read(station.path("blocked")).expect("read").len(), 18);
+    let said = |part: &str| ended.stderr.iter().filter(|line| line.contains(part)).count();
+    let why = "cannot run /bin/sh: Too many open files (os error 24)";
+    let tried = said(&format!("KILL_RUN_CMD for {first}: {why}"));
+    assert!(tried > 0, "{ended:#?}");
+    assert_eq!(said(&nothing_worked(first)), tried, "{ended:#?}");
+    assert_eq!(said("cannot see which ports are served"), 1, "{ended:#?}");
+    assert_eq!(said("which ports are served can be seen again"), 1, "{ended:#?}");
+    assert_eq!(station.history().len(), 7);
+}
+
+#[test]
+fn with_too_little_memory_it_does_not_begin() {
+    let Some(root) = require_root() else { return };
+    let alone = Namespace::isolated(root);
+    let station =
+        Station::with(&alone, "TCP_PORTS = \"1-1000\"\nHISTORY_FILE = \"{dir}/history\"\n");
+    let started = |kibibytes: u32| {
+        let sentry = station.command(&["-i", "lo"]);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("ulimit -v {kibibytes}; exec \"$@\""), "sh"]);
+        shell.arg(sentry.get_program()).args(sentry.get_args());
+        shell
+    };
+    for kibibytes in [25_000, 40_000, 60_000] {
+        let ended = Ended::running(started(kibibytes));
+        assert_eq!(ended.status.code(), Some(1), "{kibibytes}: {ended:#?}");
+        let said = "portsentry: cannot reserve the 64 MiB of memory that it may come to need";
+        assert_eq!(ended.stderr.first().map(String::as_str), Some(said), "{kibibytes}: {ended:#?}");
+        assert!(!station.path("history").exists(), "{kibibytes}");
+    }
+    let sentry = Sentry::watching(started(400_000));
+    assert_eq!(sentry.stop().status.code(), Some(0));
+}
+
+#[test]
+fn a_flood_in_which_it_is_stopped_again_and_again_loses_nothing_unsaid() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let forger = Forger::new(&bed);
+    let sentry = station.start(&[]);
+    let frames: Vec<_> =
+        (1..=40_000).map(|port| forger.datagram(bed.scanner.v4(), bed.host.v4(), port)).collect();
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for signal in [Signal::STOP, Signal::CONT] {
+                    sentry.signal(signal);
+                    std::thread::sleep(std::time::Duration::from_millis(20));
+                }
+            }
+        });
+        forger.send(&frames, 20_000);
+        over.store(true, Ordering::Relaxed);
+    });
+    let ended = sentry.stop();
+    assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
+    assert_eq!(ended.events().len() + dropped(&ended), 40_000, "{:?}", ended.stderr);
+}
