@@ -14,7 +14,8 @@ use portsentry_core::{
     ServedPorts, Timestamp,
 };
 
-use crate::{Form, Scan};
+use crate::Scan;
+use crate::traffic::{Form, scattered};
 
 /// Packets between two hand-overs of events.
 pub const BATCH: usize = 1024;
@@ -54,7 +55,7 @@ const COUNTING: Workload = Workload { scan_trigger: u16::MAX, ..LOG_ONLY };
 
 impl Workload {
     /// Every row.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         LOG_ONLY,
         Self { name: "counting, 1 source", sources: 1, ..COUNTING },
         Self { name: "counting, 1,000 sources", ..COUNTING },
@@ -79,6 +80,15 @@ impl Workload {
             blocked_hosts: 1_000_000,
             ..LOG_ONLY
         },
+        // Each packet is looked for in all three tables.
+        Self {
+            name: "everything at once",
+            sources: 1_000_000,
+            scan_trigger: 2,
+            ignored_networks: 100_000,
+            blocked_hosts: 1_000_000,
+            ..LOG_ONLY
+        },
         Self { name: "log only, 250 ports served", served_sockets: 250, ..LOG_ONLY },
     ];
 
@@ -92,9 +102,8 @@ impl Workload {
     #[must_use]
     pub fn start(&self) -> Load {
         let mut engine = Engine::new(self.policy(), &Limits::default(), HashKey::new(0));
-        for number in 0..self.blocked_hosts {
-            engine.restore_blocked(ipv4_source(number));
-        }
+        let blocked: Vec<IpAddr> = (0..self.blocked_hosts).map(ipv4_source).collect();
+        engine.restore_blocked(&blocked);
         engine.set_served_ports(self.served_ports());
         let mut load = Load {
             engine,
@@ -125,14 +134,13 @@ impl Workload {
         }
     }
 
-    /// Networks of four addresses with four between them, so that half of the
-    /// sources among them are ignored.
+    /// Networks of four addresses, evenly spread over the one that the sources
+    /// are in, so that few of them are ignored.
     fn ignored(&self) -> Networks {
+        let distance = (1 << 24) / self.ignored_networks.max(1);
         (0..self.ignored_networks)
-            .filter_map(|number| match ipv4_source(8 * number) {
-                IpAddr::V4(address) => Ipv4Net::new(address, 30).ok().map(IpNet::V4),
-                IpAddr::V6(_) => None,
-            })
+            .map(|number| Ipv4Addr::from_bits(0x0a00_0000 | (number * distance)))
+            .filter_map(|address| Ipv4Net::new(address, 30).ok().map(IpNet::V4))
             .collect()
     }
 
@@ -150,7 +158,8 @@ impl Workload {
 
 /// The IPv4 source of this number in a [`Scan`].
 fn ipv4_source(number: u32) -> IpAddr {
-    Ipv4Addr::from_bits(0x0a00_0000 | number).into()
+    let [a, b, c] = scattered(number);
+    Ipv4Addr::new(10, a, b, c).into()
 }
 
 /// A workload under way.

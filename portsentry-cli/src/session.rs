@@ -121,9 +121,7 @@ impl<'a> Session<'a> {
         if let Err(error) = sentry.sensors.set_settings(&self.configuration.settings) {
             self.say(Level::Error, &error.to_string());
         }
-        for host in opened.blocked {
-            sentry.engine.restore_blocked(host);
-        }
+        sentry.engine.restore_blocked(&opened.blocked);
         self.set_policy(opened.never_block, sentry);
     }
 

@@ -17,7 +17,7 @@ pub struct Limits {
     pub trigger_window: Option<Duration>,
     /// Pairs of source and served port whose lines are limited, 16 bytes each.
     pub served_lines: usize,
-    /// Hosts of each family in the blocked set, at most 26 bytes each.
+    /// Hosts of each family in the blocked set, at most 24 bytes each.
     pub blocked: usize,
     /// Responses under way or handed out.
     pub responses: usize,
