@@ -102,8 +102,7 @@ impl Workload {
     #[must_use]
     pub fn start(&self) -> Load {
         let mut engine = Engine::new(self.policy(), &Limits::default(), HashKey::new(0));
-        let blocked: Vec<IpAddr> = (0..self.blocked_hosts).map(ipv4_source).collect();
-        engine.restore_blocked(&blocked);
+        engine.restore_blocked((0..self.blocked_hosts).map(ipv4_source));
         engine.set_served_ports(self.served_ports());
         let mut load = Load {
             engine,

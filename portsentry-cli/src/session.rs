@@ -3,7 +3,6 @@
 //! A reload opens everything that the new configuration names before it
 //! changes anything: it is taken over whole, or refused whole.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::commands::{configuration, importance};
 use crate::failure::Failure;
 use crate::policy::{never_block, policy};
 use crate::report::{Change, History, Item, Level, LineOptions, Queue};
-use crate::respond::{Actions, BlockedFile};
+use crate::respond::{Actions, BlockedFile, Hosts};
 use crate::sentry::{Interrupted, Sentry};
 
 /// Keys that are read at the start alone.
@@ -38,7 +37,7 @@ pub(crate) struct Opened {
     pub(crate) actions: Arc<Actions>,
     change: Change,
     /// The hosts in the blocked file.
-    blocked: Vec<IpAddr>,
+    blocked: Hosts,
 }
 
 impl<'a> Session<'a> {
@@ -121,7 +120,7 @@ impl<'a> Session<'a> {
         if let Err(error) = sentry.sensors.set_settings(&self.configuration.settings) {
             self.say(Level::Error, &error.to_string());
         }
-        sentry.engine.restore_blocked(&opened.blocked);
+        sentry.engine.restore_blocked(opened.blocked.iter());
         self.set_policy(opened.never_block, sentry);
     }
 
@@ -187,7 +186,7 @@ impl Opened {
     }
 }
 
-fn open_blocked(path: &str) -> Result<(BlockedFile, Vec<IpAddr>), Failure> {
+fn open_blocked(path: &str) -> Result<(BlockedFile, Hosts), Failure> {
     let (file, restored) = BlockedFile::open(Path::new(path))?;
     if restored.torn > 0 {
         let torn = restored.torn;
