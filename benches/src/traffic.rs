@@ -58,6 +58,7 @@ impl Random {
 pub struct Scan {
     form: Form,
     sources: u32,
+    last_port: u16,
     random: Random,
 }
 
@@ -65,7 +66,14 @@ impl Scan {
     /// From this many different sources, at least one and at most 2^24.
     #[must_use]
     pub fn new(form: Form, sources: u32, seed: u64) -> Self {
-        Self { form, sources: sources.clamp(1, 1 << 24), random: Random::new(seed) }
+        let (sources, last_port) = (sources.clamp(1, 1 << 24), u16::MAX);
+        Self { form, sources, last_port, random: Random::new(seed) }
+    }
+
+    /// To ports from 1 to this one alone.
+    #[must_use]
+    pub fn of_ports(self, last_port: u16) -> Self {
+        Self { last_port: last_port.max(1), ..self }
     }
 }
 
@@ -74,7 +82,7 @@ impl Iterator for Scan {
 
     fn next(&mut self) -> Option<Vec<u8>> {
         let source = self.random.below(self.sources);
-        let port = 1 + self.random.below(65_535) as u16;
+        let port = 1 + self.random.below(self.last_port.into()) as u16;
         Some(frame(self.form, source, port, self.random.next_u64()))
     }
 }

@@ -37,6 +37,8 @@ pub struct Workload {
     ignored_networks: u32,
     blocked_hosts: u32,
     served_sockets: u16,
+    /// Monitored are the ports from 1 to this one, and probed at random.
+    last_port: u16,
 }
 
 /// Log only, at the first probe, from a thousand sources.
@@ -48,6 +50,18 @@ const LOG_ONLY: Workload = Workload {
     ignored_networks: 0,
     blocked_hosts: 0,
     served_sockets: 0,
+    last_port: u16::MAX,
+};
+
+/// Each packet is looked for in the counters, among the ignored networks and among
+/// the blocked hosts.
+const EVERYTHING: Workload = Workload {
+    name: "everything at once",
+    sources: 1_000_000,
+    scan_trigger: 2,
+    ignored_networks: 100_000,
+    blocked_hosts: 1_000_000,
+    ..LOG_ONLY
 };
 
 /// Counts probes and never reaches the trigger.
@@ -55,12 +69,13 @@ const COUNTING: Workload = Workload { scan_trigger: u16::MAX, ..LOG_ONLY };
 
 impl Workload {
     /// Every row.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         LOG_ONLY,
         Self { name: "counting, 1 source", sources: 1, ..COUNTING },
         Self { name: "counting, 1,000 sources", ..COUNTING },
         Self { name: "counting, 100,000 sources", sources: 100_000, ..COUNTING },
         Self { name: "counting, 1,000,000 sources", sources: 1_000_000, ..COUNTING },
+        Self { name: "counting, 1,000 IPv6 sources", form: Form::Ipv6Syn, ..COUNTING },
         Self {
             name: "counting, 100,000 IPv6 sources",
             form: Form::Ipv6Syn,
@@ -80,22 +95,45 @@ impl Workload {
             blocked_hosts: 1_000_000,
             ..LOG_ONLY
         },
-        // Each packet is looked for in all three tables.
+        EVERYTHING,
         Self {
-            name: "everything at once",
-            sources: 1_000_000,
-            scan_trigger: 2,
-            ignored_networks: 100_000,
-            blocked_hosts: 1_000_000,
-            ..LOG_ONLY
+            name: "everything at once, small",
+            sources: 1_000,
+            ignored_networks: 1_000,
+            blocked_hosts: 1_000,
+            ..EVERYTHING
         },
         Self { name: "log only, 250 ports served", served_sockets: 250, ..LOG_ONLY },
     ];
 
+    /// Counts the probes of so many sources, at most 2^24.
+    #[must_use]
+    pub const fn of_sources(sources: u32) -> Self {
+        Self { sources, ..COUNTING }
+    }
+
+    /// Finds each source among so many blocked hosts.
+    #[must_use]
+    pub const fn of_blocked_hosts(blocked_hosts: u32) -> Self {
+        Self { sources: blocked_hosts, blocked_hosts, ..LOG_ONLY }
+    }
+
+    /// Looks for a million sources among so many ignored networks.
+    #[must_use]
+    pub const fn of_ignored_networks(ignored_networks: u32) -> Self {
+        Self { sources: 1_000_000, ignored_networks, ..LOG_ONLY }
+    }
+
+    /// Decides about probes of so many monitored ports.
+    #[must_use]
+    pub const fn of_ports(last_port: u16) -> Self {
+        Self { last_port, ..LOG_ONLY }
+    }
+
     /// Whether it is quick to start without optimization: few sources and hosts.
     #[must_use]
     pub const fn is_small(&self) -> bool {
-        self.sources <= 1_000 && self.blocked_hosts == 0
+        self.sources <= 1_000 && self.blocked_hosts <= 1_000
     }
 
     /// The load, warm: every table has its final size, every source was seen.
@@ -106,13 +144,14 @@ impl Workload {
         engine.set_served_ports(self.served_ports());
         let mut load = Load {
             engine,
-            scan: Scan::new(self.form, self.sources, 1),
+            scan: Scan::new(self.form, self.sources, 1).of_ports(self.last_port),
             frames: vec![[0; SLOT]; BATCH],
             length: 0,
             held: Vec::with_capacity(HELD),
             now: Instant::from_secs(1_000),
         };
-        for _ in 0..(4 * self.sources as usize).div_ceil(BATCH).max(16) {
+        // Often enough for nearly every source, or for every slot of the tables.
+        for _ in 0..(4 * self.sources.min(3_000_000) as usize).div_ceil(BATCH).max(16) {
             load.receive();
             load.process();
         }
@@ -121,7 +160,7 @@ impl Workload {
 
     fn policy(&self) -> Policy {
         let mut ports = PortSet::new();
-        ports.insert_range(1..=u16::MAX);
+        ports.insert_range(1..=self.last_port);
         Policy {
             tcp_ports: ports.clone(),
             udp_ports: ports,
@@ -215,7 +254,7 @@ mod tests {
         for workload in Workload::ALL {
             // Fewer sources and hosts, to be quick.
             let mut load =
-                Workload { sources: workload.sources.min(5_000), blocked_hosts: 0, ..workload }
+                Workload { sources: workload.sources.min(5_000), blocked_hosts: 100, ..workload }
                     .start();
             load.receive();
             let expected = BATCH - usize::from(workload.served_sockets > 0);

@@ -29,6 +29,8 @@ pub(crate) struct Session<'a> {
     queue: &'a Queue,
     configuration: Configuration,
     never_block: Vec<IpNet>,
+    /// Hosts that the engine does not know of yet.
+    blocked: Hosts,
 }
 
 /// Everything that a configuration names and that can fail to open.
@@ -51,7 +53,8 @@ impl<'a> Session<'a> {
         configuration(&options.general, overrides, directory)
     }
 
-    /// Puts the first configuration in force.
+    /// Puts the first configuration in force, but for the hosts that are blocked
+    /// already: [`watch`](Self::watch) begins with them.
     pub(crate) fn begin(
         options: &'a WatchOptions,
         directory: &'a Path,
@@ -60,15 +63,20 @@ impl<'a> Session<'a> {
         opened: Opened,
         sentry: &mut Sentry,
     ) -> Self {
-        let never_block = Vec::new();
-        let mut session = Self { options, directory, queue, configuration, never_block };
+        let (never_block, blocked) = (Vec::new(), Hosts::default());
+        let mut session = Self { options, directory, queue, configuration, never_block, blocked };
         session.put_in_force(opened, sentry);
         session
     }
 
     /// Watches until the end is asked for.
+    ///
+    /// A million blocked hosts take some 50 ms to be restored. Probes that come
+    /// meanwhile wait in the kernel, as they do while others are read, and nothing is
+    /// decided about them before every host is known.
     pub(crate) fn watch(&mut self, sentry: &mut Sentry) -> Result<(), Failure> {
         loop {
+            sentry.engine.restore_blocked(std::mem::take(&mut self.blocked).iter());
             match sentry.run()? {
                 Interrupted::Terminate => return Ok(()),
                 Interrupted::Reload => {
@@ -120,7 +128,7 @@ impl<'a> Session<'a> {
         if let Err(error) = sentry.sensors.set_settings(&self.configuration.settings) {
             self.say(Level::Error, &error.to_string());
         }
-        sentry.engine.restore_blocked(opened.blocked.iter());
+        self.blocked = opened.blocked;
         self.set_policy(opened.never_block, sentry);
     }
 

@@ -95,22 +95,24 @@ impl Family {
     }
 
     fn insert(&mut self, hash: u64) -> bool {
-        if self.hashes.contains(hash) {
-            return false;
-        }
-        if self.order.len() >= self.cap
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.hashes.remove(oldest);
-            self.forgotten += 1;
+        if self.order.len() >= self.cap {
+            if self.hashes.contains(hash) {
+                return false;
+            }
+            if let Some(oldest) = self.order.pop_front() {
+                self.hashes.remove(oldest);
+                self.forgotten += 1;
+            }
         } else if self.order.len() >= self.hashes.capacity {
             // By a quarter at a time: memory is the cap's business, and to copy is
             // cheap, from one end to the other.
             self.reserve(self.order.len() + (self.order.len() / 4).max(64));
         }
-        self.hashes.insert(hash);
-        self.order.push_back(hash);
-        true
+        let is_new = self.hashes.insert(hash);
+        if is_new {
+            self.order.push_back(hash);
+        }
+        is_new
     }
 
     fn reserve(&mut self, wanted: usize) {
@@ -157,21 +159,26 @@ impl Ascending {
         self.slots.get(self.home(hash)).copied().unwrap_or_default()
     }
 
-    /// Adds a hash that is not there.
-    fn insert(&mut self, hash: u64) {
+    /// Adds a hash; `false` if it is there.
+    fn insert(&mut self, hash: u64) -> bool {
         let home = self.home(hash);
         let behind = self.slots.get_mut(home..).unwrap_or_default();
         let mut moved = hash;
         for slot in behind {
+            if *slot == moved {
+                // Those that are moved differ from the next.
+                return false;
+            }
             if *slot == 0 {
                 *slot = moved;
-                return;
+                return true;
             }
             if *slot > moved {
                 core::mem::swap(slot, &mut moved);
             }
         }
         self.slots.push(moved);
+        true
     }
 
     /// Takes a hash out; those behind it that are not at home move up.
@@ -286,11 +293,11 @@ mod tests {
             let mut hashes = Ascending::new(capacity);
             let mut tree = BTreeSet::new();
             for (add, hash) in steps {
-                if !add {
+                if add {
+                    prop_assert_eq!(hashes.insert(hash), tree.insert(hash));
+                } else {
                     hashes.remove(hash);
                     tree.remove(&hash);
-                } else if tree.insert(hash) {
-                    hashes.insert(hash);
                 }
                 for copy in [&hashes, &hashes.with_capacity(capacity + tree.len())] {
                     let held = copy.slots.iter().copied().filter(|slot| *slot != 0);

@@ -116,7 +116,8 @@ struct Ranges<T> {
 
 impl<T: Copy + Ord> Ranges<T> {
     fn merge(mut ranges: Vec<(T, T)>, next: fn(T) -> Option<T>) -> Self {
-        ranges.sort_unstable();
+        // Where several begin at one address, their order does not matter.
+        ranges.sort_unstable_by_key(|(first, _)| *first);
         let mut merged: Vec<(T, T)> = Vec::with_capacity(ranges.len());
         for (first, last) in ranges {
             match merged.last_mut() {
