@@ -19,7 +19,8 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
 .PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay \
-    bench bench-live bench-instructions load-connect
+    bench bench-compare bench-curves bench-live bench-instructions bench-check \
+    bench-baseline load-connect
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -90,8 +91,19 @@ fuzz: ## fuzz every target for TIME seconds each (default 60)
 	@scripts/require g++
 	scripts/fuzz $(TIME) $(FUZZ_TARGETS)
 
-bench: ## measure decoding and deciding, in nanoseconds per packet
-	$(CARGO) bench --package portsentry-benches
+bench: ## measure decoding, deciding, writing and starting: the table of docs/performance.md
+	@scripts/require $(BUILD_PACKAGES) python3
+	$(CARGO) bench --package portsentry-benches --bench decode --bench engine
+	$(CARGO) bench --package portsentry-cli --bench log_path
+	$(CARGO) build --release --bin portsentry
+	scripts/bench-start target/release/portsentry
+
+bench-compare: ## the times of this tree against those of the commit REV, run in turns
+	@scripts/require $(BUILD_PACKAGES) git
+	scripts/bench-compare "$(REV)" $(ROWS)
+
+bench-curves: ## measure how costs grow, and draw docs/cost-curves.svg
+	$(CARGO) bench --package portsentry-benches --bench curves -- $(CURDIR)/docs/cost-curves.svg
 
 load-connect: ## put the load of a large machine on connect mode, and print figures
 	@scripts/require $(TEST_PACKAGES)
@@ -103,5 +115,13 @@ bench-live: ## measure the program under floods of probes, in network namespaces
 	scripts/bench-live target/release/portsentry
 
 bench-instructions: ## count instructions per packet under callgrind
-	@scripts/require valgrind
+	@scripts/require $(BUILD_PACKAGES) valgrind
 	scripts/count-instructions
+
+bench-check: ## fail if a packet costs 5 % more instructions than the baseline says
+	@scripts/require $(BUILD_PACKAGES) valgrind
+	scripts/count-instructions --check
+
+bench-baseline: ## count instructions anew and keep them: benches/instructions.baseline
+	@scripts/require $(BUILD_PACKAGES) valgrind
+	scripts/count-instructions --renew
