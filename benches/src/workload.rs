@@ -253,9 +253,9 @@ mod tests {
     fn every_packet_of_every_workload_ends_in_an_event() {
         for workload in Workload::ALL {
             // Fewer sources and hosts, to be quick.
-            let mut load =
-                Workload { sources: workload.sources.min(5_000), blocked_hosts: 100, ..workload }
-                    .start();
+            let blocked_hosts = workload.blocked_hosts.min(5_000);
+            let sources = workload.sources.min(5_000);
+            let mut load = Workload { sources, blocked_hosts, ..workload }.start();
             load.receive();
             let expected = BATCH - usize::from(workload.served_sockets > 0);
             assert!(
