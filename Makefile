@@ -19,7 +19,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
 .PHONY: help build demo test lint doc generate install deb rpm test-package fuzz fuzz-replay \
-    bench bench-compare bench-curves bench-live bench-latency bench-instructions bench-check \
+    bench bench-compare bench-curves bench-live bench-flood bench-latency bench-instructions bench-check \
     bench-baseline load-connect
 
 help: ## show this list
@@ -113,6 +113,11 @@ bench-live: ## measure the program under floods of probes, in network namespaces
 	@scripts/require $(BUILD_PACKAGES) iproute2 tcpreplay python3
 	$(CARGO) build --release --bin portsentry
 	scripts/bench-live target/release/portsentry
+
+bench-flood: ## measure the program at the highest rate that one core sends
+	@scripts/require $(BUILD_PACKAGES) iproute2 netsniff-ng
+	$(CARGO) build --release --bin portsentry
+	scripts/bench-flood target/release/portsentry
 
 bench-latency: ## measure the time from a probe to its block in nftables, in network namespaces
 	@scripts/require $(BUILD_PACKAGES) iproute2 nftables python3
