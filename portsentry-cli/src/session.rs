@@ -71,7 +71,7 @@ impl<'a> Session<'a> {
 
     /// Watches until the end is asked for.
     ///
-    /// A million blocked hosts take some 50 ms to be restored. Probes that come
+    /// A million blocked hosts take some 90 ms to be restored. Probes that come
     /// meanwhile wait in the kernel, as they do while others are read, and nothing is
     /// decided about them before every host is known.
     pub(crate) fn watch(&mut self, sentry: &mut Sentry) -> Result<(), Failure> {
