@@ -19,8 +19,8 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
 .PHONY: help build demo test lint doc generate install deb rpm test-package test-embedding \
-    test-recipe deny fuzz fuzz-replay bench bench-live bench-instructions load-connect load-flood \
-    mutants
+    test-recipe deny fuzz fuzz-replay bench bench-compare bench-curves bench-live bench-flood \
+    bench-latency bench-instructions bench-check bench-baseline load-connect load-flood mutants
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -103,8 +103,19 @@ fuzz: ## fuzz every target for TIME seconds each (default 60)
 	@scripts/require g++
 	scripts/fuzz $(TIME) $(FUZZ_TARGETS)
 
-bench: ## measure decoding and deciding, in nanoseconds per packet
-	$(CARGO) bench --package portsentry-benches
+bench: ## measure decoding, deciding, writing and starting: the table of docs/performance.md
+	@scripts/require $(BUILD_PACKAGES) python3
+	$(CARGO) bench --package portsentry-benches --bench decode --bench engine
+	$(CARGO) bench --package portsentry-cli --bench log_path
+	$(CARGO) build --release --bin portsentry
+	scripts/bench-start target/release/portsentry
+
+bench-compare: ## the times of this tree against those of the commit REV, run in turns
+	@scripts/require $(BUILD_PACKAGES) git
+	scripts/bench-compare "$(REV)" $(ROWS)
+
+bench-curves: ## measure how costs grow, and draw docs/cost-curves.svg
+	$(CARGO) bench --package portsentry-benches --bench curves -- $(CURDIR)/docs/cost-curves.svg
 
 load-connect: ## put the load of a large machine on connect mode, and print figures
 	@scripts/require $(TEST_PACKAGES)
@@ -122,6 +133,24 @@ bench-live: ## measure the program under floods of probes, in network namespaces
 	$(CARGO) build --release --bin portsentry
 	scripts/bench-live target/release/portsentry
 
+bench-flood: ## measure the program at the highest rate that one core sends
+	@scripts/require $(BUILD_PACKAGES) iproute2 netsniff-ng
+	$(CARGO) build --release --bin portsentry
+	scripts/bench-flood target/release/portsentry
+
+bench-latency: ## measure the time from a probe to its block in nftables, in network namespaces
+	@scripts/require $(BUILD_PACKAGES) iproute2 nftables python3
+	$(CARGO) build --release --bin portsentry
+	scripts/bench-latency target/release/portsentry
+
 bench-instructions: ## count instructions per packet under callgrind
-	@scripts/require valgrind
+	@scripts/require $(BUILD_PACKAGES) valgrind
 	scripts/count-instructions
+
+bench-check: ## fail if a packet costs 5 % more instructions than the baseline says
+	@scripts/require $(BUILD_PACKAGES) valgrind
+	scripts/count-instructions --check
+
+bench-baseline: ## count instructions anew and keep them: benches/instructions.baseline
+	@scripts/require $(BUILD_PACKAGES) valgrind
+	scripts/count-instructions --renew

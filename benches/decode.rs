@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use portsentry_benches::{Form, Scan, is_wanted, print_heading, print_row};
+use portsentry_benches::{Form, Scan, Times, is_wanted};
 use portsentry_capture::{LinkType, decode};
 
 /// Few enough to stay in the cache: memory is not what is measured.
@@ -12,13 +12,14 @@ const FRAMES: usize = 256;
 const ROUNDS: usize = 16;
 
 fn main() {
-    print_heading();
+    Times::print_heading();
     for form in Form::ALL {
         let name = format!("decode {form:?}");
         if is_wanted(&name) {
             let mut frames: Vec<_> = Scan::new(form, 1000, 1).take(FRAMES).collect();
             assert!(frames.iter().all(|frame| decode(LinkType::Ethernet, frame).is_ok()));
-            print_row(&name, FRAMES * ROUNDS, frames.as_mut_slice(), |_| (), decode_all);
+            let packets = FRAMES * ROUNDS;
+            Times::of(packets, frames.as_mut_slice(), |_| (), decode_all).print(&name);
         }
     }
 }

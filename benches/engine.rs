@@ -1,13 +1,13 @@
 //! What a packet costs from its bytes to its event, in nanoseconds.
 
-use portsentry_benches::{BATCH, Load, Workload, is_wanted, print_heading, print_row};
+use portsentry_benches::{BATCH, Load, Times, Workload, is_wanted};
 
 fn main() {
-    print_heading();
+    Times::print_heading();
     for workload in Workload::ALL.iter().filter(|workload| is_wanted(workload.name)) {
         let process = |load: &mut Load| {
             load.process();
         };
-        print_row(workload.name, BATCH, &mut workload.start(), Load::receive, process);
+        Times::of(BATCH, &mut workload.start(), Load::receive, process).print(workload.name);
     }
 }

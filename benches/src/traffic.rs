@@ -71,11 +71,16 @@ impl Scan {
         Self { form, sources: sources.clamp(1, 1 << 24), ports, random: Random::new(seed) }
     }
 
+    /// To ports from 1 to this one alone.
+    #[must_use]
+    pub fn of_ports(self, last_port: u16) -> Self {
+        Self { ports: (last_port.max(1), 1), ..self }
+    }
+
     /// To the first so many odd ports alone, at least one and at most 32,768.
     #[must_use]
-    pub fn to_odd_ports(mut self, number: u16) -> Self {
-        self.ports = (2 * (number.clamp(1, 1 << 15) - 1) + 1, 2);
-        self
+    pub fn to_odd_ports(self, number: u16) -> Self {
+        Self { ports: (2 * (number.clamp(1, 1 << 15) - 1) + 1, 2), ..self }
     }
 }
 
@@ -91,9 +96,18 @@ impl Iterator for Scan {
     }
 }
 
+/// The last three bytes of the address of the source of this number, below 2^24:
+/// different for each number, and all over the network however few there are, so
+/// that no search among networks always ends in one place.
+pub(crate) const fn scattered(number: u32) -> [u8; 3] {
+    // An odd factor is a permutation modulo a power of two.
+    let [_, a, b, c] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
+    [a, b, c]
+}
+
 /// One frame from the source of this number; `noise` fills what varies.
 fn frame(form: Form, source: u32, port: u16, noise: u64) -> Vec<u8> {
-    let [_, a, b, c] = source.to_be_bytes();
+    let [a, b, c] = scattered(source);
     let (from4, to4) = ([10, a, b, c], [192, 0, 2, 1]);
     let from6 = [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, a, b, c];
     let to6 = [0x20, 0x01, 0x0d, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];

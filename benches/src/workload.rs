@@ -14,7 +14,8 @@ use portsentry_core::{
     ServedPorts, Timestamp,
 };
 
-use crate::{Form, Scan};
+use crate::Scan;
+use crate::traffic::{Form, scattered};
 
 /// Packets between two hand-overs of events.
 pub const BATCH: usize = 1024;
@@ -36,8 +37,16 @@ pub struct Workload {
     ignored_networks: u32,
     blocked_hosts: u32,
     served_sockets: u16,
-    /// Monitored and probed, the first so many odd ones; 0: all ports.
-    odd_ports: u16,
+    ports: Ports,
+}
+
+/// What is monitored, and probed at random.
+#[derive(Clone, Copy, Debug)]
+enum Ports {
+    /// The ports from 1 to this one.
+    UpTo(u16),
+    /// The first so many odd ports.
+    Odd(u16),
 }
 
 /// Log only, at the first probe, from a thousand sources.
@@ -49,7 +58,18 @@ const LOG_ONLY: Workload = Workload {
     ignored_networks: 0,
     blocked_hosts: 0,
     served_sockets: 0,
-    odd_ports: 0,
+    ports: Ports::UpTo(u16::MAX),
+};
+
+/// Each packet is looked for in the counters, among the ignored networks and among
+/// the blocked hosts.
+const EVERYTHING: Workload = Workload {
+    name: "everything at once",
+    sources: 1_000_000,
+    scan_trigger: 2,
+    ignored_networks: 100_000,
+    blocked_hosts: 1_000_000,
+    ..LOG_ONLY
 };
 
 /// Counts probes and never reaches the trigger.
@@ -57,12 +77,13 @@ const COUNTING: Workload = Workload { scan_trigger: u16::MAX, ..LOG_ONLY };
 
 impl Workload {
     /// Every row.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         LOG_ONLY,
         Self { name: "counting, 1 source", sources: 1, ..COUNTING },
         Self { name: "counting, 1,000 sources", ..COUNTING },
         Self { name: "counting, 100,000 sources", sources: 100_000, ..COUNTING },
         Self { name: "counting, 1,000,000 sources", sources: 1_000_000, ..COUNTING },
+        Self { name: "counting, 1,000 IPv6 sources", form: Form::Ipv6Syn, ..COUNTING },
         Self {
             name: "counting, 100,000 IPv6 sources",
             form: Form::Ipv6Syn,
@@ -82,26 +103,60 @@ impl Workload {
             blocked_hosts: 1_000_000,
             ..LOG_ONLY
         },
+        EVERYTHING,
+        Self {
+            name: "everything at once, small",
+            sources: 1_000,
+            ignored_networks: 1_000,
+            blocked_hosts: 1_000,
+            ..EVERYTHING
+        },
         Self { name: "log only, 250 ports served", served_sockets: 250, ..LOG_ONLY },
-        Self { name: "log only, 1 port monitored", odd_ports: 1, ..LOG_ONLY },
-        Self { name: "log only, 500 odd ports monitored", odd_ports: 500, ..LOG_ONLY },
-        Self { name: "log only, 5,000 odd ports monitored", odd_ports: 5_000, ..LOG_ONLY },
-        Self { name: "log only, 32,768 odd ports monitored", odd_ports: 32_768, ..LOG_ONLY },
+        Self { name: "log only, 1 port monitored", ports: Ports::Odd(1), ..LOG_ONLY },
+        Self { name: "log only, 500 odd ports monitored", ports: Ports::Odd(500), ..LOG_ONLY },
+        Self { name: "log only, 5,000 odd ports monitored", ports: Ports::Odd(5_000), ..LOG_ONLY },
+        Self {
+            name: "log only, 32,768 odd ports monitored",
+            ports: Ports::Odd(32_768),
+            ..LOG_ONLY
+        },
     ];
+
+    /// Counts the probes of so many sources, at most 2^24.
+    #[must_use]
+    pub const fn of_sources(sources: u32) -> Self {
+        Self { sources, ..COUNTING }
+    }
+
+    /// Finds each source among so many blocked hosts.
+    #[must_use]
+    pub const fn of_blocked_hosts(blocked_hosts: u32) -> Self {
+        Self { sources: blocked_hosts, blocked_hosts, ..LOG_ONLY }
+    }
+
+    /// Looks for a million sources among so many ignored networks.
+    #[must_use]
+    pub const fn of_ignored_networks(ignored_networks: u32) -> Self {
+        Self { sources: 1_000_000, ignored_networks, ..LOG_ONLY }
+    }
+
+    /// Decides about probes of so many monitored ports.
+    #[must_use]
+    pub const fn of_ports(last_port: u16) -> Self {
+        Self { ports: Ports::UpTo(last_port), ..LOG_ONLY }
+    }
 
     /// Whether it is quick to start without optimization: few sources and hosts.
     #[must_use]
     pub const fn is_small(&self) -> bool {
-        self.sources <= 1_000 && self.blocked_hosts == 0
+        self.sources <= 1_000 && self.blocked_hosts <= 1_000
     }
 
     /// The load, warm: every table has its final size, every source was seen.
     #[must_use]
     pub fn start(&self) -> Load {
         let mut engine = Engine::new(self.policy(), &Limits::default(), HashKey::new(0));
-        for number in 0..self.blocked_hosts {
-            engine.restore_blocked(ipv4_source(number));
-        }
+        engine.restore_blocked((0..self.blocked_hosts).map(ipv4_source));
         engine.set_served_ports(self.served_ports());
         let mut load = Load {
             engine,
@@ -111,7 +166,8 @@ impl Workload {
             held: Vec::with_capacity(HELD),
             now: Instant::from_secs(1_000),
         };
-        for _ in 0..(4 * self.sources as usize).div_ceil(BATCH).max(16) {
+        // Often enough for nearly every source, or for every slot of the tables.
+        for _ in 0..(4 * self.sources.min(3_000_000) as usize).div_ceil(BATCH).max(16) {
             load.receive();
             load.process();
         }
@@ -120,14 +176,17 @@ impl Workload {
 
     fn scan(&self) -> Scan {
         let scan = Scan::new(self.form, self.sources, 1);
-        if self.odd_ports == 0 { scan } else { scan.to_odd_ports(self.odd_ports) }
+        match self.ports {
+            Ports::UpTo(last) => scan.of_ports(last),
+            Ports::Odd(number) => scan.to_odd_ports(number),
+        }
     }
 
     fn policy(&self) -> Policy {
         let mut ports = PortSet::new();
-        match self.odd_ports {
-            0 => ports.insert_range(1..=u16::MAX),
-            number => ports.extend((0..number).map(|it| 2 * it + 1)),
+        match self.ports {
+            Ports::UpTo(last) => ports.insert_range(1..=last),
+            Ports::Odd(number) => ports.extend((0..number).map(|it| 2 * it + 1)),
         }
         Policy {
             tcp_ports: ports.clone(),
@@ -140,14 +199,13 @@ impl Workload {
         }
     }
 
-    /// Networks of four addresses with four between them, so that half of the
-    /// sources among them are ignored.
+    /// Networks of four addresses, evenly spread over the one that the sources
+    /// are in, so that few of them are ignored.
     fn ignored(&self) -> Networks {
+        let distance = (1 << 24) / self.ignored_networks.max(1);
         (0..self.ignored_networks)
-            .filter_map(|number| match ipv4_source(8 * number) {
-                IpAddr::V4(address) => Ipv4Net::new(address, 30).ok().map(IpNet::V4),
-                IpAddr::V6(_) => None,
-            })
+            .map(|number| Ipv4Addr::from_bits(0x0a00_0000 | (number * distance)))
+            .filter_map(|address| Ipv4Net::new(address, 30).ok().map(IpNet::V4))
             .collect()
     }
 
@@ -165,7 +223,8 @@ impl Workload {
 
 /// The IPv4 source of this number in a [`Scan`].
 fn ipv4_source(number: u32) -> IpAddr {
-    Ipv4Addr::from_bits(0x0a00_0000 | number).into()
+    let [a, b, c] = scattered(number);
+    Ipv4Addr::new(10, a, b, c).into()
 }
 
 /// A workload under way.
@@ -221,9 +280,9 @@ mod tests {
     fn every_packet_of_every_workload_ends_in_an_event() {
         for workload in Workload::ALL {
             // Fewer sources and hosts, to be quick.
-            let mut load =
-                Workload { sources: workload.sources.min(5_000), blocked_hosts: 0, ..workload }
-                    .start();
+            let blocked_hosts = workload.blocked_hosts.min(5_000);
+            let sources = workload.sources.min(5_000);
+            let mut load = Workload { sources, blocked_hosts, ..workload }.start();
             load.receive();
             let expected = BATCH - usize::from(workload.served_sockets > 0);
             assert!(

@@ -7,9 +7,14 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::Read;
+use std::net::Ipv4Addr;
 
 use portsentry_benches::{Form, Scan, Workload};
 use portsentry_capture::{CaptureFile, Drained, LinkType, Sensor, decode};
+use portsentry_core::{
+    Engine, Evidence, HashKey, Instant, IpOptions, Limits, Observation, Policy, TcpFlags,
+    TcpSegment, Timestamp,
+};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -61,6 +66,49 @@ fn decoding_and_deciding_allocate_nothing() {
             assert_eq!(allocations(|| events = load.process()), 0, "{}", workload.name);
             assert!(events > 0, "{}", workload.name);
         }
+    }
+}
+
+/// Memory does not grow with the sources: past the number of counters, they take the
+/// places of others.
+#[test]
+fn more_sources_than_counters_allocate_nothing() {
+    let policy =
+        Policy { tcp_ports: [23].into_iter().collect(), scan_trigger: 3, ..Policy::default() };
+    let mut limits = Limits::default();
+    limits.sources = 1 << 12;
+    let mut engine = Engine::new(policy, &limits, HashKey::new(1));
+    let mut observe = |first: u32| {
+        let probes: Vec<_> = (first..first + 64).map(probe).collect();
+        let counted = allocations(|| engine.observe_batch(&probes, Instant::from_secs(1)));
+        let mut events = 0;
+        while engine.poll_event().is_some() {
+            events += 1;
+        }
+        assert_eq!(events, probes.len());
+        counted
+    };
+    observe(0);
+    let counted: usize = (64..100_000).step_by(64).map(&mut observe).sum();
+    assert_eq!(counted, 0);
+    let statistics = engine.statistics();
+    assert!(statistics.sources <= 1 << 12, "{statistics:?}");
+    assert!(statistics.sources_evicted > 90_000, "{statistics:?}");
+}
+
+fn probe(source: u32) -> Observation {
+    let segment = TcpSegment { flags: TcpFlags::SYN, ..TcpSegment::default() };
+    Observation {
+        time: Timestamp::from_nanos(0),
+        interface: 2,
+        source: Ipv4Addr::from_bits(source).into(),
+        target: Ipv4Addr::new(192, 0, 2, 1).into(),
+        source_port: 40_000,
+        target_port: 23,
+        evidence: Evidence::Segment(segment),
+        ip_options: IpOptions::Absent,
+        ttl: 57,
+        ip_id: 1,
     }
 }
 

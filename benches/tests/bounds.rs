@@ -54,9 +54,8 @@ fn all_tables_full_stay_below_what_is_promised() {
     };
     let mut engine = Engine::new(policy, &limits, HashKey::new(7));
     for (is_v6, cap) in [(false, limits.blocked), (true, limits.blocked_v6)] {
-        for number in 0..=u32::try_from(cap).expect("a small cap") {
-            engine.restore_blocked(host(number, is_v6));
-        }
+        let numbers = 0..=u32::try_from(cap).expect("a small cap");
+        engine.restore_blocked(numbers.map(|number| host(number, is_v6)));
     }
     // Sources are counted in a table that has its size from the start. Beyond
     // those that are blocked, each comes twice, and as many responses fail as

@@ -101,8 +101,8 @@ impl Comparison {
                 self.model.served.clone_from(sockets);
             }
             Operation::RestoreBlocked(host) => {
-                self.engine.restore_blocked(*host);
-                self.batched.restore_blocked(*host);
+                self.engine.restore_blocked([*host]);
+                self.batched.restore_blocked([*host]);
                 self.model.blocked.add(*host);
             }
         }

@@ -3,7 +3,6 @@
 //! A reload opens everything that the new configuration names before it
 //! changes anything: it is taken over whole, or refused whole.
 
-use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use crate::commands::{configuration, importance};
 use crate::failure::Failure;
 use crate::policy::{never_block, policy};
 use crate::report::{Change, History, Item, Level, LineOptions, Queue};
-use crate::respond::{Actions, BlockedFile};
+use crate::respond::{Actions, BlockedFile, Hosts};
 use crate::sentry::{Interrupted, Sentry};
 
 /// Keys that are read at the start alone.
@@ -30,6 +29,8 @@ pub(crate) struct Session<'a> {
     queue: &'a Queue,
     configuration: Configuration,
     never_block: Vec<IpNet>,
+    /// Hosts that the engine does not know of yet.
+    blocked: Hosts,
 }
 
 /// Everything that a configuration names and that can fail to open.
@@ -38,7 +39,7 @@ pub(crate) struct Opened {
     pub(crate) actions: Arc<Actions>,
     change: Change,
     /// The hosts in the blocked file.
-    blocked: Vec<IpAddr>,
+    blocked: Hosts,
 }
 
 impl<'a> Session<'a> {
@@ -52,7 +53,8 @@ impl<'a> Session<'a> {
         configuration(&options.general, overrides, directory)
     }
 
-    /// Puts the first configuration in force.
+    /// Puts the first configuration in force, but for the hosts that are blocked
+    /// already: [`watch`](Self::watch) begins with them.
     pub(crate) fn begin(
         options: &'a WatchOptions,
         directory: &'a Path,
@@ -61,15 +63,20 @@ impl<'a> Session<'a> {
         opened: Opened,
         sentry: &mut Sentry,
     ) -> Self {
-        let never_block = Vec::new();
-        let mut session = Self { options, directory, queue, configuration, never_block };
+        let (never_block, blocked) = (Vec::new(), Hosts::default());
+        let mut session = Self { options, directory, queue, configuration, never_block, blocked };
         session.put_in_force(opened, sentry);
         session
     }
 
     /// Watches until the end is asked for.
+    ///
+    /// A million blocked hosts take some 90 ms to be restored. Probes that come
+    /// meanwhile wait in the kernel, as they do while others are read, and nothing is
+    /// decided about them before every host is known.
     pub(crate) fn watch(&mut self, sentry: &mut Sentry) -> Result<(), Failure> {
         loop {
+            sentry.engine.restore_blocked(std::mem::take(&mut self.blocked).iter());
             match sentry.run()? {
                 Interrupted::Terminate => return Ok(()),
                 Interrupted::Reload => {
@@ -121,9 +128,7 @@ impl<'a> Session<'a> {
         if let Err(error) = sentry.sensors.set_settings(&self.configuration.settings) {
             self.say(Level::Error, &error.to_string());
         }
-        for host in opened.blocked {
-            sentry.engine.restore_blocked(host);
-        }
+        self.blocked = opened.blocked;
         self.set_policy(opened.never_block, sentry);
     }
 
@@ -189,7 +194,7 @@ impl Opened {
     }
 }
 
-fn open_blocked(path: &str) -> Result<(BlockedFile, Vec<IpAddr>), Failure> {
+fn open_blocked(path: &str) -> Result<(BlockedFile, Hosts), Failure> {
     let (file, restored) = BlockedFile::open(Path::new(path))?;
     if restored.torn > 0 {
         let torn = restored.torn;

@@ -44,7 +44,8 @@ impl HashKey {
         Self { factors }
     }
 
-    /// The hash of an address and a small number beside it. About 4 ns.
+    /// The hash of an address and a small number beside it, never 0. Of IPv4
+    /// addresses with the same number, no two have the same. About 4 ns.
     #[inline]
     pub(crate) fn hash(&self, address: u128, tag: u16) -> u64 {
         let mask = (1 << PIECE) - 1;
@@ -58,8 +59,9 @@ impl HashKey {
         // 2^61 is 1 modulo the prime: the digits of base 2^61 are added up.
         let folded = (sum as u64 & PRIME) + (sum >> 61) as u64;
         let remainder = if folded >= PRIME { folded - PRIME } else { folded };
-        // Addresses in a row have remainders in a row: scatter them.
-        mix(remainder)
+        // Addresses in a row have remainders in a row: scatter them. That keeps what
+        // differs different, and 0, so 0 must not go in.
+        mix(remainder + 1)
     }
 }
 
@@ -93,6 +95,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// The inverse of [`mix`], with the inverses of its factors modulo 2^64.
+    fn unmix(bits: u64) -> u64 {
+        let bits = (bits ^ bits >> 31 ^ bits >> 62).wrapping_mul(0x3196_42b2_d24d_8ec3);
+        let bits = (bits ^ bits >> 27 ^ bits >> 54).wrapping_mul(0x96de_1b17_3f11_9089);
+        bits ^ bits >> 30 ^ bits >> 60
+    }
 
     /// Networks as they are scanned from, and tags as served ports are.
     fn addresses() -> impl Iterator<Item = (u128, u16)> {
@@ -136,7 +145,28 @@ mod tests {
             let remainder = pieces.iter().zip(key.factors).fold(0, |sum, (piece, factor)| {
                 (sum + piece % prime * u128::from(factor) % prime) % prime
             });
-            prop_assert_eq!(key.hash(address, tag), mix(remainder as u64));
+            prop_assert_eq!(key.hash(address, tag), mix(remainder as u64 + 1));
+        }
+
+        /// Only one piece of an IPv4 address varies, and its factor has an inverse:
+        /// the address can be had back from the hash.
+        #[test]
+        fn an_ipv4_address_follows_from_its_hash(address: u32, tag: u16, bits: u128) {
+            let key = HashKey::new(bits);
+            let hash = key.hash(address_bits(IpAddr::V4(address.into())), tag);
+            let constant = u128::from(key.factors[1]) * 0xffff;
+            let remainder = u128::from(unmix(hash) - 1) + u128::from(PRIME) * 0xffff - constant;
+            // Fermat: the inverse of a factor is its power of the prime less 2.
+            let product = |a: u128, b: u128| a * b % u128::from(PRIME);
+            let (mut inverse, mut square) = (1, u128::from(key.factors[2]));
+            for bit in 0..61 {
+                if (PRIME - 2) >> bit & 1 == 1 {
+                    inverse = product(inverse, square);
+                }
+                square = product(square, square);
+            }
+            let piece = product(remainder % u128::from(PRIME), inverse);
+            prop_assert_eq!(piece, u128::from(address) << 16 | u128::from(tag));
         }
 
         #[test]

@@ -34,6 +34,27 @@ impl Networks {
         }
     }
 
+    /// Whether each of at most [`Self::BATCH`] addresses is in one of the networks,
+    /// the first in the lowest bit. 10 to 15 ns for each of a full batch at 100,000
+    /// networks: the searches go side by side, so that they need not wait.
+    pub(crate) fn contain_each(&self, addresses: impl Iterator<Item = IpAddr>) -> u64 {
+        if self.is_empty() {
+            return 0;
+        }
+        let mut v4 = Batch::default();
+        let mut v6 = Batch::default();
+        for (bit, address) in addresses.take(Self::BATCH).enumerate() {
+            match address.to_canonical() {
+                IpAddr::V4(address) => v4.push(bit, address.to_bits()),
+                IpAddr::V6(address) => v6.push(bit, address.to_bits()),
+            }
+        }
+        self.v4.contain_each(&v4) | self.v6.contain_each(&v6)
+    }
+
+    /// Addresses that [`contain_each`](Self::contain_each) takes.
+    pub(crate) const BATCH: usize = u64::BITS as usize;
+
     /// The ranges of addresses left after merging, ascending, IPv4 first. They
     /// neither overlap nor touch.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<IpAddr>> {
@@ -89,13 +110,14 @@ impl FromIterator<IpNet> for Networks {
 /// first addresses alone, and twice as many of them share a cache line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Ranges<T> {
-    first: Box<[T]>,
+    first: Sorted<T>,
     last: Box<[T]>,
 }
 
 impl<T: Copy + Ord> Ranges<T> {
     fn merge(mut ranges: Vec<(T, T)>, next: fn(T) -> Option<T>) -> Self {
-        ranges.sort_unstable();
+        // Where several begin at one address, their order does not matter.
+        ranges.sort_unstable_by_key(|(first, _)| *first);
         let mut merged: Vec<(T, T)> = Vec::with_capacity(ranges.len());
         for (first, last) in ranges {
             match merged.last_mut() {
@@ -107,12 +129,18 @@ impl<T: Copy + Ord> Ranges<T> {
             }
         }
         let (first, last): (Vec<T>, Vec<T>) = merged.into_iter().unzip();
-        Self { first: first.into(), last: last.into() }
+        Self { first: Sorted::new(&first), last: last.into() }
     }
 
     #[inline]
     fn contains(&self, address: T) -> bool {
-        self.holds(self.first.partition_point(|first| *first <= address), address)
+        self.holds(self.first.up_to(address), address)
+    }
+
+    /// The bits of those addresses of `batch` that are in a range.
+    fn contain_each(&self, batch: &Batch<T>) -> u64 {
+        let found = self.first.up_to_each(batch);
+        batch.bits(found, |address, index| self.holds(index, address))
     }
 
     /// Whether the range before the one at `index` reaches `address`.
@@ -123,42 +151,56 @@ impl<T: Copy + Ord> Ranges<T> {
     }
 
     fn iter(&self) -> impl Iterator<Item = (T, T)> {
-        self.first.iter().copied().zip(self.last.iter().copied())
+        self.first.values().iter().copied().zip(self.last.iter().copied())
     }
 
     fn len(&self) -> usize {
-        self.first.len()
+        self.last.len()
     }
 }
 
 /// Ranges of 128-bit addresses, with the upper halves of their first addresses
 /// besides.
 ///
-/// Comparing 128-bit numbers compiles to a branch, and addresses from outside
-/// make every second prediction wrong: a search among 100,000 costs 100 ns that
-/// way and 25 ns among the upper halves alone. Those decide, but for ranges that
-/// begin in the same /64 as the address.
+/// The processor compares 64 bits at a time, and the upper halves decide, but for
+/// ranges that begin in the same /64 as the address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct WideRanges {
-    upper: Box<[u64]>,
+    upper: Sorted<u64>,
     ranges: Ranges<u128>,
 }
 
 impl WideRanges {
     fn new(ranges: Ranges<u128>) -> Self {
-        Self { upper: ranges.first.iter().map(|first| upper_half(*first)).collect(), ranges }
+        let first = ranges.first.values().iter();
+        let upper: Vec<u64> = first.map(|first| upper_half(*first)).collect();
+        Self { upper: Sorted::new(&upper), ranges }
     }
 
     #[inline]
     fn contains(&self, address: u128) -> bool {
         let upper = upper_half(address);
-        let end = self.upper.partition_point(|first| *first <= upper);
-        let before = end.checked_sub(1).and_then(|index| self.upper.get(index));
+        self.holds(self.upper.up_to(upper), address)
+    }
+
+    /// As for [`Ranges`].
+    fn contain_each(&self, batch: &Batch<u128>) -> u64 {
+        let found = self.upper.up_to_each(&batch.map(upper_half));
+        batch.bits(found, |address, end| self.holds(end, address))
+    }
+
+    /// Whether one of the ranges up to `end`, behind the last that begins in the /64
+    /// of `address` or below, holds it.
+    #[inline]
+    fn holds(&self, end: usize, address: u128) -> bool {
+        let upper = upper_half(address);
+        let values = self.upper.values();
+        let before = end.checked_sub(1).and_then(|index| values.get(index));
         if before != Some(&upper) {
             return self.ranges.holds(end, address);
         }
-        let start = self.upper.partition_point(|first| *first < upper);
-        let same_upper = self.ranges.first.get(start..end).unwrap_or_default();
+        let start = values.partition_point(|first| *first < upper);
+        let same_upper = self.ranges.first.values().get(start..end).unwrap_or_default();
         let above = start + same_upper.partition_point(|first| *first <= address);
         self.ranges.holds(above, address)
     }
@@ -170,6 +212,117 @@ impl WideRanges {
 
 fn upper_half(address: u128) -> u64 {
     (address >> 64) as u64
+}
+
+/// Addresses of one kind, and which bit is whose.
+#[derive(Clone, Copy)]
+struct Batch<T> {
+    addresses: [T; Networks::BATCH],
+    places: [u8; Networks::BATCH],
+    length: usize,
+}
+
+impl<T: Copy + Default> Default for Batch<T> {
+    fn default() -> Self {
+        let addresses = [T::default(); Networks::BATCH];
+        Self { addresses, places: [0; Networks::BATCH], length: 0 }
+    }
+}
+
+impl<T: Copy> Batch<T> {
+    fn push(&mut self, place: usize, address: T) {
+        let rooms = self.addresses.get_mut(self.length).zip(self.places.get_mut(self.length));
+        if let Some((room, its_place)) = rooms {
+            (*room, *its_place) = (address, place as u8);
+            self.length += 1;
+        }
+    }
+
+    fn map<U>(&self, mut each: impl FnMut(T) -> U) -> Batch<U> {
+        Batch { addresses: self.addresses.map(&mut each), places: self.places, length: self.length }
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = T> {
+        self.addresses.iter().copied().take(self.length)
+    }
+
+    /// The bits of those addresses for which `holds`, given what was found of each.
+    fn bits(&self, found: [u32; Networks::BATCH], holds: impl Fn(T, usize) -> bool) -> u64 {
+        let found = self.addresses().zip(found).zip(self.places);
+        found.fold(0, |bits, ((address, found), place)| {
+            bits | u64::from(holds(address, found as usize)) << place
+        })
+    }
+}
+
+/// Values of a node of [`Sorted`]: a cache line of 32-bit addresses.
+const NODE: usize = 16;
+
+/// Ascending values in a tree that their places imply: above the values is every
+/// 16th of them, above those every 16th again.
+///
+/// A search reads one node of each level. How many values of a node are small enough
+/// is counted without a branch, several at once, so five nodes find one of 100,000,
+/// where a binary search has 17 steps.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Sorted<T> {
+    /// The values, and what is above them; the last level is one node. The last node
+    /// of each is filled up with its last value.
+    levels: Vec<Box<[[T; NODE]]>>,
+    length: usize,
+}
+
+impl<T: Copy + Ord> Sorted<T> {
+    fn new(values: &[T]) -> Self {
+        let mut levels: Vec<Box<[[T; NODE]]>> = Vec::new();
+        let mut rest = values.to_vec();
+        while let Some(&last) = rest.last() {
+            rest.resize(rest.len().next_multiple_of(NODE), last);
+            let level: Box<[[T; NODE]]> = rest.as_chunks::<NODE>().0.into();
+            rest = match level.len() {
+                1 => Vec::new(),
+                _ => level.iter().flat_map(|node| node.first().copied()).collect(),
+            };
+            levels.push(level);
+        }
+        Self { levels, length: values.len() }
+    }
+
+    /// How many values are `most` or less.
+    #[inline]
+    fn up_to(&self, most: T) -> usize {
+        let found = self.levels.iter().rev().fold(0, |found, level| descend(level, found, most));
+        (found as usize).min(self.length)
+    }
+
+    /// The same for each address of a batch. The searches take each level together,
+    /// so that none waits for its own last step.
+    fn up_to_each(&self, batch: &Batch<T>) -> [u32; Networks::BATCH] {
+        let mut found = [0; Networks::BATCH];
+        if batch.length > 0 {
+            for level in self.levels.iter().rev() {
+                for (found, most) in found.iter_mut().zip(batch.addresses()) {
+                    *found = descend(level, *found, most);
+                }
+            }
+        }
+        found.map(|found| found.min(self.length as u32))
+    }
+
+    fn values(&self) -> &[T] {
+        let filled = self.levels.first().map_or(&[][..], |level| level.as_flattened());
+        filled.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// How many values of `level` are `most` or less, given how many of those above: the
+/// last of them begins the node to look into.
+#[inline]
+fn descend<T: Copy + Ord>(level: &[[T; NODE]], above: u32, most: T) -> u32 {
+    let node = above.saturating_sub(1).min(level.len().saturating_sub(1) as u32);
+    let values = level.get(node as usize);
+    let small = |values: &[T; NODE]| values.iter().map(|it| u32::from(*it <= most)).sum::<u32>();
+    node * NODE as u32 + values.map_or(0, small)
 }
 
 #[cfg(test)]
@@ -269,6 +422,21 @@ mod tests {
         agree && (!is_mapped(address) || (prefix >= 96 && is_mapped(network)))
     }
 
+    #[test]
+    fn a_tree_finds_what_a_walk_finds() {
+        for length in [0, 1, 15, 16, 17, 255, 256, 257, 4_095, 4_097, 70_000_u32] {
+            // Every value twice, and odd ones missing.
+            let values: Vec<u32> = (0..length).map(|n| n / 2 * 2 + 10).collect();
+            let tree = Sorted::new(&values);
+            assert_eq!(tree.values(), values);
+            let mut walked = 0;
+            for most in (0..length + 20).chain([u32::MAX]) {
+                walked += values[walked..].iter().take_while(|value| **value <= most).count();
+                assert_eq!(tree.up_to(most), walked, "{most} among {length}");
+            }
+        }
+    }
+
     proptest! {
         #[test]
         fn agrees_with_a_walk_along_the_list(
@@ -277,9 +445,22 @@ mod tests {
         ) {
             let networks: Networks = list.iter().copied().collect();
             let edges = list.iter().flat_map(|network| [network.network(), network.broadcast()]);
-            for address in edges.chain(asked) {
+            for address in edges.chain(asked.iter().copied()) {
                 let expected = list.iter().any(|network| holds(network, address));
                 prop_assert_eq!(networks.contains(address), expected, "{}", address);
+            }
+            let all: Vec<IpAddr> = list
+                .iter()
+                .flat_map(|network| [network.network(), network.broadcast()])
+                .chain(asked.iter().copied())
+                .collect();
+            // The last batch is seldom full.
+            for addresses in all.chunks(Networks::BATCH) {
+                let held = networks.contain_each(addresses.iter().copied());
+                for (bit, address) in addresses.iter().enumerate() {
+                    prop_assert_eq!(held >> bit & 1 == 1, networks.contains(*address));
+                }
+                prop_assert_eq!(held & !(u64::MAX >> (64 - addresses.len())), 0);
             }
             prop_assert!(networks.len() <= list.len());
             prop_assert_eq!(networks.is_empty(), list.is_empty());

@@ -15,7 +15,7 @@ mod process;
 
 pub use actions::{Action, Actions, Happened, Report};
 pub use blocked_file::{BlockedFile, BlockedFileError};
-pub use blocked_record::{OddRecord, Restored, encode_records};
+pub use blocked_record::{Hosts, OddRecord, Restored, encode_records};
 pub use command::{Command, CommandError, Finished, Tokens};
 pub use hosts_deny::{Added, HostsDenyError, add_line};
 pub use pool::{Answer, Responders, Unfinished};

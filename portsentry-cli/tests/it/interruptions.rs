@@ -20,8 +20,10 @@ CAPTURE_BUFFER = "1"
 
 /// Packets dropped by the kernel, as the last line tells.
 fn dropped(ended: &Ended) -> usize {
-    let summary = ended.stderr.last().expect("a summary");
-    let (before, _) = summary.split_once(" dropped by the kernel").expect("a summary");
+    // Lines for each interface follow it.
+    let summary = ended.stderr.iter().find(|line| line.contains(" packets seen, "));
+    let (before, _) =
+        summary.and_then(|line| line.split_once(" dropped by the kernel,")).expect("a summary");
     before.rsplit(' ').next().expect("a number").parse().expect("a number")
 }
 

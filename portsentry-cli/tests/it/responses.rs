@@ -165,6 +165,28 @@ fn a_host_is_dealt_with_once_across_restarts() {
     assert_eq!(fs::read(station.path("blocked")).expect("read"), records(&hosts));
 }
 
+/// So many records that they are still being restored when the first probe comes.
+#[test]
+fn a_host_of_a_long_blocked_file_is_known_from_the_first_probe_on() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, BLOCK);
+    let routes = both_families(&bed);
+    let others = (0..500_000).map(|number: u32| IpAddr::V4((0x0a00_0000 | number).into()));
+    let hosts: Vec<IpAddr> = others.chain(routes.map(|(source, _)| source)).collect();
+    fs::write(station.path("blocked"), records(&hosts)).expect("write");
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(station.path("blocked"), fs::Permissions::from_mode(0o600)).expect("chmod");
+
+    let mut sentry = station.start(&[]);
+    for (source, target) in routes {
+        syn(&bed.scanner, source, target, 22);
+        sentry.wait_for(&event(source, SYN, 22, BLOCKED));
+    }
+    sentry.stop();
+    assert!(!station.path("did").exists(), "nothing was done");
+}
+
 #[test]
 fn without_a_blocked_file_each_probe_is_answered() {
     let Some(root) = require_root() else { return };

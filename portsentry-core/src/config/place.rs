@@ -51,12 +51,11 @@ pub(super) fn lines(file: &[u8]) -> impl Iterator<Item = Line<'_>> {
 impl<'a> Line<'a> {
     fn new(bytes: &'a [u8], number: usize) -> Self {
         let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);
-        Self {
-            number,
-            text: String::from_utf8_lossy(bytes),
-            invalid: core::str::from_utf8(bytes).err().map(|error| error.valid_up_to()),
-            counted: Cell::new((0, 0)),
-        }
+        let (text, invalid) = match core::str::from_utf8(bytes) {
+            Ok(text) => (Cow::Borrowed(text), None),
+            Err(error) => (String::from_utf8_lossy(bytes), Some(error.valid_up_to())),
+        };
+        Self { number, text, invalid, counted: Cell::new((0, 0)) }
     }
 
     /// Text that does not come from a file.

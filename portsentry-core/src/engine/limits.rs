@@ -17,9 +17,9 @@ pub struct Limits {
     pub trigger_window: Option<Duration>,
     /// Pairs of source and served port whose lines are limited, 16 bytes each.
     pub served_lines: usize,
-    /// IPv4 hosts in the blocked set, at most 14 bytes each.
+    /// IPv4 hosts in the blocked set, at most 24 bytes each.
     pub blocked: usize,
-    /// IPv6 hosts in the blocked set, at most 26 bytes each.
+    /// IPv6 hosts in the blocked set, as many bytes each.
     pub blocked_v6: usize,
     /// Responses under way or handed out.
     pub responses: usize,

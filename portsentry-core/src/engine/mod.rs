@@ -9,14 +9,15 @@ mod rate_limit;
 mod responses;
 
 use alloc::collections::VecDeque;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use crate::blocked_set::BlockedSet;
 use crate::counter_table::{Clock, CounterTable};
 use crate::hash_key::{HashKey, address_bits};
 use crate::{
-    Decision, Event, Instant, Observation, Policy, Probe, Protocol, Reason, ServedPorts, Verdict,
+    Decision, Event, Instant, Networks, Observation, Policy, Probe, Protocol, Reason, ServedPorts,
+    Verdict,
 };
 
 pub use limits::{Limits, Statistics};
@@ -30,7 +31,7 @@ const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Attempts of a batch whose table entries are fetched together: few enough for
 /// the first-level cache, many enough to keep memory busy.
-const LOOK_AHEAD: usize = 64;
+const LOOK_AHEAD: usize = Networks::BATCH;
 
 /// The detection state machine. See the [crate documentation](crate) for an
 /// example of the loop around it.
@@ -66,7 +67,7 @@ impl Engine {
         Self {
             policy,
             served: ServedPorts::default(),
-            blocked: BlockedSet::new(limits.blocked, limits.blocked_v6, &key),
+            blocked: BlockedSet::new(limits.blocked, limits.blocked_v6, key.clone()),
             served_log: CounterTable::new(limits.served_lines, Some(SUMMARY_INTERVAL), key.clone()),
             sources: CounterTable::new(limits.sources, limits.trigger_window, key),
             responses: Responses::new(limits),
@@ -87,10 +88,8 @@ impl Engine {
     /// batch can poll once after the batch.
     pub fn observe(&mut self, observation: &Observation, now: Instant) -> Verdict {
         self.advance(now);
-        let verdict = self.decide(observation);
-        self.statistics.observations += 1;
-        self.statistics.count(verdict.reason);
-        verdict
+        let hash = if self.needs_hash() { self.source_hash(observation) } else { 0 };
+        self.judge(observation, hash, None)
     }
 
     /// Decides about several attempts as [`observe`](Self::observe) would, one
@@ -101,37 +100,71 @@ impl Engine {
     /// time of one. With more sources than the processor's cache holds, a batch
     /// costs a quarter of as many single calls.
     pub fn observe_batch(&mut self, observations: &[Observation], now: Instant) {
+        let mut hashes = [0; LOOK_AHEAD];
         for observations in observations.chunks(LOOK_AHEAD) {
-            self.fetch(observations);
-            for observation in observations {
-                self.observe(observation, now);
+            self.advance(now);
+            let sources = || observations.iter().map(|observation| observation.source);
+            let mut ignored = self.policy.ignore.contain_each(sources());
+            if self.needs_hash() {
+                for (observation, hash) in observations.iter().zip(&mut hashes) {
+                    *hash = self.source_hash(observation);
+                }
+                self.fetch(observations, &hashes);
+            }
+            for (observation, hash) in observations.iter().zip(&hashes) {
+                self.judge(observation, *hash, Some(ignored & 1 == 1));
+                ignored >>= 1;
             }
         }
     }
 
     /// Has the processor bring what the sources of `observations` need into its
     /// cache. Without effect on any decision.
-    fn fetch(&self, observations: &[Observation]) {
+    fn fetch(&self, observations: &[Observation], hashes: &[u64]) {
+        // Loops that are nothing but loads, so that many are under way at once.
         let mut sum = 0;
-        if self.policy.scan_trigger > 1 {
-            // Two loops, so that the second is nothing but loads.
-            let mut hashes = [0; LOOK_AHEAD];
-            for (observation, hash) in observations.iter().zip(&mut hashes) {
-                *hash = self.sources.hash(address_bits(observation.source), 0);
-            }
-            for &hash in hashes.iter().take(observations.len()) {
-                sum ^= self.sources.touch(hash);
+        if self.counts() {
+            for hash in hashes.iter().take(observations.len()) {
+                sum ^= self.sources.touch(*hash);
             }
         }
-        if self.policy.remember_blocked && (self.policy.block_tcp || self.policy.block_udp) {
-            for observation in observations {
-                sum ^= u64::from(self.blocked.contains(observation.source));
+        if self.remembers() {
+            for (observation, hash) in observations.iter().zip(hashes) {
+                sum ^= self.blocked.touch(observation.source, *hash);
             }
         }
         core::hint::black_box(sum);
     }
 
-    fn decide(&mut self, observation: &Observation) -> Verdict {
+    /// Whether probes are counted for each source.
+    const fn counts(&self) -> bool {
+        self.policy.scan_trigger > 1
+    }
+
+    /// Whether the blocked set is asked.
+    const fn remembers(&self) -> bool {
+        self.policy.remember_blocked && (self.policy.block_tcp || self.policy.block_udp)
+    }
+
+    const fn needs_hash(&self) -> bool {
+        self.counts() || self.remembers()
+    }
+
+    /// What names the source in both tables, which have the same key.
+    fn source_hash(&self, observation: &Observation) -> u64 {
+        self.sources.hash(address_bits(observation.source), 0)
+    }
+
+    /// Decides and counts. `hash` is that of the source if it is needed; `ignored`,
+    /// whether the source is on the ignore list, if that is known already.
+    fn judge(&mut self, observation: &Observation, hash: u64, ignored: Option<bool>) -> Verdict {
+        let verdict = self.decide(observation, hash, ignored);
+        self.statistics.observations += 1;
+        self.statistics.count(verdict.reason);
+        verdict
+    }
+
+    fn decide(&mut self, observation: &Observation, hash: u64, ignored: Option<bool>) -> Verdict {
         let Observation { source, target, target_port, .. } = *observation;
         let protocol = observation.protocol();
         if !observation.is_opener() {
@@ -147,10 +180,10 @@ impl Engine {
             self.report_served_port(observation);
             return dropped(Reason::Served);
         }
-        if self.policy.ignore.contains(source) {
+        if ignored.unwrap_or_else(|| self.policy.ignore.contains(source)) {
             return self.report(observation, Reason::IgnoreList);
         }
-        if !self.reaches_trigger(source) {
+        if !self.reaches_trigger(hash) {
             return self.report(observation, Reason::BelowTrigger);
         }
         if source == target && !self.policy.respond_to_self {
@@ -162,7 +195,7 @@ impl Engine {
         if self.policy.never_block.contains(source) {
             return self.report(observation, Reason::NeverBlock);
         }
-        if self.policy.remember_blocked && self.blocked.contains(source) {
+        if self.policy.remember_blocked && self.blocked.contains(source, hash) {
             return self.report(observation, Reason::AlreadyBlocked);
         }
         self.respond(observation)
@@ -174,13 +207,9 @@ impl Engine {
         self.served.is_connected((target, target_port), (source, source_port))
     }
 
-    fn reaches_trigger(&mut self, source: IpAddr) -> bool {
-        let trigger = self.policy.scan_trigger;
-        if trigger <= 1 {
-            return true;
-        }
-        let hash = self.sources.hash(address_bits(source), 0);
-        self.sources.bump(hash, self.now, Clock::LastUpdate) >= trigger
+    fn reaches_trigger(&mut self, hash: u64) -> bool {
+        !self.counts()
+            || self.sources.bump(hash, self.now, Clock::LastUpdate) >= self.policy.scan_trigger
     }
 
     fn report(&mut self, observation: &Observation, reason: Reason) -> Verdict {
@@ -241,7 +270,7 @@ impl Engine {
         }
         if outcome == Outcome::Succeeded {
             if self.policy.remember_blocked {
-                self.blocked.insert(host);
+                self.blocked.insert(host, self.blocked.hash(host));
             } else {
                 // Each further probe is responded to as well, one at a time.
                 while let Some(probe) = probes.pop_front() {
@@ -333,16 +362,40 @@ impl Engine {
         self.served = served;
     }
 
-    /// Adds a host that an earlier run has dealt with. Past the cap of
-    /// [`Limits::blocked`] or [`Limits::blocked_v6`] the one of its family that was
-    /// added first is forgotten.
-    pub fn restore_blocked(&mut self, host: IpAddr) {
-        self.blocked.insert(host);
+    /// Adds hosts that an earlier run has dealt with, in the order it did. Past the
+    /// caps of [`Limits::blocked`] and [`Limits::blocked_v6`] those that were added first are forgotten. About
+    /// 90 ns each for a million, which are gone through twice: to be counted first.
+    pub fn restore_blocked<I>(&mut self, hosts: I)
+    where
+        I: IntoIterator<Item = IpAddr, IntoIter: Clone>,
+    {
+        let mut hosts = hosts.into_iter();
+        let (v4, all) = hosts
+            .clone()
+            .fold((0, 0), |(v4, all), host| (v4 + usize::from(host.is_ipv4()), all + 1));
+        self.blocked.reserve(v4, all - v4);
+        let mut batch = [(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0); LOOK_AHEAD];
+        loop {
+            let mut filled = 0;
+            let mut sum = 0;
+            for (entry, host) in batch.iter_mut().zip(&mut hosts) {
+                *entry = (host, self.blocked.hash(host));
+                sum ^= self.blocked.touch(host, entry.1);
+                filled += 1;
+            }
+            core::hint::black_box(sum);
+            for (host, hash) in batch.iter().take(filled) {
+                self.blocked.insert(*host, *hash);
+            }
+            if filled < batch.len() {
+                return;
+            }
+        }
     }
 
     /// Whether `host` is in the blocked set.
     pub fn is_blocked(&self, host: IpAddr) -> bool {
-        self.blocked.contains(host)
+        self.blocked.contains(host, self.blocked.hash(host))
     }
 
     /// What was decided so far, and how full the tables are.

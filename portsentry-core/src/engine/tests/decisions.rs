@@ -207,7 +207,7 @@ fn lines_about_a_served_port_are_one_a_minute_and_the_rest_is_told() {
 #[test]
 fn a_new_policy_keeps_counters_and_blocked_hosts() {
     let mut scenario = Scenario::new(Policy { scan_trigger: 2, ..blocking() });
-    scenario.engine.restore_blocked("192.0.2.9".parse().unwrap());
+    scenario.engine.restore_blocked(["192.0.2.9".parse().unwrap()]);
     assert_eq!(scenario.probe("192.0.2.7", 1), Reason::BelowTrigger);
     scenario.engine.set_policy(Policy {
         scan_trigger: 2,
