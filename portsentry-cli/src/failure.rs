@@ -56,6 +56,23 @@ pub(crate) enum Failure {
         source: io::Error,
     },
 
+    /// The responder says why it cannot do what it was asked for.
+    #[error("{why}")]
+    Responder {
+        /// The exit status that fits.
+        status: u8,
+        /// Its reason.
+        why: String,
+    },
+
+    /// A right is missing that the configuration needs.
+    #[error("{0}")]
+    Privilege(String),
+
+    /// The running program has given up what this takes.
+    #[error("{0}: restart needed")]
+    RestartNeeded(String),
+
     /// The system refused something that every program needs.
     #[error("{what}: {source}")]
     System {
@@ -77,15 +94,22 @@ impl Failure {
         match self {
             Self::Configuration(findings) => eprint!("{findings}"),
             Self::Background(_) => {}
+            // As in the process that has found them.
+            Self::Responder { status: 78, why } => eprint!("{why}"),
             other => eprintln!("portsentry: {other}"),
         }
     }
 
-    /// The exit code, after `sysexits.h` where it has one that fits.
+    /// The exit code, see [`status`](Self::status).
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Sensor(SensorError::MissingPrivilege { .. }) => 77,
-            Self::Background(code) => *code,
+        ExitCode::from(self.status())
+    }
+
+    /// The exit status, after `sysexits.h` where it has one that fits.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Self::Sensor(SensorError::MissingPrivilege { .. }) | Self::Privilege(_) => 77,
+            Self::Background(code) | Self::Responder { status: code, .. } => *code,
             Self::Usage(_) => 2,
             Self::Configuration(_) => 78,
             Self::Sensor(_)
@@ -93,7 +117,8 @@ impl Failure {
             | Self::BlockedFile(_)
             | Self::History { .. }
             | Self::PidFile { .. }
+            | Self::RestartNeeded(_)
             | Self::System { .. } => 1,
-        })
+        }
     }
 }

@@ -27,6 +27,16 @@ impl History {
         Ok(Self { path: path.to_owned(), file, torn: false })
     }
 
+    /// A history that someone else has opened for appending.
+    pub fn opened(path: &Path, file: File) -> Self {
+        Self { path: path.to_owned(), file, torn: false }
+    }
+
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path

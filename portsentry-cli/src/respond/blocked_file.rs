@@ -131,17 +131,7 @@ impl BlockedFile {
     ///
     /// If the system refuses. What was written of the record is taken back.
     pub fn append(&mut self, host: IpAddr) -> io::Result<()> {
-        let mut record = Vec::with_capacity(18);
-        match host {
-            IpAddr::V4(v4) => {
-                record.extend_from_slice(&FAMILY_V4.to_ne_bytes());
-                record.extend_from_slice(&v4.octets());
-            }
-            IpAddr::V6(v6) => {
-                record.extend_from_slice(&FAMILY_V6.to_ne_bytes());
-                record.extend_from_slice(&v6.octets());
-            }
-        }
+        let record = records(&[host]);
         // Asked each time: after a reload an older handle may have appended, too.
         let length = self.file.metadata()?.len();
         let written = self.file.write_all(&record).and_then(|()| self.file.sync_data());
@@ -150,6 +140,30 @@ impl BlockedFile {
         }
         written
     }
+}
+
+/// The records of `hosts`.
+pub fn records(hosts: &[IpAddr]) -> Vec<u8> {
+    let mut records = Vec::with_capacity(hosts.len() * 6);
+    for host in hosts {
+        match host {
+            IpAddr::V4(v4) => {
+                records.extend_from_slice(&FAMILY_V4.to_ne_bytes());
+                records.extend_from_slice(&v4.octets());
+            }
+            IpAddr::V6(v6) => {
+                records.extend_from_slice(&FAMILY_V6.to_ne_bytes());
+                records.extend_from_slice(&v6.octets());
+            }
+        }
+    }
+    records
+}
+
+/// The hosts in `records`, if that is what they are, to the last byte.
+pub fn hosts(records: &[u8]) -> Option<Vec<IpAddr>> {
+    let (hosts, length) = parse(records).ok()?;
+    (length == records.len()).then_some(hosts)
 }
 
 /// Nobody but this user and root may own the file, write to it, or replace it.

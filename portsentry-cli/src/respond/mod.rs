@@ -13,7 +13,7 @@ mod pool;
 mod process;
 
 pub use actions::{Action, Actions, Happened, Report};
-pub use blocked_file::{BlockedFile, BlockedFileError, Restored};
+pub use blocked_file::{BlockedFile, BlockedFileError, Restored, hosts, records};
 pub use command::{Command, CommandError, Finished, Tokens};
 pub use hosts_deny::{Added, HostsDenyError, add_line};
 pub use pool::{Answer, Responders, Unfinished};

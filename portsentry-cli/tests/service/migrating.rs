@@ -63,6 +63,7 @@ fn every_key_stands_in_the_page_about_migrating_or_is_new() {
         "CAPTURE_BUFFER",
         "CAPTURE_LATENCY",
         "RUN_AS",
+        "SANDBOX",
     ];
     let page = fs::read_to_string(project("docs/migrating.md")).expect("page");
     for key in portsentry_core::config::KEYS {

@@ -18,9 +18,9 @@ use crate::hash_key::{HashKey, address_bits};
 use crate::{Decision, Event, Instant, Observation, Policy, Probe, Reason, ServedPorts, Verdict};
 
 pub use limits::{Limits, Statistics};
+pub use rate_limit::RateLimit;
 pub use responses::{Effect, Outcome, Response, ResponseId};
 
-use rate_limit::RateLimit;
 use responses::{Admission, Responses};
 
 /// How long lines about one source and served port, and summaries, are apart.

@@ -1,0 +1,363 @@
+//! The responder's side: what it does when it is asked.
+//!
+//! Its main thread takes requests and answers them; responses are carried out on
+//! threads of their own. It ends with the packet process, however that ends, and
+//! not before: signals that are meant for both it leaves to that one.
+
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use portsentry_config::{Configuration, FileError, read_file};
+use portsentry_core::{Mode, Networks, Outcome};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, SocketType, sockopt};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use super::admission::{Admission, Protected};
+use super::channel::{self, Buffer};
+use super::protocol::{MAX_TEXT, Message, Request};
+use super::{LAST_RESPONSES, VARIABLE};
+use crate::arguments::WatchOptions;
+use crate::commands::{importance, working_directory};
+use crate::failure::Failure;
+use crate::logging;
+use crate::policy::never_block;
+use crate::report::History;
+use crate::respond::{
+    Actions, BlockedFile, Happened, Report, Responders, Tokens, Unfinished, records,
+};
+use crate::service::PidFile;
+use crate::session::Session;
+use crate::time::monotonic;
+
+/// Whether this process was started to be the responder.
+pub(crate) fn is_called() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
+
+/// Serves the packet process, at the other end of standard input, until it ends.
+/// `options` are those of the packet process.
+pub(crate) fn run(options: &WatchOptions) -> Result<(), Failure> {
+    let socket = Arc::new(take_over_input()?);
+    // As long as a name can be, and not that of the sentry for who asks by name.
+    let _ = rustix::thread::set_name(c"portsentry-resp");
+    let parent = Parent::watch().map_err(Failure::system("cannot watch the parent process"))?;
+    let directory = working_directory()?;
+    if options.daemon {
+        rustix::process::chdir("/").map_err(Failure::system("cannot enter /"))?;
+    }
+    let voice = Voice(socket);
+    let logger = voice.clone();
+    logging::install(importance(&options.general), move |level, line| {
+        logger.say(&Message::Line(level, line));
+    });
+    std::panic::set_hook(Box::new(|fault| log::error!("the responder: {fault}")));
+    let reporter = voice.clone();
+    let responders = Responders::start(move |report| reporter.say(&Message::Report(report)))
+        .map_err(Failure::system("cannot start a thread"))?;
+    let mode = if options.connect { Mode::Connect } else { Mode::Stealth };
+    let mut server = Server {
+        options,
+        directory,
+        voice,
+        parent,
+        responders,
+        admission: Admission::new(mode),
+        protected: Protected::new().map_err(Failure::system("network interfaces"))?,
+        loaded: None,
+        in_force: None,
+        pid_file: None,
+    };
+    let result = server.serve();
+    if let Err(failure) = &result {
+        log::error!("the responder: {failure}");
+    }
+    server.finish();
+    result
+}
+
+/// The end of the channel that came as standard input, which is empty from then
+/// on.
+fn take_over_input() -> Result<OwnedFd, Failure> {
+    let input = io::stdin();
+    if !sockopt::socket_type(&input).is_ok_and(|kind| kind == SocketType::SEQPACKET) {
+        let message = format!("{VARIABLE} is set, which is for this program's own use: unset it");
+        return Err(Failure::Usage(message));
+    }
+    let take_over = || {
+        let socket = input.as_fd().try_clone_to_owned()?;
+        rustix::stdio::dup2_stdin(std::fs::File::open("/dev/null")?)?;
+        Ok::<_, io::Error>(socket)
+    };
+    take_over().map_err(Failure::system("cannot start the responder"))
+}
+
+/// The way to the packet process, for all threads.
+#[derive(Clone, Debug)]
+struct Voice(Arc<OwnedFd>);
+
+impl Voice {
+    /// Waits for room. If the packet process is gone, nobody is to be told.
+    fn say(&self, message: &Message) {
+        let _ = channel::send(self.0.as_fd(), &message.encode(), None, SendFlags::empty());
+    }
+
+    fn say_in_parts(&self, bytes: &[u8], message: impl Fn(Vec<u8>) -> Message) {
+        for part in bytes.chunks(MAX_TEXT) {
+            self.say(&message(part.to_vec()));
+        }
+    }
+}
+
+/// The packet process, and signals that tell of its end among others.
+struct Parent {
+    pid: Option<Pid>,
+    wake: UnixStream,
+}
+
+impl Parent {
+    /// SIGTERM comes when it ends, and is what service managers send to both.
+    fn watch() -> io::Result<Self> {
+        let (wake, write) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        write.set_nonblocking(true)?;
+        for signal in [SIGTERM, SIGINT, SIGHUP] {
+            signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+        }
+        let pid = getppid();
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+        Ok(Self { pid, wake })
+    }
+
+    /// To be asked when [`wake`](Self::wake) is readable.
+    fn has_ended(&mut self) -> bool {
+        let mut bytes = [0; 64];
+        while self.wake.read(&mut bytes).is_ok_and(|count| count > 0) {}
+        getppid() != self.pid
+    }
+}
+
+/// What a configuration amounts to here.
+struct InForce {
+    configuration: Configuration,
+    actions: Arc<Actions>,
+    protected: Networks,
+}
+
+struct Server<'a> {
+    options: &'a WatchOptions,
+    /// The directory that the program was started in.
+    directory: PathBuf,
+    voice: Voice,
+    parent: Parent,
+    responders: Responders,
+    admission: Admission,
+    protected: Protected,
+    /// Read, and not yet in force.
+    loaded: Option<InForce>,
+    in_force: Option<InForce>,
+    pid_file: Option<PidFile>,
+}
+
+/// All that was opened for a configuration.
+struct Opened {
+    in_force: InForce,
+    files: Vec<(PathBuf, Vec<u8>)>,
+    blocked: Vec<u8>,
+    never_block: Vec<IpNet>,
+    history: Option<History>,
+}
+
+impl Server<'_> {
+    fn serve(&mut self) -> Result<(), Failure> {
+        let mut buffer = Buffer::new();
+        loop {
+            let [requested, signalled, answered, changed] = self.wait()?;
+            if answered {
+                self.tell_answers();
+            }
+            if changed {
+                self.follow_addresses();
+            }
+            if signalled && self.parent.has_ended() {
+                return Ok(());
+            }
+            if requested {
+                let socket = Arc::clone(&self.voice.0);
+                let received = match buffer.receive(socket.as_fd(), false, RecvFlags::DONTWAIT) {
+                    Ok(received) => received.message,
+                    Err(Errno::AGAIN) => continue,
+                    Err(error) => return Err(Failure::system("the packet process")(error)),
+                };
+                match Request::decode(received) {
+                    _ if received.is_empty() => return Ok(()),
+                    Ok(Request::Respond(id, probe)) => self.respond(id, probe),
+                    Ok(Request::Load) => self.load(),
+                    Ok(Request::Adopt) => self.in_force = self.loaded.take().or(self.in_force.take()),
+                    Ok(Request::Close) => return Ok(()),
+                    // Whoever writes that is not the packet process any more.
+                    Err(malformed) => {
+                        log::error!("the packet process has sent {malformed}");
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn wait(&self) -> Result<[bool; 4], Failure> {
+        let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+        let mut descriptors = [
+            readable(self.voice.0.as_fd()),
+            readable(self.parent.wake.as_fd()),
+            readable(self.responders.descriptor()),
+            readable(self.protected.monitor().as_fd()),
+        ];
+        match poll(&mut descriptors, None) {
+            Ok(_) => Ok(descriptors.map(|it| !it.revents().is_empty())),
+            Err(Errno::INTR) => Ok([false; 4]),
+            Err(error) => Err(Failure::system("cannot wait for requests")(error)),
+        }
+    }
+
+    fn respond(&mut self, id: u64, probe: Tokens) {
+        let refusal = match &self.in_force {
+            None => "no configuration is in force".to_owned(),
+            Some(it) if !it.actions.any(probe.protocol) => {
+                "the configuration has no response to this probe".to_owned()
+            }
+            Some(it) => {
+                let settings = &it.configuration.settings;
+                match self.admission.admit(id, &probe, settings, &it.protected, monotonic()) {
+                    Ok(()) => {
+                        self.responders.respond(id, probe, Arc::clone(&it.actions));
+                        return;
+                    }
+                    Err(refusal) => refusal.to_string(),
+                }
+            }
+        };
+        let what = Happened::Refused(refusal);
+        self.voice.say(&Message::Report(Report { host: probe.target, what }));
+        self.voice.say(&Message::Answer(id, Outcome::Failed));
+    }
+
+    fn tell_answers(&mut self) {
+        for answer in self.responders.answers() {
+            // In this order: whoever is told may ask for the next one at once.
+            self.admission.ended(answer.id);
+            self.voice.say(&Message::Answer(answer.id, answer.outcome));
+        }
+    }
+
+    fn load(&mut self) {
+        match self.open() {
+            Ok(opened) => {
+                for (path, content) in &opened.files {
+                    self.voice.say(&Message::File(bytes_of(path)));
+                    self.voice.say_in_parts(content, Message::Content);
+                }
+                self.voice.say_in_parts(&opened.blocked, Message::Blocked);
+                self.tell_never_block(&opened.never_block);
+                let loaded = Message::Loaded { history: opened.history.is_some() }.encode();
+                let descriptor = opened.history.as_ref().map(|it| it.file().as_fd());
+                let socket = self.voice.0.as_fd();
+                let _ = channel::send(socket, &loaded, descriptor, SendFlags::empty());
+                self.loaded = Some(opened.in_force);
+            }
+            Err(failure) => {
+                self.loaded = None;
+                self.voice.say(&Message::Refused(failure.status(), failure.to_string()));
+            }
+        }
+    }
+
+    /// Reads and opens everything. Nothing is in force yet.
+    fn open(&mut self) -> Result<Opened, Failure> {
+        if let (Some(path), None) = (&self.options.pidfile, &self.pid_file) {
+            let path = self.directory.join(path);
+            let pid = self.parent.pid.map_or(0, Pid::as_raw_pid);
+            let made = PidFile::create(&path, pid);
+            self.pid_file = Some(made.map_err(|source| Failure::PidFile { path, source })?);
+        }
+        let mut files = Vec::new();
+        let mut read = |path: &Path| -> Result<Vec<u8>, FileError> {
+            let content = read_file(path)?;
+            files.push((path.to_owned(), content.clone()));
+            Ok(content)
+        };
+        let configuration = Session::load_with(self.options, &self.directory, &mut read)?;
+        let settings = &configuration.settings;
+        let history = settings.history_file.as_deref().map(Path::new).map(|path| {
+            History::open(path).map_err(|source| Failure::History { path: path.to_owned(), source })
+        });
+        let history = history.transpose()?;
+        let (file, blocked) =
+            settings.blocked_file.as_deref().map(open_blocked).transpose()?.unzip();
+        let never_block =
+            never_block(&configuration).map_err(Failure::system("network interfaces"))?;
+        let actions = Arc::new(Actions::new(settings, file));
+        let protected = never_block.iter().copied().collect();
+        let in_force = InForce { configuration, actions, protected };
+        let blocked = blocked.unwrap_or_default();
+        Ok(Opened { in_force, files, blocked, never_block, history })
+    }
+
+    fn follow_addresses(&mut self) {
+        let Some(in_force) = &mut self.in_force else { return };
+        match self.protected.changed(&in_force.configuration) {
+            Ok(None) => {}
+            Ok(Some(never_block)) => {
+                in_force.protected = never_block.iter().copied().collect();
+                self.tell_never_block(&never_block);
+            }
+            Err(error) => log::warn!("cannot read the kernel's interfaces: {error}"),
+        }
+    }
+
+    fn tell_never_block(&self, networks: &[IpNet]) {
+        let mut more = false;
+        let mut text = String::new();
+        for network in networks {
+            let network = format!("{network} ");
+            if text.len() + network.len() > MAX_TEXT {
+                self.voice.say(&Message::NeverBlock { more, networks: std::mem::take(&mut text) });
+                more = true;
+            }
+            text.push_str(&network);
+        }
+        self.voice.say(&Message::NeverBlock { more, networks: text });
+    }
+
+    /// Lets what runs end, says how that went, and leaves nothing behind.
+    fn finish(self) {
+        let Self { voice, responders, pid_file, .. } = self;
+        let (answers, Unfinished { not_begun, not_ended }) = responders.finish(LAST_RESPONSES);
+        for answer in answers {
+            voice.say(&Message::Answer(answer.id, answer.outcome));
+        }
+        drop(pid_file);
+        voice.say(&Message::Closed(Unfinished { not_begun, not_ended }));
+    }
+}
+
+fn bytes_of(path: &Path) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    path.as_os_str().as_bytes().to_vec()
+}
+
+fn open_blocked(path: &str) -> Result<(BlockedFile, Vec<u8>), Failure> {
+    let (file, restored) = BlockedFile::open(Path::new(path))?;
+    if restored.torn > 0 {
+        let torn = restored.torn;
+        log::warn!("blocked file {path}: cut off {torn} bytes of an unfinished last record");
+    }
+    log::info!("blocked file {path}: {} hosts", restored.hosts.len());
+    Ok((file, records(&restored.hosts)))
+}
