@@ -126,8 +126,7 @@ impl Sentry {
         let responder = self.responder.interest().unwrap_or_else(|| readable(signals));
         // A sensor without a descriptor is always ready.
         let sensors = self.sensors.descriptor();
-        let mut descriptors =
-            [readable(signals), responder, readable(sensors.unwrap_or(signals))];
+        let mut descriptors = [readable(signals), responder, readable(sensors.unwrap_or(signals))];
         let due = [self.engine.poll_timeout(), self.heartbeat.due].into_iter().flatten().min();
         let timeout = match (sensors, due) {
             _ if self.responder.has_outcomes() => Some(Timespec::default()),

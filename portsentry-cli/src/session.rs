@@ -128,7 +128,8 @@ impl<'a> Session<'a> {
             .iter()
             .filter(|key| NEED_RESTART.contains(&key.name))
             .find(|key| key.value(&self.configuration.settings) != key.value(&new.settings));
-        changed.map_or(Ok(()), |key| Err(Failure::RestartNeeded(format!("{} has changed", key.name))))
+        changed
+            .map_or(Ok(()), |key| Err(Failure::RestartNeeded(format!("{} has changed", key.name))))
     }
 
     fn put_in_force(&mut self, opened: Opened, sentry: &mut Sentry) {

@@ -13,9 +13,7 @@ pub(crate) use watch::watch;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use portsentry_config::{
-    Configuration, FileError, Overrides, Source, Style, load_with, read_file,
-};
+use portsentry_config::{Configuration, FileError, Overrides, Source, Style, load_with, read_file};
 use portsentry_core::Importance;
 
 use crate::arguments::GeneralOptions;

@@ -166,8 +166,10 @@ mod tests {
 
     #[test]
     fn only_what_a_probe_could_lead_to_is_let_through() {
-        let protected: Networks =
-            ["192.0.2.0/24", "2001:db8::1/128"].map(|it| it.parse::<IpNet>().unwrap()).into_iter().collect();
+        let protected: Networks = ["192.0.2.0/24", "2001:db8::1/128"]
+            .map(|it| it.parse::<IpNet>().unwrap())
+            .into_iter()
+            .collect();
         let check = |probe: Tokens, expected: Result<(), Refusal>| {
             let mut admission = Admission::new(Mode::Stealth);
             let found = admission.admit(1, &probe, &settings(0), &protected, Instant::from_secs(1));
@@ -179,7 +181,9 @@ mod tests {
         let of_another = |mode, protocol| Tokens { mode, protocol, ..probe("198.51.100.7", 23) };
         check(of_another(Mode::Connect, Protocol::Tcp), Err(Refusal::NotConfigured));
         check(of_another(Mode::Stealth, Protocol::Udp), Err(Refusal::NotConfigured));
-        for address in ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:192.0.2.1"] {
+        for address in
+            ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:192.0.2.1"]
+        {
             check(probe(address, 23), Err(Refusal::NotAHost));
         }
         for address in ["192.0.2.9", "2001:db8::1"] {
@@ -190,7 +194,7 @@ mod tests {
     #[test]
     fn one_at_a_time_for_each_host_and_a_bound_for_all() {
         let mut admission = Admission::new(Mode::Stealth);
-        let mut admit = |admission: &mut Admission, id: u64, target: &str| {
+        let admit = |admission: &mut Admission, id: u64, target: &str| {
             let (probe, now) = (probe(target, 23), Instant::from_secs(1));
             admission.admit(id, &probe, &settings(0), &Networks::default(), now)
         };
@@ -212,7 +216,7 @@ mod tests {
     fn the_rate_is_kept_and_nobody_who_keeps_it_refused() {
         let mut admission = Admission::new(Mode::Stealth);
         let settings = settings(60);
-        let mut admit = |admission: &mut Admission, id: u64, at: Instant| {
+        let admit = |admission: &mut Admission, id: u64, at: Instant| {
             let target = std::net::Ipv4Addr::from(0xc633_0000 + id as u32);
             let probe = probe(&target.to_string(), 23);
             let found = admission.admit(id, &probe, &settings, &Networks::default(), at);

@@ -199,7 +199,9 @@ impl Server<'_> {
                     _ if received.is_empty() => return Ok(()),
                     Ok(Request::Respond(id, probe)) => self.respond(id, probe),
                     Ok(Request::Load) => self.load(),
-                    Ok(Request::Adopt) => self.in_force = self.loaded.take().or(self.in_force.take()),
+                    Ok(Request::Adopt) => {
+                        self.in_force = self.loaded.take().or(self.in_force.take())
+                    }
                     Ok(Request::Close) => return Ok(()),
                     // Whoever writes that is not the packet process any more.
                     Err(malformed) => {

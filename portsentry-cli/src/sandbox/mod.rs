@@ -41,6 +41,35 @@ impl Sandbox {
         Self { wanted: settings.sandbox, connect }
     }
 
+    /// What it would be here, in lines of a label and a text. Landlock and seccomp
+    /// are tried, on a thread that ends with that.
+    pub(crate) fn describe(self, user: Option<&User>) -> Vec<(&'static str, String)> {
+        let user = user.map_or_else(|| "the user that starts it".to_owned(), User::to_string);
+        let mut lines = vec![("runs as", user)];
+        if !self.wanted {
+            lines.push(("sandbox", "none, as SANDBOX = \"0\" says".to_owned()));
+            return lines;
+        }
+        let tried = std::thread::scope(|scope| {
+            scope.spawn(|| (files::restrict(self.connect), calls::restrict())).join()
+        });
+        let or_why = |result: io::Result<()>, text: String| match result {
+            Ok(()) => text,
+            Err(error) => format!("not in force here: {error}"),
+        };
+        let (files, calls) = tried.unwrap_or_else(|_| {
+            let failed = || Err(io::Error::other("it cannot be tried"));
+            (failed(), failed())
+        });
+        let kept = "CAP_NET_RAW, or with --connect CAP_NET_BIND_SERVICE";
+        lines.push(("capabilities", format!("{kept}; no others, and no new ones")));
+        let reached = files::present().join(", ");
+        lines.push(("files", or_why(files, format!("nothing to write; to read: {reached}"))));
+        let number = calls::allowed().unwrap_or(0);
+        lines.push(("system calls", or_why(calls, format!("{number} of them"))));
+        lines
+    }
+
     /// Gives up the rest, and becomes `user` if there is one. The calling thread
     /// must be the only one. What could not be given up is logged.
     ///

@@ -7,8 +7,8 @@ use nix::unistd::{self, Gid, Uid};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities,
-    clear_ambient_capability_set, remove_capability_from_bounding_set,
-    set_capabilities, set_capabilities_secure_bits, set_keep_capabilities, set_no_new_privs,
+    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
+    set_capabilities_secure_bits, set_keep_capabilities, set_no_new_privs,
 };
 
 use crate::failure::Failure;
@@ -68,7 +68,8 @@ pub(super) const fn needed(connect: bool) -> CapabilitySet {
 /// Becomes `user`, real, effective and saved, and keeps what there is of
 /// `capabilities`.
 pub(super) fn become_user(user: &User, kept: CapabilitySet) -> Result<(), Failure> {
-    if unistd::getuid() == user.uid && unistd::geteuid() == user.uid && unistd::getgid() == user.gid {
+    if unistd::getuid() == user.uid && unistd::geteuid() == user.uid && unistd::getgid() == user.gid
+    {
         return Ok(());
     }
     let become_it = || -> io::Result<()> {
