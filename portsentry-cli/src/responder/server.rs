@@ -21,7 +21,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use super::admission::{Admission, Protected};
 use super::channel::{self, Buffer};
-use super::protocol::{MAX_TEXT, Message, Request};
+use super::protocol::{MAX_TEXT, Malformed, Message, Request};
 use super::{LAST_RESPONSES, VARIABLE};
 use crate::arguments::WatchOptions;
 use crate::commands::{importance, working_directory};
@@ -190,17 +190,18 @@ impl Server<'_> {
             }
             if requested {
                 let socket = Arc::clone(&self.voice.0);
-                let received = match buffer.receive(socket.as_fd(), false, RecvFlags::DONTWAIT) {
-                    Ok(received) => received.message,
+                let request = match buffer.receive(socket.as_fd(), false, RecvFlags::DONTWAIT) {
+                    Ok(received) if received.message.is_empty() => return Ok(()),
+                    Ok(received) => Request::decode(received.message),
                     Err(Errno::AGAIN) => continue,
+                    Err(Errno::MSGSIZE) => Err(Malformed),
                     Err(error) => return Err(Failure::system("the packet process")(error)),
                 };
-                match Request::decode(received) {
-                    _ if received.is_empty() => return Ok(()),
+                match request {
                     Ok(Request::Respond(id, probe)) => self.respond(id, probe),
                     Ok(Request::Load) => self.load(),
                     Ok(Request::Adopt) => {
-                        self.in_force = self.loaded.take().or(self.in_force.take())
+                        self.in_force = self.loaded.take().or(self.in_force.take());
                     }
                     Ok(Request::Close) => return Ok(()),
                     // Whoever writes that is not the packet process any more.

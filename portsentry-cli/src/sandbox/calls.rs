@@ -161,9 +161,12 @@ mod filters {
     const FAMILIES: [i32; 5] =
         [libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET];
 
-    /// `PR_SET_NAME` of threads, and `PR_SET_VMA`, by which the allocator names
-    /// its memory.
-    const PRCTL: [i32; 2] = [libc::PR_SET_NAME, libc::PR_SET_VMA];
+    /// `prctl` names threads and, by the allocator, memory, and tells where the
+    /// kernel's clock is.
+    const PRCTL: [i32; 3] = [libc::PR_SET_NAME, libc::PR_SET_VMA, PR_GET_AUXV];
+
+    /// Of `linux/prctl.h`.
+    const PR_GET_AUXV: i32 = 0x4155_5856;
 
     /// Calls that end the process.
     const DEADLY: &[i64] = &[

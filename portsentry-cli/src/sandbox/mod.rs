@@ -28,13 +28,6 @@ pub(crate) struct Sandbox {
     connect: bool,
 }
 
-/// A layer, and why it is not, or not wholly, there.
-#[derive(Debug)]
-struct Lack {
-    layer: &'static str,
-    why: String,
-}
-
 impl Sandbox {
     /// For a sentry that binds the ports (`connect`) or reads packets.
     pub(crate) fn new(connect: bool, settings: &Settings) -> Self {
@@ -77,33 +70,33 @@ impl Sandbox {
     ///
     /// If it cannot become the user.
     pub(crate) fn enter(self, user: Option<&User>) -> Result<(), Failure> {
-        if !self.wanted {
-            if let Some(user) = user {
-                privileges::become_user(user, privileges::needed(self.connect))?;
-            }
-            log::warn!("The packet process keeps all its rights, as SANDBOX = \"0\" says");
-            return Ok(());
-        }
         if let Some(user) = user {
             privileges::become_user(user, privileges::needed(self.connect))?;
         }
-        let mut lacks = Vec::new();
-        let mut lack = |layer, result: io::Result<()>| {
-            if let Err(error) = result {
-                lacks.push(Lack { layer, why: error.to_string() });
-            }
-        };
-        lack("capabilities", privileges::drop_others(privileges::needed(self.connect)));
-        lack("no_new_privs", privileges::forbid_new());
-        lack("Landlock", files::restrict(self.connect));
-        lack("seccomp", calls::restrict());
-        if !lacks.is_empty() {
-            let list: Vec<String> =
-                lacks.iter().map(|Lack { layer, why }| format!("{layer} ({why})")).collect();
-            log::warn!("The sandbox is incomplete here, without {}", list.join(", "));
+        if self.wanted {
+            self.give_up();
+        } else {
+            log::warn!("The packet process keeps all its rights, as SANDBOX = \"0\" says");
         }
         #[cfg(debug_assertions)]
         trial::carry_out();
         Ok(())
+    }
+
+    fn give_up(self) {
+        // In this order: the later ones forbid the earlier.
+        let layers = [
+            ("capabilities", privileges::drop_others(privileges::needed(self.connect))),
+            ("no_new_privs", privileges::forbid_new()),
+            ("Landlock", files::restrict(self.connect)),
+            ("seccomp", calls::restrict()),
+        ];
+        let lacks: Vec<String> = layers
+            .into_iter()
+            .filter_map(|(layer, result)| Some(format!("{layer} ({})", result.err()?)))
+            .collect();
+        if !lacks.is_empty() {
+            log::warn!("The sandbox is incomplete here, without {}", lacks.join(", "));
+        }
     }
 }

@@ -26,6 +26,8 @@ mod options;
 mod overload;
 mod reloads;
 mod replays;
+mod responder;
 mod responses;
+mod sandbox;
 mod scans;
 mod services;

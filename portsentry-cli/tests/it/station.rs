@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portsentry_testbed::{Background, Line, Namespace, Signal};
 use tempfile::TempDir;
@@ -125,6 +125,21 @@ impl Sentry {
         self.process.wait_for_line(SOON, |text| text.contains(part))
     }
 
+    /// The process that responds.
+    #[track_caller]
+    pub(crate) fn responder(&self) -> u32 {
+        let parent = self.pid().to_string();
+        let mut processes = fs::read_dir("/proc").expect("proc").flatten();
+        let found = processes.find_map(|process| {
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+            // The name may hold anything, and stands in brackets.
+            let (_, rest) = stat.rsplit_once(") ")?;
+            (rest.split(' ').nth(1)? == parent).then_some(pid)
+        });
+        found.expect("a child process")
+    }
+
     pub(crate) fn lines(&self) -> Vec<Line> {
         self.process.lines()
     }
@@ -150,6 +165,16 @@ impl Sentry {
     #[track_caller]
     pub(crate) fn kill(self) -> Ended {
         self.stop_by(Signal::KILL)
+    }
+
+    /// Waits until `condition` holds, which is asked again and again.
+    #[track_caller]
+    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + SOON;
+        while !condition() {
+            assert!(Instant::now() < deadline, "not in time: {what}: {self:#?}");
+            std::thread::yield_now();
+        }
     }
 
     /// Waits for its end.
