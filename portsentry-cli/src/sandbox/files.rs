@@ -10,8 +10,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, NetPort, PathBeneath, PathFd,
-    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort,
+    PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 
 /// What this was written for; what is newer is left alone.
@@ -53,11 +54,11 @@ const NOTHING: &str = "/dev/null";
 /// Where names are asked for if an answer is too long for a datagram.
 const DNS: u16 = 53;
 
-/// Leaves only [`READABLE`] within reach, for this thread and those that it
-/// starts; no outgoing TCP connections but to name servers, and no ports to be
+/// Leaves only [`READABLE`] and `more` to be read, for this thread and those that
+/// it starts; no outgoing TCP connections but to name servers, and no ports to be
 /// bound unless `connect` is for that.
-pub(super) fn restrict(connect: bool) -> io::Result<()> {
-    let status = apply(connect).map_err(io::Error::other)?;
+pub(super) fn restrict(connect: bool, more: &[PathBuf]) -> io::Result<()> {
+    let status = apply(connect, more).map_err(io::Error::other)?;
     match status.ruleset {
         RulesetStatus::FullyEnforced => Ok(()),
         RulesetStatus::PartiallyEnforced => {
@@ -67,7 +68,7 @@ pub(super) fn restrict(connect: bool) -> io::Result<()> {
     }
 }
 
-fn apply(connect: bool) -> Result<RestrictionStatus, landlock::RulesetError> {
+fn apply(connect: bool, more: &[PathBuf]) -> Result<RestrictionStatus, RulesetError> {
     let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(ABI_KNOWN))?
@@ -78,7 +79,8 @@ fn apply(connect: bool) -> Result<RestrictionStatus, landlock::RulesetError> {
     }
     let mut created = ruleset.create()?.add_rule(NetPort::new(DNS, AccessNet::ConnectTcp))?;
     let reading = AccessFs::ReadFile | AccessFs::ReadDir;
-    for path in READABLE.iter().map(PathBuf::from).chain(zone_file()) {
+    let always = READABLE.iter().map(PathBuf::from).chain(zone_file());
+    for path in always.chain(more.iter().cloned()) {
         created = allow(created, &path, reading)?;
     }
     created = allow(created, Path::new(NOTHING), AccessFs::ReadFile | AccessFs::WriteFile)?;
@@ -86,14 +88,17 @@ fn apply(connect: bool) -> Result<RestrictionStatus, landlock::RulesetError> {
 }
 
 fn allow(
-    created: landlock::RulesetCreated,
+    created: RulesetCreated,
     path: &Path,
-    access: landlock::BitFlags<AccessFs>,
-) -> Result<landlock::RulesetCreated, landlock::RulesetError> {
+    access: BitFlags<AccessFs>,
+) -> Result<RulesetCreated, RulesetError> {
     let Ok(place) = PathFd::new(path) else { return Ok(created) };
     // A file has no entries to be listed.
     let access = if path.is_dir() { access } else { access & AccessFs::from_file(ABI_KNOWN) };
-    created.add_rule(PathBeneath::new(place, access))
+    // A pipe of a shell is in no directory and always within reach; the kernel
+    // takes no rule for it.
+    let Ok(without) = created.try_clone() else { return Ok(created) };
+    Ok(created.add_rule(PathBeneath::new(place, access)).unwrap_or(without))
 }
 
 /// A file that `TZ` names by its path (`tzset(3)`).
@@ -106,9 +111,9 @@ fn zone_file() -> Option<PathBuf> {
 /// What the kernel has of Landlock.
 fn of_kernel(status: &RestrictionStatus) -> String {
     match status.landlock {
-        landlock::LandlockStatus::NotEnabled => "turned off in this kernel".to_owned(),
-        landlock::LandlockStatus::NotImplemented => "not in this kernel".to_owned(),
-        landlock::LandlockStatus::Available { effective_abi, .. } => {
+        LandlockStatus::NotEnabled => "turned off in this kernel".to_owned(),
+        LandlockStatus::NotImplemented => "not in this kernel".to_owned(),
+        LandlockStatus::Available { effective_abi, .. } => {
             format!("this kernel has ABI {}", effective_abi as i32)
         }
     }

@@ -14,8 +14,10 @@ mod privileges;
 mod trial;
 
 use std::io;
+use std::path::PathBuf;
 
 use portsentry_core::config::Settings;
+use rustix::thread::CapabilitySet;
 
 pub(crate) use privileges::User;
 
@@ -34,6 +36,21 @@ impl Sandbox {
         Self { wanted: settings.sandbox, connect }
     }
 
+    /// Gives up what it does not take to read `files` and to write to what is
+    /// open. As far as the system lets it: who replays captures is told nothing of
+    /// that.
+    pub(crate) fn enter_to_read(self, files: &[PathBuf]) {
+        if self.wanted {
+            // So that root can read what others own, as ever.
+            let _ = privileges::drop_others(CapabilitySet::DAC_READ_SEARCH);
+            let _ = privileges::forbid_new();
+            let _ = files::restrict(self.connect, files);
+            let _ = calls::restrict();
+        }
+        #[cfg(debug_assertions)]
+        trial::carry_out();
+    }
+
     /// What it would be here, in lines of a label and a text. Landlock and seccomp
     /// are tried, on a thread that ends with that.
     pub(crate) fn describe(self, user: Option<&User>) -> Vec<(&'static str, String)> {
@@ -44,7 +61,7 @@ impl Sandbox {
             return lines;
         }
         let tried = std::thread::scope(|scope| {
-            scope.spawn(|| (files::restrict(self.connect), calls::restrict())).join()
+            scope.spawn(|| (files::restrict(self.connect, &[]), calls::restrict())).join()
         });
         let or_why = |result: io::Result<()>, text: String| match result {
             Ok(()) => text,
@@ -88,7 +105,7 @@ impl Sandbox {
         let layers = [
             ("capabilities", privileges::drop_others(privileges::needed(self.connect))),
             ("no_new_privs", privileges::forbid_new()),
-            ("Landlock", files::restrict(self.connect)),
+            ("Landlock", files::restrict(self.connect, &[])),
             ("seccomp", calls::restrict()),
         ];
         let lacks: Vec<String> = layers

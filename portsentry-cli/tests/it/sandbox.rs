@@ -6,13 +6,14 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
 use portsentry_testbed::{Background, Signal, Testbed, require_root};
 
 use crate::connect::connected;
 use crate::expected::{BLOCKED, LOGGED, SYN, UDP, event};
 use crate::probe::{both_families, can_connect, datagram, syn};
-use crate::station::{Ended, SOON, Sentry, Station, copy_of_program, open_to_all};
+use crate::station::{Ended, PROGRAM, SOON, Sentry, Station, copy_of_program, open_to_all};
 
 const CONFIGURATION: &str = r#"
 TCP_PORTS = "20-30"
@@ -121,10 +122,8 @@ fn no_file_is_open_but_the_history() {
 /// that is not in a release build.
 #[cfg(debug_assertions)]
 fn tried(station: &Station<'_>, trial: &str) -> Ended {
-    let mut command = station.command(&["-m", "raw"]);
     let trial = station.expand(trial);
-    command.env("PORTSENTRY_TRIAL", &trial);
-    let mut process = Background::spawn(command);
+    let mut process = Background::spawn(trying(station.command(&["-m", "raw"]), &trial));
     let seen = format!("trial: {trial}: ");
     // Either it tells of it and goes on, or the kernel has ended it.
     let deadline = std::time::Instant::now() + SOON;
@@ -193,6 +192,32 @@ fn what_is_not_needed_is_refused_inside() {
     station.configure(&format!("{CONFIGURATION}SANDBOX = \"0\""));
     let ended = tried(&station, "read /etc/passwd");
     assert!(ended.stderr.contains(&"trial: read /etc/passwd: done".to_owned()), "{ended:#?}");
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_replay_reads_captures_and_no_other_file() {
+    let folder = tempfile::TempDir::new().expect("folder");
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("portsentry.conf"), "TCP_PORTS = \"1\"\n").expect("write");
+    fs::write(path("empty.pcap"), crate::forgery::capture(&[])).expect("write");
+    let check = |trial: &str, expected: &str| {
+        let trial = trial.replace("{dir}", &folder.path().display().to_string());
+        let mut command = Command::new(PROGRAM);
+        command.arg("replay").arg(path("empty.pcap")).arg("-c").arg(path("portsentry.conf"));
+        let ended = Ended::running(trying(command, &trial));
+        assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+        assert!(ended.stderr.contains(&format!("trial: {trial}: {expected}")), "{ended:#?}");
+    };
+    check("read {dir}/empty.pcap", "done");
+    check("read {dir}/portsentry.conf", "Permission denied (os error 13)");
+    check("write {dir}/empty.pcap", "Permission denied (os error 13)");
+}
+
+#[cfg(debug_assertions)]
+fn trying(mut command: Command, trial: &str) -> Command {
+    command.env("PORTSENTRY_TRIAL", trial);
+    command
 }
 
 /// A folder that only root can enter, a user who is not root, and everything
