@@ -252,8 +252,14 @@ impl Responder {
 
     /// The next message, if one has come.
     fn next(&mut self) -> Option<(Message, Option<OwnedFd>)> {
-        let socket = self.socket.as_ref()?;
-        let error = match self.buffer.receive(socket.as_fd(), true, RecvFlags::DONTWAIT) {
+        let socket = self.socket.as_ref()?.as_fd();
+        let mut received = self.buffer.receive(socket, true, RecvFlags::DONTWAIT);
+        if matches!(received, Err(Errno::CONNRESET)) {
+            // It has ended with requests unread, which is told before, and instead
+            // of, what it had said. Told once.
+            received = self.buffer.receive(socket, true, RecvFlags::DONTWAIT);
+        }
+        let error = match received {
             Ok(received) if received.message.is_empty() => None,
             Ok(received) => match Message::decode(received.message) {
                 Ok(message) => return Some((message, received.descriptor)),

@@ -44,42 +44,21 @@ pub(crate) fn is_called() -> bool {
 /// Serves the packet process, at the other end of standard input, until it ends.
 /// `options` are those of the packet process.
 pub(crate) fn run(options: &WatchOptions) -> Result<(), Failure> {
-    let socket = Arc::new(take_over_input()?);
-    // As long as a name can be, and not that of the sentry for who asks by name.
-    let _ = rustix::thread::set_name(c"portsentry-resp");
-    let parent = Parent::watch().map_err(Failure::system("cannot watch the parent process"))?;
-    let directory = working_directory()?;
-    if options.daemon {
-        rustix::process::chdir("/").map_err(Failure::system("cannot enter /"))?;
+    let voice = Voice(Arc::new(take_over_input()?));
+    match Server::new(options, voice.clone()) {
+        Ok(mut server) => {
+            let result = server.serve();
+            if let Err(failure) = &result {
+                log::error!("the responder: {failure}");
+            }
+            server.finish();
+            result
+        }
+        Err(failure) => {
+            voice.say(&Message::Refused(failure.status(), failure.to_string()));
+            Err(failure)
+        }
     }
-    let voice = Voice(socket);
-    let logger = voice.clone();
-    logging::install(importance(&options.general), move |level, line| {
-        logger.say(&Message::Line(level, line));
-    });
-    std::panic::set_hook(Box::new(|fault| log::error!("the responder: {fault}")));
-    let reporter = voice.clone();
-    let responders = Responders::start(move |report| reporter.say(&Message::Report(report)))
-        .map_err(Failure::system("cannot start a thread"))?;
-    let mode = if options.connect { Mode::Connect } else { Mode::Stealth };
-    let mut server = Server {
-        options,
-        directory,
-        voice,
-        parent,
-        responders,
-        admission: Admission::new(mode),
-        protected: Protected::new().map_err(Failure::system("network interfaces"))?,
-        loaded: None,
-        in_force: None,
-        pid_file: None,
-    };
-    let result = server.serve();
-    if let Err(failure) = &result {
-        log::error!("the responder: {failure}");
-    }
-    server.finish();
-    result
 }
 
 /// The end of the channel that came as standard input, which is empty from then
@@ -174,7 +153,38 @@ struct Opened {
     history: Option<History>,
 }
 
-impl Server<'_> {
+impl<'a> Server<'a> {
+    fn new(options: &'a WatchOptions, voice: Voice) -> Result<Self, Failure> {
+        // As long as a name can be, and not that of the sentry for who asks by name.
+        let _ = rustix::thread::set_name(c"portsentry-resp");
+        let parent = Parent::watch().map_err(Failure::system("cannot watch the parent process"))?;
+        let directory = working_directory()?;
+        if options.daemon {
+            rustix::process::chdir("/").map_err(Failure::system("cannot enter /"))?;
+        }
+        let logger = voice.clone();
+        logging::install(importance(&options.general), move |level, line| {
+            logger.say(&Message::Line(level, line));
+        });
+        std::panic::set_hook(Box::new(|fault| log::error!("the responder: {fault}")));
+        let reporter = voice.clone();
+        let responders = Responders::start(move |report| reporter.say(&Message::Report(report)))
+            .map_err(Failure::system("cannot start a thread"))?;
+        let mode = if options.connect { Mode::Connect } else { Mode::Stealth };
+        Ok(Self {
+            options,
+            directory,
+            voice,
+            parent,
+            responders,
+            admission: Admission::new(mode),
+            protected: Protected::new().map_err(Failure::system("network interfaces"))?,
+            loaded: None,
+            in_force: None,
+            pid_file: None,
+        })
+    }
+
     fn serve(&mut self) -> Result<(), Failure> {
         let mut buffer = Buffer::new();
         loop {

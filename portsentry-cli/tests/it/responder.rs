@@ -106,6 +106,37 @@ fn what_runs_is_waited_for_when_both_are_asked_to_end() {
     assert_eq!(fs::read(station.path("blocked")).expect("read").len(), 6);
 }
 
+/// A stopped responder holds up responses, and neither the log nor the end.
+#[test]
+fn while_it_is_stopped_responses_wait() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(v4, target_v4), (v6, target_v6)] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    let responder = sentry.responder();
+    kill_process(pid_of(responder), Signal::STOP).expect("kill");
+    syn(&bed.scanner, v4, target_v4, 22);
+    datagram(&bed.scanner, v6, target_v6, 23);
+    sentry.wait_for(&event(v6, UDP, 23, LOGGED));
+    assert!(!station.path("did").exists());
+    kill_process(pid_of(responder), Signal::CONT).expect("kill");
+    sentry.wait_for(&event(v4, SYN, 22, BLOCKED));
+
+    kill_process(pid_of(responder), Signal::STOP).expect("kill");
+    syn(&bed.scanner, v6, target_v6, 22);
+    sentry.signal(Signal::TERM);
+    let ended = sentry.ended();
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    assert_eq!(ended.events().last(), Some(&event(v6, SYN, 22, FAILED).as_str()));
+    let said = "0 responses were not begun and 1 did not end in time".to_owned();
+    assert!(ended.stderr.contains(&said), "{ended:#?}");
+    // It hears of that, and does nothing more for nobody.
+    kill_process(pid_of(responder), Signal::CONT).expect("kill");
+    ends(responder);
+    assert_eq!(station.lines("did"), [v4.to_string()]);
+}
+
 #[test]
 fn without_it_the_sentry_goes_on_and_says_so() {
     let Some(root) = require_root() else { return };
