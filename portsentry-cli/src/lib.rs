@@ -45,6 +45,11 @@ use arguments::{Arguments, Command, VERSION};
 /// Runs the program with these words, the first of which is its name, and
 /// gives its exit status: 0 fine, 1 failed, 2 wrong usage, 77 a privilege is
 /// missing, 78 the configuration is wrong.
+///
+/// To watch, and with `-D`, it starts the executable of this process again with
+/// the words that this process was started with, and an environment variable that
+/// says what for: those have to lead here too. It gives up rights of the calling
+/// thread for good.
 pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
     if let Err(failure) = old_modes::refuse(&words) {

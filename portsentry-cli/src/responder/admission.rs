@@ -5,7 +5,7 @@
 //! and the clock. So a packet process that is not itself any more can have hosts
 //! blocked no faster than `BLOCK_RATE`, and never those that this host needs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
 
@@ -40,7 +40,9 @@ pub(super) enum Refusal {
 pub(super) struct Admission {
     mode: Mode,
     rate: RateLimit,
-    hosts: HashMap<IpAddr, u64>,
+    under_way: HashMap<u64, IpAddr>,
+    /// The values of `under_way`.
+    hosts: HashSet<IpAddr>,
     most: usize,
 }
 
@@ -48,7 +50,13 @@ impl Admission {
     /// For a sentry that watches in `mode`.
     pub(super) fn new(mode: Mode) -> Self {
         let most = Limits::default().responses;
-        Self { mode, rate: RateLimit::default(), hosts: HashMap::new(), most }
+        Self {
+            mode,
+            rate: RateLimit::default(),
+            under_way: HashMap::new(),
+            hosts: HashSet::new(),
+            most,
+        }
     }
 
     /// Takes the response `id` to `probe` as under way, or says why it is not to
@@ -75,7 +83,7 @@ impl Admission {
         if protected.contains(probe.target) {
             return Err(Refusal::Protected);
         }
-        if self.hosts.contains_key(&probe.target) {
+        if self.hosts.contains(&probe.target) || self.under_way.contains_key(&id) {
             return Err(Refusal::UnderWay);
         }
         if self.hosts.len() >= self.most {
@@ -88,13 +96,16 @@ impl Admission {
         if !self.rate.take(fast, settings.block_rate) {
             return Err(Refusal::Rate);
         }
-        self.hosts.insert(probe.target, id);
+        self.under_way.insert(id, probe.target);
+        self.hosts.insert(probe.target);
         Ok(())
     }
 
     /// The response `id` has ended.
     pub(super) fn ended(&mut self, id: u64) {
-        self.hosts.retain(|_, under_way| *under_way != id);
+        if let Some(host) = self.under_way.remove(&id) {
+            self.hosts.remove(&host);
+        }
     }
 }
 
@@ -200,6 +211,7 @@ mod tests {
         };
         assert_eq!(admit(&mut admission, 1, "198.51.100.7"), Ok(()));
         assert_eq!(admit(&mut admission, 2, "198.51.100.7"), Err(Refusal::UnderWay));
+        assert_eq!(admit(&mut admission, 1, "198.51.100.8"), Err(Refusal::UnderWay));
         assert_eq!(admit(&mut admission, 3, "198.51.100.8"), Ok(()));
         admission.ended(1);
         assert_eq!(admit(&mut admission, 4, "198.51.100.7"), Ok(()));
@@ -207,7 +219,7 @@ mod tests {
         for id in 5..5 + most - 2 {
             assert_eq!(admit(&mut admission, id, &format!("2001:db8::{id:x}")), Ok(()));
         }
-        assert_eq!(admit(&mut admission, 9, "198.51.100.9"), Err(Refusal::TooMany));
+        assert_eq!(admit(&mut admission, 0, "198.51.100.9"), Err(Refusal::TooMany));
     }
 
     /// What keeps to the rate at the engine's clock is never refused here, a few

@@ -35,8 +35,8 @@ use crate::report::{Item, Level, Queue};
 use crate::respond::{Happened, Report, Tokens, Unfinished, hosts};
 
 /// How long the responder may take to load a configuration: a blocked file of
-/// millions of records, on a slow disk.
-const LOADING: Duration = Duration::from_secs(30);
+/// millions of records, on a slow disk. Packets are not read meanwhile.
+const LOADING: Duration = Duration::from_secs(10);
 
 /// How long it may take to end, beyond what running responses have.
 const ENDING: Duration = Duration::from_secs(3);

@@ -131,8 +131,6 @@ mod filters {
         libc::SYS_capget,
         libc::SYS_uname,
         libc::SYS_sysinfo,
-        libc::SYS_setrlimit,
-        libc::SYS_getrlimit,
         libc::SYS_getrusage,
     ];
 
@@ -152,6 +150,8 @@ mod filters {
         libc::SYS_pipe,
         libc::SYS_dup2,
         libc::SYS_time,
+        libc::SYS_setrlimit,
+        libc::SYS_getrlimit,
         libc::SYS_arch_prctl,
     ];
     #[cfg(not(target_arch = "x86_64"))]

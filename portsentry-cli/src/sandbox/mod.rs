@@ -94,6 +94,11 @@ impl Sandbox {
             self.give_up();
         } else {
             log::warn!("The packet process keeps all its rights, as SANDBOX = \"0\" says");
+            if user.is_some() {
+                // Another user is one without the capabilities of this one.
+                let dropped = privileges::drop_others(privileges::needed(self.connect));
+                dropped.map_err(Failure::system("cannot give up capabilities"))?;
+            }
         }
         #[cfg(debug_assertions)]
         trial::carry_out();

@@ -93,6 +93,15 @@ fn rights_that_are_not_used_are_given_up() {
     }
     let said = "The packet process keeps all its rights, as SANDBOX = \"0\" says";
     assert_eq!(sentry.stop().stderr[0], said);
+
+    // Another user has no more of them, whatever else is kept.
+    station.configure(&format!("{CONFIGURATION}SANDBOX = \"0\"\nRUN_AS = \"65534\""));
+    let sentry = station.start(&[]);
+    for status in threads(sentry.pid()) {
+        assert_eq!(field(&status, "CapPrm"), format!("{NET_RAW:016x}"));
+        assert_eq!(field(&status, "Uid"), "65534 65534 65534 65534");
+    }
+    sentry.stop();
 }
 
 #[test]
