@@ -131,7 +131,7 @@ impl BlockedFile {
     ///
     /// If the system refuses. What was written of the record is taken back.
     pub fn append(&mut self, host: IpAddr) -> io::Result<()> {
-        let record = records(&[host]);
+        let record = encode_records(&[host]);
         // Asked each time: after a reload an older handle may have appended, too.
         let length = self.file.metadata()?.len();
         let written = self.file.write_all(&record).and_then(|()| self.file.sync_data());
@@ -143,7 +143,7 @@ impl BlockedFile {
 }
 
 /// The records of `hosts`.
-pub fn records(hosts: &[IpAddr]) -> Vec<u8> {
+pub fn encode_records(hosts: &[IpAddr]) -> Vec<u8> {
     let mut records = Vec::with_capacity(hosts.len() * 6);
     for host in hosts {
         match host {
@@ -161,7 +161,7 @@ pub fn records(hosts: &[IpAddr]) -> Vec<u8> {
 }
 
 /// The hosts in `records`, if that is what they are, to the last byte.
-pub fn hosts(records: &[u8]) -> Option<Vec<IpAddr>> {
+pub fn decode_records(records: &[u8]) -> Option<Vec<IpAddr>> {
     let (hosts, length) = parse(records).ok()?;
     (length == records.len()).then_some(hosts)
 }

@@ -8,14 +8,12 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
-use ipnet::IpNet;
 use portsentry_capture::{Interface, InterfaceMonitor};
-use portsentry_config::Configuration;
 use portsentry_core::config::Settings;
 use portsentry_core::{Instant, Limits, Mode, Networks, Protocol, RateLimit};
 
-use crate::policy::never_block;
 use crate::respond::Tokens;
 
 /// Why a request is not carried out. `Display` ends the line about it.
@@ -118,40 +116,40 @@ fn is_host(address: IpAddr) -> bool {
     !special && !address.is_unspecified() && !address.is_multicast()
 }
 
-/// The networks that are never acted on, as they change.
+/// This host's addresses, as they change: what is never acted on depends on them.
 #[derive(Debug)]
-pub(super) struct Protected {
-    monitor: InterfaceMonitor,
+pub(super) struct OwnAddresses {
+    /// `None` once it has failed.
+    monitor: Option<InterfaceMonitor>,
     own: Networks,
 }
 
-impl Protected {
+impl OwnAddresses {
     pub(super) fn new() -> io::Result<Self> {
         // The monitor first, so that no change falls in between.
-        let monitor = InterfaceMonitor::open()?;
+        let monitor = Some(InterfaceMonitor::open()?);
         Ok(Self { monitor, own: own_addresses()? })
     }
 
-    /// Readable when addresses of this host may have changed.
-    pub(super) fn monitor(&self) -> &InterfaceMonitor {
-        &self.monitor
+    /// Readable when they may have changed.
+    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.monitor.as_ref().map(AsFd::as_fd)
     }
 
-    /// The networks anew, if this host's addresses have changed since they were
-    /// asked for last.
-    pub(super) fn changed(
-        &mut self,
-        configuration: &Configuration,
-    ) -> io::Result<Option<Vec<IpNet>>> {
-        if !self.monitor.changed()? {
-            return Ok(None);
-        }
-        let own = own_addresses()?;
-        if own == self.own {
-            return Ok(None);
-        }
-        self.own = own;
-        never_block(configuration).map(Some)
+    /// Whether they have changed since this was asked before.
+    ///
+    /// # Errors
+    ///
+    /// Once, if the kernel tells nothing more.
+    pub(super) fn changed(&mut self) -> io::Result<bool> {
+        let Some(monitor) = &mut self.monitor else { return Ok(false) };
+        let own = match monitor.changed() {
+            Ok(false) => return Ok(false),
+            Ok(true) => own_addresses(),
+            Err(error) => Err(error),
+        };
+        let own = own.inspect_err(|_| self.monitor = None)?;
+        Ok(std::mem::replace(&mut self.own, own) != self.own)
     }
 }
 
@@ -161,6 +159,8 @@ fn own_addresses() -> io::Result<Networks> {
 
 #[cfg(test)]
 mod tests {
+    use ipnet::IpNet;
+
     use super::*;
 
     fn probe(target: &str, port: u16) -> Tokens {

@@ -32,7 +32,7 @@ use super::{LAST_RESPONSES, VARIABLE};
 use crate::background;
 use crate::failure::Failure;
 use crate::report::{Item, Level, Queue};
-use crate::respond::{Happened, Report, Tokens, Unfinished, hosts};
+use crate::respond::{Happened, Report, Tokens, Unfinished, decode_records};
 
 /// How long the responder may take to load a configuration: a blocked file of
 /// millions of records, on a slow disk. Packets are not read meanwhile.
@@ -152,7 +152,7 @@ impl Responder {
                 Message::Blocked(records) => loaded.blocked.extend_from_slice(&records),
                 Message::Loaded { history } => {
                     loaded.history = descriptor.map(File::from).filter(|_| history);
-                    loaded.hosts = hosts(&loaded.blocked).unwrap_or_default();
+                    loaded.hosts = decode_records(&loaded.blocked).unwrap_or_default();
                     loaded.blocked = Vec::new();
                     loaded.never_block = self.never_block.take().unwrap_or_default();
                     return Ok(loaded);

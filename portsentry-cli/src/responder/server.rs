@@ -19,7 +19,7 @@ use rustix::net::{RecvFlags, SendFlags, SocketType, sockopt};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use super::admission::{Admission, Protected};
+use super::admission::{Admission, OwnAddresses};
 use super::channel::{self, Buffer};
 use super::protocol::{MAX_TEXT, Malformed, Message, Request};
 use super::{LAST_RESPONSES, VARIABLE};
@@ -30,7 +30,7 @@ use crate::logging;
 use crate::policy::never_block;
 use crate::report::History;
 use crate::respond::{
-    Actions, BlockedFile, Happened, Report, Responders, Tokens, Unfinished, records,
+    Actions, BlockedFile, Happened, Report, Responders, Tokens, Unfinished, encode_records,
 };
 use crate::service::PidFile;
 use crate::session::Session;
@@ -137,9 +137,11 @@ struct Server<'a> {
     parent: Parent,
     responders: Responders,
     admission: Admission,
-    protected: Protected,
+    own: OwnAddresses,
     /// Read, and not yet in force.
     loaded: Option<InForce>,
+    /// Whether this host's addresses have changed since.
+    stale: bool,
     in_force: Option<InForce>,
     pid_file: Option<PidFile>,
 }
@@ -178,8 +180,9 @@ impl<'a> Server<'a> {
             parent,
             responders,
             admission: Admission::new(mode),
-            protected: Protected::new().map_err(Failure::system("network interfaces"))?,
+            own: OwnAddresses::new().map_err(Failure::system("network interfaces"))?,
             loaded: None,
+            stale: false,
             in_force: None,
             pid_file: None,
         })
@@ -210,9 +213,7 @@ impl<'a> Server<'a> {
                 match request {
                     Ok(Request::Respond(id, probe)) => self.respond(id, probe),
                     Ok(Request::Load) => self.load(),
-                    Ok(Request::Adopt) => {
-                        self.in_force = self.loaded.take().or(self.in_force.take());
-                    }
+                    Ok(Request::Adopt) => self.adopt(),
                     Ok(Request::Close) => return Ok(()),
                     // Whoever writes that is not the packet process any more.
                     Err(malformed) => {
@@ -226,11 +227,12 @@ impl<'a> Server<'a> {
 
     fn wait(&self) -> Result<[bool; 4], Failure> {
         let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+        let requests = self.voice.0.as_fd();
         let mut descriptors = [
-            readable(self.voice.0.as_fd()),
+            readable(requests),
             readable(self.parent.wake.as_fd()),
             readable(self.responders.descriptor()),
-            readable(self.protected.monitor().as_fd()),
+            readable(self.own.descriptor().unwrap_or(requests)),
         ];
         match poll(&mut descriptors, None) {
             Ok(_) => Ok(descriptors.map(|it| !it.revents().is_empty())),
@@ -283,6 +285,7 @@ impl<'a> Server<'a> {
                 let socket = self.voice.0.as_fd();
                 let _ = channel::send(socket, &loaded, descriptor, SendFlags::empty());
                 self.loaded = Some(opened.in_force);
+                self.stale = false;
             }
             Err(failure) => {
                 self.loaded = None;
@@ -322,11 +325,31 @@ impl<'a> Server<'a> {
         Ok(Opened { in_force, files, blocked, never_block, history })
     }
 
+    fn adopt(&mut self) {
+        if let Some(loaded) = self.loaded.take() {
+            self.in_force = Some(loaded);
+            if self.stale {
+                self.renew_never_block();
+            }
+        }
+    }
+
     fn follow_addresses(&mut self) {
+        match self.own.changed() {
+            Ok(false) => {}
+            Ok(true) => {
+                self.stale = true;
+                self.renew_never_block();
+            }
+            Err(error) => log::error!("cannot follow this host's addresses any more: {error}"),
+        }
+    }
+
+    /// Finds out anew what is never acted on, and tells of it.
+    fn renew_never_block(&mut self) {
         let Some(in_force) = &mut self.in_force else { return };
-        match self.protected.changed(&in_force.configuration) {
-            Ok(None) => {}
-            Ok(Some(never_block)) => {
+        match never_block(&in_force.configuration) {
+            Ok(never_block) => {
                 in_force.protected = never_block.iter().copied().collect();
                 self.tell_never_block(&never_block);
             }
@@ -372,5 +395,5 @@ fn open_blocked(path: &str) -> Result<(BlockedFile, Vec<u8>), Failure> {
         log::warn!("blocked file {path}: cut off {torn} bytes of an unfinished last record");
     }
     log::info!("blocked file {path}: {} hosts", restored.hosts.len());
-    Ok((file, records(&restored.hosts)))
+    Ok((file, encode_records(&restored.hosts)))
 }
