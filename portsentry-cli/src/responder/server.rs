@@ -114,10 +114,14 @@ impl Parent {
         Ok(Self { pid, wake })
     }
 
-    /// To be asked when [`wake`](Self::wake) is readable.
-    fn has_ended(&mut self) -> bool {
+    /// Makes [`wake`](Self::wake) wait for the next signal.
+    fn clear(&mut self) {
         let mut bytes = [0; 64];
         while self.wake.read(&mut bytes).is_ok_and(|count| count > 0) {}
+    }
+
+    /// Orphans have another parent.
+    fn has_ended(&self) -> bool {
         getppid() != self.pid
     }
 }
@@ -198,7 +202,11 @@ impl<'a> Server<'a> {
             if changed {
                 self.follow_addresses();
             }
-            if signalled && self.parent.has_ended() {
+            if signalled {
+                self.parent.clear();
+            }
+            // Before what it may have asked for, which nobody would tell of.
+            if (signalled || requested) && self.parent.has_ended() {
                 return Ok(());
             }
             if requested {

@@ -153,7 +153,8 @@ fn without_it_the_sentry_goes_on_and_says_so() {
     let _open = gate.open();
     let gone = "The responder has ended (signal: 9 (SIGKILL)): no host is responded to and no file \
                 is read again until portsentry is restarted";
-    sentry.wait_for(gone);
+    // On the other stream than the events, so in no order with them.
+    sentry.wait_until("the end is told", || sentry.lines().iter().any(|it| it.text == gone));
     // What was under way has failed, and what comes does.
     let failed = |host: IpAddr| {
         format!("Not responding to {host}: the responder has ended; restart portsentry")
