@@ -151,7 +151,12 @@ impl Responder {
                 }
                 Message::Blocked(records) => loaded.blocked.extend_from_slice(&records),
                 Message::Loaded { history } => {
-                    loaded.history = descriptor.map(File::from).filter(|_| history);
+                    if history && descriptor.is_none() {
+                        // The kernel drops what there is no room for.
+                        let full = io::Error::from(Errno::MFILE);
+                        return Err(Failure::system("cannot take over the history file")(full));
+                    }
+                    loaded.history = descriptor.map(File::from);
                     loaded.hosts = decode_records(&loaded.blocked).unwrap_or_default();
                     loaded.blocked = Vec::new();
                     loaded.never_block = self.never_block.take().unwrap_or_default();

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Command;
 
 use portsentry_testbed::{Background, Signal, Testbed, require_root};
@@ -330,6 +331,74 @@ fn what_was_given_up_is_not_had_again() {
     sentry.wait_for_part("blocked: [true]");
     assert_eq!(station.lines("did"), [source.to_string()]);
     sentry.stop();
+}
+
+/// On a kernel, or in a container, that knows nothing of sandboxes.
+#[test]
+fn what_cannot_be_given_up_is_told_and_all_else_works() {
+    use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(source, target), _] = both_families(&bed);
+    // A filter is inherited by what a thread starts.
+    std::thread::scope(|scope| {
+        let container = scope.spawn(|| {
+            let unknown = [libc::SYS_landlock_create_ruleset, libc::SYS_capset, libc::SYS_seccomp];
+            let filter: seccompiler::BpfProgram = SeccompFilter::new(
+                unknown.map(|call| (call, Vec::new())).into_iter().collect(),
+                SeccompAction::Allow,
+                SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
+                std::env::consts::ARCH.try_into().expect("architecture"),
+            )
+            .and_then(TryInto::try_into)
+            .expect("filter");
+            apply_filter(&filter).expect("seccomp");
+            let mut sentry = station.start(&[]);
+            syn(&bed.scanner, source, target, 22);
+            sentry.wait_for_part("blocked: [true]");
+            let ended = sentry.stop();
+            let unknown = "Function not implemented (os error 38)";
+            let expected = format!(
+                "The sandbox is incomplete here, without capabilities ({unknown}), \
+                 Landlock (not in this kernel), seccomp (Error calling `seccomp`: {unknown})"
+            );
+            assert_eq!(ended.stderr[0], expected, "{ended:#?}");
+        });
+        container.join().expect("the test");
+    });
+    assert_eq!(station.lines("did"), [source.to_string()]);
+}
+
+#[test]
+fn without_descriptors_nothing_new_is_taken_over() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let quiet = format!("{CONFIGURATION}RESOLVE_HOST = \"0\"\n");
+    let station = Station::with(&bed.host, &quiet);
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    let pid = sentry.pid().to_string();
+    let limit = |descriptors: &str| {
+        let limit = format!("--nofile={descriptors}");
+        bed.host.run("prlimit", &["--pid", &pid, &limit]);
+    };
+    // The first number that is free is one too many.
+    let free = (0..).find(|number| !Path::new(&format!("/proc/{pid}/fd/{number}")).exists());
+    limit(&format!("{}:4096", free.expect("a number")));
+    station.configure(&format!("{quiet}UDP_PORTS = \"40\""));
+    sentry.signal(Signal::HUP);
+    sentry.wait_for("cannot take over the history file: Too many open files (os error 24)");
+    sentry.wait_for("The new configuration was refused; the old one stays in force.");
+    limit("4096:4096");
+    datagram(&bed.scanner, source, target, 22);
+    sentry.wait_for(&event(source, UDP, 22, LOGGED));
+    sentry.signal(Signal::HUP);
+    sentry.wait_for("Configuration read again; changed: UDP_PORTS");
+    datagram(&bed.scanner, source, target, 40);
+    sentry.wait_for(&event(source, UDP, 40, LOGGED));
+    sentry.stop();
+    assert_eq!(station.history().len(), 2);
 }
 
 #[test]
