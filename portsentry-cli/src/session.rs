@@ -100,7 +100,8 @@ impl<'a> Session<'a> {
     }
 
     fn reload(&mut self, sentry: &mut Sentry) {
-        let new = Opened::new(self.options, self.directory, &mut sentry.responder);
+        sentry.responder.load();
+        let new = Opened::take(self.options, self.directory, &mut sentry.responder);
         let new = new.and_then(|(new, opened)| {
             self.check_rights(&new)?;
             sentry.sensors.make_room(&new.settings)?;
@@ -181,14 +182,14 @@ impl<'a> Session<'a> {
 }
 
 impl Opened {
-    /// Has the responder read the configuration and open what it names. Nothing
-    /// is in force yet.
-    pub(crate) fn new(
+    /// Takes what the responder was told to [`load`](Responder::load): the
+    /// configuration, and what it names. Nothing is in force yet.
+    pub(crate) fn take(
         options: &WatchOptions,
         directory: &Path,
         responder: &mut Responder,
     ) -> Result<(Configuration, Self), Failure> {
-        let mut loaded = responder.load()?;
+        let mut loaded = responder.loaded()?;
         let read = &mut |path: &Path| loaded.read(path);
         let configuration = Session::load_with(options, directory, read)?;
         let settings = &configuration.settings;

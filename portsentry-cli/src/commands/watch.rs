@@ -33,7 +33,8 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     };
     let directory = working_directory()?;
     // Whatever is wrong with it is said before anything is started.
-    show_warnings(&Session::load(options, &directory)?);
+    let configuration = Session::load(options, &directory)?;
+    show_warnings(&configuration);
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
 
@@ -43,7 +44,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
         lines.push(Item::Line(level, line));
     });
     let start = Start { options, directory, queue: &queue, background };
-    let prepared = start.prepare(watching, signals);
+    let prepared = start.prepare(watching, &configuration, signals);
     // No thread before this one: they would keep what the others have given up.
     let reporter = Reporter::start(Arc::clone(&queue), outputs(options))
         .map_err(Failure::system("cannot start a thread"))?;
@@ -74,16 +75,24 @@ struct Prepared {
 
 impl Start<'_> {
     /// Opens everything, and gives up the rights that took.
-    fn prepare(&self, watching: Watching<'_>, signals: Signals) -> Result<Prepared, Failure> {
+    fn prepare(
+        &self,
+        watching: Watching<'_>,
+        expected: &Configuration,
+        signals: Signals,
+    ) -> Result<Prepared, Failure> {
         let Self { options, directory, queue, .. } = self;
         queue.push(Item::Line(Level::Notice, format!("Portsentry {VERSION}")));
         let mut responder =
             Responder::start(queue).map_err(Failure::system("cannot start the responder"))?;
-        let (configuration, opened) = Opened::new(options, directory, &mut responder)?;
+        // While the responder reads, sensors are opened for what it will have read;
+        // should the file change in this moment, they are told of other ports.
+        responder.load();
+        let sensors = watching.open(expected, queue)?;
+        let (configuration, opened) = Opened::take(options, directory, &mut responder)?;
         describe(&configuration);
         // Looked up first: that takes files which are out of reach later.
         let user = configuration.settings.run_as.as_deref().map(User::find).transpose()?;
-        let sensors = watching.open(&configuration, queue)?;
         let key = random_key()?;
         let sandbox = Sandbox::new(options.connect, &configuration.settings);
         sandbox.enter(user.as_ref())?;

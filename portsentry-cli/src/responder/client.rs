@@ -116,15 +116,20 @@ impl Responder {
         })
     }
 
-    /// Has the configuration read and its files opened. It is in force once
-    /// [`adopt`](Self::adopt) is called. Waits for that.
+    /// Has the configuration read and its files opened, which takes a while:
+    /// [`loaded`](Self::loaded) has what comes of it.
+    pub(crate) fn load(&mut self) {
+        self.ask(&Request::Load);
+    }
+
+    /// What was loaded. It is in force once [`adopt`](Self::adopt) is called. Waits
+    /// for it.
     ///
     /// # Errors
     ///
     /// [`Failure::Responder`] with what is wrong; [`Failure::RestartNeeded`]
     /// without a responder.
-    pub(crate) fn load(&mut self) -> Result<Loaded, Failure> {
-        self.ask(&Request::Load);
+    pub(crate) fn loaded(&mut self) -> Result<Loaded, Failure> {
         let until = Instant::now() + LOADING;
         let mut loaded = Loaded::default();
         loop {
