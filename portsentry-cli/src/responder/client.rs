@@ -51,6 +51,8 @@ pub(crate) struct Responder {
     /// Requests that found no room yet.
     outbox: VecDeque<Vec<u8>>,
     serial: u64,
+    /// The number of the last configuration that was asked for.
+    load: u32,
     under_way: HashMap<u64, ResponseId>,
     outcomes: Vec<(ResponseId, Outcome)>,
     never_block: Option<Vec<IpNet>>,
@@ -108,6 +110,7 @@ impl Responder {
             buffer: Buffer::new(),
             outbox: VecDeque::new(),
             serial: 0,
+            load: 0,
             under_way: HashMap::new(),
             outcomes: Vec::new(),
             never_block: None,
@@ -119,7 +122,8 @@ impl Responder {
     /// Has the configuration read and its files opened, which takes a while:
     /// [`loaded`](Self::loaded) has what comes of it.
     pub(crate) fn load(&mut self) {
-        self.ask(&Request::Load);
+        self.load += 1;
+        self.ask(&Request::Load(self.load));
     }
 
     /// What was loaded. It is in force once [`adopt`](Self::adopt) is called. Waits
@@ -155,7 +159,14 @@ impl Responder {
                     }
                 }
                 Message::Blocked(records) => loaded.blocked.extend_from_slice(&records),
-                Message::Loaded { history } => {
+                // To a question that was waited for no longer.
+                Message::Loaded { number, .. } if number != self.load => {
+                    loaded = Loaded::default();
+                }
+                Message::Refused { number, .. } if number != self.load && number != 0 => {
+                    loaded = Loaded::default();
+                }
+                Message::Loaded { history, .. } => {
                     if history && descriptor.is_none() {
                         // The kernel drops what there is no room for.
                         let full = io::Error::from(Errno::MFILE);
@@ -167,7 +178,9 @@ impl Responder {
                     loaded.never_block = self.never_block.take().unwrap_or_default();
                     return Ok(loaded);
                 }
-                Message::Refused(status, why) => return Err(Failure::Responder { status, why }),
+                Message::Refused { status, why, .. } => {
+                    return Err(Failure::Responder { status, why });
+                }
                 other => self.take(other),
             }
         }
@@ -175,7 +188,7 @@ impl Responder {
 
     /// Puts what was loaded last in force.
     pub(crate) fn adopt(&mut self) {
-        self.ask(&Request::Adopt);
+        self.ask(&Request::Adopt(self.load));
     }
 
     /// Asks for `response`. Never blocks.
@@ -311,7 +324,7 @@ impl Responder {
             | Message::Content(_)
             | Message::Blocked(_)
             | Message::Loaded { .. }
-            | Message::Refused(..)
+            | Message::Refused { .. }
             | Message::Closed(_) => {}
         }
     }

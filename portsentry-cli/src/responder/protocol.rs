@@ -25,10 +25,11 @@ pub enum Request {
     /// Do what the configuration in force says about this probe. The number
     /// comes back in [`Message::Answer`].
     Respond(u64, Tokens),
-    /// Read the configuration, open the files that it names, and tell of them.
-    Load,
-    /// Put what was loaded last in force.
-    Adopt,
+    /// Read the configuration, open the files that it names, and tell of them. The
+    /// number, which is not 0, comes back in the answer.
+    Load(u32),
+    /// Put what was loaded under this number in force.
+    Adopt(u32),
     /// Begin nothing more, end what runs, and say so.
     Close,
 }
@@ -57,13 +58,23 @@ pub enum Message {
         /// The networks.
         networks: String,
     },
-    /// All was read. If it is said so, the open history comes along.
+    /// All was read that was asked for under this number. If it is said so, the
+    /// open history comes along.
     Loaded {
+        /// The number of the request.
+        number: u32,
         /// Whether there is a history.
         history: bool,
     },
-    /// It cannot be read or opened: the exit status that fits, and why.
-    Refused(u8, String),
+    /// It cannot be read or opened.
+    Refused {
+        /// The number of the request; 0 if nothing can be, ever.
+        number: u32,
+        /// The exit status that fits.
+        status: u8,
+        /// The reason.
+        why: String,
+    },
     /// The answer to [`Request::Close`].
     Closed(Unfinished),
 }
@@ -92,8 +103,8 @@ impl Request {
                 put_address(&mut bytes, *target);
                 bytes
             }
-            Self::Load => vec![2],
-            Self::Adopt => vec![3],
+            Self::Load(number) => numbered(2, *number),
+            Self::Adopt(number) => numbered(3, *number),
             Self::Close => vec![4],
         }
     }
@@ -121,8 +132,8 @@ impl Request {
                 let port = u16::from_ne_bytes(bytes.array()?);
                 Self::Respond(id, Tokens { target: bytes.address()?, port, mode, protocol })
             }
-            2 => Self::Load,
-            3 => Self::Adopt,
+            2 => Self::Load(u32::from_ne_bytes(bytes.array()?)),
+            3 => Self::Adopt(u32::from_ne_bytes(bytes.array()?)),
             4 => Self::Close,
             _ => return Err(Malformed),
         };
@@ -159,9 +170,14 @@ impl Message {
                 put_text(&mut bytes, networks);
                 bytes
             }
-            Self::Loaded { history } => vec![8, u8::from(*history)],
-            Self::Refused(status, why) => {
-                let mut bytes = vec![9, *status];
+            Self::Loaded { number, history } => {
+                let mut bytes = numbered(8, *number);
+                bytes.push(u8::from(*history));
+                bytes
+            }
+            Self::Refused { number, status, why } => {
+                let mut bytes = numbered(9, *number);
+                bytes.push(*status);
                 put_text(&mut bytes, why);
                 bytes
             }
@@ -197,8 +213,14 @@ impl Message {
             5 => Self::Content(bytes.rest()?),
             6 => Self::Blocked(bytes.rest()?),
             7 => Self::NeverBlock { more: bytes.flag()?, networks: bytes.text()? },
-            8 => Self::Loaded { history: bytes.flag()? },
-            9 => Self::Refused(bytes.byte()?, bytes.text()?),
+            8 => {
+                let number = u32::from_ne_bytes(bytes.array()?);
+                Self::Loaded { number, history: bytes.flag()? }
+            }
+            9 => {
+                let number = u32::from_ne_bytes(bytes.array()?);
+                Self::Refused { number, status: bytes.byte()?, why: bytes.text()? }
+            }
             10 => {
                 let mut number = || Ok(u32::from_ne_bytes(bytes.array()?) as usize);
                 Self::Closed(Unfinished { not_begun: number()?, not_ended: number()? })
@@ -226,6 +248,12 @@ fn put_address(bytes: &mut Vec<u8>, address: IpAddr) {
 fn put_text(bytes: &mut Vec<u8>, text: &str) {
     let end = text.floor_char_boundary(MAX_TEXT);
     bytes.extend_from_slice(text.get(..end).unwrap_or(text).as_bytes());
+}
+
+fn numbered(kind: u8, number: u32) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend_from_slice(&number.to_ne_bytes());
+    bytes
 }
 
 fn block(kind: u8, content: &[u8]) -> Vec<u8> {
@@ -346,8 +374,8 @@ mod tests {
                     Request::Respond(id, Tokens { target, port, mode, protocol })
                 }
             ),
-            Just(Request::Load),
-            Just(Request::Adopt),
+            any::<u32>().prop_map(Request::Load),
+            any::<u32>().prop_map(Request::Adopt),
             Just(Request::Close),
         ]
     }
@@ -366,8 +394,10 @@ mod tests {
             bytes().prop_map(Message::Blocked),
             (any::<bool>(), any::<String>())
                 .prop_map(|(more, networks)| Message::NeverBlock { more, networks }),
-            any::<bool>().prop_map(|history| Message::Loaded { history }),
-            (any::<u8>(), any::<String>()).prop_map(|(status, why)| Message::Refused(status, why)),
+            (any::<u32>(), any::<bool>())
+                .prop_map(|(number, history)| Message::Loaded { number, history }),
+            (any::<u32>(), any::<u8>(), any::<String>())
+                .prop_map(|(number, status, why)| Message::Refused { number, status, why }),
             (any::<u16>(), any::<u16>()).prop_map(|(not_begun, not_ended)| {
                 let (not_begun, not_ended) = (not_begun.into(), not_ended.into());
                 Message::Closed(Unfinished { not_begun, not_ended })

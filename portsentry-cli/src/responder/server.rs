@@ -55,7 +55,8 @@ pub(crate) fn run(options: &WatchOptions) -> Result<(), Failure> {
             result
         }
         Err(failure) => {
-            voice.say(&Message::Refused(failure.status(), failure.to_string()));
+            let (status, why) = (failure.status(), failure.to_string());
+            voice.say(&Message::Refused { number: 0, status, why });
             Err(failure)
         }
     }
@@ -142,8 +143,8 @@ struct Server<'a> {
     responders: Responders,
     admission: Admission,
     own: OwnAddresses,
-    /// Read, and not yet in force.
-    loaded: Option<InForce>,
+    /// Read under this number, and not yet in force.
+    loaded: Option<(u32, InForce)>,
     /// Whether this host's addresses have changed since.
     stale: bool,
     in_force: Option<InForce>,
@@ -220,8 +221,8 @@ impl<'a> Server<'a> {
                 };
                 match request {
                     Ok(Request::Respond(id, probe)) => self.respond(id, probe),
-                    Ok(Request::Load) => self.load(),
-                    Ok(Request::Adopt) => self.adopt(),
+                    Ok(Request::Load(number)) => self.load(number),
+                    Ok(Request::Adopt(number)) => self.adopt(number),
                     Ok(Request::Close) => return Ok(()),
                     // Whoever writes that is not the packet process any more.
                     Err(malformed) => {
@@ -279,7 +280,7 @@ impl<'a> Server<'a> {
         }
     }
 
-    fn load(&mut self) {
+    fn load(&mut self, number: u32) {
         match self.open() {
             Ok(opened) => {
                 for (path, content) in &opened.files {
@@ -288,16 +289,18 @@ impl<'a> Server<'a> {
                 }
                 self.voice.say_in_parts(&opened.blocked, Message::Blocked);
                 self.tell_never_block(&opened.never_block);
-                let loaded = Message::Loaded { history: opened.history.is_some() }.encode();
+                let history = opened.history.is_some();
+                let loaded = Message::Loaded { number, history }.encode();
                 let descriptor = opened.history.as_ref().map(|it| it.file().as_fd());
                 let socket = self.voice.0.as_fd();
                 let _ = channel::send(socket, &loaded, descriptor, SendFlags::empty());
-                self.loaded = Some(opened.in_force);
+                self.loaded = Some((number, opened.in_force));
                 self.stale = false;
             }
             Err(failure) => {
                 self.loaded = None;
-                self.voice.say(&Message::Refused(failure.status(), failure.to_string()));
+                let (status, why) = (failure.status(), failure.to_string());
+                self.voice.say(&Message::Refused { number, status, why });
             }
         }
     }
@@ -333,8 +336,8 @@ impl<'a> Server<'a> {
         Ok(Opened { in_force, files, blocked, never_block, history })
     }
 
-    fn adopt(&mut self) {
-        if let Some(loaded) = self.loaded.take() {
+    fn adopt(&mut self, number: u32) {
+        if let Some((_, loaded)) = self.loaded.take_if(|(loaded, _)| *loaded == number) {
             self.in_force = Some(loaded);
             if self.stale {
                 self.renew_never_block();

@@ -137,6 +137,33 @@ fn while_it_is_stopped_responses_wait() {
     assert_eq!(station.lines("did"), [v4.to_string()]);
 }
 
+/// What was asked for and given up is not taken for what was asked for later.
+#[test]
+fn a_late_answer_is_not_taken_for_another() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    let responder = sentry.responder();
+    kill_process(pid_of(responder), Signal::STOP).expect("kill");
+    station.configure(&format!("{CONFIGURATION}UDP_PORTS = \"40\""));
+    sentry.signal(Signal::HUP);
+    sentry.wait_for("the responder does not answer: timed out");
+    sentry.wait_for("The new configuration was refused; the old one stays in force.");
+    datagram(&bed.scanner, source, target, 22);
+    sentry.wait_for(&event(source, UDP, 22, LOGGED));
+    sentry.signal(Signal::HUP);
+    kill_process(pid_of(responder), Signal::CONT).expect("kill");
+    sentry.wait_for("Configuration read again; changed: UDP_PORTS");
+    datagram(&bed.scanner, source, target, 40);
+    sentry.wait_for(&event(source, UDP, 40, LOGGED));
+    // Both go by the new one.
+    syn(&bed.scanner, source, target, 22);
+    sentry.wait_for(&event(source, SYN, 22, BLOCKED));
+    sentry.stop();
+}
+
 #[test]
 fn without_it_the_sentry_goes_on_and_says_so() {
     let Some(root) = require_root() else { return };
@@ -227,9 +254,9 @@ impl Asked {
     }
 
     fn load(&self) {
-        self.send(&Request::Load.encode());
+        self.send(&Request::Load(1).encode());
         while !matches!(self.next().expect("an answer"), Message::Loaded { .. }) {}
-        self.send(&Request::Adopt.encode());
+        self.send(&Request::Adopt(1).encode());
     }
 
     /// Asks for a response; why it was refused, or `None`, and whether it worked.
