@@ -145,19 +145,21 @@ fn a_late_answer_is_not_taken_for_another() {
     let station = Station::with(&bed.host, CONFIGURATION);
     let [(source, target), _] = both_families(&bed);
     let mut sentry = station.start(&[]);
-    let responder = sentry.responder();
-    kill_process(pid_of(responder), Signal::STOP).expect("kill");
-    station.configure(&format!("{CONFIGURATION}UDP_PORTS = \"40\""));
+    // To open a pipe that nobody reads takes until someone does.
+    let gate = Gate::new(&station);
+    let hung = "UDP_PORTS = \"40\"\nHISTORY_FILE = \"{dir}/gate\"";
+    station.configure(&format!("{CONFIGURATION}{hung}"));
     sentry.signal(Signal::HUP);
     sentry.wait_for("the responder does not answer: timed out");
     sentry.wait_for("The new configuration was refused; the old one stays in force.");
     datagram(&bed.scanner, source, target, 22);
     sentry.wait_for(&event(source, UDP, 22, LOGGED));
+    station.configure(&format!("{CONFIGURATION}UDP_PORTS = \"50\""));
     sentry.signal(Signal::HUP);
-    kill_process(pid_of(responder), Signal::CONT).expect("kill");
+    let _open = gate.open();
     sentry.wait_for("Configuration read again; changed: UDP_PORTS");
-    datagram(&bed.scanner, source, target, 40);
-    sentry.wait_for(&event(source, UDP, 40, LOGGED));
+    datagram(&bed.scanner, source, target, 50);
+    sentry.wait_for(&event(source, UDP, 50, LOGGED));
     // Both go by the new one.
     syn(&bed.scanner, source, target, 22);
     sentry.wait_for(&event(source, SYN, 22, BLOCKED));
