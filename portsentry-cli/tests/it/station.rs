@@ -97,7 +97,10 @@ pub(crate) struct Sentry {
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<String>,
+    /// Without what depends on the kernel.
     pub(crate) stderr: Vec<String>,
+    /// What it said that this kernel does not have of the sandbox.
+    pub(crate) lacks: Vec<String>,
 }
 
 impl Sentry {
@@ -188,8 +191,10 @@ impl Ended {
     #[track_caller]
     pub(crate) fn of(process: &mut Background) -> Self {
         let status = process.wait(SOON);
-        let lines = |text: String| text.lines().map(str::to_owned).collect();
-        Self { status, stdout: lines(process.stdout()), stderr: lines(process.stderr()) }
+        let lines = |text: String| -> Vec<String> { text.lines().map(str::to_owned).collect() };
+        let of_kernel = |line: &String| line.starts_with("The sandbox is incomplete here");
+        let (lacks, stderr) = lines(process.stderr()).into_iter().partition(of_kernel);
+        Self { status, stdout: lines(process.stdout()), stderr, lacks }
     }
 
     /// Runs `command` to its end.
