@@ -86,11 +86,9 @@ fn rights_that_are_not_used_are_given_up() {
     let sentry = station.start(&[]);
     let own = fs::read_to_string("/proc/self/status").expect("status");
     for status in threads(sentry.pid()) {
-        assert_eq!(field(&status, "CapEff"), field(&own, "CapEff"));
-        assert_eq!(
-            (field(&status, "NoNewPrivs"), field(&status, "Seccomp")),
-            ("0".into(), "0".into())
-        );
+        for name in ["CapEff", "NoNewPrivs", "Seccomp"] {
+            assert_eq!(field(&status, name), field(&own, name), "{name}");
+        }
     }
     let said = "The packet process keeps all its rights, as SANDBOX = \"0\" says";
     assert_eq!(sentry.stop().stderr[0], said);
