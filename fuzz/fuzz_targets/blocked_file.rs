@@ -28,5 +28,7 @@ fuzz_target!(|input: &[u8]| match Restored::read(input.to_vec()) {
 fn records_of(hosts: &Hosts) -> Vec<u8> {
     let addresses: Vec<_> = hosts.iter().collect();
     assert_eq!((addresses.len(), addresses.is_empty()), (hosts.len(), hosts.is_empty()));
-    encode_records(&addresses)
+    let records = encode_records(&addresses);
+    assert_eq!(hosts.clone().into_records(), records);
+    records
 }

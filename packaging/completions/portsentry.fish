@@ -66,7 +66,8 @@ NEVER_BLOCK\t''
 BLOCK_RATE\t''
 CAPTURE_BUFFER\t''
 CAPTURE_LATENCY\t''
-RUN_AS\t''"
+RUN_AS\t''
+SANDBOX\t''"
 complete -c portsentry -n "__fish_portsentry_using_subcommand check" -s c -l configfile -d 'Configuration file [default: /etc/portsentry/portsentry.conf, or without it a built-in one that only logs]' -r -F
 complete -c portsentry -n "__fish_portsentry_using_subcommand check" -s d -l debug -d 'Log debug lines too, the effective configuration among them'
 complete -c portsentry -n "__fish_portsentry_using_subcommand check" -s v -l verbose -d 'Log more, such as which hosts were ignored'

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 
 /// Set for the second start. Whoever sets it by hand gets a sentry in the
 /// foreground that goes quiet once it watches.
-const VARIABLE: &str = "PORTSENTRY_IN_BACKGROUND";
+pub(crate) const VARIABLE: &str = "PORTSENTRY_IN_BACKGROUND";
 
 /// What the second one says when it watches.
 const READY: &str = "ready";

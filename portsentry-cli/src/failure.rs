@@ -66,6 +66,23 @@ pub(crate) enum Failure {
         mebibytes: usize,
     },
 
+    /// The responder says why it cannot do what it was asked for.
+    #[error("{why}")]
+    Responder {
+        /// The exit status that fits.
+        status: u8,
+        /// Its reason.
+        why: String,
+    },
+
+    /// A right is missing that the configuration needs.
+    #[error("{0}")]
+    Privilege(String),
+
+    /// The running program has given up what this takes.
+    #[error("{0}: restart needed")]
+    RestartNeeded(String),
+
     /// The system refused something that every program needs.
     #[error("{what}: {source}")]
     System {
@@ -87,15 +104,22 @@ impl Failure {
         match self {
             Self::Configuration(findings) => last_words(findings),
             Self::Background(_) => {}
+            // As in the process that has found them.
+            Self::Responder { status: 78, why } => last_words(why),
             other => last_words(&format!("portsentry: {other}")),
         }
     }
 
-    /// The exit code, after `sysexits.h` where it has one that fits.
+    /// The exit code, see [`status`](Self::status).
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Sensor(SensorError::MissingPrivilege { .. }) => 77,
-            Self::Background(code) => *code,
+        ExitCode::from(self.status())
+    }
+
+    /// The exit status, after `sysexits.h` where it has one that fits.
+    pub(crate) fn status(&self) -> u8 {
+        match self {
+            Self::Sensor(SensorError::MissingPrivilege { .. }) | Self::Privilege(_) => 77,
+            Self::Background(code) | Self::Responder { status: code, .. } => *code,
             Self::Usage(_) => 2,
             Self::Configuration(_) => 78,
             Self::Sensor(_)
@@ -104,7 +128,8 @@ impl Failure {
             | Self::History { .. }
             | Self::PidFile { .. }
             | Self::Memory { .. }
+            | Self::RestartNeeded(_)
             | Self::System { .. } => 1,
-        })
+        }
     }
 }

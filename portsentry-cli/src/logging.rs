@@ -1,20 +1,21 @@
 //! Messages of the `log` macros, on their way to the reporter.
 
-use std::sync::Arc;
-
 use env_logger::{Builder, Logger};
 use log::{LevelFilter, Log, Metadata, Record};
 use portsentry_core::Importance;
 
-use crate::report::{Item, Level, Queue};
+use crate::report::Level;
 
 /// Narrows or widens what is logged by module, in the syntax of `env_logger`:
 /// `PORTSENTRY_LOG=portsentry_capture=debug`.
 const VARIABLE: &str = "PORTSENTRY_LOG";
 
-/// Sends what is logged in this process to `queue`: warnings and errors, and
-/// more as `importance` and [`VARIABLE`] ask.
-pub(crate) fn install(queue: &Arc<Queue>, importance: Importance) {
+/// Gives `tell` what is logged in this process: warnings and errors, and more as
+/// `importance` and [`VARIABLE`] ask.
+pub(crate) fn install(
+    importance: Importance,
+    tell: impl Fn(Level, String) + Send + Sync + 'static,
+) {
     let level = match importance {
         Importance::Notice => LevelFilter::Warn,
         Importance::Verbose => LevelFilter::Info,
@@ -22,19 +23,19 @@ pub(crate) fn install(queue: &Arc<Queue>, importance: Importance) {
     };
     let filter = Builder::new().filter_level(level).parse_env(VARIABLE).build();
     let max_level = filter.filter();
-    let logger = QueueLogger { filter, queue: Arc::clone(queue) };
+    let logger = LineLogger { filter, tell };
     // It fails if this process has a logger already: that one then goes on.
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(max_level);
     }
 }
 
-struct QueueLogger {
+struct LineLogger<F> {
     filter: Logger,
-    queue: Arc<Queue>,
+    tell: F,
 }
 
-impl Log for QueueLogger {
+impl<F: Fn(Level, String) + Send + Sync> Log for LineLogger<F> {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         self.filter.enabled(metadata)
     }
@@ -47,7 +48,7 @@ impl Log for QueueLogger {
                 log::Level::Info => Level::Verbose,
                 log::Level::Debug | log::Level::Trace => Level::Debug,
             };
-            self.queue.push(Item::Line(level, record.args().to_string()));
+            (self.tell)(level, record.args().to_string());
         }
     }
 

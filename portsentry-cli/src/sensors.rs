@@ -5,17 +5,15 @@
 
 mod open;
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 use portsentry_capture::{
-    ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Drained, Interface, InterfaceLoss,
-    InterfaceMonitor, Reply, Sensor, SensorError, SensorSet, SensorStats,
+    ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Drained, InterfaceLoss, Reply,
+    Sensor, SensorError, SensorSet, SensorStats,
 };
 use portsentry_core::config::Settings;
-use portsentry_core::{Importance, Networks, Observation, Reason};
-use rustix::event::epoll;
+use portsentry_core::{Importance, Observation, Reason};
 
 use crate::failure::Failure;
 use crate::report::{Item, Level, Queue};
@@ -31,13 +29,9 @@ pub(crate) enum Sensors {
     Connect(Box<Listening>),
 }
 
-/// Bound sockets, and what the rest of the sentry wants to know of interfaces.
+/// Bound sockets, and who hears of them.
 pub(crate) struct Listening {
     sensor: ConnectSensor,
-    monitor: InterfaceMonitor,
-    own: Networks,
-    /// Readable when the sensor or the monitor is.
-    either: OwnedFd,
     notices: Notices,
 }
 
@@ -55,29 +49,15 @@ impl Sensors {
         importance: Importance,
     ) -> Result<Self, Failure> {
         let notices = Notices { queue: Arc::clone(queue), importance };
-        let interfaces = || Failure::system("network interfaces");
-        // The monitor first, so that no change falls in between.
-        let monitor = InterfaceMonitor::open().map_err(interfaces())?;
-        let own = own_addresses().map_err(interfaces())?;
         let sensor = ConnectSensor::open(options, &mut |notice| notices.tell(notice))?;
-        let either = [sensor.descriptor(), Some(monitor.as_fd())];
-        let either = either_of(either.into_iter().flatten()).map_err(interfaces())?;
-        Ok(Self::Connect(Box::new(Listening { sensor, monitor, own, either, notices })))
+        Ok(Self::Connect(Box::new(Listening { sensor, notices })))
     }
 
     /// Readable when there is something to [`drain`](Self::drain).
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Stealth(set) => set.descriptor(),
-            Self::Connect(it) => Some(it.either.as_fd()),
-        }
-    }
-
-    /// The addresses of this host.
-    pub(crate) fn own_addresses(&self) -> &Networks {
-        match self {
-            Self::Stealth(set) => set.own_addresses(),
-            Self::Connect(it) => &it.own,
+            Self::Connect(it) => it.sensor.descriptor(),
         }
     }
 
@@ -115,7 +95,7 @@ impl Sensors {
                 Ok(())
             }
             Self::Connect(it) => {
-                let Listening { sensor, notices, .. } = &mut **it;
+                let Listening { sensor, notices } = &mut **it;
                 sensor.set_banner(banner(settings));
                 sensor.set_ports(tcp_ports, udp_ports, &mut |notice| notices.tell(notice))
             }
@@ -157,17 +137,7 @@ impl Listening {
         while let Some(notice) = self.sensor.poll_notice() {
             self.notices.tell(&notice);
         }
-        if let Err(error) = self.follow_addresses() {
-            log::warn!("cannot read the kernel's interfaces: {error}");
-        }
         Ok(drained)
-    }
-
-    fn follow_addresses(&mut self) -> io::Result<()> {
-        if self.monitor.changed()? {
-            self.own = own_addresses()?;
-        }
-        Ok(())
     }
 }
 
@@ -204,17 +174,4 @@ fn reply(reason: Reason) -> Reply {
 /// The bytes of `PORT_BANNER`.
 fn banner(settings: &Settings) -> Vec<u8> {
     settings.port_banner.clone().unwrap_or_default().into_bytes()
-}
-
-fn own_addresses() -> io::Result<Networks> {
-    Ok(Interface::own_addresses(&Interface::all()?))
-}
-
-/// A descriptor that is readable when one of `descriptors` is.
-fn either_of<'a>(descriptors: impl Iterator<Item = BorrowedFd<'a>>) -> io::Result<OwnedFd> {
-    let either = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    for descriptor in descriptors {
-        epoll::add(&either, descriptor, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
-    }
-    Ok(either)
 }

@@ -6,18 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use portsentry_capture::{Drained, served_ports};
 use portsentry_core::{Effect, Engine, Instant, Observation, Reason};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::time::{ClockId, clock_gettime};
 
 use crate::failure::Failure;
 use crate::report::{Item, Level, Queue};
-use crate::respond::{Actions, Responders};
+use crate::responder::Responder;
 use crate::sensors::Sensors;
 use crate::service::Manager;
 use crate::signals::Signals;
 use crate::summary::Summary;
+use crate::time::monotonic;
 
 /// Packets read before signals and outcomes get their turn.
 const BATCH: usize = 4096;
@@ -36,10 +37,6 @@ const LAST_PACKETS: Duration = Duration::from_millis(250);
 /// capture, 10 ms, and its rounding up to whole ticks.
 const LAST_BLOCK: Duration = Duration::from_millis(25);
 
-/// How long responses that are running may go on after the end was asked for;
-/// then their commands have a second more to end.
-const LAST_RESPONSES: Duration = Duration::from_secs(4);
-
 /// Everything that runs.
 pub(crate) struct Sentry {
     pub(crate) engine: Engine,
@@ -47,8 +44,7 @@ pub(crate) struct Sentry {
     pub(crate) served: ServedPorts,
     /// For [`Decider::held`].
     pub(crate) held: Vec<Observation>,
-    pub(crate) responders: Responders,
-    pub(crate) actions: Arc<Actions>,
+    pub(crate) responder: Responder,
     pub(crate) queue: Arc<Queue>,
     pub(crate) signals: Signals,
     pub(crate) heartbeat: Heartbeat,
@@ -90,12 +86,12 @@ impl Decider<'_> {
 }
 
 /// Why [`Sentry::run`] came back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Interrupted {
     /// The configuration is to be read again.
     Reload,
-    /// The own addresses have changed.
-    AddressesChanged,
+    /// These networks are never to be acted on from now on.
+    NeverBlockChanged(Vec<IpNet>),
     /// The end.
     Terminate,
 }
@@ -103,7 +99,6 @@ pub(crate) enum Interrupted {
 impl Sentry {
     /// Watches until something is wanted that this thread does not do alone.
     pub(crate) fn run(&mut self) -> Result<Interrupted, Failure> {
-        let own = self.sensors.own_addresses().clone();
         loop {
             self.wait()?;
             self.heartbeat.beat(monotonic());
@@ -114,26 +109,27 @@ impl Sentry {
             if self.signals.take_reload() {
                 return Ok(Interrupted::Reload);
             }
-            self.take_answers();
+            self.take_outcomes();
+            if let Some(networks) = self.responder.never_block() {
+                return Ok(Interrupted::NeverBlockChanged(networks));
+            }
             self.drain()?;
             self.engine.handle_timeout(monotonic());
             self.hand_on();
-            if *self.sensors.own_addresses() != own {
-                return Ok(Interrupted::AddressesChanged);
-            }
         }
     }
 
     /// Waits for packets, outcomes, signals, or the time of something.
     fn wait(&self) -> Result<(), Failure> {
         let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
-        let (signals, responders) = (self.signals.descriptor(), self.responders.descriptor());
+        let signals = self.signals.descriptor();
+        let responder = self.responder.interest().unwrap_or_else(|| readable(signals));
         // A sensor without a descriptor is always ready.
         let sensors = self.sensors.descriptor();
-        let mut descriptors =
-            [readable(signals), readable(responders), readable(sensors.unwrap_or(signals))];
+        let mut descriptors = [readable(signals), responder, readable(sensors.unwrap_or(signals))];
         let due = [self.engine.poll_timeout(), self.heartbeat.due].into_iter().flatten().min();
         let timeout = match (sensors, due) {
+            _ if self.responder.has_outcomes() => Some(Timespec::default()),
             (None, _) => Some(Timespec::default()),
             (Some(_), None) => None,
             (Some(_), Some(due)) => {
@@ -154,21 +150,21 @@ impl Sentry {
         Ok(sensors.drain(BATCH, &mut decider)?)
     }
 
-    fn take_answers(&mut self) {
+    fn take_outcomes(&mut self) {
         let now = monotonic();
-        for answer in self.responders.answers() {
-            self.engine.handle_outcome(answer.id, answer.outcome, now);
+        for (id, outcome) in self.responder.outcomes() {
+            self.engine.handle_outcome(id, outcome, now);
         }
     }
 
-    /// Gives events to the reporter and effects to the responders; in that order,
+    /// Gives events to the reporter and effects to the responder; in that order,
     /// so that what is decided stands before the lines of the response that
     /// begins then.
     fn hand_on(&mut self) {
         self.queue.extend(std::iter::from_fn(|| self.engine.poll_event()).map(Item::Event));
         while let Some(effect) = self.engine.poll_effect() {
             if let Effect::Respond(response) = effect {
-                self.responders.respond(response, Arc::clone(&self.actions));
+                self.responder.respond(&response);
             }
         }
     }
@@ -176,11 +172,11 @@ impl Sentry {
     /// Ends in good order: reads what the kernel still holds, lets running
     /// responses end, and tells of every probe that waits.
     pub(crate) fn close(mut self) -> Summary {
-        self.take_answers();
+        self.take_outcomes();
         self.read_what_is_left();
-        let (answers, unfinished) = self.responders.finish(LAST_RESPONSES);
-        for answer in answers {
-            self.engine.handle_outcome(answer.id, answer.outcome, monotonic());
+        let (outcomes, unfinished) = self.responder.finish();
+        for (id, outcome) in outcomes {
+            self.engine.handle_outcome(id, outcome, monotonic());
         }
         self.engine.close();
         self.queue.extend(std::iter::from_fn(|| self.engine.poll_event()).map(Item::Event));
@@ -283,10 +279,4 @@ impl Heartbeat {
             self.due = Some(now.after(interval));
         }
     }
-}
-
-/// The monotonic clock, for the engine.
-fn monotonic() -> Instant {
-    let now = clock_gettime(ClockId::Monotonic);
-    Instant::from_nanos(now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned())
 }

@@ -14,8 +14,9 @@ use sd_notify::NotifyState;
 pub(crate) struct PidFile(PathBuf);
 
 impl PidFile {
-    /// Writes the file; one that is there is replaced, a link is not followed.
-    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+    /// Writes the number `pid`; a file that is there is replaced, a link is not
+    /// followed.
+    pub(crate) fn create(path: &Path, pid: i32) -> io::Result<Self> {
         let mut file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -23,7 +24,7 @@ impl PidFile {
             .mode(0o644)
             .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed())
             .open(path)?;
-        writeln!(file, "{}", std::process::id())?;
+        writeln!(file, "{pid}")?;
         Ok(Self(path.to_owned()))
     }
 }

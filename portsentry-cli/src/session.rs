@@ -1,25 +1,28 @@
 //! The configuration in force, from start to end, through reloads.
 //!
-//! A reload opens everything that the new configuration names before it
-//! changes anything: it is taken over whole, or refused whole.
+//! The responder reads it and opens everything that it names before anything is
+//! changed: a reload is taken over whole, or refused whole.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use ipnet::IpNet;
-use portsentry_config::{Configuration, Overrides};
+use portsentry_config::{Configuration, FileError, Overrides, read_file};
 use portsentry_core::config::{BlockMode, KEYS};
 
 use crate::arguments::WatchOptions;
-use crate::commands::{configuration, importance};
+use crate::commands::{configuration_with, importance};
 use crate::failure::Failure;
-use crate::policy::{never_block, policy};
+use crate::policy::policy;
 use crate::report::{Change, History, Item, Level, LineOptions, Queue};
-use crate::respond::{Actions, BlockedFile, Hosts};
+use crate::respond::Hosts;
+use crate::responder::Responder;
 use crate::sentry::{Interrupted, Sentry};
 
 /// Keys that are read at the start alone.
-const NEED_RESTART: [&str; 3] = ["CAPTURE_BUFFER", "CAPTURE_LATENCY", "RUN_AS"];
+const NEXT_START: [&str; 2] = ["CAPTURE_BUFFER", "CAPTURE_LATENCY"];
+
+/// Keys that a running sentry cannot follow, for it has given up what that takes.
+const NEED_RESTART: [&str; 2] = ["RUN_AS", "SANDBOX"];
 
 /// What is in force, and who is told when it changes.
 pub(crate) struct Session<'a> {
@@ -36,7 +39,6 @@ pub(crate) struct Session<'a> {
 /// Everything that a configuration names and that can fail to open.
 pub(crate) struct Opened {
     pub(crate) never_block: Vec<IpNet>,
-    pub(crate) actions: Arc<Actions>,
     change: Change,
     /// The hosts in the blocked file.
     blocked: Hosts,
@@ -45,12 +47,21 @@ pub(crate) struct Opened {
 impl<'a> Session<'a> {
     /// The configuration that the options ask for.
     pub(crate) fn load(options: &WatchOptions, directory: &Path) -> Result<Configuration, Failure> {
+        Self::load_with(options, directory, &mut read_file)
+    }
+
+    /// Like [`load`](Self::load), with files read by `read`.
+    pub(crate) fn load_with(
+        options: &WatchOptions,
+        directory: &Path,
+        read: &mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>,
+    ) -> Result<Configuration, Failure> {
         let overrides = Overrides {
             local_check: !options.disable_local_check,
             // The sentry's own sockets serve the ports in connect mode.
             service_check: !options.disable_service_check && !options.connect,
         };
-        configuration(&options.general, overrides, directory)
+        configuration_with(&options.general, overrides, directory, read)
     }
 
     /// Puts the first configuration in force, but for the hosts that are blocked
@@ -84,11 +95,7 @@ impl<'a> Session<'a> {
                     self.reload(sentry);
                     sentry.heartbeat.manager.ready(&self.status());
                 }
-                Interrupted::AddressesChanged => {
-                    let networks = never_block(&self.configuration)
-                        .map_err(Failure::system("network interfaces"))?;
-                    self.set_policy(networks, sentry);
-                }
+                Interrupted::NeverBlockChanged(networks) => self.set_policy(networks, sentry),
             }
         }
     }
@@ -101,9 +108,12 @@ impl<'a> Session<'a> {
     }
 
     fn reload(&mut self, sentry: &mut Sentry) {
-        let new = Self::load(self.options, self.directory).and_then(|new| {
+        sentry.responder.load();
+        let new = Opened::take(self.options, self.directory, &mut sentry.responder);
+        let new = new.and_then(|(new, opened)| {
+            self.check_rights(&new)?;
             sentry.sensors.make_room(&new.settings)?;
-            Opened::new(self.options, &new).map(|opened| (new, opened))
+            Ok((new, opened))
         });
         match new {
             Ok((new, opened)) => {
@@ -121,9 +131,19 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Whether the rights that are left are enough for `new`.
+    fn check_rights(&self, new: &Configuration) -> Result<(), Failure> {
+        let changed = KEYS
+            .iter()
+            .filter(|key| NEED_RESTART.contains(&key.name))
+            .find(|key| key.value(&self.configuration.settings) != key.value(&new.settings));
+        changed
+            .map_or(Ok(()), |key| Err(Failure::RestartNeeded(format!("{} has changed", key.name))))
+    }
+
     fn put_in_force(&mut self, opened: Opened, sentry: &mut Sentry) {
         self.queue.push(Item::Change(Box::new(opened.change)));
-        sentry.actions = opened.actions;
+        sentry.responder.adopt();
         sentry.served.wanted = self.configuration.service_check;
         if let Err(error) = sentry.sensors.set_settings(&self.configuration.settings) {
             self.say(Level::Error, &error.to_string());
@@ -157,7 +177,7 @@ impl<'a> Session<'a> {
         }
         let what = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
         self.say(Level::Notice, &format!("Configuration read again; changed: {what}"));
-        for key in changed.into_iter().filter(|key| NEED_RESTART.contains(key)) {
+        for key in changed.into_iter().filter(|key| NEXT_START.contains(key)) {
             log::warn!("{key} takes effect at the next start");
         }
     }
@@ -168,38 +188,28 @@ impl<'a> Session<'a> {
 }
 
 impl Opened {
-    /// Opens what `configuration` names. Nothing is in force yet.
-    pub(crate) fn new(
+    /// Takes what the responder was told to [`load`](Responder::load): the
+    /// configuration, and what it names. Nothing is in force yet.
+    pub(crate) fn take(
         options: &WatchOptions,
-        configuration: &Configuration,
-    ) -> Result<Self, Failure> {
+        directory: &Path,
+        responder: &mut Responder,
+    ) -> Result<(Configuration, Self), Failure> {
+        let mut loaded = responder.loaded()?;
+        let read = &mut |path: &Path| loaded.read(path);
+        let configuration = Session::load_with(options, directory, read)?;
         let settings = &configuration.settings;
-        let never_block =
-            never_block(configuration).map_err(Failure::system("network interfaces"))?;
-        let history = settings.history_file.as_deref().map(Path::new).map(|path| {
-            History::open(path).map_err(|source| Failure::History { path: path.to_owned(), source })
-        });
+        let path = settings.history_file.as_deref().map(Path::new);
+        let history = path.zip(loaded.history.take());
         let change = Change {
             options: LineOptions {
                 importance: importance(&options.general),
                 ignore_file: settings.ignore_file.clone().unwrap_or_default(),
             },
-            history: history.transpose()?,
+            history: history.map(|(path, file)| History::opened(path, file)),
             resolve_names: settings.resolve_host,
         };
-        let (file, blocked) =
-            settings.blocked_file.as_deref().map(open_blocked).transpose()?.unzip();
-        let actions = Arc::new(Actions::new(settings, file));
-        Ok(Self { never_block, actions, change, blocked: blocked.unwrap_or_default() })
+        let opened = Self { never_block: loaded.never_block, change, blocked: loaded.hosts };
+        Ok((configuration, opened))
     }
-}
-
-fn open_blocked(path: &str) -> Result<(BlockedFile, Hosts), Failure> {
-    let (file, restored) = BlockedFile::open(Path::new(path))?;
-    if restored.torn > 0 {
-        let torn = restored.torn;
-        log::warn!("blocked file {path}: cut off {torn} bytes of an unfinished last record");
-    }
-    log::info!("blocked file {path}: {} hosts", restored.hosts.len());
-    Ok((file, restored.hosts))
 }

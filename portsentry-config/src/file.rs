@@ -71,7 +71,11 @@ impl FileError {
 
 /// The whole file. A character device is read as one, so that `/dev/null` is an
 /// empty file.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>, FileError> {
+///
+/// # Errors
+///
+/// What keeps it from being read, see [`FileError`].
+pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
     // Asked before opening: to open a pipe is to wait for someone who writes.
     let kind = fs::metadata(path).map_err(|error| FileError::of(path, error))?.file_type();
     if kind.is_dir() {

@@ -27,6 +27,8 @@ mod load;
 mod snippet;
 mod suggestion;
 
-pub use file::{FileError, MAX_FILE_SIZE};
+pub use file::{FileError, MAX_FILE_SIZE, read_file};
 pub use finding::{Cause, Finding, Findings, Style};
-pub use load::{Configuration, DEFAULT_PATH, LoadError, Origin, Overrides, Source, load};
+pub use load::{
+    Configuration, DEFAULT_PATH, LoadError, Origin, Overrides, Source, load, load_with,
+};

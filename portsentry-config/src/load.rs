@@ -6,7 +6,7 @@ use portsentry_core::Networks;
 use portsentry_core::config::{self, Parsed, Settings};
 use thiserror::Error;
 
-use crate::file::read;
+use crate::file::read_file;
 use crate::{Cause, FileError, Findings, Style};
 
 /// Where the configuration stands if nobody says otherwise.
@@ -112,6 +112,24 @@ pub fn load(
     overrides: Overrides,
     working_directory: &Path,
 ) -> Result<Configuration, LoadError> {
+    load_with(source, overrides, working_directory, &mut read_file)
+}
+
+/// Like [`load`], with every file read by `read`: for a process that may not open
+/// files and is given their bytes by one that may.
+///
+/// `read` is called with absolute paths if `working_directory` is one, at most
+/// once for each file: first for the configuration, then for the ignore list.
+///
+/// # Errors
+///
+/// Those of [`load`]; an error of `read` counts as that of the file.
+pub fn load_with(
+    source: &Source,
+    overrides: Overrides,
+    working_directory: &Path,
+    read: &mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>,
+) -> Result<Configuration, LoadError> {
     let (Source::File(path) | Source::FileOrBuiltIn(path)) = source;
     let path = working_directory.join(path);
     let (settings, ignore, origin, warnings) = match (read(&path), source) {
@@ -122,7 +140,7 @@ pub fn load(
             Findings::default(),
         ),
         (file, _) => {
-            let (settings, ignore, warnings) = evaluate(&path, &file?, working_directory)?;
+            let (settings, ignore, warnings) = evaluate(&path, &file?, working_directory, read)?;
             (settings, ignore, Origin::File(path), warnings)
         }
     };
@@ -135,6 +153,7 @@ fn evaluate(
     path: &Path,
     file: &[u8],
     working_directory: &Path,
+    read: &mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>,
 ) -> Result<(Settings, Networks, Findings), LoadError> {
     let mut parsed = config::parse(file);
     let mut findings = Findings::default();

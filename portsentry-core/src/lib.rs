@@ -90,7 +90,7 @@ mod tcp_flags;
 mod time;
 mod verdict;
 
-pub use engine::{Effect, Engine, Limits, Outcome, Response, ResponseId, Statistics};
+pub use engine::{Effect, Engine, Limits, Outcome, RateLimit, Response, ResponseId, Statistics};
 pub use event::{Event, Probe};
 pub use hash_key::HashKey;
 pub use line::{EventLine, Importance, PreludeLine};

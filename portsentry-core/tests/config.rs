@@ -46,6 +46,7 @@ fn every_key_reaches_its_field() {
         CAPTURE_BUFFER = "16"
         CAPTURE_LATENCY = "10"
         RUN_AS = "portsentry"
+        SANDBOX = "0"
         "#,
     );
     let mut expected = Settings::default();
@@ -74,6 +75,7 @@ fn every_key_reaches_its_field() {
     expected.capture_buffer = Some(16);
     expected.capture_latency = Some(10);
     expected.run_as = Some("portsentry".into());
+    expected.sandbox = false;
     assert_eq!(settings, expected);
 }
 
@@ -355,7 +357,7 @@ prop_compose! {
         (tcp, udp) in (ports(), ports()),
         modes in (0..3_usize, 0..3_usize),
         templates in (template(), prop::option::of(template()), text()),
-        switches in any::<(bool, bool)>(),
+        switches in any::<(bool, bool, bool)>(),
         (trigger, timeout, rate) in (any::<u16>(), 1..=3_600_u32, 0..=1_000_000_u32),
         (buffer, latency) in (prop::option::of(1..=1_024_u32), prop::option::of(1..=10_u32)),
     ) -> Settings {
@@ -366,7 +368,7 @@ prop_compose! {
         settings.kill_route = Some(templates.0);
         settings.kill_hosts_deny = templates.1;
         settings.kill_run_cmd = Some(Template::parse(&templates.2));
-        (settings.resolve_host, settings.kill_run_cmd_first) = switches;
+        (settings.resolve_host, settings.kill_run_cmd_first, settings.sandbox) = switches;
         (settings.scan_trigger, settings.response_timeout, settings.block_rate) = (trigger, timeout, rate);
         (settings.capture_buffer, settings.capture_latency) = (buffer, latency);
         settings

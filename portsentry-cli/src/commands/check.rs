@@ -11,6 +11,7 @@ use super::{configuration, importance, show_warnings, working_directory};
 use crate::arguments::CheckOptions;
 use crate::failure::Failure;
 use crate::policy::never_block;
+use crate::sandbox::{Sandbox, User};
 
 pub(crate) fn check(options: &CheckOptions) -> Result<(), Failure> {
     let configuration =
@@ -70,6 +71,10 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
     line("never blocked", &or_else(&never.join(", "), "nobody"));
     line("history", &or_else(settings.history_file.as_deref().unwrap_or_default(), "none"));
     line("blocked file", &or_else(settings.blocked_file.as_deref().unwrap_or_default(), "none"));
+    let user = settings.run_as.as_deref().map(User::find).transpose()?;
+    for (label, text) in Sandbox::new(false, settings).describe(user.as_ref()) {
+        line(label, &text);
+    }
     Ok(text)
 }
 

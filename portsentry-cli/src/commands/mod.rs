@@ -13,7 +13,7 @@ pub(crate) use watch::watch;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use portsentry_config::{Configuration, Overrides, Source, Style, load};
+use portsentry_config::{Configuration, FileError, Overrides, Source, Style, load_with, read_file};
 use portsentry_core::Importance;
 
 use crate::arguments::GeneralOptions;
@@ -26,7 +26,17 @@ pub(crate) fn configuration(
     overrides: Overrides,
     directory: &Path,
 ) -> Result<Configuration, Failure> {
-    load(&source(options), overrides, directory)
+    configuration_with(options, overrides, directory, &mut read_file)
+}
+
+/// Like [`configuration`], with files read by `read`.
+pub(crate) fn configuration_with(
+    options: &GeneralOptions,
+    overrides: Overrides,
+    directory: &Path,
+    read: &mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>,
+) -> Result<Configuration, Failure> {
+    load_with(&source(options), overrides, directory, read)
         .map_err(|error| Failure::Configuration(error.render(style())))
 }
 

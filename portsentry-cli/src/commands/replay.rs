@@ -15,6 +15,7 @@ use crate::arguments::ReplayOptions;
 use crate::failure::Failure;
 use crate::policy::policy;
 use crate::report::{DEBUG_PREFIX, Level, LineOptions, last_words};
+use crate::sandbox::Sandbox;
 use crate::summary::Summary;
 
 /// Packets between two looks at the engine's events.
@@ -24,6 +25,8 @@ pub(crate) fn replay(options: &ReplayOptions) -> Result<(), Failure> {
     let overrides = Overrides { local_check: !options.disable_local_check, service_check: false };
     let configuration = configuration(&options.general, overrides, &working_directory()?)?;
     show_warnings(&configuration);
+    // What follows reads files that anyone may have written.
+    Sandbox::new(false, &configuration.settings).enter_to_read(&options.files);
     match run(options, &configuration) {
         // Whoever read the lines, `head` say, has seen enough.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

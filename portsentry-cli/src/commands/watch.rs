@@ -1,4 +1,5 @@
-//! The sentry itself: open everything, watch, end in good order.
+//! The sentry itself: open everything, give up what is not used, watch, end in
+//! good order.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -16,10 +17,11 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::policy::policy;
 use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog, last_words};
-use crate::respond::{Report, Responders};
+use crate::responder::Responder;
+use crate::sandbox::{Sandbox, User};
 use crate::sensors::Watching;
 use crate::sentry::{Heartbeat, Sentry, ServedPorts};
-use crate::service::{Manager, PidFile};
+use crate::service::Manager;
 use crate::session::{Opened, Session};
 use crate::signals::Signals;
 use crate::summary::Summary;
@@ -31,6 +33,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
         (_, background) => background,
     };
     let directory = working_directory()?;
+    // Whatever is wrong with it is said before anything is started.
     let configuration = Session::load(options, &directory)?;
     ensure_memory()?;
     show_warnings(&configuration);
@@ -39,12 +42,16 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
 
     let queue = Arc::new(Queue::default());
     let outputs = outputs(options).map_err(Failure::system("standard output"))?;
+    let lines = Arc::clone(&queue);
+    logging::install(importance(&options.general), move |level, line| {
+        lines.push(Item::Line(level, line));
+    });
+    let start = Start { options, directory, queue: &queue, background };
+    let prepared = start.prepare(watching, &configuration, signals);
+    // No thread before this one: they would keep what the others have given up.
     let reporter = Reporter::start(Arc::clone(&queue), outputs)
         .map_err(Failure::system("cannot start a thread"))?;
-    logging::install(&queue, importance(&options.general));
-
-    let start = Start { options, directory, queue: &queue, background };
-    let result = start.run(watching, configuration, signals);
+    let result = prepared.and_then(|prepared| start_watching(start, prepared));
     let unwritten = reporter.finish();
     if unwritten > 0 {
         last_words(&format!(
@@ -77,51 +84,68 @@ struct Start<'a> {
     background: Option<Background>,
 }
 
+/// What is open when it may begin.
+struct Prepared {
+    sentry: Sentry,
+    configuration: Configuration,
+    opened: Opened,
+}
+
 impl Start<'_> {
-    fn run(
-        self,
-        watching: Watching,
-        configuration: Configuration,
+    /// Opens everything, and gives up the rights that took.
+    fn prepare(
+        &self,
+        watching: Watching<'_>,
+        expected: &Configuration,
         signals: Signals,
-    ) -> Result<Summary, Failure> {
-        let Self { options, directory, queue, background } = self;
-        let say = |line: String| queue.push(Item::Line(Level::Notice, line));
-        say(format!("Portsentry {VERSION}"));
+    ) -> Result<Prepared, Failure> {
+        let Self { options, directory, queue, .. } = self;
+        queue.push(Item::Line(Level::Notice, format!("Portsentry {VERSION}")));
+        let mut responder =
+            Responder::start(queue).map_err(Failure::system("cannot start the responder"))?;
+        // While the responder reads, sensors are opened for what it will have read;
+        // should the file change in this moment, they are told of other ports.
+        responder.load();
+        let sensors = watching.open(expected, queue)?;
+        let (configuration, opened) = Opened::take(options, directory, &mut responder)?;
         describe(&configuration);
-        let pid_file = options.pidfile.as_deref().map(|path| {
-            let path = directory.join(path);
-            PidFile::create(&path).map_err(|source| Failure::PidFile { path, source })
-        });
-        let _pid_file = pid_file.transpose()?;
-        let opened = Opened::new(options, &configuration)?;
-        let mut sentry = Sentry {
+        // Looked up first: that takes files which are out of reach later.
+        let user = configuration.settings.run_as.as_deref().map(User::find).transpose()?;
+        let key = random_key()?;
+        let sandbox = Sandbox::new(options.connect, &configuration.settings);
+        sandbox.enter(user.as_ref())?;
+        let policy = policy(&configuration, &opened.never_block);
+        let sentry = Sentry {
             held: Vec::new(),
-            engine: Engine::new(
-                policy(&configuration, &opened.never_block),
-                &Limits::default(),
-                random_key()?,
-            ),
-            sensors: watching.open(&configuration, queue)?,
+            engine: Engine::new(policy, &Limits::default(), key),
+            sensors,
             served: ServedPorts::new(configuration.service_check),
-            responders: responders(queue)?,
-            actions: Arc::clone(&opened.actions),
+            responder,
             queue: Arc::clone(queue),
             signals,
             heartbeat: Heartbeat::new(Manager::from_environment()),
         };
-        let mut session =
-            Session::begin(options, &directory, queue, configuration, opened, &mut sentry);
-        say("Portsentry is now active and listening.".to_owned());
-        sentry.heartbeat.manager.ready(&session.status());
-        if let Some(background) = background {
-            background.ready().map_err(Failure::system("cannot go to the background"))?;
-        }
-        let outcome = session.watch(&mut sentry);
-        sentry.heartbeat.manager.stopping();
-        let summary = sentry.close();
-        say("Portsentry is shutting down".to_owned());
-        outcome.map(|()| summary)
+        Ok(Prepared { sentry, configuration, opened })
     }
+}
+
+/// Watches until the end is asked for.
+fn start_watching(start: Start<'_>, prepared: Prepared) -> Result<Summary, Failure> {
+    let Start { options, directory, queue, background } = start;
+    let Prepared { mut sentry, configuration, opened } = prepared;
+    let say = |line: &str| queue.push(Item::Line(Level::Notice, line.to_owned()));
+    let mut session =
+        Session::begin(options, &directory, queue, configuration, opened, &mut sentry);
+    say("Portsentry is now active and listening.");
+    sentry.heartbeat.manager.ready(&session.status());
+    if let Some(background) = background {
+        background.ready().map_err(Failure::system("cannot go to the background"))?;
+    }
+    let outcome = session.watch(&mut sentry);
+    sentry.heartbeat.manager.stopping();
+    let summary = sentry.close();
+    say("Portsentry is shutting down");
+    outcome.map(|()| summary)
 }
 
 /// Where the log goes: to standard output, unless something else was asked for;
@@ -161,15 +185,6 @@ fn describe(configuration: &Configuration) {
     for line in settings.to_string().lines() {
         log::debug!("{line}");
     }
-    if settings.run_as.is_some() {
-        log::warn!("RUN_AS has no effect in this version: the user stays the one who started it");
-    }
-}
-
-fn responders(queue: &Arc<Queue>) -> Result<Responders, Failure> {
-    let queue = Arc::clone(queue);
-    Responders::start(move |report: Report| queue.push(Item::Report(report)))
-        .map_err(Failure::system("cannot start a thread"))
 }
 
 /// A key that nobody else knows.

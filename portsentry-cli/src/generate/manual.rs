@@ -116,14 +116,18 @@ fn running(page: &mut Page) {
 }
 
 const PRIVILEGES: &str = "To read packets it needs the capability CAP_NET_RAW, not root. \
-     Responses run with the privileges of portsentry: nft(8) and ip(8) need CAP_NET_ADMIN. The \
-     commands `check`, `replay` and `generate` need no privilege.";
+     Responses run with the privileges that portsentry was started with: nft(8) and ip(8) need \
+     CAP_NET_ADMIN. They are carried out by a second process, portsentry-resp, which also opens \
+     files and ends with the first one; that one reads the packets, and gives up all other \
+     rights before (RUN_AS and SANDBOX in portsentry.conf(5)). The commands `check`, `replay` \
+     and `generate` need no privilege.";
 
 const SIGNALS: &[(&str, &str)] = &[
     (
         "SIGHUP",
         "Read configuration and ignore file again, and open the history file again. A \
-         configuration with errors is refused, and the one in force stays.",
+         configuration with errors, or with another RUN_AS or SANDBOX, is refused, and the one in \
+         force stays.",
     ),
     ("SIGINT, SIGTERM", "End, after all that was noticed has been written."),
 ];

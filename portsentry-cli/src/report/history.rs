@@ -1,8 +1,8 @@
 //! The history file: every probe, one line each, never emptied.
 //!
-//! A file that is renamed is written on, as programs that rotate logs expect; one
-//! that is removed is begun again, so that lines do not go where nobody will
-//! ever read them.
+//! A file that is renamed is written on, as programs that rotate logs expect. One
+//! that is removed is not, since nobody would ever read the lines: they wait for
+//! whoever opened it to begin it again.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -32,32 +32,38 @@ impl History {
         Ok(Self { path: path.to_owned(), file: open(path)? })
     }
 
+    /// A history that someone else has opened for appending.
+    pub fn opened(path: &Path, file: File) -> Self {
+        Self { path: path.to_owned(), file }
+    }
+
     /// The file's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Begins the file again if it was removed.
-    fn follow(&mut self) -> io::Result<()> {
-        if self.file.metadata()?.nlink() > 0 {
-            return Ok(());
-        }
-        let new = open(&self.path).and_then(|file| match file.metadata()?.is_file() {
+    /// The path, and the open file.
+    pub(crate) fn into_parts(self) -> (PathBuf, File) {
+        (self.path, self.file)
+    }
+
+    /// What is to take the place of a history that was removed, which only a file
+    /// may.
+    pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+        let file = open(path)?;
+        match file.metadata()?.is_file() {
             true => Ok(file),
             false => Err(io::Error::other("what is there now is no file")),
-        });
-        self.file = new.map_err(|error| {
-            let why = format!("it was removed, and cannot be begun again: {error}");
-            io::Error::new(error.kind(), why)
-        })?;
-        log::warn!("history file {}: it was removed; a new one is begun", self.path.display());
-        Ok(())
+        }
     }
 }
 
 impl Write for History {
+    /// [`ErrorKind::WouldBlock`] while the file is removed.
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
-        self.follow()?;
+        if self.file.metadata()?.nlink() == 0 {
+            return Err(ErrorKind::WouldBlock.into());
+        }
         self.file.write(lines)
     }
 
@@ -144,18 +150,17 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_file_is_begun_again_and_a_renamed_one_written_on() {
+    fn a_removed_file_is_not_written_on_and_a_renamed_one_is() {
         let (_folder, path) = place();
         let mut history = History::open(&path).unwrap();
         history.write_all(b"one\n").unwrap();
-        fs::remove_dir_all(path.parent().unwrap()).unwrap();
-        history.write_all(b"two\n").unwrap();
-        check(&path, "two\n");
         let renamed = path.with_extension("1");
         fs::rename(&path, &renamed).unwrap();
-        history.write_all(b"three\n").unwrap();
-        check(&renamed, "two\nthree\n");
-        assert!(!path.exists());
+        history.write_all(b"two\n").unwrap();
+        check(&renamed, "one\ntwo\n");
+        fs::remove_file(&renamed).unwrap();
+        let error = history.write_all(b"three\n").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WouldBlock);
     }
 
     #[test]
@@ -163,18 +168,13 @@ mod tests {
         let (folder, path) = place();
         let victim = folder.path().join("victim");
         fs::write(&victim, "").unwrap();
-        let mut history = History::open(&path).unwrap();
-        let replace = || {
-            fs::remove_file(&path).unwrap();
-            symlink(&victim, &path).unwrap();
-        };
-        replace();
-        history.write_all(b"ours\n").unwrap();
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(&victim, &path).unwrap();
+        History::open(&path).unwrap().write_all(b"ours\n").unwrap();
         check(&victim, "ours\n");
         if !geteuid().is_root() {
             return;
         }
-        drop(history);
         std::os::unix::fs::lchown(&path, Some(65_534), None).unwrap();
         let error = History::open(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{error}");
@@ -184,16 +184,13 @@ mod tests {
     #[test]
     fn what_is_no_file_does_not_take_its_place() {
         let (_folder, path) = place();
-        let mut history = History::open(&path).unwrap();
-        fs::remove_file(&path).unwrap();
-        fs::create_dir(&path).unwrap();
-        assert_eq!(history.write_all(b"one\n").unwrap_err().kind(), ErrorKind::IsADirectory);
+        fs::create_dir_all(&path).unwrap();
+        assert_eq!(History::open_file(&path).unwrap_err().kind(), ErrorKind::IsADirectory);
         fs::remove_dir(&path).unwrap();
         symlink("/dev/null", &path).unwrap();
-        assert!(history.write_all(b"two\n").is_err());
+        assert!(History::open_file(&path).is_err());
         fs::remove_file(&path).unwrap();
-        history.write_all(b"three\n").unwrap();
-        check(&path, "three\n");
+        assert!(History::open_file(&path).is_ok());
     }
 
     #[test]

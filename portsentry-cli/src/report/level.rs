@@ -18,6 +18,19 @@ pub enum Level {
 }
 
 impl Level {
+    /// The five of them, by [`number`](Self::number).
+    const ALL: [Self; 5] = [Self::Error, Self::Warning, Self::Notice, Self::Verbose, Self::Debug];
+
+    /// A number that stands for it, 0 for the most important.
+    pub(crate) const fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The one that `number` stands for.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.get(usize::from(number)).copied()
+    }
+
     /// The severity of RFC 5424 section 6.2.1: 3 is an error, 7 is debug.
     pub(super) const fn severity(self) -> u8 {
         match self {

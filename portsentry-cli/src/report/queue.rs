@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use portsentry_core::Event;
 
-use super::{Change, Level};
+use super::{Change, History, Level};
 use crate::respond::Report;
 
 /// Items the queue holds at most: about 10 MiB when full, touched only then.
@@ -27,6 +27,8 @@ pub enum Item {
     Name(IpAddr, Option<String>),
     /// From here on, lines are written in another way.
     Change(Box<Change>),
+    /// The history was removed; this is the one that was begun then.
+    History(Box<History>),
 }
 
 impl Item {
@@ -52,6 +54,9 @@ pub struct Queue {
 struct State {
     items: VecDeque<Item>,
     lost: u64,
+    /// Whether the reader has come. What the start has to say before that is all
+    /// kept: a line for each port at most.
+    read: bool,
     closed: bool,
     /// What the reader said when it ended.
     finished: Option<u64>,
@@ -82,7 +87,7 @@ impl Queue {
         let mut state = self.lock();
         let was_empty = state.items.is_empty();
         for item in items {
-            if state.items.len() < CAPACITY {
+            if state.items.len() < CAPACITY || !state.read {
                 state.items.push_back(item);
             } else {
                 state.lost += 1;
@@ -105,6 +110,7 @@ impl Queue {
     pub(super) fn take(&self, batch: &mut Batch, deadline: Deadline) -> bool {
         batch.items.clear();
         let mut state = self.lock();
+        state.read = true;
         while state.items.is_empty() {
             let deadline = if state.closed {
                 deadline.firm
@@ -172,8 +178,12 @@ mod tests {
     #[test]
     fn what_finds_no_room_is_counted() {
         let queue = Queue::default();
-        queue.extend((0..CAPACITY + 7).map(|n| line(&n.to_string())));
         let mut batch = Batch::default();
+        // Before there is a reader, nothing is lost.
+        queue.extend((0..CAPACITY + 7).map(|n| line(&n.to_string())));
+        assert!(queue.take(&mut batch, Deadline::default()));
+        assert_eq!((batch.items.len(), batch.lost), (CAPACITY + 7, 0));
+        queue.extend((0..CAPACITY + 7).map(|n| line(&n.to_string())));
         assert!(queue.take(&mut batch, Deadline::default()));
         assert_eq!(batch.items.len(), CAPACITY);
         assert_eq!(batch.items.back(), Some(&line(&(CAPACITY - 1).to_string())));

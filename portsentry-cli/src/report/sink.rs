@@ -91,6 +91,17 @@ impl<W: Write + AsFd> Sink<W> {
         }
     }
 
+    /// What is pending goes to `inner`, at once.
+    pub(super) fn replace(&mut self, inner: W) {
+        self.inner = inner;
+        self.retry = None;
+    }
+
+    /// What lines are written to.
+    pub(super) fn inner(&self) -> &W {
+        &self.inner
+    }
+
     /// Bytes that wait to be written.
     pub(super) fn pending(&self) -> usize {
         self.pending.len() - self.written

@@ -152,6 +152,14 @@ impl Writer {
                 self.flush();
                 self.change(*change);
             }
+            Item::History(new) => {
+                // Unless the configuration has named another since.
+                let same = self.history.as_mut().filter(|it| it.inner().path() == new.path());
+                if let Some(history) = same {
+                    history.replace(*new);
+                    self.flush();
+                }
+            }
             item => match (&mut self.names, item.host()) {
                 (Some(names), Some(host)) => match names.look_up(host, item, Instant::now()) {
                     Lookup::Write(item, name) => self.append(&item, Some(&name)),
@@ -217,7 +225,7 @@ impl Writer {
                 }
             }
             Item::Line(level, line) => outputs.line(*level, line.as_bytes()),
-            Item::Name(..) | Item::Change(_) => {}
+            Item::Name(..) | Item::Change(_) | Item::History(_) => {}
         }
         if self.outputs.console.as_ref().is_some_and(Console::is_full) {
             self.flush();

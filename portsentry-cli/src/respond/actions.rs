@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use portsentry_core::config::{BlockMode, Settings, Template};
-use portsentry_core::{Observation, Outcome, Protocol};
+use portsentry_core::{Outcome, Protocol};
 
 use super::blocked_file::BlockedFile;
 use super::command::{Command, Tokens};
@@ -67,6 +67,8 @@ pub enum Happened {
     NothingWorked,
     /// The host is dealt with, but could not be recorded.
     NotRecorded(String),
+    /// Nothing was tried, with the reason.
+    Refused(String),
 }
 
 impl Actions {
@@ -85,7 +87,12 @@ impl Actions {
         }
     }
 
-    /// Responds to `probe`: carries out each action in order and `tell`s of it.
+    /// Whether there is anything to do about a probe of this protocol.
+    pub fn any(&self, protocol: Protocol) -> bool {
+        self.in_order(protocol).next().is_some()
+    }
+
+    /// Responds to a probe: carries out each action in order and `tell`s of it.
     /// Takes as long as the commands do. Once `stop` is readable, a command that
     /// runs is ended, and none is begun.
     ///
@@ -93,14 +100,14 @@ impl Actions {
     /// blocked file, if there is one.
     pub fn respond(
         &self,
-        probe: &Observation,
+        probe: Tokens,
         stop: BorrowedFd<'_>,
         tell: &mut dyn FnMut(Report),
     ) -> Outcome {
-        let host = probe.source;
+        let host = probe.target;
         let mut tell = |what| tell(Report { host, what });
         let mut succeeded = false;
-        for action in self.in_order(probe.protocol()) {
+        for action in self.in_order(probe.protocol) {
             succeeded |= self.act(action, probe, stop, &mut tell);
         }
         if !succeeded {
@@ -144,13 +151,11 @@ impl Actions {
     fn act(
         &self,
         action: Action,
-        probe: &Observation,
+        tokens: Tokens,
         stop: BorrowedFd<'_>,
         tell: &mut dyn FnMut(Happened),
     ) -> bool {
         let Some(template) = self.template(action) else { return false };
-        let (mode, protocol) = (probe.mode(), probe.protocol());
-        let tokens = Tokens { target: probe.source, port: probe.target_port, mode, protocol };
         let text = template.expand(tokens.target, tokens.port, tokens.mode);
         let result = match action {
             Action::HostsDeny => self.deny(&text),
@@ -185,9 +190,10 @@ impl Report {
         match self.what {
             Happened::Done(..) | Happened::AlreadyDenied => Level::Notice,
             Happened::Output(_) => Level::Debug,
-            Happened::Failed(..) | Happened::NothingWorked | Happened::NotRecorded(_) => {
-                Level::Error
-            }
+            Happened::Failed(..)
+            | Happened::NothingWorked
+            | Happened::NotRecorded(_)
+            | Happened::Refused(_) => Level::Error,
         }
     }
 
@@ -220,6 +226,7 @@ impl Report {
                         None => write!(f, "{host}/{host}!"),
                     }
                 }
+                Happened::Refused(why) => write!(f, "Not responding to {host}: {why}"),
                 Happened::NotRecorded(why) => write!(
                     f,
                     "Host {host} was dealt with, but will be acted on again after a restart: {why}"

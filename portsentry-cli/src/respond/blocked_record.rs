@@ -73,6 +73,11 @@ impl Hosts {
         self.number == 0
     }
 
+    /// The records.
+    pub fn into_records(self) -> Vec<u8> {
+        self.records
+    }
+
     /// The hosts, in the order they were blocked.
     pub fn iter(&self) -> impl Iterator<Item = IpAddr> + Clone {
         let mut rest = &self.records[..];

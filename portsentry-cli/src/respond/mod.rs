@@ -1,8 +1,8 @@
 //! Carrying out responses, never in the way of capture.
 //!
-//! The engine asks for a response; a small pool of threads carries it out and
-//! hands back how it ended. The packet thread only puts a job into a queue and
-//! takes outcomes out of another. Which actions there are and in which order
+//! A small pool of threads carries responses out and hands back how they ended:
+//! whoever asks for one only puts a job into a queue, and takes outcomes out of
+//! another. All of it runs in the responder. Which actions there are and in which order
 //! they come stands in [`Actions`]; each kind of action is a module of its own.
 
 mod actions;

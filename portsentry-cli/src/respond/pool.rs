@@ -7,11 +7,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use portsentry_core::{Outcome, Response, ResponseId};
+use portsentry_core::Outcome;
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::actions::{Actions, Report};
-use super::command::GRACE;
+use super::command::{GRACE, Tokens};
 
 /// Responses carried out at the same time; a slow command holds up one of them.
 const WORKERS: usize = 8;
@@ -19,15 +19,15 @@ const WORKERS: usize = 8;
 /// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Which one.
-    pub id: ResponseId,
+    /// Which one, as it was named when it was asked for.
+    pub id: u64,
     /// How.
     pub outcome: Outcome,
 }
 
 /// Carries out responses on threads of its own.
 ///
-/// The queue of jobs has no bound here: the engine has at most
+/// The queue of jobs has no bound here: whoever asks has at most
 /// [`Limits::responses`](portsentry_core::Limits::responses) under way.
 #[derive(Debug)]
 pub struct Responders {
@@ -41,7 +41,8 @@ pub struct Responders {
 }
 
 struct Job {
-    response: Response,
+    id: u64,
+    probe: Tokens,
     actions: Arc<Actions>,
 }
 
@@ -108,11 +109,12 @@ impl Responders {
         Ok(Self { jobs, answers, wake, stop, state, workers })
     }
 
-    /// Queues `response`, to be carried out as `actions` say. Never blocks.
-    pub fn respond(&self, response: Response, actions: Arc<Actions>) {
+    /// Queues the response `id` to a probe, to be carried out as `actions` say.
+    /// Never blocks.
+    pub fn respond(&self, id: u64, probe: Tokens, actions: Arc<Actions>) {
         self.state.lock().queued += 1;
         // The workers hold the other end for as long as `self` lives.
-        let _ = self.jobs.send(Job { response, actions });
+        let _ = self.jobs.send(Job { id, probe, actions });
     }
 
     /// Readable when there are answers.
@@ -172,9 +174,9 @@ impl Worker {
     fn run(self) {
         while let Some(job) = self.next() {
             let mut tell = |report| (self.tell)(report);
-            let outcome = job.actions.respond(&job.response.probe, self.stop.as_fd(), &mut tell);
+            let outcome = job.actions.respond(job.probe, self.stop.as_fd(), &mut tell);
             // The order matters: whoever sees the response ended finds its answer.
-            let _ = self.answer.send(Answer { id: job.response.id, outcome });
+            let _ = self.answer.send(Answer { id: job.id, outcome });
             let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
             self.state.lock().running -= 1;
             self.state.changed.notify_all();

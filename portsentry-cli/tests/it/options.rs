@@ -96,7 +96,12 @@ fn a_missing_interface_is_told_and_waited_for() {
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
     let mut sentry = station.start(&["-i", "late0", "-i", bed.host.interface()]);
-    assert!(sentry.lines().iter().any(|line| line.text.contains("late0")), "{sentry:?}");
+    // It stands on the other stream than the line that was waited for.
+    let deadline = std::time::Instant::now() + SOON;
+    while !sentry.lines().iter().any(|line| line.text.contains("late0")) {
+        assert!(std::time::Instant::now() < deadline, "{sentry:?}");
+        std::thread::yield_now();
+    }
 
     let (device, late) = (bed.scanner.interface(), "late0");
     let pair = ["link", "add", late, "netns", bed.host.name(), "type", "veth", "peer", "name"];

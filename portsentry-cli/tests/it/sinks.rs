@@ -53,9 +53,11 @@ struct Fault {
     /// Shell commands; `{dir}` is the station's folder.
     strike: &'static str,
     heal: &'static str,
-    /// How the complaint ends, if lines are lost.
-    lost: Option<&'static str>,
-    /// Where lines of the meantime are, if they are not lost.
+    /// The complaint, with `{file}` for the history.
+    said: Option<&'static str>,
+    /// Whether lines of the meantime are lost.
+    lost: bool,
+    /// Where lines are then.
     kept: &'static str,
     /// Whether lines of before are gone with the file.
     begun_again: bool,
@@ -69,7 +71,8 @@ const FAULTS: [Fault; 8] = [
                  while printf 'Not a line of a sentry, but it takes the room that one would.\\n' \
                      >> {dir}/disk/log/history 2>/dev/null; do :; done",
         heal: "rm {dir}/disk/filler; echo >> {dir}/disk/log/history",
-        lost: Some(": No space left on device (os error 28)"),
+        said: Some("Cannot write to history file {file}: No space left on device (os error 28)"),
+        lost: true,
         kept: "disk/log/history",
         begun_again: false,
     },
@@ -77,7 +80,8 @@ const FAULTS: [Fault; 8] = [
         name: "removed",
         strike: "rm {dir}/disk/log/history",
         heal: "",
-        lost: None,
+        said: None,
+        lost: false,
         kept: "disk/log/history",
         begun_again: true,
     },
@@ -85,7 +89,8 @@ const FAULTS: [Fault; 8] = [
         name: "removed with its folder",
         strike: "rm -r {dir}/disk/log",
         heal: "",
-        lost: None,
+        said: None,
+        lost: false,
         kept: "disk/log/history",
         begun_again: true,
     },
@@ -93,7 +98,8 @@ const FAULTS: [Fault; 8] = [
         name: "renamed",
         strike: "mv {dir}/disk/log/history {dir}/disk/log/history.1",
         heal: "",
-        lost: None,
+        said: None,
+        lost: false,
         kept: "disk/log/history.1",
         begun_again: false,
     },
@@ -101,7 +107,10 @@ const FAULTS: [Fault; 8] = [
         name: "replaced by a directory",
         strike: "rm {dir}/disk/log/history; mkdir {dir}/disk/log/history",
         heal: "rmdir {dir}/disk/log/history",
-        lost: Some(": it was removed, and cannot be begun again: Is a directory (os error 21)"),
+        said: Some(
+            "history file {file}: it was removed, and cannot be begun again: Is a directory (os error 21)",
+        ),
+        lost: false,
         kept: "disk/log/history",
         begun_again: true,
     },
@@ -111,9 +120,10 @@ const FAULTS: [Fault; 8] = [
                  ln -s {dir}/victim {dir}/disk/log/history
                  chown --no-dereference 65534 {dir}/disk/log/history",
         heal: "[ \"$(cat {dir}/victim)\" = untouched ]; rm {dir}/disk/log/history",
-        lost: Some(
-            ": it was removed, and cannot be begun again: a link that another user made is not followed",
+        said: Some(
+            "history file {file}: it was removed, and cannot be begun again: a link that another user made is not followed",
         ),
+        lost: false,
         kept: "disk/log/history",
         begun_again: true,
     },
@@ -121,9 +131,10 @@ const FAULTS: [Fault; 8] = [
         name: "replaced by a pipe that nobody reads",
         strike: "rm {dir}/disk/log/history; mkfifo {dir}/disk/log/history",
         heal: "rm {dir}/disk/log/history",
-        lost: Some(
-            ": it was removed, and cannot be begun again: No such device or address (os error 6)",
+        said: Some(
+            "history file {file}: it was removed, and cannot be begun again: No such device or address (os error 6)",
         ),
+        lost: false,
         kept: "disk/log/history",
         begun_again: true,
     },
@@ -131,9 +142,10 @@ const FAULTS: [Fault; 8] = [
         name: "removed from a disk that is read-only then",
         strike: "rm {dir}/disk/log/history; mount -t tmpfs -o ro none {dir}/disk/log",
         heal: "umount {dir}/disk/log",
-        lost: Some(
-            ": it was removed, and cannot be begun again: Read-only file system (os error 30)",
+        said: Some(
+            "history file {file}: it was removed, and cannot be begun again: Read-only file system (os error 30)",
         ),
+        lost: false,
         kept: "disk/log/history",
         begun_again: true,
     },
@@ -195,15 +207,14 @@ fn strike_and_heal(bed: &Testbed, fault: &Fault) {
         lines.iter().rfind(|line| line.text.contains(part)).map(|line| line.text.clone())
     };
     let file = station.path("disk/log/history").display().to_string();
-    if let Some(complaint) = fault.lost {
-        let complaint = format!("Cannot write to history file {file}{complaint}");
-        eventually(name, || said(&sentry, "Cannot write").is_some());
-        assert_eq!(said(&sentry, "Cannot write"), Some(complaint), "{name}");
+    if let Some(complaint) = fault.said {
+        let complaint = complaint.replace("{file}", &file);
+        eventually(name, || said(&sentry, &complaint).is_some());
     }
     do_to(&sentry, &station, fault.heal);
     datagram(&bed.scanner, source, target, 7);
     sentry.wait_for(&event(source, UDP, 7, LOGGED));
-    if fault.lost.is_some() {
+    if fault.lost {
         let back = format!("history file {file} works again; 5 lines were lost");
         eventually(name, || said(&sentry, "works again").is_some());
         assert_eq!(said(&sentry, "works again"), Some(back), "{name}");
@@ -211,7 +222,7 @@ fn strike_and_heal(bed: &Testbed, fault: &Fault) {
         eventually(name, || history(&path(fault.kept)).last() == events(&[7]).last());
     }
     let before: &[u16] = if fault.begun_again { &[] } else { &[1] };
-    let after: &[u16] = if fault.lost.is_some() { &[7] } else { &[2, 3, 4, 5, 6, 7] };
+    let after: &[u16] = if fault.lost { &[7] } else { &[2, 3, 4, 5, 6, 7] };
     let mut kept = history(&path(fault.kept));
     kept.retain(|line| line.starts_with("Scan from: "));
     assert_eq!(kept, events(&[before, after].concat()), "{name}");

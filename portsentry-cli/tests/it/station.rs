@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portsentry_testbed::{Background, Line, Namespace, Signal};
 use tempfile::TempDir;
@@ -97,7 +97,10 @@ pub(crate) struct Sentry {
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<String>,
+    /// Without what depends on the kernel.
     pub(crate) stderr: Vec<String>,
+    /// What it said that this kernel does not have of the sandbox.
+    pub(crate) lacks: Vec<String>,
 }
 
 impl Sentry {
@@ -123,6 +126,21 @@ impl Sentry {
     #[track_caller]
     pub(crate) fn wait_for_part(&mut self, part: &str) -> Line {
         self.process.wait_for_line(SOON, |text| text.contains(part))
+    }
+
+    /// The process that responds.
+    #[track_caller]
+    pub(crate) fn responder(&self) -> u32 {
+        let parent = self.pid().to_string();
+        let mut processes = fs::read_dir("/proc").expect("proc").flatten();
+        let found = processes.find_map(|process| {
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+            // The name may hold anything, and stands in brackets.
+            let (_, rest) = stat.rsplit_once(") ")?;
+            (rest.split(' ').nth(1)? == parent).then_some(pid)
+        });
+        found.expect("a child process")
     }
 
     pub(crate) fn lines(&self) -> Vec<Line> {
@@ -152,6 +170,16 @@ impl Sentry {
         self.stop_by(Signal::KILL)
     }
 
+    /// Waits until `condition` holds, which is asked again and again.
+    #[track_caller]
+    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
+        let deadline = Instant::now() + SOON;
+        while !condition() {
+            assert!(Instant::now() < deadline, "not in time: {what}: {self:#?}");
+            std::thread::yield_now();
+        }
+    }
+
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn ended(mut self) -> Ended {
@@ -163,8 +191,10 @@ impl Ended {
     #[track_caller]
     pub(crate) fn of(process: &mut Background) -> Self {
         let status = process.wait(SOON);
-        let lines = |text: String| text.lines().map(str::to_owned).collect();
-        Self { status, stdout: lines(process.stdout()), stderr: lines(process.stderr()) }
+        let lines = |text: String| -> Vec<String> { text.lines().map(str::to_owned).collect() };
+        let of_kernel = |line: &String| line.starts_with("The sandbox is incomplete here");
+        let (lacks, stderr) = lines(process.stderr()).into_iter().partition(of_kernel);
+        Self { status, stdout: lines(process.stdout()), stderr, lacks }
     }
 
     /// Runs `command` to its end.

@@ -55,7 +55,7 @@ fn a_configuration_of_1_x_is_told_apart_key_by_key() {
 
 #[test]
 fn every_key_stands_in_the_page_about_migrating_or_is_new() {
-    const NEW: [&str; 7] = [
+    const NEW: [&str; 8] = [
         "RESPONSE_TIMEOUT",
         "HOSTS_DENY_FILE",
         "NEVER_BLOCK",
@@ -63,6 +63,7 @@ fn every_key_stands_in_the_page_about_migrating_or_is_new() {
         "CAPTURE_BUFFER",
         "CAPTURE_LATENCY",
         "RUN_AS",
+        "SANDBOX",
     ];
     let page = fs::read_to_string(project("docs/migrating.md")).expect("page");
     for key in portsentry_core::config::KEYS {

@@ -202,7 +202,18 @@ keys! {
         kind: User,
         default: Unset("the user that started the program"),
         summary: "User to become after the start",
-        help: "A name or a number. The unit of systemd does this better, with User=.",
+        help: "A name or a number. The packet process becomes this user and its groups once \
+               all is open; responses, files and the pid file stay with the user that started \
+               it. A change needs a restart. The unit of systemd has User= instead.",
+    }
+    sandbox: {
+        name: "SANDBOX",
+        kind: Switch,
+        default: Value("1"),
+        summary: "Whether the packet process gives up all rights that it does not use",
+        help: "1: capabilities, files and system calls that reading packets does not need are \
+               given up for good before the first packet is read. 0: they are kept, for systems \
+               where that gets in the way. A change needs a restart.",
     }
 }
 

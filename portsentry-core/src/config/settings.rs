@@ -65,6 +65,8 @@ pub struct Settings {
     pub capture_latency: Option<u32>,
     /// `RUN_AS`: the user to become after the start.
     pub run_as: Option<String>,
+    /// `SANDBOX`: whether the packet process gives up rights it does not use.
+    pub sandbox: bool,
 }
 
 /// What a probe of a protocol leads to.

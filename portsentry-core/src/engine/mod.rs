@@ -21,9 +21,9 @@ use crate::{
 };
 
 pub use limits::{Limits, Statistics};
+pub use rate_limit::RateLimit;
 pub use responses::{Effect, Outcome, Response, ResponseId};
 
-use rate_limit::RateLimit;
 use responses::{Admission, Responses};
 
 /// How long lines about one source and served port, and summaries, are apart.

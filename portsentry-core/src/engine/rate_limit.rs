@@ -4,9 +4,13 @@ use crate::Instant;
 
 const SECONDS: usize = 60;
 
-/// Counts of the last 60 seconds, one for each.
+/// So many in any 60 seconds and no more: the limit of `BLOCK_RATE`.
+///
+/// The engine has one of its own. This is for whoever carries responses out and
+/// does not want to take the engine's word for it.
 #[derive(Debug)]
-pub(super) struct RateLimit {
+pub struct RateLimit {
+    /// Counts of the last 60 seconds, one for each.
     counts: [u32; SECONDS],
     total: u32,
     second: u64,
@@ -21,7 +25,7 @@ impl Default for RateLimit {
 impl RateLimit {
     /// Takes one of the `limit` that any 60 seconds have; `false` if none is
     /// left. 0 means no limit. O(1), at most 60 steps after a pause.
-    pub(super) fn take(&mut self, now: Instant, limit: u32) -> bool {
+    pub fn take(&mut self, now: Instant, limit: u32) -> bool {
         self.advance(now.as_secs());
         if limit != 0 && self.total >= limit {
             return false;

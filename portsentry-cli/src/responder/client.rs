@@ -1,0 +1,382 @@
+//! The packet process's side: asks, and takes what comes back.
+//!
+//! Nothing here waits, except to load a configuration and at the end: what the
+//! channel does not take at once is kept, as many requests as the engine has
+//! responses under way. When the responder has ended, that is said once, and
+//! responses fail from then on; it cannot be started again, because the rights
+//! that it had are given up.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use portsentry_config::FileError;
+use portsentry_core::{Outcome, Response, ResponseId};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+use super::channel::{self, Buffer};
+use super::protocol::{Message, Request};
+use super::{LAST_RESPONSES, VARIABLE};
+use crate::background;
+use crate::failure::Failure;
+use crate::report::{History, Item, Level, Queue};
+use crate::respond::{Happened, Hosts, Report, Restored, Tokens, Unfinished};
+
+/// How long the responder may take to load a configuration: a blocked file of
+/// millions of records, on a slow disk. Packets are not read meanwhile.
+const LOADING: Duration = Duration::from_secs(10);
+
+/// How long it may take to end, beyond what running responses have.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// The responder, as the packet process sees it.
+#[derive(Debug)]
+pub(crate) struct Responder {
+    child: Child,
+    /// `None` once the responder has ended.
+    socket: Option<OwnedFd>,
+    buffer: Buffer,
+    /// Requests that found no room yet.
+    outbox: VecDeque<Vec<u8>>,
+    serial: u64,
+    /// The number of the last configuration that was asked for.
+    load: u32,
+    under_way: HashMap<u64, ResponseId>,
+    outcomes: Vec<(ResponseId, Outcome)>,
+    never_block: Option<Vec<IpNet>>,
+    /// Whether it was told to end.
+    closing: bool,
+    queue: Arc<Queue>,
+}
+
+/// A configuration as the responder has read it, and what it has opened for it.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    files: Vec<(PathBuf, Vec<u8>)>,
+    blocked: Vec<u8>,
+    /// The hosts in the blocked file.
+    pub(crate) hosts: Hosts,
+    /// Networks that are never acted on.
+    pub(crate) never_block: Vec<IpNet>,
+    /// The history, open for appending.
+    pub(crate) history: Option<File>,
+}
+
+impl Loaded {
+    /// A file of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// As if it were missing, if the responder has read no such file.
+    pub(crate) fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
+        let found = self.files.iter().find(|(known, _)| known == path);
+        found.map(|(_, content)| content.clone()).ok_or_else(|| FileError::Missing(path.to_owned()))
+    }
+}
+
+impl Responder {
+    /// Starts the responder: this program with the same words. What it has to say
+    /// goes to `queue`.
+    ///
+    /// # Errors
+    ///
+    /// If the system starts no process.
+    pub(crate) fn start(queue: &Arc<Queue>) -> io::Result<Self> {
+        let (ours, theirs) = channel::pair()?;
+        let child = Command::new("/proc/self/exe")
+            .arg0("portsentry: responder")
+            .args(std::env::args_os().skip(1).collect::<Vec<OsString>>())
+            .env(VARIABLE, "1")
+            .env_remove(background::VARIABLE)
+            .stdin(theirs)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        Ok(Self {
+            child,
+            socket: Some(ours),
+            buffer: Buffer::new(),
+            outbox: VecDeque::new(),
+            serial: 0,
+            load: 0,
+            under_way: HashMap::new(),
+            outcomes: Vec::new(),
+            never_block: None,
+            closing: false,
+            queue: Arc::clone(queue),
+        })
+    }
+
+    /// Has the configuration read and its files opened, which takes a while:
+    /// [`loaded`](Self::loaded) has what comes of it.
+    pub(crate) fn load(&mut self) {
+        self.load += 1;
+        self.ask(&Request::Load(self.load));
+    }
+
+    /// What was loaded. It is in force once [`adopt`](Self::adopt) is called. Waits
+    /// for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Responder`] with what is wrong; [`Failure::RestartNeeded`]
+    /// without a responder.
+    pub(crate) fn loaded(&mut self) -> Result<Loaded, Failure> {
+        let until = Instant::now() + LOADING;
+        let mut loaded = Loaded::default();
+        loop {
+            if self.socket.is_none() {
+                let gone = "the responder, which reads files, has ended".to_owned();
+                return Err(Failure::RestartNeeded(gone));
+            }
+            let Some((message, descriptor)) = self.next() else {
+                if Instant::now() >= until {
+                    let late = io::Error::from(io::ErrorKind::TimedOut);
+                    return Err(Failure::system("the responder does not answer")(late));
+                }
+                self.wait(until);
+                continue;
+            };
+            match message {
+                Message::File(path) => {
+                    loaded.files.push((OsString::from_vec(path).into(), Vec::new()));
+                }
+                Message::Content(bytes) => {
+                    if let Some((_, content)) = loaded.files.last_mut() {
+                        content.extend_from_slice(&bytes);
+                    }
+                }
+                Message::Blocked(records) => loaded.blocked.extend_from_slice(&records),
+                // To a question that was waited for no longer.
+                Message::Loaded { number, .. } if number != self.load => {
+                    loaded = Loaded::default();
+                }
+                Message::Refused { number, .. } if number != self.load && number != 0 => {
+                    loaded = Loaded::default();
+                }
+                Message::Loaded { history, .. } => {
+                    if history && descriptor.is_none() {
+                        // The kernel drops what there is no room for.
+                        let full = io::Error::from(Errno::MFILE);
+                        return Err(Failure::system("cannot take over the history file")(full));
+                    }
+                    loaded.history = descriptor.map(File::from);
+                    let records = std::mem::take(&mut loaded.blocked);
+                    loaded.hosts = Restored::read(records).unwrap_or_default().hosts;
+                    loaded.never_block = self.never_block.take().unwrap_or_default();
+                    return Ok(loaded);
+                }
+                Message::Refused { status, why, .. } => {
+                    return Err(Failure::Responder { status, why });
+                }
+                other => self.take(other, descriptor),
+            }
+        }
+    }
+
+    /// Puts what was loaded last in force.
+    pub(crate) fn adopt(&mut self) {
+        self.ask(&Request::Adopt(self.load));
+    }
+
+    /// Asks for `response`. Never blocks.
+    pub(crate) fn respond(&mut self, response: &Response) {
+        let Response { id, probe } = response;
+        if self.socket.is_none() {
+            self.fail(*id);
+            return;
+        }
+        self.serial += 1;
+        self.under_way.insert(self.serial, *id);
+        let (mode, protocol) = (probe.mode(), probe.protocol());
+        let tokens = Tokens { target: probe.source, port: probe.target_port, mode, protocol };
+        self.ask(&Request::Respond(self.serial, tokens));
+    }
+
+    /// What to wait for. `None` once the responder has ended.
+    pub(crate) fn interest(&self) -> Option<PollFd<'_>> {
+        let mut flags = PollFlags::IN;
+        if !self.outbox.is_empty() {
+            flags |= PollFlags::OUT;
+        }
+        self.socket.as_ref().map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), flags))
+    }
+
+    /// Whether [`outcomes`](Self::outcomes) has something without any waiting.
+    pub(crate) fn has_outcomes(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+
+    /// The outcomes that have come in. Never blocks.
+    pub(crate) fn outcomes(&mut self) -> Vec<(ResponseId, Outcome)> {
+        self.flush();
+        while let Some((message, descriptor)) = self.next() {
+            self.take(message, descriptor);
+        }
+        std::mem::take(&mut self.outcomes)
+    }
+
+    /// The networks that are never acted on, if they have changed since they were
+    /// asked for or loaded last.
+    pub(crate) fn never_block(&mut self) -> Option<Vec<IpNet>> {
+        self.never_block.take()
+    }
+
+    /// Lets the responses that are running end by themselves, for four seconds;
+    /// then has their commands ended. Gives all outcomes, and how many responses
+    /// were not begun and not ended in time.
+    pub(crate) fn finish(mut self) -> (Vec<(ResponseId, Outcome)>, Unfinished) {
+        self.ask(&Request::Close);
+        self.closing = true;
+        let until = Instant::now() + LAST_RESPONSES + ENDING;
+        let mut unfinished = None;
+        // The end of the channel is the end of the responder.
+        while self.socket.is_some() && Instant::now() < until {
+            self.flush();
+            match self.next() {
+                Some((Message::Closed(told), _)) => unfinished = Some(told),
+                Some((message, descriptor)) => self.take(message, descriptor),
+                None => self.wait(until),
+            }
+        }
+        let not_ended = self.under_way.len();
+        let unfinished = unfinished.unwrap_or(Unfinished { not_begun: 0, not_ended });
+        (std::mem::take(&mut self.outcomes), unfinished)
+    }
+
+    fn ask(&mut self, request: &Request) {
+        self.outbox.push_back(request.encode());
+        self.flush();
+    }
+
+    /// Sends what the channel takes.
+    fn flush(&mut self) {
+        while let (Some(request), Some(socket)) = (self.outbox.front(), &self.socket) {
+            match channel::send(socket.as_fd(), request, None, SendFlags::DONTWAIT) {
+                Ok(()) => drop(self.outbox.pop_front()),
+                Err(Errno::AGAIN) => return,
+                // Reading tells of the end, and what was said before it.
+                Err(_) => self.outbox.clear(),
+            }
+        }
+    }
+
+    /// The next message, if one has come.
+    fn next(&mut self) -> Option<(Message, Option<OwnedFd>)> {
+        let socket = self.socket.as_ref()?.as_fd();
+        let mut received = self.buffer.receive(socket, true, RecvFlags::DONTWAIT);
+        if matches!(received, Err(Errno::CONNRESET)) {
+            // It has ended with requests unread, which is told before, and instead
+            // of, what it had said. Told once.
+            received = self.buffer.receive(socket, true, RecvFlags::DONTWAIT);
+        }
+        let error = match received {
+            Ok(received) if received.message.is_empty() => None,
+            Ok(received) => match Message::decode(received.message) {
+                Ok(message) => return Some((message, received.descriptor)),
+                Err(malformed) => Some(malformed.to_string()),
+            },
+            Err(Errno::AGAIN) => return None,
+            Err(error) => Some(io::Error::from(error).to_string()),
+        };
+        self.lose(error);
+        None
+    }
+
+    /// Waits for a message, or for room.
+    fn wait(&self, until: Instant) {
+        let Some(interest) = self.interest() else { return };
+        let left = until.saturating_duration_since(Instant::now());
+        // Whatever comes of it, the time is looked at again.
+        let _ = poll(&mut [interest], Timespec::try_from(left).ok().as_ref());
+    }
+
+    fn take(&mut self, message: Message, descriptor: Option<OwnedFd>) {
+        match message {
+            Message::Report(report) => self.queue.push(Item::Report(report)),
+            Message::Line(level, line) => self.queue.push(Item::Line(level, line)),
+            Message::Answer(id, outcome) => {
+                if let Some(id) = self.under_way.remove(&id) {
+                    self.outcomes.push((id, outcome));
+                }
+            }
+            Message::NeverBlock { more, networks } => {
+                let known = self.never_block.get_or_insert_default();
+                if !more {
+                    known.clear();
+                }
+                known.extend(networks.split_ascii_whitespace().flat_map(str::parse::<IpNet>));
+            }
+            Message::History(path) => {
+                if let Some(file) = descriptor.map(File::from) {
+                    let history = History::opened(Path::new(&OsString::from_vec(path)), file);
+                    self.queue.push(Item::History(Box::new(history)));
+                }
+            }
+            // Nobody has asked, or not any more.
+            Message::File(_)
+            | Message::Content(_)
+            | Message::Blocked(_)
+            | Message::Loaded { .. }
+            | Message::Refused { .. }
+            | Message::Closed(_) => {}
+        }
+    }
+
+    /// The responder has ended, or says what cannot be understood.
+    fn lose(&mut self, error: Option<String>) {
+        self.socket = None;
+        self.outbox.clear();
+        let how = error.unwrap_or_else(|| match self.child.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        });
+        if self.closing {
+            return;
+        }
+        let line = format!(
+            "The responder has ended ({how}): no host is responded to and no file is read again \
+             until portsentry is restarted"
+        );
+        self.queue.push(Item::Line(Level::Error, line));
+        let mut given_up: Vec<(u64, ResponseId)> = self.under_way.drain().collect();
+        given_up.sort_unstable();
+        for (_, id) in given_up {
+            self.fail(id);
+        }
+    }
+
+    fn fail(&mut self, id: ResponseId) {
+        let why = "the responder has ended; restart portsentry".to_owned();
+        let report = Report { host: id.host(), what: Happened::Refused(why) };
+        self.queue.push(Item::Report(report));
+        self.outcomes.push((id, Outcome::Failed));
+    }
+}
+
+impl Drop for Responder {
+    /// Waits until it has ended, so that what it leaves behind is in order.
+    fn drop(&mut self) {
+        self.closing = true;
+        let until = Instant::now() + LAST_RESPONSES + ENDING;
+        if let Some(socket) = &self.socket {
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
+        }
+        while self.socket.is_some() && Instant::now() < until {
+            if self.next().is_none() {
+                self.wait(until);
+            }
+        }
+    }
+}

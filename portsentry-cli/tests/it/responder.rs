@@ -1,0 +1,346 @@
+//! The process that responds: how it ends, that it does not, and what it thinks
+//! of requests.
+
+use std::fs;
+use std::io::{IoSlice, IoSliceMut};
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use portsentry_cli::respond::{Happened, Report, Tokens};
+use portsentry_cli::responder::protocol::{Message, Request};
+use portsentry_core::{Mode, Outcome, Protocol};
+use portsentry_testbed::{Signal, Testbed, require_root};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags,
+    SocketType, recvmsg, sendmsg, socketpair, sockopt,
+};
+use rustix::process::{Pid, kill_process, test_kill_process};
+
+use crate::expected::{BLOCKED, FAILED, LOGGED, SYN, UDP, event};
+use crate::gate::Gate;
+use crate::probe::{both_families, datagram, syn};
+use crate::station::{Ended, PROGRAM, SOON, Sentry, Station};
+
+const CONFIGURATION: &str = r#"
+TCP_PORTS = "20-30"
+UDP_PORTS = "20-30"
+BLOCKED_FILE = "{dir}/blocked"
+BLOCK_TCP = "2"
+KILL_RUN_CMD = "echo $TARGET$ >> {dir}/did"
+"#;
+
+fn pid_of(number: u32) -> Pid {
+    Pid::from_raw(number.cast_signed()).expect("a pid")
+}
+
+#[track_caller]
+fn ends(pid: u32) {
+    let deadline = Instant::now() + SOON;
+    while test_kill_process(pid_of(pid)).is_ok() {
+        // Nobody may be there who would ask how it ended.
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        if stat.contains(") Z ") {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{pid} goes on: {stat}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn it_ends_with_the_sentry_and_so_do_its_commands() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let running = "KILL_RUN_CMD = \"echo $$ > {dir}/did; exec sleep 1000\"";
+    let station = Station::with(&bed.host, &format!("{CONFIGURATION}{running}"));
+    let [(source, target), _] = both_families(&bed);
+    let sentry = station.start(&["--pidfile", &station.expand("{dir}/pid")]);
+    assert!(station.path("pid").exists());
+    syn(&bed.scanner, source, target, 22);
+    sentry.wait_until("the command", || !station.lines("did").is_empty());
+    let command = station.lines("did")[0].parse().expect("a pid");
+    let responder = sentry.responder();
+    sentry.signal(Signal::KILL);
+    ends(responder);
+    ends(command);
+    assert!(!station.path("pid").exists(), "it has cleaned up");
+    assert_eq!(fs::read(station.path("blocked")).expect("read"), []);
+    sentry.ended();
+}
+
+#[test]
+fn signals_to_it_alone_do_nothing() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    let responder = sentry.responder();
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        kill_process(pid_of(responder), signal).expect("kill");
+    }
+    syn(&bed.scanner, source, target, 22);
+    sentry.wait_for(&event(source, SYN, 22, BLOCKED));
+    assert_eq!(sentry.responder(), responder);
+    let ended = sentry.stop();
+    assert_eq!(ended.stderr.len(), 1, "{ended:#?}");
+    ends(responder);
+}
+
+/// A service manager asks all processes at once to end.
+#[test]
+fn what_runs_is_waited_for_when_both_are_asked_to_end() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let slow = "KILL_RUN_CMD = \"echo > {dir}/begun; sleep 1\"";
+    let station = Station::with(&bed.host, &format!("{CONFIGURATION}{slow}"));
+    let [(source, target), _] = both_families(&bed);
+    let sentry = station.start(&[]);
+    syn(&bed.scanner, source, target, 22);
+    sentry.wait_until("the command", || station.path("begun").exists());
+    kill_process(pid_of(sentry.responder()), Signal::TERM).expect("kill");
+    let ended = sentry.stop();
+    assert_eq!(ended.events(), [event(source, SYN, 22, BLOCKED)]);
+    assert_eq!(fs::read(station.path("blocked")).expect("read").len(), 6);
+}
+
+/// A stopped responder holds up responses, and neither the log nor the end.
+#[test]
+fn while_it_is_stopped_responses_wait() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(v4, target_v4), (v6, target_v6)] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    let responder = sentry.responder();
+    kill_process(pid_of(responder), Signal::STOP).expect("kill");
+    syn(&bed.scanner, v4, target_v4, 22);
+    datagram(&bed.scanner, v6, target_v6, 23);
+    sentry.wait_for(&event(v6, UDP, 23, LOGGED));
+    assert!(!station.path("did").exists());
+    kill_process(pid_of(responder), Signal::CONT).expect("kill");
+    sentry.wait_for(&event(v4, SYN, 22, BLOCKED));
+
+    kill_process(pid_of(responder), Signal::STOP).expect("kill");
+    syn(&bed.scanner, v6, target_v6, 22);
+    sentry.signal(Signal::TERM);
+    let ended = sentry.ended();
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    assert_eq!(ended.events().last(), Some(&event(v6, SYN, 22, FAILED).as_str()));
+    let said = "0 responses were not begun and 1 did not end in time".to_owned();
+    assert!(ended.stderr.contains(&said), "{ended:#?}");
+    // It hears of that, and does nothing more for nobody.
+    kill_process(pid_of(responder), Signal::CONT).expect("kill");
+    ends(responder);
+    assert_eq!(station.lines("did"), [v4.to_string()]);
+}
+
+/// What was asked for and given up is not taken for what was asked for later.
+#[test]
+fn a_late_answer_is_not_taken_for_another() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    // To open a pipe that nobody reads takes until someone does.
+    let gate = Gate::new(&station);
+    let hung = "UDP_PORTS = \"40\"\nHISTORY_FILE = \"{dir}/gate\"";
+    station.configure(&format!("{CONFIGURATION}{hung}"));
+    sentry.signal(Signal::HUP);
+    sentry.wait_for("the responder does not answer: timed out");
+    sentry.wait_for("The new configuration was refused; the old one stays in force.");
+    datagram(&bed.scanner, source, target, 22);
+    sentry.wait_for(&event(source, UDP, 22, LOGGED));
+    station.configure(&format!("{CONFIGURATION}UDP_PORTS = \"50\""));
+    sentry.signal(Signal::HUP);
+    let _open = gate.open();
+    sentry.wait_for("Configuration read again; changed: UDP_PORTS");
+    datagram(&bed.scanner, source, target, 50);
+    sentry.wait_for(&event(source, UDP, 50, LOGGED));
+    // Both go by the new one.
+    syn(&bed.scanner, source, target, 22);
+    sentry.wait_for(&event(source, SYN, 22, BLOCKED));
+    sentry.stop();
+}
+
+#[test]
+fn without_it_the_sentry_goes_on_and_says_so() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let waiting = "KILL_RUN_CMD = \"echo > {dir}/did; read line < {dir}/gate\"";
+    let station = Station::with(&bed.host, &format!("{CONFIGURATION}{waiting}"));
+    let gate = Gate::new(&station);
+    let [(source, target), (v6, target_v6)] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    syn(&bed.scanner, source, target, 22);
+    let responder = sentry.responder();
+    sentry.wait_until("the command", || station.path("did").exists());
+    kill_process(pid_of(responder), Signal::KILL).expect("kill");
+    let _open = gate.open();
+    let gone = "The responder has ended (signal: 9 (SIGKILL)): no host is responded to and no file \
+                is read again until portsentry is restarted";
+    // On the other stream than the events, so in no order with them.
+    sentry.wait_until("the end is told", || sentry.lines().iter().any(|it| it.text == gone));
+    // What was under way has failed, and what comes does.
+    let failed = |host: IpAddr| {
+        format!("Not responding to {host}: the responder has ended; restart portsentry")
+    };
+    sentry.wait_for(&event(source, SYN, 22, FAILED));
+    syn(&bed.scanner, v6, target_v6, 22);
+    sentry.wait_for(&event(v6, SYN, 22, FAILED));
+    datagram(&bed.scanner, v6, target_v6, 23);
+    sentry.wait_for(&event(v6, UDP, 23, LOGGED));
+    sentry.signal(Signal::HUP);
+    sentry.wait_for("the responder, which reads files, has ended: restart needed");
+    sentry.wait_for("The new configuration was refused; the old one stays in force.");
+    let idle = processor_time(&sentry);
+    datagram(&bed.scanner, v6, target_v6, 24);
+    sentry.wait_for(&event(v6, UDP, 24, LOGGED));
+    assert!(processor_time(&sentry) < idle + 50, "it does not run in circles");
+    let ended = sentry.stop();
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    let said = |line: &str| ended.stderr.iter().filter(|it| *it == line).count();
+    assert_eq!([said(gone), said(&failed(source)), said(&failed(v6))], [1; 3], "{ended:#?}");
+}
+
+/// Ticks of the processor that it has used.
+fn processor_time(sentry: &Sentry) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", sentry.pid())).expect("stat");
+    let (_, rest) = stat.rsplit_once(") ").expect("stat");
+    rest.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("ticks")).sum()
+}
+
+#[test]
+fn it_is_not_for_people() {
+    let mut command = Command::new(PROGRAM);
+    command.env("PORTSENTRY_RESPONDER", "1").stdin(Stdio::null());
+    let ended = Ended::running(command);
+    assert_eq!(ended.status.code(), Some(2), "{ended:#?}");
+    assert!(ended.stderr[0].contains("PORTSENTRY_RESPONDER is set"), "{ended:#?}");
+}
+
+/// A responder whose packet process is this test.
+struct Asked {
+    child: Child,
+    socket: OwnedFd,
+}
+
+impl Asked {
+    fn start(station: &Station<'_>) -> Self {
+        let (socket, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .expect("socket");
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(SOON)).expect("limit");
+        let mut command = station.command(&[]);
+        command.env("PORTSENTRY_RESPONDER", "1").stdin(theirs);
+        Self { child: command.spawn().expect("start"), socket }
+    }
+
+    fn send(&self, bytes: &[u8]) {
+        let mut none = SendAncillaryBuffer::default();
+        sendmsg(&self.socket, &[IoSlice::new(bytes)], &mut none, SendFlags::NOSIGNAL)
+            .expect("send");
+    }
+
+    /// The next message; `None` at the end.
+    fn next(&self) -> Option<Message> {
+        let mut bytes = vec![0; 1 << 16];
+        let mut none = RecvAncillaryBuffer::default();
+        let buffer = &mut [IoSliceMut::new(&mut bytes)];
+        let received =
+            recvmsg(&self.socket, buffer, &mut none, RecvFlags::empty()).expect("answer");
+        (received.bytes > 0).then(|| Message::decode(&bytes[..received.bytes]).expect("a message"))
+    }
+
+    fn load(&self) {
+        self.send(&Request::Load(1).encode());
+        while !matches!(self.next().expect("an answer"), Message::Loaded { .. }) {}
+        self.send(&Request::Adopt(1).encode());
+    }
+
+    /// Asks for a response; why it was refused, or `None`, and whether it worked.
+    fn respond(&self, id: u64, tokens: Tokens) -> (Option<String>, bool) {
+        self.send(&Request::Respond(id, tokens).encode());
+        let mut refused = None;
+        loop {
+            match self.next().expect("an answer") {
+                Message::Report(Report { host, what: Happened::Refused(why) }) => {
+                    assert_eq!(host, tokens.target);
+                    refused = Some(why);
+                }
+                Message::Answer(answered, outcome) => {
+                    assert_eq!(answered, id);
+                    return (refused, outcome == Outcome::Succeeded);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn ended(mut self) -> ExitStatus {
+        while self.next().is_some() {}
+        self.child.wait().expect("status")
+    }
+}
+
+fn probe(target: &str, port: u16) -> Tokens {
+    let target = target.parse().expect("address");
+    Tokens { target, port, mode: Mode::Stealth, protocol: Protocol::Tcp }
+}
+
+#[test]
+fn forged_requests_lead_to_nothing() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    bed.host.ip(&["route", "add", "default", "via", &bed.scanner.v4().to_string()]);
+    let station = Station::with(&bed.host, &format!("{CONFIGURATION}BLOCK_RATE = \"5\""));
+    let asked = Asked::start(&station);
+    let refused = |tokens: Tokens, why: &str| {
+        let (said, worked) = asked.respond(9, tokens);
+        assert_eq!((said.as_deref(), worked), (Some(why), false), "{tokens:?}");
+    };
+    refused(probe("198.51.100.7", 22), "no configuration is in force");
+    asked.load();
+    refused(probe("198.51.100.7", 99), "the configuration has no response to this probe");
+    let udp = Tokens { protocol: Protocol::Udp, ..probe("198.51.100.7", 22) };
+    refused(udp, "the configuration has no response to this probe");
+    refused(probe("0.0.0.0", 22), "not the address of a host");
+    refused(probe("ff02::1", 22), "not the address of a host");
+    // What this host cannot do without, found out by the responder itself.
+    for protected in [bed.host.v4().into(), bed.scanner.v4().into(), IpAddr::from([127, 0, 0, 1])] {
+        refused(probe(&protected.to_string(), 22), "it is never blocked");
+    }
+    bed.host.ip(&["address", "add", "203.0.113.9/32", "dev", "lo"]);
+    let deadline = Instant::now() + SOON;
+    while !matches!(asked.next(), Some(Message::NeverBlock { networks, .. }) if networks.contains("203.0.113.9/32"))
+    {
+        assert!(Instant::now() < deadline);
+    }
+    refused(probe("203.0.113.9", 22), "it is never blocked");
+    let worked: Vec<_> = (1..=7_u64)
+        .map(|last| asked.respond(last, probe(&format!("198.51.100.{last}"), 22)).1)
+        .collect();
+    assert_eq!(worked, [true, true, true, true, true, false, false], "the rate");
+    assert_eq!(station.lines("did").len(), 5);
+    assert_eq!(fs::read(station.path("blocked")).expect("read").len(), 30);
+    asked.send(&Request::Close.encode());
+    assert!(asked.ended().success());
+}
+
+#[test]
+fn garbage_ends_it_in_good_order() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let too_short = &Request::Respond(1, probe("198.51.100.7", 22)).encode()[..10];
+    for garbage in [&[0][..], &[0xff; 100], too_short, b"KILL_RUN_CMD", &[1; 40_000]] {
+        let asked = Asked::start(&station);
+        asked.load();
+        asked.send(garbage);
+        assert!(asked.ended().success(), "{garbage:?}");
+        assert!(!station.path("did").exists());
+    }
+}

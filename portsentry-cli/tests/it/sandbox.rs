@@ -1,0 +1,445 @@
+//! What the packet process can and cannot do once it watches, seen from outside
+//! and tried from inside.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Command;
+
+use portsentry_testbed::{Background, Signal, Testbed, require_root};
+
+use crate::connect::connected;
+use crate::expected::{BLOCKED, LOGGED, SYN, UDP, event};
+use crate::probe::{both_families, can_connect, datagram, syn};
+use crate::station::{Ended, PROGRAM, SOON, Sentry, Station, copy_of_program, open_to_all};
+
+const CONFIGURATION: &str = r#"
+TCP_PORTS = "20-30"
+UDP_PORTS = "20-30"
+HISTORY_FILE = "{dir}/history"
+BLOCKED_FILE = "{dir}/blocked"
+RESOLVE_HOST = "1"
+BLOCK_TCP = "2"
+KILL_RUN_CMD = "echo $TARGET$ >> {dir}/did"
+"#;
+
+const NET_RAW: u64 = 1 << 13;
+const NET_BIND_SERVICE: u64 = 1 << 10;
+
+/// A field of a `status` file in `/proc`.
+#[track_caller]
+fn field(status: &str, name: &str) -> String {
+    let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    let words: Vec<&str> = line.expect(name).split_whitespace().collect();
+    words.join(" ")
+}
+
+/// What the kernel says of each thread of a process.
+fn threads(pid: u32) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks").flatten();
+    tasks.map(|task| fs::read_to_string(task.path().join("status")).expect("status")).collect()
+}
+
+#[track_caller]
+fn check_rights(sentry: &Sentry, kept: u64) {
+    let threads = threads(sentry.pid());
+    assert!(threads.len() >= 6, "the reporter and those that look up names: {}", threads.len());
+    for status in &threads {
+        for (name, expected) in
+            [("CapPrm", kept), ("CapEff", kept), ("CapBnd", 0), ("CapInh", 0), ("CapAmb", 0)]
+        {
+            let found = u64::from_str_radix(&field(status, name), 16).expect("a number");
+            assert_eq!(found, expected, "{name}: {status}");
+        }
+        assert_eq!(field(status, "NoNewPrivs"), "1", "{status}");
+        assert_eq!(field(status, "Seccomp"), "2", "{status}");
+    }
+    // Responses run with what the sentry was started with.
+    let own = fs::read_to_string("/proc/self/status").expect("status");
+    let responder = fs::read_to_string(format!("/proc/{}/status", sentry.responder()));
+    let responder = responder.expect("status");
+    for name in ["CapEff", "CapBnd", "NoNewPrivs", "Seccomp", "Uid"] {
+        assert_eq!(field(&responder, name), field(&own, name), "{name}");
+    }
+}
+
+#[test]
+fn rights_that_are_not_used_are_given_up() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    for (options, kept) in [
+        (&["-m", "pcap"][..], NET_RAW),
+        (&["-m", "raw"], NET_RAW),
+        (&["--connect"], NET_BIND_SERVICE),
+    ] {
+        let sentry = station.start(options);
+        // Threads that look up names come with the first configuration.
+        sentry.wait_until("threads", || threads(sentry.pid()).len() >= 6);
+        check_rights(&sentry, kept);
+        sentry.stop();
+    }
+    station.configure(&format!("{CONFIGURATION}SANDBOX = \"0\""));
+    let sentry = station.start(&[]);
+    let own = fs::read_to_string("/proc/self/status").expect("status");
+    for status in threads(sentry.pid()) {
+        for name in ["CapEff", "NoNewPrivs", "Seccomp"] {
+            assert_eq!(field(&status, name), field(&own, name), "{name}");
+        }
+    }
+    let said = "The packet process keeps all its rights, as SANDBOX = \"0\" says";
+    assert_eq!(sentry.stop().stderr[0], said);
+
+    // Another user has no more of them, whatever else is kept.
+    station.configure(&format!("{CONFIGURATION}SANDBOX = \"0\"\nRUN_AS = \"65534\""));
+    let sentry = station.start(&[]);
+    for status in threads(sentry.pid()) {
+        assert_eq!(field(&status, "CapPrm"), format!("{NET_RAW:016x}"));
+        assert_eq!(field(&status, "Uid"), "65534 65534 65534 65534");
+    }
+    sentry.stop();
+}
+
+#[test]
+fn no_file_is_open_but_the_history() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let sentry = station.start(&[]);
+    let folder = format!("/proc/{}", sentry.pid());
+    let mut files = BTreeSet::new();
+    for descriptor in fs::read_dir(format!("{folder}/fd")).expect("fd").flatten() {
+        let leads_to = fs::read_link(descriptor.path()).unwrap_or_default();
+        if leads_to.starts_with(station.path("")) {
+            let number = descriptor.file_name().into_string().expect("number");
+            let info = fs::read_to_string(format!("{folder}/fdinfo/{number}")).expect("fdinfo");
+            // O_APPEND, O_WRONLY, both octal; what is there cannot be written over.
+            let flags = u32::from_str_radix(&field(&info, "flags"), 8).expect("flags");
+            assert_eq!(flags & 0o2003, 0o2001, "{info}");
+            files.insert(leads_to);
+        }
+    }
+    assert_eq!(files, BTreeSet::from([station.path("history")]));
+    sentry.stop();
+}
+
+/// How the sentry fares that does this once it is in its sandbox; the hook for
+/// that is not in a release build.
+#[cfg(debug_assertions)]
+fn tried(station: &Station<'_>, trial: &str) -> Ended {
+    let trial = station.expand(trial);
+    let mut process = Background::spawn(trying(station.command(&["-m", "raw"]), &trial));
+    let seen = format!("trial: {trial}: ");
+    // Either it tells of it and goes on, or the kernel has ended it.
+    let deadline = std::time::Instant::now() + SOON;
+    loop {
+        let told = process.lines().iter().any(|line| line.text.starts_with(&seen));
+        if told && process.lines().iter().any(|line| line.text.ends_with("listening.")) {
+            process.signal(Signal::TERM);
+            return Ended::of(&mut process);
+        }
+        let status = fs::read_to_string(format!("/proc/{}/stat", process.pid()));
+        if status.map_or(true, |stat| stat.contains(") Z ")) {
+            return Ended::of(&mut process);
+        }
+        assert!(std::time::Instant::now() < deadline, "{trial}: {process:#?}");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether this kernel has all that the sandbox is made of; says so if not.
+///
+/// # Panics
+///
+/// If it has not, where every test is meant to run.
+#[cfg(debug_assertions)]
+fn kernel_has_all() -> bool {
+    let folder = tempfile::TempDir::new().expect("folder");
+    let path = folder.path().join("portsentry.conf");
+    fs::write(&path, "TCP_PORTS = \"1\"\n").expect("write");
+    let mut command = Command::new(PROGRAM);
+    command.args(["check", "-c"]).arg(path);
+    let ended = Ended::running(command);
+    let lack = ended.stdout.iter().find(|line| line.contains("not in force here"));
+    let Some(lack) = lack else { return true };
+    let required = std::env::var_os("PORTSENTRY_REQUIRE_PRIVILEGED").is_some_and(|it| it == "1");
+    assert!(!required, "{lack}, and PORTSENTRY_REQUIRE_PRIVILEGED=1");
+    println!("skipped: {lack}");
+    false
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn what_is_not_needed_is_refused_inside() {
+    let Some(root) = require_root().filter(|_| kernel_has_all()) else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let service = bed.host.enter(|| TcpListener::bind("127.0.0.1:8080")).expect("listen");
+    let check = |trial: &str, expected: &str| {
+        let ended = tried(&station, trial);
+        let said = format!("trial: {}: {expected}", station.expand(trial));
+        assert!(ended.stderr.contains(&said), "{said}: {ended:#?}");
+        assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    };
+    const REFUSED: &str = "Permission denied (os error 13)";
+    const UNKNOWN: &str = "Function not implemented (os error 38)";
+    // So that it is known to tell of what can be done.
+    check("read /etc/hosts", "done");
+    check("thread", "done");
+    check("read {dir}/portsentry.conf", REFUSED);
+    check("read {dir}/blocked", REFUSED);
+    check("read /etc/shadow", REFUSED);
+    check("read /root/.bashrc", REFUSED);
+    check("read /proc/1/environ", REFUSED);
+    check("read /etc/passwd", REFUSED);
+    check("write {dir}/history", REFUSED);
+    check("write /etc/hosts", REFUSED);
+    check("create {dir}/new", REFUSED);
+    check("create /tmp/portsentry-new", REFUSED);
+    check("list {dir}", REFUSED);
+    check("remove {dir}/history", UNKNOWN);
+    check("connect 127.0.0.1:8080", REFUSED);
+    check("listen 127.0.0.1:8081", REFUSED);
+    // AF_VSOCK, AF_ALG.
+    check("socket 40", UNKNOWN);
+    check("socket 38", UNKNOWN);
+    check("kill 1", UNKNOWN);
+    drop(service);
+
+    let ends = |trial: &str| {
+        let ended = tried(&station, trial);
+        assert_eq!(ended.status.signal(), Some(Signal::SYS.as_raw()), "{trial}: {ended:#?}");
+    };
+    ends("exec /bin/true");
+    ends("replace /bin/true");
+    ends("root /");
+    ends("user");
+
+    station.configure(&format!("{CONFIGURATION}SANDBOX = \"0\""));
+    let ended = tried(&station, "read /etc/passwd");
+    assert!(ended.stderr.contains(&"trial: read /etc/passwd: done".to_owned()), "{ended:#?}");
+}
+
+#[cfg(debug_assertions)]
+#[test]
+fn a_replay_reads_captures_and_no_other_file() {
+    if !kernel_has_all() {
+        return;
+    }
+    let folder = tempfile::TempDir::new().expect("folder");
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("portsentry.conf"), "TCP_PORTS = \"1\"\n").expect("write");
+    fs::write(path("empty.pcap"), crate::forgery::capture(&[])).expect("write");
+    let check = |trial: &str, expected: &str| {
+        let trial = trial.replace("{dir}", &folder.path().display().to_string());
+        let mut command = Command::new(PROGRAM);
+        command.arg("replay").arg(path("empty.pcap")).arg("-c").arg(path("portsentry.conf"));
+        let ended = Ended::running(trying(command, &trial));
+        assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+        assert!(ended.stderr.contains(&format!("trial: {trial}: {expected}")), "{ended:#?}");
+    };
+    check("read {dir}/empty.pcap", "done");
+    check("read {dir}/portsentry.conf", "Permission denied (os error 13)");
+    check("write {dir}/empty.pcap", "Permission denied (os error 13)");
+}
+
+#[cfg(debug_assertions)]
+fn trying(mut command: Command, trial: &str) -> Command {
+    command.env("PORTSENTRY_TRIAL", trial);
+    command
+}
+
+/// A folder that only root can enter, a user who is not root, and everything
+/// that a sentry does.
+#[test]
+fn another_user_does_all_that_root_does() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let as_nobody = format!("{CONFIGURATION}RESOLVE_HOST = \"0\"\nRUN_AS = \"65534\"\n");
+    let station = Station::with(&bed.host, &as_nobody);
+    let [(v4, target_v4), (v6, target_v6)] = both_families(&bed);
+    let mut sentry = station.start(&["--pidfile", &station.expand("{dir}/pid")]);
+    for status in threads(sentry.pid()) {
+        assert_eq!(field(&status, "Uid"), "65534 65534 65534 65534");
+        assert_eq!(field(&status, "Gid"), "65534 65534 65534 65534");
+        assert_eq!(field(&status, "Groups"), "65534");
+        assert_eq!(field(&status, "CapEff"), format!("{NET_RAW:016x}"));
+    }
+    assert_eq!(station.lines("pid"), [sentry.pid().to_string()]);
+    syn(&bed.scanner, v4, target_v4, 22);
+    sentry.wait_for(&event(v4, SYN, 22, BLOCKED));
+    assert_eq!(station.lines("did"), [v4.to_string()]);
+
+    // The history goes away, and the configuration names other ports.
+    fs::rename(station.path("history"), station.path("history.1")).expect("rename");
+    station.configure(&format!("{as_nobody}UDP_PORTS = \"40-50\""));
+    sentry.signal(Signal::HUP);
+    sentry.wait_for("Configuration read again; changed: UDP_PORTS");
+    datagram(&bed.scanner, v6, target_v6, 42);
+    sentry.wait_for(&event(v6, UDP, 42, LOGGED));
+
+    // Another interface, which the user is allowed to capture on.
+    bed.scanner.ip(&[
+        "link",
+        "add",
+        "late1",
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "late0",
+        "netns",
+        bed.host.name(),
+    ]);
+    bed.scanner.ip(&["address", "add", "192.0.2.2/24", "dev", "late1"]);
+    bed.scanner.ip(&["link", "set", "late1", "up"]);
+    bed.host.ip(&["link", "set", "late0", "up"]);
+    bed.host.ip(&["address", "add", "192.0.2.1/24", "dev", "late0"]);
+    let (from, to) = ("192.0.2.2".parse().expect("address"), "192.0.2.1".parse().expect("address"));
+    let line = event(from, UDP, 43, LOGGED);
+    sentry.wait_until("the late interface", || {
+        datagram(&bed.scanner, from, to, 43);
+        sentry.lines().iter().any(|it| it.text == line)
+    });
+    let ended = sentry.stop();
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    assert_eq!(ended.stderr.len(), 1, "only the summary: {ended:#?}");
+    assert_eq!(station.history()[0], event(v6, UDP, 42, LOGGED));
+    assert_eq!(station.lines("history.1").len(), 1);
+    assert_eq!(fs::read(station.path("blocked")).expect("read").len(), 6);
+    for file in ["history", "history.1", "blocked"] {
+        assert_eq!(fs::metadata(station.path(file)).expect(file).uid(), 0, "{file}");
+    }
+    assert!(!station.path("pid").exists());
+}
+
+#[test]
+fn another_user_binds_ports_that_a_reload_names() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let named = "TCP_PORTS = \"20\"\nRUN_AS = \"65534\"\n";
+    let station = Station::with(&bed.host, named);
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&["--connect"]);
+    assert!(can_connect(&bed.scanner, target, 20) && !can_connect(&bed.scanner, target, 21));
+    station.configure(&format!("{named}TCP_PORTS = \"20,21\""));
+    sentry.signal(Signal::HUP);
+    sentry.wait_for("Configuration read again; changed: TCP_PORTS");
+    assert!(can_connect(&bed.scanner, target, 21));
+    sentry.wait_for(&connected(source, "TCP", 21, LOGGED));
+    sentry.stop();
+}
+
+#[test]
+fn what_was_given_up_is_not_had_again() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    for (more, key) in [("RUN_AS = \"nobody\"", "RUN_AS"), ("SANDBOX = \"0\"", "SANDBOX")] {
+        station.configure(&format!("{CONFIGURATION}UDP_PORTS = \"40\"\n{more}"));
+        sentry.signal(Signal::HUP);
+        sentry.wait_for(&format!("{key} has changed: restart needed"));
+        sentry.wait_for("The new configuration was refused; the old one stays in force.");
+        // Whole: the ports are those of before, and responses, too.
+        datagram(&bed.scanner, source, target, 22);
+        sentry.wait_for_part("port: [22]");
+    }
+    syn(&bed.scanner, source, target, 23);
+    sentry.wait_for_part("blocked: [true]");
+    assert_eq!(station.lines("did"), [source.to_string()]);
+    sentry.stop();
+}
+
+/// On a kernel, or in a container, that knows nothing of sandboxes.
+#[test]
+fn what_cannot_be_given_up_is_told_and_all_else_works() {
+    use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(source, target), _] = both_families(&bed);
+    // A filter is inherited by what a thread starts.
+    std::thread::scope(|scope| {
+        let container = scope.spawn(|| {
+            let unknown = [libc::SYS_landlock_create_ruleset, libc::SYS_capset, libc::SYS_seccomp];
+            let filter: seccompiler::BpfProgram = SeccompFilter::new(
+                unknown.map(|call| (call, Vec::new())).into_iter().collect(),
+                SeccompAction::Allow,
+                SeccompAction::Errno(libc::ENOSYS.cast_unsigned()),
+                std::env::consts::ARCH.try_into().expect("architecture"),
+            )
+            .and_then(TryInto::try_into)
+            .expect("filter");
+            apply_filter(&filter).expect("seccomp");
+            let mut sentry = station.start(&[]);
+            syn(&bed.scanner, source, target, 22);
+            sentry.wait_for_part("blocked: [true]");
+            let ended = sentry.stop();
+            let unknown = "Function not implemented (os error 38)";
+            let expected = format!(
+                "The sandbox is incomplete here, without capabilities ({unknown}), \
+                 Landlock (not in this kernel), seccomp (Error calling `seccomp`: {unknown})"
+            );
+            assert_eq!(ended.lacks, [expected], "{ended:#?}");
+        });
+        container.join().expect("the test");
+    });
+    assert_eq!(station.lines("did"), [source.to_string()]);
+}
+
+#[test]
+fn without_descriptors_nothing_new_is_taken_over() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let quiet = format!("{CONFIGURATION}RESOLVE_HOST = \"0\"\n");
+    let station = Station::with(&bed.host, &quiet);
+    let [(source, target), _] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    let pid = sentry.pid().to_string();
+    let limit = |descriptors: &str| {
+        let limit = format!("--nofile={descriptors}");
+        bed.host.run("prlimit", &["--pid", &pid, &limit]);
+    };
+    // The first number that is free is one too many.
+    let free = (0..).find(|number| !Path::new(&format!("/proc/{pid}/fd/{number}")).exists());
+    limit(&format!("{}:4096", free.expect("a number")));
+    station.configure(&format!("{quiet}UDP_PORTS = \"40\""));
+    sentry.signal(Signal::HUP);
+    sentry.wait_for("cannot take over the history file: Too many open files (os error 24)");
+    sentry.wait_for("The new configuration was refused; the old one stays in force.");
+    limit("4096:4096");
+    datagram(&bed.scanner, source, target, 22);
+    sentry.wait_for(&event(source, UDP, 22, LOGGED));
+    sentry.signal(Signal::HUP);
+    sentry.wait_for("Configuration read again; changed: UDP_PORTS");
+    datagram(&bed.scanner, source, target, 40);
+    sentry.wait_for(&event(source, UDP, 40, LOGGED));
+    sentry.stop();
+    assert_eq!(station.history().len(), 2);
+}
+
+#[test]
+fn a_user_that_it_cannot_become_is_an_error() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, "TCP_PORTS = \"20\"\nRUN_AS = \"no-such-user\"\n");
+    let ended = Ended::running(station.command(&[]));
+    assert_eq!(ended.status.code(), Some(78), "{ended:#?}");
+    assert!(ended.stderr.join("\n").contains("there is no user `no-such-user`"), "{ended:#?}");
+
+    station.configure("TCP_PORTS = \"20\"\nRUN_AS = \"daemon\"\n");
+    open_to_all(&station.path(""));
+    let program = copy_of_program(&station.path(""));
+    let mut command = bed.host.command("setpriv");
+    command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+    command.args(["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"]);
+    command.arg(&program).arg("-c").arg(station.path("portsentry.conf"));
+    let ended = Ended::running(command);
+    assert_eq!(ended.status.code(), Some(77), "{ended:#?}");
+    assert!(ended.stderr[0].contains("cannot become the user daemon"), "{ended:#?}");
+}
