@@ -103,9 +103,14 @@ impl Responder {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()?;
-        Ok(Self {
+        Ok(Self::of(child, ours, queue))
+    }
+
+    /// The responder `child`, which has the other end of `socket`.
+    fn of(child: Child, socket: OwnedFd, queue: &Arc<Queue>) -> Self {
+        Self {
             child,
-            socket: Some(ours),
+            socket: Some(socket),
             buffer: Buffer::new(),
             outbox: VecDeque::new(),
             serial: 0,
@@ -115,7 +120,7 @@ impl Responder {
             never_block: None,
             closing: false,
             queue: Arc::clone(queue),
-        })
+        }
     }
 
     /// Has the configuration read and its files opened, which takes a while:
@@ -378,5 +383,48 @@ impl Drop for Responder {
                 self.wait(until);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What was asked for and given up is not taken for what was asked for later.
+    #[test]
+    fn a_late_answer_is_not_taken_for_another() {
+        let (ours, theirs) = channel::pair().unwrap();
+        let child = Command::new("true").spawn().unwrap();
+        let mut responder = Responder::of(child, ours, &Arc::new(Queue::default()));
+        let say = |message: &Message| {
+            channel::send(theirs.as_fd(), &message.encode(), None, SendFlags::empty()).unwrap();
+        };
+        let answer = |number: u32, text: &str| {
+            say(&Message::File(b"/portsentry.conf".to_vec()));
+            say(&Message::Content(text.into()));
+            say(&Message::Blocked(crate::respond::encode_records(&[
+                [192, 0, 2, number as u8].into()
+            ])));
+            say(&Message::Loaded { number, history: false });
+        };
+        let refuse = |number: u32| {
+            let why = format!("refused {number}");
+            say(&Message::Refused { number, status: 78, why });
+        };
+        let path = Path::new("/portsentry.conf");
+
+        (1..=3).for_each(|_| responder.load());
+        answer(1, "the first");
+        refuse(2);
+        answer(3, "the third");
+        let loaded = responder.loaded().unwrap();
+        assert_eq!(loaded.read(path).unwrap(), b"the third");
+        assert!(loaded.hosts.iter().eq([std::net::IpAddr::from([192, 0, 2, 3])]));
+        assert!(loaded.read(Path::new("/another")).is_err());
+
+        (4..=5).for_each(|_| responder.load());
+        answer(4, "the fourth");
+        refuse(5);
+        assert_eq!(responder.loaded().unwrap_err().to_string(), "refused 5");
     }
 }

@@ -94,13 +94,16 @@ fn an_interface_that_goes_in_the_middle_of_a_batch_is_watched_again_once_it_is_b
     assert_eq!(sentry.stop().status.code(), Some(0));
 }
 
-/// Lets a sentry open nothing more than it has open, or as much as before.
+/// Lets a sentry and its responder open nothing more than they have open, or as much
+/// as before.
 fn allow_descriptors(sentry: &Sentry, allow: bool) {
-    // Below the limit are the three that every process begins with.
-    let limit = if allow { 1024 } else { 3 };
-    let mut command = Command::new("prlimit");
-    command.args(["--pid", &sentry.pid().to_string(), &format!("--nofile={limit}:")]);
-    assert!(command.status().expect("prlimit").success());
+    // Both have more, and wait for no more at once, which would be refused (poll(2)).
+    let limit = if allow { 1024 } else { 6 };
+    for process in [sentry.pid(), sentry.responder()] {
+        let mut command = Command::new("prlimit");
+        command.args(["--pid", &process.to_string(), &format!("--nofile={limit}:")]);
+        assert!(command.status().expect("prlimit").success());
+    }
 }
 
 #[test]

@@ -137,35 +137,6 @@ fn while_it_is_stopped_responses_wait() {
     assert_eq!(station.lines("did"), [v4.to_string()]);
 }
 
-/// What was asked for and given up is not taken for what was asked for later.
-#[test]
-fn a_late_answer_is_not_taken_for_another() {
-    let Some(root) = require_root() else { return };
-    let bed = Testbed::new(root);
-    let station = Station::with(&bed.host, CONFIGURATION);
-    let [(source, target), _] = both_families(&bed);
-    let mut sentry = station.start(&[]);
-    // To open a pipe that nobody reads takes until someone does.
-    let gate = Gate::new(&station);
-    let hung = "UDP_PORTS = \"40\"\nHISTORY_FILE = \"{dir}/gate\"";
-    station.configure(&format!("{CONFIGURATION}{hung}"));
-    sentry.signal(Signal::HUP);
-    sentry.wait_for("the responder does not answer: timed out");
-    sentry.wait_for("The new configuration was refused; the old one stays in force.");
-    datagram(&bed.scanner, source, target, 22);
-    sentry.wait_for(&event(source, UDP, 22, LOGGED));
-    station.configure(&format!("{CONFIGURATION}UDP_PORTS = \"50\""));
-    sentry.signal(Signal::HUP);
-    let _open = gate.open();
-    sentry.wait_for("Configuration read again; changed: UDP_PORTS");
-    datagram(&bed.scanner, source, target, 50);
-    sentry.wait_for(&event(source, UDP, 50, LOGGED));
-    // Both go by the new one.
-    syn(&bed.scanner, source, target, 22);
-    sentry.wait_for(&event(source, SYN, 22, BLOCKED));
-    sentry.stop();
-}
-
 #[test]
 fn without_it_the_sentry_goes_on_and_says_so() {
     let Some(root) = require_root() else { return };
