@@ -10,7 +10,6 @@
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
 
 use portsentry_capture::{CaptureFile, Drained, Sensor, SensorError};
 use portsentry_core::{
@@ -40,16 +39,17 @@ fn main() -> ExitCode {
 
 /// The responder: one request after the other, each with its answer.
 fn deliver(url: &str, jobs: &Receiver<Response>, answers: &Sender<Answer>) {
-    let agent = ureq::Agent::config_builder()
-        .timeout_global(Some(Duration::from_secs(5)))
-        .build()
-        .new_agent();
     for response in jobs {
         let host = response.probe.source;
         // Of `response` everything could be sent: with the feature `serde` it is
         // ready for that.
-        let outcome = match agent.post(url).send_json(response.probe) {
-            Ok(_) => Outcome::Succeeded,
+        let request = minreq::post(url).with_timeout(5).with_json(&response.probe);
+        let outcome = match request.and_then(minreq::Request::send) {
+            Ok(reply) if (200..300).contains(&reply.status_code) => Outcome::Succeeded,
+            Ok(reply) => {
+                eprintln!("{host}: {} {}", reply.status_code, reply.reason_phrase);
+                Outcome::Failed
+            }
             Err(error) => {
                 eprintln!("{host}: {error}");
                 Outcome::Failed
