@@ -43,7 +43,8 @@ pub(crate) fn datagram(scanner: &Namespace, from: IpAddr, to: IpAddr, port: u16)
 
 /// Whether a connection can be made.
 pub(crate) fn can_connect(scanner: &Namespace, to: IpAddr, port: u16) -> bool {
-    let limit = std::time::Duration::from_millis(500);
+    // Time for a SYN to be sent again, on a machine that is busy.
+    let limit = std::time::Duration::from_secs(3);
     scanner.enter(|| TcpStream::connect_timeout(&(to, port).into(), limit)).is_ok()
 }
 
