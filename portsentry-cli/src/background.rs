@@ -67,13 +67,14 @@ impl Background {
     /// Tells the first one that all is well, and lets go of its terminal and
     /// directory.
     pub(crate) fn ready(self) -> io::Result<()> {
+        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+        rustix::process::chdir("/")?;
+        rustix::stdio::dup2_stderr(&null)?;
+        // Last, since whoever waits goes by it.
         let mut output = io::stdout();
         writeln!(output, "{READY}")?;
         output.flush()?;
-        let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
         rustix::stdio::dup2_stdout(&null)?;
-        rustix::stdio::dup2_stderr(&null)?;
-        rustix::process::chdir("/")?;
         Ok(())
     }
 }
