@@ -54,8 +54,9 @@ keys! {
         kind: Ports,
         default: Unset("no UDP port is watched"),
         summary: "UDP ports to watch",
-        help: "Written like TCP_PORTS. Leave out ports above 1023 unless you know why: late \
-               answers to this host's own queries arrive there.",
+        help: "Written like TCP_PORTS. What this host sends from these ports is looked at too, so \
+               that late answers to its own queries are no probes. With --connect, leave out \
+               ports above 1023: its queries need them.",
     }
     ignore_file: {
         name: "IGNORE_FILE",
