@@ -1,0 +1,131 @@
+//! What is refused from inside, tried through a hook that no release build has.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+
+use portsentry_testbed::{Background, Signal, Testbed, require_root};
+
+use super::CONFIGURATION;
+use crate::station::{Ended, PROGRAM, SOON, Station};
+
+/// How the sentry fares that does this once it is in its sandbox.
+fn tried(station: &Station<'_>, trial: &str) -> Ended {
+    let trial = station.expand(trial);
+    let mut process = Background::spawn(trying(station.command(&["-m", "raw"]), &trial));
+    let seen = format!("trial: {trial}: ");
+    // Either it tells of it and goes on, or the kernel has ended it.
+    let deadline = std::time::Instant::now() + SOON;
+    loop {
+        let told = process.lines().iter().any(|line| line.text.starts_with(&seen));
+        if told && process.lines().iter().any(|line| line.text.ends_with("listening.")) {
+            process.signal(Signal::TERM);
+            return Ended::of(&mut process);
+        }
+        let status = fs::read_to_string(format!("/proc/{}/stat", process.pid()));
+        if status.map_or(true, |stat| stat.contains(") Z ")) {
+            return Ended::of(&mut process);
+        }
+        assert!(std::time::Instant::now() < deadline, "{trial}: {process:#?}");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether this kernel has all that the sandbox is made of; says so if not.
+///
+/// # Panics
+///
+/// If it has not, where every test is meant to run.
+fn kernel_has_all() -> bool {
+    let folder = tempfile::TempDir::new().expect("folder");
+    let path = folder.path().join("portsentry.conf");
+    fs::write(&path, "TCP_PORTS = \"1\"\n").expect("write");
+    let mut command = Command::new(PROGRAM);
+    command.args(["check", "-c"]).arg(path);
+    let ended = Ended::running(command);
+    let lack = ended.stdout.iter().find(|line| line.contains("not in force here"));
+    let Some(lack) = lack else { return true };
+    let required = std::env::var_os("PORTSENTRY_REQUIRE_PRIVILEGED").is_some_and(|it| it == "1");
+    assert!(!required, "{lack}, and PORTSENTRY_REQUIRE_PRIVILEGED=1");
+    println!("skipped: {lack}");
+    false
+}
+
+#[test]
+fn what_is_not_needed_is_refused_inside() {
+    let Some(root) = require_root().filter(|_| kernel_has_all()) else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let service = bed.host.enter(|| TcpListener::bind("127.0.0.1:8080")).expect("listen");
+    let check = |trial: &str, expected: &str| {
+        let ended = tried(&station, trial);
+        let said = format!("trial: {}: {expected}", station.expand(trial));
+        assert!(ended.stderr.contains(&said), "{said}: {ended:#?}");
+        assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    };
+    const REFUSED: &str = "Permission denied (os error 13)";
+    const UNKNOWN: &str = "Function not implemented (os error 38)";
+    // So that it is known to tell of what can be done.
+    check("read /etc/hosts", "done");
+    check("thread", "done");
+    check("read {dir}/portsentry.conf", REFUSED);
+    check("read {dir}/blocked", REFUSED);
+    check("read /etc/shadow", REFUSED);
+    check("read /root/.bashrc", REFUSED);
+    check("read /proc/1/environ", REFUSED);
+    check("read /etc/passwd", REFUSED);
+    check("write {dir}/history", REFUSED);
+    check("write /etc/hosts", REFUSED);
+    check("create {dir}/new", REFUSED);
+    check("create /tmp/portsentry-new", REFUSED);
+    check("list {dir}", REFUSED);
+    check("remove {dir}/history", UNKNOWN);
+    check("connect 127.0.0.1:8080", REFUSED);
+    check("listen 127.0.0.1:8081", REFUSED);
+    // AF_VSOCK, AF_ALG.
+    check("socket 40", UNKNOWN);
+    check("socket 38", UNKNOWN);
+    check("kill 1", UNKNOWN);
+    drop(service);
+
+    let ends = |trial: &str| {
+        let ended = tried(&station, trial);
+        assert_eq!(ended.status.signal(), Some(Signal::SYS.as_raw()), "{trial}: {ended:#?}");
+    };
+    ends("exec /bin/true");
+    ends("replace /bin/true");
+    ends("root /");
+    ends("user");
+
+    station.configure(&format!("{CONFIGURATION}SANDBOX = \"0\""));
+    let ended = tried(&station, "read /etc/passwd");
+    assert!(ended.stderr.contains(&"trial: read /etc/passwd: done".to_owned()), "{ended:#?}");
+}
+
+#[test]
+fn a_replay_reads_captures_and_no_other_file() {
+    if !kernel_has_all() {
+        return;
+    }
+    let folder = tempfile::TempDir::new().expect("folder");
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("portsentry.conf"), "TCP_PORTS = \"1\"\n").expect("write");
+    fs::write(path("empty.pcap"), crate::forgery::capture(&[])).expect("write");
+    let check = |trial: &str, expected: &str| {
+        let trial = trial.replace("{dir}", &folder.path().display().to_string());
+        let mut command = Command::new(PROGRAM);
+        command.arg("replay").arg(path("empty.pcap")).arg("-c").arg(path("portsentry.conf"));
+        let ended = Ended::running(trying(command, &trial));
+        assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+        assert!(ended.stderr.contains(&format!("trial: {trial}: {expected}")), "{ended:#?}");
+    };
+    check("read {dir}/empty.pcap", "done");
+    check("read {dir}/portsentry.conf", "Permission denied (os error 13)");
+    check("write {dir}/empty.pcap", "Permission denied (os error 13)");
+}
+
+fn trying(mut command: Command, trial: &str) -> Command {
+    command.env("PORTSENTRY_TRIAL", trial);
+    command
+}
