@@ -11,9 +11,9 @@ use formats::{MICROS, NANOS};
 use frames::*;
 use portsentry_core::config::{KEYS, Settings, ValueKind};
 
-#[path = "../../portsentry-capture/tests/offline/formats.rs"]
+#[path = "../offline/formats.rs"]
 mod formats;
-#[path = "../../portsentry-capture/tests/offline/frames.rs"]
+#[path = "../offline/frames.rs"]
 mod frames;
 
 const SYN: u16 = 0x002;

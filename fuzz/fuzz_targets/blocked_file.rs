@@ -3,11 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 
-#[path = "../../portsentry-cli/src/respond/blocked_record.rs"]
-#[allow(unreachable_pub, reason = "it is public in the program")]
-mod blocked_record;
-
-use blocked_record::{Hosts, OddRecord, Restored, encode_records};
+use portsentry_cli::respond::{Hosts, OddRecord, Restored, encode_records};
 
 fuzz_target!(|input: &[u8]| match Restored::read(input.to_vec()) {
     Ok(restored) => {

@@ -5,10 +5,10 @@
 use libfuzzer_sys::fuzz_target;
 use portsentry_capture::{LinkType, Packet, Rejected, decode, impossible_source};
 
-#[path = "../../portsentry-capture/tests/offline/frames.rs"]
+#[path = "../offline/frames.rs"]
 #[allow(dead_code, reason = "it serves tests too")]
 mod frames;
-#[path = "../../portsentry-capture/tests/offline/oracle.rs"]
+#[path = "../offline/oracle.rs"]
 mod oracle;
 
 const LINKS: [LinkType; 5] = [

@@ -15,13 +15,13 @@ use fragments::Version::{V4, V6};
 use frames::*;
 use model::{Model, Piece};
 
-#[path = "../../portsentry-capture/tests/offline/fragments.rs"]
+#[path = "../offline/fragments.rs"]
 #[allow(dead_code, reason = "it serves tests too")]
 mod fragments;
-#[path = "../../portsentry-capture/tests/offline/frames.rs"]
+#[path = "../offline/frames.rs"]
 #[allow(dead_code, reason = "it serves tests too")]
 mod frames;
-#[path = "../../portsentry-capture/tests/offline/model.rs"]
+#[path = "../offline/model.rs"]
 mod model;
 
 const PROTOCOLS: [u8; 8] =

@@ -1,0 +1,1 @@
+../../portsentry-capture/tests/offline/fragments.rs
