@@ -7,6 +7,21 @@
 //! read packets from somewhere, decode them, and hand out
 //! [`Observation`](portsentry_core::Observation)s. What an observation means
 //! is decided in `portsentry-core` and never here.
+//!
+//! ```no_run
+//! use portsentry_capture::{CaptureFile, Drained, Sensor, SensorError};
+//!
+//! fn main() -> Result<(), SensorError> {
+//!     let mut file = CaptureFile::open("scan.pcap")?;
+//!     while file.drain(1024, &mut |attempt| {
+//!         println!("{} tried {} port {}", attempt.source, attempt.protocol(), attempt.target_port);
+//!     })? != Drained::End
+//!     {}
+//!     let stats = file.stats();
+//!     println!("{} packets, without an attempt: {}", stats.received, stats.tally);
+//!     Ok(())
+//! }
+//! ```
 
 #[cfg(feature = "connect")]
 mod connect;
