@@ -4,13 +4,14 @@ use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
 use portsentry_config::{Configuration, Origin, Overrides};
-use portsentry_core::config::{BlockMode, KEYS, Settings};
-use portsentry_core::{Importance, PortSet};
+use portsentry_core::config::{KEYS, Settings};
+use portsentry_core::{Importance, PortSet, Protocol};
 
 use super::{configuration, importance, show_warnings, working_directory};
 use crate::arguments::CheckOptions;
 use crate::failure::Failure;
 use crate::policy::never_block;
+use crate::respond::{Action, Actions};
 use crate::sandbox::{Sandbox, User};
 
 pub(crate) fn check(options: &CheckOptions) -> Result<(), Failure> {
@@ -65,8 +66,8 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
         0 | 1 => line("trigger", &"the first probe of a host"),
         probes => line("trigger", &format_args!("probe number {probes} of a host")),
     }
-    line("TCP response", &response(settings, settings.block_tcp));
-    line("UDP response", &response(settings, settings.block_udp));
+    line("TCP response", &response(settings, Protocol::Tcp));
+    line("UDP response", &response(settings, Protocol::Udp));
     let never: Vec<String> = never.iter().map(ToString::to_string).collect();
     line("never blocked", &or_else(&never.join(", "), "nobody"));
     line("history", &or_else(settings.history_file.as_deref().unwrap_or_default(), "none"));
@@ -91,16 +92,11 @@ fn ports(ports: &PortSet) -> String {
 }
 
 /// The keys that a probe leads to, in order.
-fn response(settings: &Settings, mode: BlockMode) -> String {
-    let route = settings.kill_route.as_ref().map(|_| "KILL_ROUTE");
-    let hosts_deny = settings.kill_hosts_deny.as_ref().map(|_| "KILL_HOSTS_DENY");
-    let command = settings.kill_run_cmd.as_ref().map(|_| "KILL_RUN_CMD");
-    let order = match mode {
-        BlockMode::Log => return "none, log only".to_owned(),
-        BlockMode::Command => [command, None, None],
-        BlockMode::Block if settings.kill_run_cmd_first => [command, route, hosts_deny],
-        BlockMode::Block => [route, hosts_deny, command],
-    };
-    let keys: Vec<&str> = order.into_iter().flatten().collect();
-    format!("{}, at most {} s each", keys.join(", then "), settings.response_timeout)
+fn response(settings: &Settings, protocol: Protocol) -> String {
+    let actions = Actions::new(settings, None);
+    let keys: Vec<&str> = actions.in_order(protocol).map(Action::key).collect();
+    match keys.as_slice() {
+        [] => "none, log only".to_owned(),
+        keys => format!("{}, at most {} s each", keys.join(", then "), settings.response_timeout),
+    }
 }

@@ -124,7 +124,8 @@ impl Actions {
         Outcome::Succeeded
     }
 
-    fn in_order(&self, protocol: Protocol) -> impl Iterator<Item = Action> {
+    /// What is done about a probe of this protocol, in order.
+    pub(crate) fn in_order(&self, protocol: Protocol) -> impl Iterator<Item = Action> {
         let mode = match protocol {
             Protocol::Tcp => self.tcp,
             Protocol::Udp => self.udp,
@@ -238,7 +239,7 @@ impl Report {
 
 impl Action {
     /// The key of the configuration that says what to do.
-    const fn key(self) -> &'static str {
+    pub(crate) const fn key(self) -> &'static str {
         match self {
             Self::Route => "KILL_ROUTE",
             Self::HostsDeny => "KILL_HOSTS_DENY",

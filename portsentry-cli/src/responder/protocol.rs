@@ -269,24 +269,29 @@ fn block(kind: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// Each action stands at the place of its number.
 const ACTIONS: [Action; 3] = [Action::Route, Action::HostsDeny, Action::Command];
 
-fn put_happened(bytes: &mut Vec<u8>, what: &Happened) {
-    let number = |action: &Action| match action {
+const fn number(action: Action) -> u8 {
+    match action {
         Action::Route => 0,
         Action::HostsDeny => 1,
         Action::Command => 2,
-    };
-    let (kind, text) = match what {
-        Happened::Done(action, text) => (number(action), text.as_str()),
-        Happened::Failed(action, why) => (3 + number(action), why.as_str()),
-        Happened::AlreadyDenied => (6, ""),
-        Happened::NothingWorked => (7, ""),
-        Happened::Output(text) => (8, text.as_str()),
-        Happened::NotRecorded(why) => (9, why.as_str()),
-        Happened::Refused(why) => (10, why.as_str()),
+    }
+}
+
+fn put_happened(bytes: &mut Vec<u8>, what: &Happened) {
+    let (kind, action, text) = match what {
+        Happened::Done(action, text) => (0, Some(*action), text.as_str()),
+        Happened::Failed(action, why) => (1, Some(*action), why.as_str()),
+        Happened::AlreadyDenied => (2, None, ""),
+        Happened::NothingWorked => (3, None, ""),
+        Happened::Output(text) => (4, None, text.as_str()),
+        Happened::NotRecorded(why) => (5, None, why.as_str()),
+        Happened::Refused(why) => (6, None, why.as_str()),
     };
     bytes.push(kind);
+    bytes.extend(action.map(number));
     put_text(bytes, text);
 }
 
@@ -330,18 +335,20 @@ impl Reader<'_> {
         String::from_utf8(self.rest()?).map_err(|_| Malformed)
     }
 
+    fn action(&mut self) -> Result<Action, Malformed> {
+        let number = self.byte()?;
+        ACTIONS.get(usize::from(number)).copied().ok_or(Malformed)
+    }
+
     fn happened(&mut self) -> Result<Happened, Malformed> {
-        let kind = self.byte()?;
-        let text = self.text()?;
-        let action = |number: u8| ACTIONS.get(usize::from(number)).copied().ok_or(Malformed);
-        match kind {
-            0..=2 => Ok(Happened::Done(action(kind)?, text)),
-            3..=5 => Ok(Happened::Failed(action(kind - 3)?, text)),
-            6 if text.is_empty() => Ok(Happened::AlreadyDenied),
-            7 if text.is_empty() => Ok(Happened::NothingWorked),
-            8 => Ok(Happened::Output(text)),
-            9 => Ok(Happened::NotRecorded(text)),
-            10 => Ok(Happened::Refused(text)),
+        match self.byte()? {
+            0 => Ok(Happened::Done(self.action()?, self.text()?)),
+            1 => Ok(Happened::Failed(self.action()?, self.text()?)),
+            2 => Ok(Happened::AlreadyDenied),
+            3 => Ok(Happened::NothingWorked),
+            4 => Ok(Happened::Output(self.text()?)),
+            5 => Ok(Happened::NotRecorded(self.text()?)),
+            6 => Ok(Happened::Refused(self.text()?)),
             _ => Err(Malformed),
         }
     }

@@ -56,10 +56,13 @@ impl<'a> Watching<'a> {
 
 /// The interfaces that the options mean.
 fn selection(options: &WatchOptions) -> Result<Selection, Failure> {
-    let words = match (options.interface.as_slice(), options.method) {
-        ([], Method::Pcap) => vec!["ALL_NLO"],
-        ([], Method::Raw) => vec!["ALL"],
-        (names, method) => names.iter().map(|name| known(name, method)).collect(),
+    let all = match options.method {
+        Method::Pcap => "ALL_NLO",
+        Method::Raw => "ALL",
+    };
+    let words = match options.interface.as_slice() {
+        [] => vec![all],
+        names => names.iter().map(|name| known(name, options.method)).collect(),
     };
     Selection::parse(&words)
         .and_then(|selection| selection.excluding(&options.exclude))
@@ -68,7 +71,10 @@ fn selection(options: &WatchOptions) -> Result<Selection, Failure> {
 
 /// `any` is a device of libpcap's; otherwise all interfaces are as many.
 fn known(name: &str, method: Method) -> &str {
-    if name == "any" && method == Method::Raw { "ALL" } else { name }
+    match method {
+        Method::Raw if name == "any" => "ALL",
+        Method::Pcap | Method::Raw => name,
+    }
 }
 
 /// Whether this build has the method.
@@ -86,7 +92,10 @@ fn backend(method: Method, options: CaptureOptions) -> Box<dyn LiveBackend + Sen
     match method {
         #[cfg(feature = "pcap")]
         Method::Pcap => Box::new(portsentry_capture::PcapBackend::new(options)),
-        _ => Box::new(RawBackend::new(options)),
+        // The method was refused by `check_method`.
+        #[cfg(not(feature = "pcap"))]
+        Method::Pcap => Box::new(RawBackend::new(options)),
+        Method::Raw => Box::new(RawBackend::new(options)),
     }
 }
 
