@@ -77,10 +77,12 @@ pub(crate) fn further_address(bed: &Testbed, number: usize) -> Ipv4Addr {
     address
 }
 
-/// The ports in lines about probes, in their order.
+/// The ports in lines about probes, in their order. The last line may be in the
+/// middle of being written, and does not count then.
 pub(crate) fn ports(text: &str) -> Vec<u16> {
-    let lines = text.lines().filter(|line| line.contains("Scan from: ["));
+    let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     lines
+        .filter(|line| line.contains("Scan from: ["))
         .map(|line| {
             let (_, rest) = line.split_once("port: [").expect("port");
             rest.split_once(']').expect("port").0.parse().expect("number")
