@@ -48,8 +48,8 @@ impl BlockedSet {
         self.family(address).hashes.touch(hash)
     }
 
-    /// Adds an address; `false` if it was there.
-    pub(crate) fn insert(&mut self, address: IpAddr, hash: u64) -> bool {
+    /// Adds an address. Gives the hash of the one that had to be forgotten for it.
+    pub(crate) fn insert(&mut self, address: IpAddr, hash: u64) -> Option<u64> {
         match address {
             IpAddr::V4(_) => self.v4.insert(hash),
             IpAddr::V6(_) => self.v6.insert(hash),
@@ -95,12 +95,14 @@ impl Family {
         Self { hashes: Ascending::new(0), order: VecDeque::new(), cap, forgotten: 0 }
     }
 
-    fn insert(&mut self, hash: u64) -> bool {
+    fn insert(&mut self, hash: u64) -> Option<u64> {
+        let mut forgotten = None;
         if self.order.len() >= self.cap {
             if self.hashes.contains(hash) {
-                return false;
+                return None;
             }
-            if let Some(oldest) = self.order.pop_front() {
+            forgotten = self.order.pop_front();
+            if let Some(oldest) = forgotten {
                 self.hashes.remove(oldest);
                 self.forgotten += 1;
             }
@@ -109,11 +111,10 @@ impl Family {
             // cheap, from one end to the other.
             self.reserve(self.order.len() + (self.order.len() / 4).max(64));
         }
-        let is_new = self.hashes.insert(hash);
-        if is_new {
+        if self.hashes.insert(hash) {
             self.order.push_back(hash);
         }
-        is_new
+        forgotten
     }
 
     fn reserve(&mut self, wanted: usize) {
@@ -243,7 +244,7 @@ mod tests {
         ]
     }
 
-    fn insert(set: &mut BlockedSet, address: IpAddr) -> bool {
+    fn insert(set: &mut BlockedSet, address: IpAddr) -> Option<u64> {
         set.insert(address, set.hash(address))
     }
 
@@ -265,14 +266,16 @@ mod tests {
             for address in addresses {
                 let queue = &mut queues[usize::from(address.is_ipv6())];
                 prop_assert_eq!(contains(&set, address), queue.contains(&address));
-                prop_assert_eq!(insert(&mut set, address), !queue.contains(&address));
+                let mut oldest = None;
                 if !queue.contains(&address) {
                     if queue.len() == caps[usize::from(address.is_ipv6())] {
-                        queue.pop_front();
+                        oldest = queue.pop_front();
                         forgotten += 1;
                     }
                     queue.push_back(address);
                 }
+                let oldest = oldest.map(|oldest| set.hash(oldest));
+                prop_assert_eq!(insert(&mut set, address), oldest);
                 for other in 0..40_u32 {
                     let other = IpAddr::V4(other.into());
                     prop_assert_eq!(contains(&set, other), queues[0].contains(&other));

@@ -8,7 +8,7 @@
 //!
 //! A bucket is one cache line: with many sources, what an update costs is the
 //! wait for memory. To fit, a slot holds the 64 bits of the hash and not the
-//! address. Two addresses with the same hash would share a counter; that there are
+//! address. Two addresses with the same hash would share a counter and a note; that there are
 //! two such among a million has a chance of 1 in 4 million, and who does not know
 //! the key cannot choose them.
 
@@ -43,15 +43,13 @@ pub(crate) struct CounterTable {
 }
 
 /// The second word of a slot. From the top: count (16 bits), second of the last
-/// update (32 bits). Compared as a number, the smallest is the least
-/// interesting: fewest counts first, then the longest unseen; an empty slot is
-/// smaller than any other.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+/// update (32 bits), note (16 bits).
+#[derive(Clone, Copy)]
 struct Meta(u64);
 
 impl Meta {
-    fn new(count: u16, seen: u32) -> Self {
-        Self(u64::from(count) << 48 | u64::from(seen))
+    fn new(count: u16, seen: u32, note: u16) -> Self {
+        Self(u64::from(count) << 48 | u64::from(seen) << 16 | u64::from(note))
     }
 
     fn count(self) -> u16 {
@@ -59,7 +57,17 @@ impl Meta {
     }
 
     fn seen(self) -> u32 {
-        self.0 as u32
+        (self.0 >> 16) as u32
+    }
+
+    fn note(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// The smallest is the least interesting: fewest counts first, then the longest
+    /// unseen; an empty slot is smaller than any other.
+    fn rank(self) -> u64 {
+        self.0 >> 16
     }
 }
 
@@ -94,32 +102,30 @@ impl CounterTable {
     /// stops at 65,535. One cache line, at most four comparisons.
     pub(crate) fn bump(&mut self, hash: u64, now: Instant, clock: Clock) -> u16 {
         let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        let start = self.start(hash);
-        let bucket = self.words.get_mut(start..start + WORDS).unwrap_or_default();
-        let (slots, _) = bucket.as_chunks_mut::<2>();
+        let window = self.window;
 
         let mut least = Meta(u64::MAX);
         let mut victim = None;
-        for slot in slots {
+        for slot in self.bucket_mut(hash) {
             let meta = Meta(slot[1]);
             if slot[0] == hash && meta.count() > 0 {
                 let age = seconds.saturating_sub(meta.seen());
-                let fresh = self.window.is_none_or(|window| age < window);
+                let fresh = window.is_none_or(|window| age < window);
                 let count = if fresh { meta.count().saturating_add(1) } else { 1 };
                 let seen = match clock {
                     Clock::FirstUpdate if fresh => meta.seen(),
                     _ => seconds,
                 };
-                slot[1] = Meta::new(count, seen).0;
+                slot[1] = Meta::new(count, seen, meta.note()).0;
                 return count;
             }
-            if meta < least {
+            if meta.rank() < least.rank() {
                 least = meta;
                 victim = Some(slot);
             }
         }
         if let Some(slot) = victim {
-            *slot = [hash, Meta::new(1, seconds).0];
+            *slot = [hash, Meta::new(1, seconds, 0).0];
         }
         if least.count() == 0 {
             self.in_use += 1;
@@ -127,6 +133,30 @@ impl CounterTable {
             self.evicted += 1;
         }
         1
+    }
+
+    /// The note beside the counter of this hash; 0 if it is new, or if there is none.
+    pub(crate) fn note(&self, hash: u64) -> u16 {
+        let start = self.start(hash);
+        let (slots, _) = self.words.get(start..start + WORDS).unwrap_or_default().as_chunks::<2>();
+        slots.iter().find(|slot| slot[0] == hash).map_or(0, |slot| Meta(slot[1]).note())
+    }
+
+    /// Writes a note beside the counter of this hash, if there is one. It stays as long
+    /// as the counter does.
+    pub(crate) fn set_note(&mut self, hash: u64, note: u16) {
+        if let Some(slot) = self.bucket_mut(hash).iter_mut().find(|slot| slot[0] == hash) {
+            let meta = Meta(slot[1]);
+            slot[1] = Meta::new(meta.count(), meta.seen(), note).0;
+        }
+    }
+
+    /// Sets every note to 0. Reads and writes the whole table.
+    pub(crate) fn clear_notes(&mut self) {
+        let (slots, _) = self.words.get_mut(self.first..).unwrap_or_default().as_chunks_mut::<2>();
+        for slot in slots.iter_mut().filter(|slot| slot[0] != 0) {
+            slot[1] = Meta(slot[1]).rank() << 16;
+        }
     }
 
     /// Reads from the cache line that [`bump`](Self::bump) would read from. The
@@ -143,6 +173,11 @@ impl CounterTable {
     /// Counters held now.
     pub(crate) fn len(&self) -> usize {
         self.in_use
+    }
+
+    fn bucket_mut(&mut self, hash: u64) -> &mut [[u64; 2]] {
+        let start = self.start(hash);
+        self.words.get_mut(start..start + WORDS).unwrap_or_default().as_chunks_mut().0
     }
 
     /// Where the bucket of a hash begins.

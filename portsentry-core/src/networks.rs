@@ -35,15 +35,15 @@ impl Networks {
     }
 
     /// Whether each of at most [`Self::BATCH`] addresses is in one of the networks,
-    /// the first in the lowest bit. 10 to 15 ns for each of a full batch at 100,000
-    /// networks: the searches go side by side, so that they need not wait.
-    pub(crate) fn contain_each(&self, addresses: impl Iterator<Item = IpAddr>) -> u64 {
+    /// in the bit of the number that comes with it. 10 to 15 ns for each of a full batch
+    /// at 100,000 networks: the searches go side by side, so that they need not wait.
+    pub(crate) fn contain_each(&self, addresses: impl Iterator<Item = (usize, IpAddr)>) -> u64 {
         if self.is_empty() {
             return 0;
         }
         let mut v4 = Batch::default();
         let mut v6 = Batch::default();
-        for (bit, address) in addresses.take(Self::BATCH).enumerate() {
+        for (bit, address) in addresses.take(Self::BATCH) {
             match address.to_canonical() {
                 IpAddr::V4(address) => v4.push(bit, address.to_bits()),
                 IpAddr::V6(address) => v6.push(bit, address.to_bits()),
@@ -456,7 +456,7 @@ mod tests {
                 .collect();
             // The last batch is seldom full.
             for addresses in all.chunks(Networks::BATCH) {
-                let held = networks.contain_each(addresses.iter().copied());
+                let held = networks.contain_each(addresses.iter().copied().enumerate());
                 for (bit, address) in addresses.iter().enumerate() {
                     prop_assert_eq!(held >> bit & 1 == 1, networks.contains(*address));
                 }

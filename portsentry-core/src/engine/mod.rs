@@ -7,6 +7,7 @@
 mod limits;
 mod rate_limit;
 mod responses;
+mod standing;
 
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr};
@@ -25,6 +26,7 @@ pub use rate_limit::RateLimit;
 pub use responses::{Effect, Outcome, Response, ResponseId};
 
 use responses::{Admission, Responses};
+use standing::{Standing, Standings};
 
 /// How long lines about one source and served port, and summaries, are apart.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
@@ -40,6 +42,7 @@ pub struct Engine {
     policy: Policy,
     served: ServedPorts,
     sources: CounterTable,
+    standings: Standings,
     served_log: CounterTable,
     blocked: BlockedSet,
     responses: Responses,
@@ -70,6 +73,7 @@ impl Engine {
             blocked: BlockedSet::new(limits.blocked, limits.blocked_v6, key.clone()),
             served_log: CounterTable::new(limits.served_lines, Some(SUMMARY_INTERVAL), key.clone()),
             sources: CounterTable::new(limits.sources, limits.trigger_window, key),
+            standings: Standings::new(),
             responses: Responses::new(limits),
             rate: RateLimit::default(),
             events: VecDeque::new(),
@@ -89,7 +93,11 @@ impl Engine {
     pub fn observe(&mut self, observation: &Observation, now: Instant) -> Verdict {
         self.advance(now);
         let hash = if self.needs_hash() { self.source_hash(observation) } else { 0 };
-        self.judge(observation, hash, None)
+        let known = match self.takes_notes() {
+            true => self.standings.of(hash, &self.sources),
+            false => Standing::default(),
+        };
+        self.judge(observation, hash, known)
     }
 
     /// Decides about several attempts as [`observe`](Self::observe) would, one
@@ -103,24 +111,30 @@ impl Engine {
         let mut hashes = [0; LOOK_AHEAD];
         for observations in observations.chunks(LOOK_AHEAD) {
             self.advance(now);
-            let sources = || observations.iter().map(|observation| observation.source);
-            let mut ignored = self.policy.ignore.contain_each(sources());
             if self.needs_hash() {
                 for (observation, hash) in observations.iter().zip(&mut hashes) {
                     *hash = self.source_hash(observation);
                 }
-                self.fetch(observations, &hashes);
             }
-            for (observation, hash) in observations.iter().zip(&hashes) {
-                self.judge(observation, *hash, Some(ignored & 1 == 1));
-                ignored >>= 1;
+            let known = self.look_ahead(observations, &hashes);
+            for ((observation, hash), known) in observations.iter().zip(&hashes).zip(&known) {
+                self.judge(observation, *hash, *known);
             }
         }
     }
 
     /// Has the processor bring what the sources of `observations` need into its
-    /// cache. Without effect on any decision.
-    fn fetch(&self, observations: &[Observation], hashes: &[u64]) {
+    /// cache, and gives what is quicker to find out for all of them at once.
+    fn look_ahead(
+        &self,
+        observations: &[Observation],
+        hashes: &[u64; LOOK_AHEAD],
+    ) -> [Standing; LOOK_AHEAD] {
+        // An empty list needs no look.
+        let mut known = match self.policy.ignore.is_empty() {
+            true => [Standing::default().with_ignored(false); LOOK_AHEAD],
+            false => [Standing::default(); LOOK_AHEAD],
+        };
         // Loops that are nothing but loads, so that many are under way at once.
         let mut sum = 0;
         if self.counts() {
@@ -128,12 +142,31 @@ impl Engine {
                 sum ^= self.sources.touch(*hash);
             }
         }
+        if self.takes_notes() {
+            for (known, hash) in known.iter_mut().zip(hashes).take(observations.len()) {
+                *known = self.standings.of(*hash, &self.sources);
+            }
+        }
         if self.remembers() {
-            for (observation, hash) in observations.iter().zip(hashes) {
-                sum ^= self.blocked.touch(observation.source, *hash);
+            for place in places(&known, |known| known.blocked().is_none()) {
+                if let Some((observation, hash)) = observations.get(place).zip(hashes.get(place)) {
+                    sum ^= self.blocked.touch(observation.source, *hash);
+                }
             }
         }
         core::hint::black_box(sum);
+        if !self.policy.ignore.is_empty() {
+            let unknown = places(&known, |known| known.ignored().is_none());
+            let sources =
+                unknown.filter_map(|place| Some((place, observations.get(place)?.source)));
+            let ignored = self.policy.ignore.contain_each(sources);
+            for (bit, known) in known.iter_mut().enumerate() {
+                if known.ignored().is_none() {
+                    *known = known.with_ignored(ignored >> bit & 1 == 1);
+                }
+            }
+        }
+        known
     }
 
     /// Whether probes are counted for each source.
@@ -150,21 +183,25 @@ impl Engine {
         self.counts() || self.remembers()
     }
 
+    /// Whether there is something to be noted beside the counters.
+    fn takes_notes(&self) -> bool {
+        self.counts() && (self.remembers() || !self.policy.ignore.is_empty())
+    }
+
     /// What names the source in both tables, which have the same key.
     fn source_hash(&self, observation: &Observation) -> u64 {
         self.sources.hash(address_bits(observation.source), 0)
     }
 
-    /// Decides and counts. `hash` is that of the source if it is needed; `ignored`,
-    /// whether the source is on the ignore list, if that is known already.
-    fn judge(&mut self, observation: &Observation, hash: u64, ignored: Option<bool>) -> Verdict {
-        let verdict = self.decide(observation, hash, ignored);
+    /// Decides and counts. `hash` is that of the source if it is needed.
+    fn judge(&mut self, observation: &Observation, hash: u64, known: Standing) -> Verdict {
+        let verdict = self.decide(observation, hash, known);
         self.statistics.observations += 1;
         self.statistics.count(verdict.reason);
         verdict
     }
 
-    fn decide(&mut self, observation: &Observation, hash: u64, ignored: Option<bool>) -> Verdict {
+    fn decide(&mut self, observation: &Observation, hash: u64, known: Standing) -> Verdict {
         let Observation { source, target, target_port, .. } = *observation;
         let protocol = observation.protocol();
         if !observation.is_opener() {
@@ -180,10 +217,10 @@ impl Engine {
             self.report_served_port(observation);
             return dropped(Reason::Served);
         }
-        if ignored.unwrap_or_else(|| self.policy.ignore.contains(source)) {
+        if known.ignored().unwrap_or_else(|| self.policy.ignore.contains(source)) {
             return self.report(observation, Reason::IgnoreList);
         }
-        if !self.reaches_trigger(hash) {
+        if !self.reaches_trigger(hash, known) {
             return self.report(observation, Reason::BelowTrigger);
         }
         if source == target && !self.policy.respond_to_self {
@@ -195,10 +232,26 @@ impl Engine {
         if self.policy.never_block.contains(source) {
             return self.report(observation, Reason::NeverBlock);
         }
-        if self.policy.remember_blocked && self.blocked.contains(source, hash) {
+        if self.policy.remember_blocked && self.is_known_blocked(source, hash, known) {
             return self.report(observation, Reason::AlreadyBlocked);
         }
         self.respond(observation)
+    }
+
+    /// Whether the source, which is not ignored, is in the blocked set.
+    fn is_known_blocked(&mut self, source: IpAddr, hash: u64, known: Standing) -> bool {
+        known.blocked().unwrap_or_else(|| {
+            let blocked = self.blocked.contains(source, hash);
+            self.note(Standing::default().with_blocked(blocked), hash);
+            blocked
+        })
+    }
+
+    /// Notes what was found out about a source that is not ignored.
+    fn note(&mut self, standing: Standing, hash: u64) {
+        if self.takes_notes() {
+            self.standings.note(standing.with_ignored(false), hash, &mut self.sources);
+        }
     }
 
     /// Whether a connected socket gets what this peer sends.
@@ -207,9 +260,16 @@ impl Engine {
         self.served.is_connected((target, target_port), (source, source_port))
     }
 
-    fn reaches_trigger(&mut self, hash: u64) -> bool {
-        !self.counts()
-            || self.sources.bump(hash, self.now, Clock::LastUpdate) >= self.policy.scan_trigger
+    /// Counts a probe of a source that is not ignored.
+    fn reaches_trigger(&mut self, hash: u64, known: Standing) -> bool {
+        if !self.counts() {
+            return true;
+        }
+        let count = self.sources.bump(hash, self.now, Clock::LastUpdate);
+        if !known.is_noted() {
+            self.note(Standing::default(), hash);
+        }
+        count >= self.policy.scan_trigger
     }
 
     fn report(&mut self, observation: &Observation, reason: Reason) -> Verdict {
@@ -270,7 +330,7 @@ impl Engine {
         }
         if outcome == Outcome::Succeeded {
             if self.policy.remember_blocked {
-                self.blocked.insert(host, self.blocked.hash(host));
+                self.remember_blocked(host);
             } else {
                 // Each further probe is responded to as well, one at a time.
                 while let Some(probe) = probes.pop_front() {
@@ -281,6 +341,15 @@ impl Engine {
         }
         for probe in &probes {
             self.report_later(probe, others);
+        }
+    }
+
+    /// What was noted of the host, and of the one that is forgotten for it, holds no more.
+    fn remember_blocked(&mut self, host: IpAddr) {
+        let hash = self.blocked.hash(host);
+        let forgotten = self.blocked.insert(host, hash);
+        for hash in [Some(hash), forgotten].into_iter().flatten() {
+            self.standings.forget(hash, &mut self.sources);
         }
     }
 
@@ -350,6 +419,7 @@ impl Engine {
     /// stay.
     pub fn set_policy(&mut self, policy: Policy) {
         self.policy = policy;
+        self.standings.forget_all(&mut self.sources);
     }
 
     /// The rules in force.
@@ -374,6 +444,7 @@ impl Engine {
             .clone()
             .fold((0, 0), |(v4, all), host| (v4 + usize::from(host.is_ipv4()), all + 1));
         self.blocked.reserve(v4, all - v4);
+        self.standings.forget_all(&mut self.sources);
         let mut batch = [(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0); LOOK_AHEAD];
         loop {
             let mut filled = 0;
@@ -415,6 +486,18 @@ impl Engine {
     fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
+}
+
+/// Where in a batch those are that are `wanted`, found before the first is given: a
+/// loop over them has no branch to be guessed for each.
+fn places(
+    known: &[Standing; LOOK_AHEAD],
+    wanted: fn(Standing) -> bool,
+) -> impl Iterator<Item = usize> {
+    let bits = known.iter().rev().fold(0_u64, |bits, it| bits << 1 | u64::from(wanted(*it)));
+    core::iter::successors(Some(bits), |bits| Some(bits & bits.wrapping_sub(1)))
+        .take_while(|bits| *bits != 0)
+        .map(|bits| bits.trailing_zeros() as usize)
 }
 
 const fn dropped(reason: Reason) -> Verdict {
