@@ -18,8 +18,8 @@ PACKAGE ?= $(wildcard target/debian/portsentry_*.deb)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
-.PHONY: help build demo test lint doc generate install deb rpm test-package test-embedding \
-    test-recipe deny fuzz fuzz-replay bench bench-compare bench-curves bench-live bench-flood \
+.PHONY: help build demo test lint doc generate install deb rpm test-package test-clocks \
+    test-embedding test-recipe deny fuzz fuzz-replay bench bench-compare bench-curves bench-live bench-flood \
     bench-latency bench-instructions bench-check bench-baseline load-connect load-flood mutants
 
 help: ## show this list
@@ -77,6 +77,11 @@ rpm: build ## build the RPM: target/generate-rpm/portsentry-*.rpm
 test-package: deb ## install, upgrade and purge the Debian package in a system of its own
 	@scripts/require debootstrap systemd-container lintian iputils-ping procps
 	scripts/test-package $(PACKAGE)
+
+test-clocks: ## turn the clock of a machine of its own, and put it to sleep, under the sentry
+	@scripts/require $(DEMO_PACKAGES) user-mode-linux hping3
+	$(CARGO) build --release --bin portsentry
+	scripts/test-clocks target/release/portsentry
 
 test-embedding: ## have a crate outside the workspace use the packaged crates
 	@scripts/require $(BUILD_PACKAGES)
