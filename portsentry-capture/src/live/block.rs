@@ -11,10 +11,10 @@ use portsentry_core::Timestamp;
 
 use crate::ChecksumState;
 
-/// Bytes of a block: at 40 bytes a probe, 480 packets with their headers. Under
-/// load the kernel begins a new block each time that the latency is over, so
-/// small blocks make the ring last longer.
-pub(super) const BLOCK: usize = 1 << 16;
+/// Bytes of a block: at 40 bytes a probe, 120 packets with their headers. The
+/// kernel begins a new block each time that the latency is over, so small blocks
+/// make the ring last longer. A packet of the longest capture takes an eighth.
+pub(super) const BLOCK: usize = 1 << 14;
 
 /// Where a block says whose it is.
 pub(super) const STATUS_OFFSET: usize = HEADER + offset_of!(tpacket_hdr_v1, block_status);
