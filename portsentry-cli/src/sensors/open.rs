@@ -100,11 +100,11 @@ fn backend(method: Method, options: CaptureOptions) -> Box<dyn LiveBackend + Sen
     }
 }
 
-/// How long a packet may wait where nothing else is set and hosts are blocked: the
-/// probes of the first milliseconds come in before the block is there.
+/// How long a packet may wait where hosts are blocked and nothing else is set: what a
+/// scanner sends meanwhile comes in.
 ///
-/// Small blocks make the ring of a raw sensor last for a second even so. libpcap's
-/// would last for 64 ms, which a busy host does not always have.
+/// The ring of a raw sensor lasts for half a second even so. libpcap's would last for
+/// 64 ms, which is not enough for a busy host.
 const LATENCY_OF_BLOCKING: Duration = Duration::from_millis(2);
 
 fn capture_options(method: Method, settings: &Settings) -> CaptureOptions {
