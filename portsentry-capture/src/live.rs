@@ -92,7 +92,8 @@ impl Default for CaptureOptions {
     /// those come first. Of SYNs that came for two seconds at 118,000 a second,
     /// half were handed out within 2.6 ms and the last within 8.1.
     ///
-    /// Raw sensors have blocks of 64 KiB, so there it is 640 ms, or 60,000 probes.
+    /// Raw sensors have blocks of 64 KiB, so there it is 640 ms, or 60,000 probes; and
+    /// smaller ones for a shorter latency, so that it is half a second at any.
     fn default() -> Self {
         Self { buffer: 8, latency: Duration::from_millis(5) }
     }

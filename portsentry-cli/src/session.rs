@@ -3,7 +3,7 @@
 //! The responder reads it and opens everything that it names before anything is
 //! changed: a reload is taken over whole, or refused whole.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 use portsentry_config::{Configuration, FileError, Overrides, read_file};
@@ -44,10 +44,37 @@ pub(crate) struct Opened {
     blocked: Hosts,
 }
 
+/// A configuration, and the files that it was read from.
+pub(crate) struct Known {
+    pub(crate) configuration: Configuration,
+    files: Vec<(PathBuf, Vec<u8>)>,
+}
+
+impl Known {
+    /// What `files` amount to: `read` says so, unless they are the same.
+    fn or_read(
+        known: Option<Self>,
+        files: &[(PathBuf, Vec<u8>)],
+        read: impl FnOnce() -> Result<Configuration, Failure>,
+    ) -> Result<Configuration, Failure> {
+        match known {
+            Some(known) if known.files == files => Ok(known.configuration),
+            _ => read(),
+        }
+    }
+}
+
 impl<'a> Session<'a> {
     /// The configuration that the options ask for.
-    pub(crate) fn load(options: &WatchOptions, directory: &Path) -> Result<Configuration, Failure> {
-        Self::load_with(options, directory, &mut read_file)
+    pub(crate) fn load(options: &WatchOptions, directory: &Path) -> Result<Known, Failure> {
+        let mut files = Vec::new();
+        let mut read = |path: &Path| -> Result<Vec<u8>, FileError> {
+            let content = read_file(path)?;
+            files.push((path.to_owned(), content.clone()));
+            Ok(content)
+        };
+        let configuration = Self::load_with(options, directory, &mut read)?;
+        Ok(Known { configuration, files })
     }
 
     /// Like [`load`](Self::load), with files read by `read`.
@@ -109,7 +136,7 @@ impl<'a> Session<'a> {
 
     fn reload(&mut self, sentry: &mut Sentry) {
         sentry.responder.load();
-        let new = Opened::take(self.options, self.directory, &mut sentry.responder);
+        let new = Opened::take(self.options, self.directory, None, &mut sentry.responder);
         let new = new.and_then(|(new, opened)| {
             self.check_rights(&new)?;
             sentry.sensors.make_room(&new.settings)?;
@@ -189,15 +216,18 @@ impl<'a> Session<'a> {
 
 impl Opened {
     /// Takes what the responder was told to [`load`](Responder::load): the
-    /// configuration, and what it names. Nothing is in force yet.
+    /// configuration, and what it names. Nothing is in force yet. A long ignore list
+    /// takes a while to be read, and is not read again if it is `known`.
     pub(crate) fn take(
         options: &WatchOptions,
         directory: &Path,
+        known: Option<Known>,
         responder: &mut Responder,
     ) -> Result<(Configuration, Self), Failure> {
         let mut loaded = responder.loaded()?;
-        let read = &mut |path: &Path| loaded.read(path);
-        let configuration = Session::load_with(options, directory, read)?;
+        let configuration = Known::or_read(known, loaded.files(), || {
+            Session::load_with(options, directory, &mut |path: &Path| loaded.read(path))
+        })?;
         let settings = &configuration.settings;
         let path = settings.history_file.as_deref().map(Path::new);
         let history = path.zip(loaded.history.take());
@@ -211,5 +241,37 @@ impl Opened {
         };
         let opened = Self { never_block: loaded.never_block, change, blocked: loaded.hosts };
         Ok((configuration, opened))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portsentry_config::{Source, load_with};
+
+    use super::*;
+
+    #[test]
+    fn only_the_same_files_are_not_read_again() {
+        let parse = |text: &str| {
+            let overrides = Overrides { local_check: true, service_check: true };
+            let source = Source::File("portsentry.conf".into());
+            let mut read = |_: &Path| Ok(text.into());
+            load_with(&source, overrides, Path::new("/"), &mut read).unwrap()
+        };
+        let path = || PathBuf::from("/portsentry.conf");
+        let ports = |known: Option<&str>, found: &[(PathBuf, Vec<u8>)]| {
+            let known = known.map(|text| Known {
+                configuration: parse("TCP_PORTS = \"1\""),
+                files: vec![(path(), text.into())],
+            });
+            let read = || Ok(parse("TCP_PORTS = \"1,2\""));
+            Known::or_read(known, found, read).unwrap().settings.tcp_ports.len()
+        };
+        let found = [(path(), b"text".to_vec())];
+        assert_eq!(ports(Some("text"), &found), 1);
+        assert_eq!(ports(Some("another"), &found), 2);
+        assert_eq!(ports(Some("text"), &[]), 2);
+        assert_eq!(ports(Some("text"), &[("/another.conf".into(), b"text".to_vec())]), 2);
+        assert_eq!(ports(None, &found), 2);
     }
 }

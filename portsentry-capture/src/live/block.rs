@@ -11,10 +11,22 @@ use portsentry_core::Timestamp;
 
 use crate::ChecksumState;
 
-/// Bytes of a block: at 40 bytes a probe, 480 packets with their headers. Under
-/// load the kernel begins a new block each time that the latency is over, so
-/// small blocks make the ring last longer.
-pub(super) const BLOCK: usize = 1 << 16;
+/// Bytes of a block, for a capture of so many milliseconds of latency: at 40 bytes a
+/// probe, 480 packets with their headers in the largest.
+///
+/// The kernel begins a new block each time that the latency is over, so small blocks
+/// make the ring last longer, half a second with 8 MiB at any latency; but they wake
+/// the reader more often when many packets come.
+pub(super) const fn block_size(milliseconds: u32) -> usize {
+    match milliseconds {
+        0 | 1 => 1 << 14,
+        2..=4 => 1 << 15,
+        _ => LARGEST,
+    }
+}
+
+/// Bytes of the largest block.
+const LARGEST: usize = 1 << 16;
 
 /// Where a block says whose it is.
 pub(super) const STATUS_OFFSET: usize = HEADER + offset_of!(tpacket_hdr_v1, block_status);
@@ -127,7 +139,7 @@ mod tests {
     /// A block as the kernel writes one, from what `packet_mmap` documents:
     /// captured bytes with their link header in front, and the length.
     fn block(packets: &[(&[u8], u32)]) -> Vec<u8> {
-        let mut block = vec![0; BLOCK];
+        let mut block = vec![0; LARGEST];
         let mut put = |offset: usize, bytes: &[u8]| {
             block[offset..offset + bytes.len()].copy_from_slice(bytes);
         };
@@ -197,9 +209,18 @@ mod tests {
         // The first packet: the way to the next, captured bytes, and headers.
         check(48, &0_u32.to_ne_bytes(), 1);
         check(48, &u32::MAX.to_ne_bytes(), 1);
-        check(48 + 12, &(BLOCK as u32).to_ne_bytes(), 0);
+        check(48 + 12, &(LARGEST as u32).to_ne_bytes(), 0);
         check(48 + 24, &97_u16.to_ne_bytes(), 0);
         check(48 + 26, &u16::MAX.to_ne_bytes(), 0);
+    }
+
+    #[test]
+    fn a_ring_lasts_for_half_a_second_at_any_latency() {
+        for milliseconds in 1..=10 {
+            let blocks = (8 << 20) / block_size(milliseconds) as u32;
+            assert!(blocks * milliseconds >= 500, "{milliseconds} ms, {blocks} blocks");
+            assert!(block_size(milliseconds).is_power_of_two());
+        }
     }
 
     #[test]
@@ -217,7 +238,7 @@ mod tests {
                 (0_usize..120, prop_oneof![any::<u32>(), 0_u32..300, Just(0x0060_0052)]),
                 0..12,
             ),
-            size in prop_oneof![Just(BLOCK), 0_usize..400],
+            size in prop_oneof![Just(LARGEST), 0_usize..400],
         ) {
             let mut block = block(&[(&[1; 60], 60), (&[2; 40], 1500), (&[3; 90], 90)]);
             for (index, word) in words {

@@ -115,7 +115,7 @@ mod ring {
     use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
     use super::*;
-    use crate::live::block::{BLOCK, STATUS_OFFSET};
+    use crate::live::block::{STATUS_OFFSET, block_size};
 
     /// A ring of blocks (TPACKET_V3). The kernel fills a block with packets,
     /// gives it to this process, and goes on to the next; it touches it no more
@@ -123,6 +123,8 @@ mod ring {
     #[derive(Debug)]
     pub(in crate::live) struct Ring {
         memory: NonNull<u8>,
+        /// Bytes of a block.
+        block_size: usize,
         blocks: usize,
         /// The block that the kernel gives out next.
         current: usize,
@@ -132,16 +134,18 @@ mod ring {
     unsafe impl Send for Ring {}
 
     impl Ring {
-        /// A ring of so many blocks for `socket`, which gives a block out after
-        /// so many milliseconds if it holds any packet.
+        /// A ring of so many MiB for `socket`, which gives a block out after so many
+        /// milliseconds if it holds any packet.
         pub(in crate::live) fn new(
             socket: BorrowedFd<'_>,
-            blocks: u32,
+            mebibytes: u32,
             milliseconds: u32,
         ) -> io::Result<Self> {
             // Packets are stored one behind the other, so this bounds nothing.
             const FRAME: u32 = 2048;
-            let block = BLOCK as u32;
+            let block_size = block_size(milliseconds);
+            let block = block_size as u32;
+            let blocks = mebibytes.saturating_mul((1 << 20) / block);
             let request = libc::tpacket_req3 {
                 tp_block_size: block,
                 tp_block_nr: blocks,
@@ -162,10 +166,10 @@ mod ring {
             // many bytes as the ring was just made with.
             let memory = unsafe {
                 let access = ProtFlags::READ | ProtFlags::WRITE;
-                mmap(ptr::null_mut(), BLOCK * blocks, access, MapFlags::SHARED, socket, 0)?
+                mmap(ptr::null_mut(), block_size * blocks, access, MapFlags::SHARED, socket, 0)?
             };
             let memory = NonNull::new(memory.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-            Ok(Self { memory, blocks, current: 0 })
+            Ok(Self { memory, block_size, blocks, current: 0 })
         }
 
         /// The block whose turn it is, if the kernel has given it out.
@@ -177,7 +181,7 @@ mod ring {
             // SAFETY: the block lies within the mapping. The kernel has given it
             // out and does not write to it before `release`, which cannot be
             // called while the slice lives.
-            Some(unsafe { slice::from_raw_parts(self.start().as_ptr(), BLOCK) })
+            Some(unsafe { slice::from_raw_parts(self.start().as_ptr(), self.block_size) })
         }
 
         /// Gives the block of [`block`](Self::block) back. Without one, nothing
@@ -191,7 +195,7 @@ mod ring {
 
         fn start(&self) -> NonNull<u8> {
             // SAFETY: `current` is below `blocks`, and the mapping has as many.
-            unsafe { self.memory.add(self.current * BLOCK) }
+            unsafe { self.memory.add(self.current * self.block_size) }
         }
 
         /// Where kernel and process tell each other whose the block is.
@@ -206,7 +210,7 @@ mod ring {
         fn drop(&mut self) {
             // SAFETY: the mapping that `new` made; slices of it cannot live now.
             // It cannot fail for a mapping that there is.
-            let _ = unsafe { munmap(self.memory.as_ptr().cast(), BLOCK * self.blocks) };
+            let _ = unsafe { munmap(self.memory.as_ptr().cast(), self.block_size * self.blocks) };
         }
     }
 }

@@ -13,7 +13,7 @@ use portsentry_core::{Instant, Observation};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
 
-use super::block::{BLOCK, Cursor, RingPacket};
+use super::block::{Cursor, RingPacket};
 use super::filter::{self, IPV4, IPV6, PACKET_OTHERHOST, PACKET_OUTGOING, VLAN_TAGS};
 use super::judge::{judge, now};
 use super::packet_socket::{self, Ring};
@@ -102,9 +102,9 @@ impl RawSensor {
         filter::hold_back(socket.as_fd(), network, &watched, &interface.name);
         // Older kernels lack it; then the filter holds those packets back.
         let _ = packet_socket::ignore_outgoing(socket.as_fd());
-        let blocks = options.buffer.max(1).saturating_mul((1 << 20) / BLOCK as u32);
         let milliseconds = options.latency.as_millis().max(1).try_into().unwrap_or(u32::MAX);
-        let ring = Ring::new(socket.as_fd(), blocks, milliseconds).map_err(failed)?;
+        let ring =
+            Ring::new(socket.as_fd(), options.buffer.max(1), milliseconds).map_err(failed)?;
         packet_socket::bind(socket.as_fd(), interface.index).map_err(failed)?;
         let frames = Frames {
             name: interface.name.clone(),

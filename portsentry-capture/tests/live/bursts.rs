@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use pnet_packet::ipv4::{self, Ipv4Packet};
 use pnet_packet::tcp::{self, TcpPacket};
@@ -21,6 +22,7 @@ use crate::watch::{Method, interface, watch_until, with_each_method};
 
 with_each_method! {
     a_burst_into_an_idle_reader_is_kept,
+    a_trickle_past_a_sleeping_reader_is_kept,
     what_is_lost_is_counted,
     what_was_lost_outlives_its_interface,
     long_lists_of_ports_detect_the_same,
@@ -110,6 +112,35 @@ fn a_burst_into_an_idle_reader_is_kept(method: Method) {
         let seen = watch_until(sensor.as_mut(), |seen| seen.len() >= burst.into());
         assert_eq!(numbers(&seen), (1..=burst.into()).collect::<Vec<_>>());
     }
+    assert_eq!(sensor.stats().dropped_by_kernel, 0);
+}
+
+/// Each packet has a block of its own when the time of the one before is over: it is
+/// time that fills the ring then.
+fn a_trickle_past_a_sleeping_reader_is_kept(method: Method) {
+    // libpcap has four blocks in a mebibyte, raw sensors have 64.
+    let packets: u32 = match method {
+        Method::Pcap => 3,
+        Method::Raw => 60,
+    };
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let latency = Duration::from_millis(1);
+    let options = CaptureOptions { buffer: 1, latency };
+    let watched = all_ports(&bed.host);
+    let opened = bed.host.enter(|| {
+        let interface = interface(bed.host.interface());
+        method.backend(options).open(Some(&interface), &watched)
+    });
+    let mut sensor = opened.expect("sensor");
+    let mut sender = Sender::new(&bed);
+    for number in 0..packets {
+        sender.send(number, 23);
+        // A tick of the slowest kernels is 10 ms, which it takes for less.
+        thread::sleep(Duration::from_millis(15));
+    }
+    let seen = watch_until(sensor.as_mut(), |seen| seen.len() >= packets as usize);
+    assert_eq!(numbers(&seen), (0..packets).collect::<Vec<_>>());
     assert_eq!(sensor.stats().dropped_by_kernel, 0);
 }
 

@@ -22,7 +22,7 @@ use crate::sandbox::{Sandbox, User};
 use crate::sensors::Watching;
 use crate::sentry::{Heartbeat, Sentry, ServedPorts};
 use crate::service::Manager;
-use crate::session::{Opened, Session};
+use crate::session::{Known, Opened, Session};
 use crate::signals::Signals;
 use crate::summary::Summary;
 
@@ -34,9 +34,9 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     };
     let directory = working_directory()?;
     // Whatever is wrong with it is said before anything is started.
-    let configuration = Session::load(options, &directory)?;
+    let known = Session::load(options, &directory)?;
     ensure_memory()?;
-    show_warnings(&configuration);
+    show_warnings(&known.configuration);
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
 
@@ -47,7 +47,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
         lines.push(Item::Line(level, line));
     });
     let start = Start { options, directory, queue: &queue, background };
-    let prepared = start.prepare(watching, &configuration, signals);
+    let prepared = start.prepare(watching, known, signals);
     // No thread before this one: they would keep what the others have given up.
     let reporter = Reporter::start(Arc::clone(&queue), outputs)
         .map_err(Failure::system("cannot start a thread"))?;
@@ -96,7 +96,7 @@ impl Start<'_> {
     fn prepare(
         &self,
         watching: Watching<'_>,
-        expected: &Configuration,
+        known: Known,
         signals: Signals,
     ) -> Result<Prepared, Failure> {
         let Self { options, directory, queue, .. } = self;
@@ -106,8 +106,9 @@ impl Start<'_> {
         // While the responder reads, sensors are opened for what it will have read;
         // should the file change in this moment, they are told of other ports.
         responder.load();
-        let sensors = watching.open(expected, queue)?;
-        let (configuration, opened) = Opened::take(options, directory, &mut responder)?;
+        let sensors = watching.open(&known.configuration, queue)?;
+        let (configuration, opened) =
+            Opened::take(options, directory, Some(known), &mut responder)?;
         describe(&configuration);
         // Looked up first: that takes files which are out of reach later.
         let user = configuration.settings.run_as.as_deref().map(User::find).transpose()?;

@@ -54,7 +54,7 @@ fn example(key: &str) -> &'static str {
     match key {
         "KILL_ROUTE" => {
             "case $TARGET$ in *:*) s=scanners6;; *) s=scanners4;; esac; \
-             nft add element inet portsentry $s { $TARGET$ }"
+             exec nft add element inet portsentry $s { $TARGET$ }"
         }
         "KILL_HOSTS_DENY" => "ALL: [$TARGET$]",
         "KILL_RUN_CMD" => "logger -t portsentry-alarm 'port $PORT$ probed by $TARGET$'",

@@ -13,6 +13,7 @@ use portsentry_core::{Outcome, Protocol};
 use super::blocked_file::BlockedFile;
 use super::command::{Command, Tokens};
 use super::hosts_deny::{Added, add_line};
+use super::plain::Answered;
 use crate::report::Level;
 
 /// What the configuration says about responses.
@@ -23,6 +24,8 @@ pub struct Actions {
     kill_route: Option<Template>,
     kill_hosts_deny: Option<Template>,
     kill_run_cmd: Option<Template>,
+    /// About the names in `kill_route` and `kill_run_cmd`.
+    answered: [Answered; 2],
     command_first: bool,
     limit: Duration,
     /// Its lock is held while the file is replaced.
@@ -80,6 +83,7 @@ impl Actions {
             kill_route: settings.kill_route.clone(),
             kill_hosts_deny: settings.kill_hosts_deny.clone(),
             kill_run_cmd: settings.kill_run_cmd.clone(),
+            answered: Default::default(),
             command_first: settings.kill_run_cmd_first,
             limit: Duration::from_secs(settings.response_timeout.into()),
             hosts_deny: Mutex::new(settings.hosts_deny_file.clone().into()),
@@ -161,7 +165,10 @@ impl Actions {
         let result = match action {
             Action::HostsDeny => self.deny(&text),
             Action::Route | Action::Command => {
-                let command = Command { text: &text, tokens, limit: self.limit, stop };
+                let [route, other] = &self.answered;
+                let answered = if action == Action::Route { route } else { other };
+                let limit = self.limit;
+                let command = Command { text: &text, answered, tokens, limit, stop };
                 command.run().map_err(|error| error.to_string()).map(|finished| {
                     if !finished.output.is_empty() {
                         tell(Happened::Output(finished.output));

@@ -1,10 +1,11 @@
 //! Running one shell command, within limits.
 //!
+//! It is run as the shell would run it, and without one where that is the same.
 //! The command gets a process group of its own, a clean environment, no
 //! descriptor of ours and nothing to read. What it writes is kept up to a
 //! bound. When its time is over, the whole group is ended.
 
-use std::io::{self, PipeReader, Read};
+use std::io::{self, PipeReader, PipeWriter, Read};
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -15,6 +16,7 @@ use portsentry_core::{Mode, Protocol};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use super::plain::{Answered, Plain};
 use super::process::keep_descriptors_from_children;
 
 /// The search path that commands get.
@@ -42,8 +44,12 @@ pub struct Tokens {
 /// A shell command that is ready to run.
 #[derive(Clone, Debug)]
 pub struct Command<'a> {
-    /// What `/bin/sh -c` is given.
+    /// What `/bin/sh -c` is given. Plain words are started without a shell, once
+    /// `answered` tells that it would do the same.
     pub text: &'a str,
+    /// What the shell has said about the name of this command's program. After the
+    /// first success it is asked.
+    pub answered: &'a Answered,
     /// Also passed as `PORTSENTRY_TARGET`, `PORTSENTRY_PORT`,
     /// `PORTSENTRY_MODE` and `PORTSENTRY_PROTOCOL`.
     pub tokens: Tokens,
@@ -112,6 +118,27 @@ impl Command<'_> {
     ///
     /// Anything but exit status 0, see [`CommandError`].
     pub fn run(&self) -> Result<Finished, CommandError> {
+        let finished = self.run_once()?;
+        self.ask_about_name();
+        Ok(finished)
+    }
+
+    /// Asks the shell once whether it would run a program, behind the first response
+    /// instead of before it. Without an answer, the next one asks again.
+    fn ask_about_name(&self) {
+        if !self.answered.is_empty() {
+            return;
+        }
+        if let Some(plain) = Plain::read(self.text).filter(|it| !it.is_path()) {
+            let Self { answered, tokens, limit, stop, .. } = *self;
+            let text = &format!("command -v {}", plain.name());
+            if let Ok(told) = (Command { text, answered, tokens, limit, stop }).run_once() {
+                self.answered.keep(plain.name(), &told.output);
+            }
+        }
+    }
+
+    fn run_once(&self) -> Result<Finished, CommandError> {
         if is_readable(self.stop) {
             return Err(CommandError::Stopped);
         }
@@ -146,11 +173,35 @@ impl Command<'_> {
         keep_descriptors_from_children()?;
         let (reader, writer) = io::pipe()?;
         rustix::io::ioctl_fionbio(&reader, true)?;
+        // What does not start, a script without its first line for one, may yet be
+        // something to the shell.
+        let alone = self.without_shell().map(|mut it| self.spawn(&mut it, &writer));
+        let child = match alone {
+            Some(Ok(child)) => child,
+            None | Some(Err(_)) => {
+                let mut shell = std::process::Command::new("/bin/sh");
+                self.spawn(shell.arg("-c").arg(self.text).env_clear(), &writer)?
+            }
+        };
+        Ok((reader, child))
+    }
+
+    /// The program itself, if the shell would do nothing but start it.
+    fn without_shell(&self) -> Option<std::process::Command> {
+        let plain = Plain::read(self.text)?;
+        if !plain.is_path() && self.answered.is_program(plain.name()) != Some(true) {
+            return None;
+        }
+        // A shell tells it, so that programs may rely on it.
+        let directory = std::env::current_dir().ok()?;
+        let mut program = std::process::Command::new(plain.program(PATH)?);
+        program.arg0(plain.name()).args(&plain.arguments).env_clear().env("PWD", directory);
+        Some(program)
+    }
+
+    fn spawn(&self, command: &mut std::process::Command, writer: &PipeWriter) -> io::Result<Child> {
         let Tokens { target, port, mode, protocol } = self.tokens;
-        let child = std::process::Command::new("/bin/sh")
-            .arg("-c")
-            .arg(self.text)
-            .env_clear()
+        command
             .env("PATH", PATH)
             .env("PORTSENTRY_TARGET", target.to_string())
             .env("PORTSENTRY_PORT", port.to_string())
@@ -158,10 +209,9 @@ impl Command<'_> {
             .env("PORTSENTRY_PROTOCOL", protocol.to_string())
             .stdin(Stdio::null())
             .stdout(writer.try_clone()?)
-            .stderr(writer)
+            .stderr(writer.try_clone()?)
             .process_group(0)
-            .spawn()?;
-        Ok((reader, child))
+            .spawn()
     }
 }
 
@@ -174,7 +224,7 @@ struct Running {
 
 /// Why [`Running::wait`] came back.
 enum End {
-    /// The shell has ended.
+    /// The shell, or the program that needed none, has ended.
     Status(ExitStatus),
     /// It has not, and the time is over.
     Deadline,
@@ -282,13 +332,22 @@ mod tests {
         text: &str,
         limit: Duration,
     ) -> Result<Finished, CommandError> {
+        run_with(&Answered::default(), stop, text, limit)
+    }
+
+    fn run_with(
+        answered: &Answered,
+        stop: BorrowedFd<'_>,
+        text: &str,
+        limit: Duration,
+    ) -> Result<Finished, CommandError> {
         let tokens = Tokens {
             target: "192.0.2.7".parse().unwrap(),
             port: 23,
             mode: Mode::Stealth,
             protocol: Protocol::Tcp,
         };
-        Command { text, tokens, limit, stop }.run()
+        Command { text, answered, tokens, limit, stop }.run()
     }
 
     const LONG: Duration = Duration::from_secs(20);
@@ -318,6 +377,54 @@ mod tests {
                  PORTSENTRY_PROTOCOL=TCP PORTSENTRY_TARGET=192.0.2.7"
             )
         );
+    }
+
+    /// What `text` writes at first, and when the shell has been asked: the words,
+    /// sorted, for the variables of an environment have no order.
+    fn twice(text: &str) -> [String; 2] {
+        // What shells other than dash add.
+        let odd = |word: &&str| ["_=", "SHLVL=", "OLDPWD="].iter().any(|it| word.starts_with(it));
+        let (stop, _held_open) = io::pipe().unwrap();
+        let answered = Answered::default();
+        [0; 2].map(|_| {
+            let output = run_with(&answered, stop.as_fd(), text, LONG).unwrap().output;
+            let mut words: Vec<&str> = output.split(' ').filter(|it| !odd(it)).collect();
+            words.sort_unstable();
+            words.join(" ")
+        })
+    }
+
+    #[test]
+    fn plain_words_are_started_without_a_shell() {
+        let parent = format!("{} PPid:", std::process::id());
+        let [_, name_known_to_the_shell] = twice("grep PPid /proc/self/status");
+        assert_eq!(name_known_to_the_shell, parent);
+        let [path, _] = twice("/bin/grep PPid /proc/self/status");
+        assert_eq!(path, parent);
+    }
+
+    #[test]
+    fn it_makes_no_difference_whether_a_shell_starts_a_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("script");
+        std::fs::write(&script, "echo $0 $1 $PORTSENTRY_PORT").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).unwrap();
+        let script = format!("{} word", script.display());
+        for text in [
+            "env",
+            "cat /proc/self/cmdline",
+            "ls /proc/self/fd",
+            "readlink /proc/self/fd/0",
+            "pwd",
+            // The shell's own writes `-e` as well.
+            "echo -e one",
+            "cd /",
+            &script,
+        ] {
+            let [first, second] = twice(text);
+            assert_eq!(first, second, "{text}");
+        }
     }
 
     #[test]

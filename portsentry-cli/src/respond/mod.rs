@@ -10,6 +10,7 @@ mod blocked_file;
 mod blocked_record;
 mod command;
 mod hosts_deny;
+mod plain;
 mod pool;
 mod process;
 
@@ -18,4 +19,5 @@ pub use blocked_file::{BlockedFile, BlockedFileError};
 pub use blocked_record::{Hosts, OddRecord, Restored, encode_records};
 pub use command::{Command, CommandError, Finished, Tokens};
 pub use hosts_deny::{Added, HostsDenyError, add_line};
+pub use plain::Answered;
 pub use pool::{Answer, Responders, Unfinished};

@@ -74,6 +74,11 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// All files of the configuration, in the order in which they were read.
+    pub(crate) fn files(&self) -> &[(PathBuf, Vec<u8>)] {
+        &self.files
+    }
+
     /// A file of the configuration.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use portsentry_capture::{
 };
 use portsentry_config::Configuration;
 use portsentry_core::Importance;
+use portsentry_core::config::{BlockMode, Settings};
 
 use super::{Sensors, banner};
 use crate::arguments::{Method, WatchOptions};
@@ -49,7 +50,7 @@ impl<'a> Watching<'a> {
             };
             return Sensors::listen(connect, queue, self.importance);
         }
-        let backend = backend(self.options.method, capture_options(configuration));
+        let backend = backend(self.options.method, capture_options(self.options.method, settings));
         Ok(Sensors::Stealth(Box::new(SensorSet::open(self.selection, backend)?)))
     }
 }
@@ -99,12 +100,50 @@ fn backend(method: Method, options: CaptureOptions) -> Box<dyn LiveBackend + Sen
     }
 }
 
-fn capture_options(configuration: &Configuration) -> CaptureOptions {
-    let settings = &configuration.settings;
-    let default = CaptureOptions::default();
+/// How long a packet may wait where hosts are blocked and nothing else is set: what a
+/// scanner sends meanwhile comes in.
+///
+/// The ring of a raw sensor lasts for half a second even so. libpcap's would last for
+/// 64 ms, which is not enough for a busy host.
+const LATENCY_OF_BLOCKING: Duration = Duration::from_millis(2);
+
+fn capture_options(method: Method, settings: &Settings) -> CaptureOptions {
+    let mut default = CaptureOptions::default();
+    let responds = [settings.block_tcp, settings.block_udp].iter().any(|it| *it != BlockMode::Log);
+    if responds && method == Method::Raw {
+        default.latency = LATENCY_OF_BLOCKING;
+    }
     let latency = settings.capture_latency.map(|ms| Duration::from_millis(ms.into()));
     CaptureOptions {
         buffer: settings.capture_buffer.unwrap_or(default.buffer),
         latency: latency.unwrap_or(default.latency),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_blocks_through_packet_sockets_waits_less_unless_told_otherwise() {
+        use BlockMode::{Block, Command, Log};
+        use Method::{Pcap, Raw};
+        let cases = [
+            (Raw, Log, Log, None, 5),
+            (Raw, Block, Log, None, 2),
+            (Raw, Log, Command, None, 2),
+            (Raw, Block, Block, Some(7), 7),
+            (Raw, Log, Log, Some(1), 1),
+            (Pcap, Block, Block, None, 5),
+            (Pcap, Block, Block, Some(1), 1),
+        ];
+        for (method, block_tcp, block_udp, capture_latency, expected) in cases {
+            let mut settings = Settings::default();
+            (settings.block_tcp, settings.block_udp) = (block_tcp, block_udp);
+            settings.capture_latency = capture_latency;
+            let options = capture_options(method, &settings);
+            assert_eq!(options.latency.as_millis(), expected, "{method:?} {settings:?}");
+            assert_eq!(options.buffer, CaptureOptions::default().buffer);
+        }
     }
 }
