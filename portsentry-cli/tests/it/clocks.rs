@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::process::Command;
 
 use portsentry_testbed::{Background, Signal, Testbed, require_root};
-use rustix::process::{Pid, kill_process};
+use rustix::process::kill_process;
 use tempfile::TempDir;
 
 use crate::expected::{BELOW_TRIGGER, BLOCKED, LOGGED, SYN, event};
 use crate::forgery::{capture, syn_frame};
 use crate::probe::{both_families, syn};
-use crate::station::{Ended, PROGRAM, SOON, Station};
+use crate::station::{Ended, PROGRAM, SOON, Station, only_child};
 
 /// The capture with these times, seconds and microseconds, for its packets.
 fn at(mut bytes: Vec<u8>, times: &[(u32, u32)]) -> Vec<u8> {
@@ -77,13 +77,6 @@ fn sentry_ahead(station: &Station<'_>, offset: u64) -> Background {
     process
 }
 
-/// The one child of a process.
-fn child(pid: u32) -> Pid {
-    let path = format!("/proc/{pid}/task/{pid}/children");
-    let children = fs::read_to_string(path).expect("children");
-    Pid::from_raw(children.trim().parse().expect("one child")).expect("a pid")
-}
-
 #[test]
 fn it_does_not_matter_for_how_long_the_machine_has_run() {
     let Some(root) = require_root() else { return };
@@ -110,7 +103,7 @@ KILL_RUN_CMD = "true"
                 sentry.wait_for_line(SOON, |text| text == line);
             }
         }
-        kill_process(child(sentry.pid()), Signal::TERM).expect("kill");
+        kill_process(only_child(sentry.pid()), Signal::TERM).expect("kill");
         let ended = Ended::of(&mut sentry);
         assert_eq!(ended.status.code(), Some(0), "{offset}: {ended:#?}");
         let said = "Did not respond to 1 probes: more than 1 responses a minute (BLOCK_RATE)";

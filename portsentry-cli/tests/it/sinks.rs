@@ -15,7 +15,7 @@ use rustix::process::{Pid, kill_process};
 use crate::expected::{BLOCKED, LOGGED, SYN, UDP, event};
 use crate::forgery::Forger;
 use crate::probe::{both_families, datagram, syn};
-use crate::station::{SOON, Sentry, Station};
+use crate::station::{SOON, Sentry, Station, only_child};
 
 const CONFIGURATION: &str = r#"
 UDP_PORTS = "1-65535"
@@ -45,6 +45,15 @@ fn do_to(sentry: &Sentry, station: &Station<'_>, commands: &str) {
     shell.args(["--mount", "--target", &sentry.pid().to_string()]);
     let output = shell.args(["sh", "-euc", &station.expand(commands)]).output().expect("nsenter");
     assert!(output.status.success(), "{commands}: {output:?}");
+}
+
+/// The same while the responder stands still: what it takes several commands to do, it
+/// sees done.
+fn do_at_once(sentry: &Sentry, station: &Station<'_>, commands: &str) {
+    let responder = only_child(sentry.pid());
+    kill_process(responder, Signal::STOP).expect("kill");
+    do_to(sentry, station, commands);
+    kill_process(responder, Signal::CONT).expect("kill");
 }
 
 /// What is done to a history, and what comes of it.
@@ -194,7 +203,7 @@ fn strike_and_heal(bed: &Testbed, fault: &Fault) {
 
     probe(1);
     eventually(name, || history(&path("disk/log/history")) == events(&[1]));
-    do_to(&sentry, &station, fault.strike);
+    do_at_once(&sentry, &station, fault.strike);
     let mut probe = |port| {
         datagram(&bed.scanner, source, target, port);
         sentry.wait_for(&event(source, UDP, port, LOGGED));

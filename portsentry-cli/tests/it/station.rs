@@ -6,6 +6,7 @@ use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use portsentry_testbed::{Background, Line, Namespace, Signal};
+use rustix::process::Pid;
 use tempfile::TempDir;
 
 /// How long anything may take that should take milliseconds, on a machine that
@@ -90,6 +91,13 @@ impl<'a> Station<'a> {
 #[derive(Debug)]
 pub(crate) struct Sentry {
     process: Background,
+}
+
+/// The one child of a process.
+pub(crate) fn only_child(pid: u32) -> Pid {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let children = fs::read_to_string(path).expect("children");
+    Pid::from_raw(children.trim().parse().expect("one child")).expect("a pid")
 }
 
 /// A sentry that has ended.
