@@ -153,7 +153,7 @@ bench-instructions: ## count instructions per packet under callgrind
 
 bench-cache: ## count cache misses per packet under callgrind; takes a quarter of an hour
 	@scripts/require $(BUILD_PACKAGES) valgrind
-	scripts/count-misses $(ROWS)
+	scripts/count-misses "$(ROWS)"
 
 bench-check: ## fail if a packet costs 5 % more instructions than the baseline says
 	@scripts/require $(BUILD_PACKAGES) valgrind
