@@ -4,7 +4,7 @@
 BUILD_PACKAGES := gcc pkg-config libpcap-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) iproute2 nmap
 TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables hping3 masscan \
-    zmap tcpreplay man-db groff zsh fish systemd logrotate
+    zmap tcpreplay ethtool man-db groff zsh fish systemd logrotate
 # Services that would run on this machine from then on: only where every test is
 # meant to run. Elsewhere the tests of those that are missing are skipped.
 ifeq ($(PORTSENTRY_REQUIRE_PRIVILEGED),1)
@@ -17,10 +17,12 @@ BINARY ?= target/release/portsentry
 PACKAGE ?= $(wildcard target/debian/portsentry_*.deb)
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
+RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
 .PHONY: help build demo test lint doc generate install deb rpm test-package test-clocks \
-    test-embedding test-recipe deny fuzz fuzz-replay bench bench-compare bench-curves bench-live bench-flood \
-    bench-latency bench-instructions bench-check bench-baseline load-connect load-flood mutants
+    test-embedding test-recipe deny fuzz fuzz-replay bench bench-compare bench-curves bench-live \
+    bench-flood bench-latency bench-instructions bench-cache bench-check bench-baseline \
+    load-connect load-flood mutants
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -108,12 +110,17 @@ fuzz: ## fuzz every target for TIME seconds each (default 60)
 	@scripts/require g++
 	scripts/fuzz $(TIME) $(FUZZ_TARGETS)
 
-bench: ## measure decoding, deciding, writing and starting: the table of docs/performance.md
-	@scripts/require $(BUILD_PACKAGES) python3
-	$(CARGO) bench --package portsentry-benches --bench decode --bench engine
-	$(CARGO) bench --package portsentry-cli --bench log_path
-	$(CARGO) build --release --bin portsentry
-	scripts/bench-start target/release/portsentry
+LIVE_PACKAGES := $(BUILD_PACKAGES) iproute2 nftables ethtool
+
+bench: sender ## the whole table of docs/performance.md; as root, with what needs namespaces
+	@scripts/require $(LIVE_PACKAGES) python3 valgrind
+	@scripts/bench $(RELEASE)
+
+.PHONY: sender
+sender:
+	@scripts/require $(BUILD_PACKAGES)
+	$(CARGO) build --quiet --release --bin portsentry
+	$(CARGO) build --quiet --profile bench --package portsentry-benches --bin sender
 
 bench-compare: ## the times of this tree against those of the commit REV, run in turns
 	@scripts/require $(BUILD_PACKAGES) git
@@ -133,24 +140,26 @@ load-flood: ## ten million SYNs from forged sources while a scanner probes
 mutants: ## ten million mutated frames through decoder and engine
 	PORTSENTRY_MUTANTS=10000000 $(CARGO) test --release --package portsentry-benches --test mutants -- --nocapture
 
-bench-live: ## measure the program under floods of probes, in network namespaces
-	@scripts/require $(BUILD_PACKAGES) iproute2 tcpreplay python3
-	$(CARGO) build --release --bin portsentry
-	scripts/bench-live target/release/portsentry
+bench-live: sender ## measure the program under floods of probes, in network namespaces
+	@scripts/require $(LIVE_PACKAGES)
+	scripts/bench-live $(RELEASE)/portsentry $(RELEASE)/sender $(RATES)
 
-bench-flood: ## measure the program at the highest rate that one core sends
-	@scripts/require $(BUILD_PACKAGES) iproute2 netsniff-ng
-	$(CARGO) build --release --bin portsentry
-	scripts/bench-flood target/release/portsentry
+bench-flood: sender ## the same at the highest rate of one core, with 1 % of the ports monitored
+	@scripts/require $(LIVE_PACKAGES)
+	PORTS=1-655 scripts/bench-live $(RELEASE)/portsentry $(RELEASE)/sender most
 
 bench-latency: ## measure the time from a probe to its block in nftables, in network namespaces
 	@scripts/require $(BUILD_PACKAGES) iproute2 nftables python3
 	$(CARGO) build --release --bin portsentry
-	scripts/bench-latency target/release/portsentry
+	scripts/bench-latency $(RELEASE)/portsentry
 
 bench-instructions: ## count instructions per packet under callgrind
 	@scripts/require $(BUILD_PACKAGES) valgrind
 	scripts/count-instructions
+
+bench-cache: ## count cache misses per packet under callgrind; takes a quarter of an hour
+	@scripts/require $(BUILD_PACKAGES) valgrind
+	scripts/count-misses "$(ROWS)"
 
 bench-check: ## fail if a packet costs 5 % more instructions than the baseline says
 	@scripts/require $(BUILD_PACKAGES) valgrind

@@ -46,9 +46,14 @@ impl Times {
         Self { quiet: at(10), median: at(50), busy: at(90) }
     }
 
-    /// Prints the heading of a table of times.
+    /// Prints the heading of a table of times for each packet.
     pub fn print_heading() {
-        println!("{:<38} {:>8} {:>8} {:>8}", "ns per packet", "10 %", "median", "90 %");
+        Self::print_heading_of("ns per packet");
+    }
+
+    /// The same for times of something else: `"ns per line"`.
+    pub fn print_heading_of(unit: &str) {
+        println!("{unit:<38} {:>8} {:>8} {:>8}", "10 %", "median", "90 %");
     }
 
     /// Prints a row.
