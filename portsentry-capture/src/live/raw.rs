@@ -304,7 +304,11 @@ fn without_tags<'a>(packet: &RingPacket<'a>) -> Result<(&'a [u8], usize), Reject
     }
 }
 
-pub(super) fn explain(interface: &Interface, options: CaptureOptions, source: io::Error) -> SensorError {
+pub(super) fn explain(
+    interface: &Interface,
+    options: CaptureOptions,
+    source: io::Error,
+) -> SensorError {
     let name = interface.name.clone();
     match Errno::from_io_error(&source) {
         Some(Errno::PERM | Errno::ACCESS) => {

@@ -167,10 +167,7 @@ impl SensorSet {
         Ok(set)
     }
 
-    fn empty(
-        selection: Selection,
-        mut backend: Box<dyn LiveBackend + Send>,
-    ) -> io::Result<Self> {
+    fn empty(selection: Selection, mut backend: Box<dyn LiveBackend + Send>) -> io::Result<Self> {
         // Before the first snapshot is taken, so that no change falls in between.
         let monitor = InterfaceMonitor::open()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;

@@ -36,9 +36,8 @@ fn address(code: &mut Assembler, hash: &SourceHash, offsets: &[u32]) -> Label {
     for (cell, offset) in (0..).zip(offsets) {
         steps.extend([Step::LoadWord(*offset), Step::Save(cell)]);
     }
-    let stir = |by, bits| {
-        [Step::Multiply(by), Step::ToIndex, Step::ShiftRight(bits), Step::FlipByIndex]
-    };
+    let stir =
+        |by, bits| [Step::Multiply(by), Step::ToIndex, Step::ShiftRight(bits), Step::FlipByIndex];
     steps.push(Step::SetIndex(hash.seed));
     for (cell, _) in (0..).zip(offsets) {
         steps.extend([Step::Restore(cell), Step::FlipByIndex]);

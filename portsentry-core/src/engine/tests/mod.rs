@@ -2,6 +2,7 @@
 
 mod decisions;
 mod responses;
+mod shares;
 
 use std::format;
 use std::string::{String, ToString};
