@@ -57,9 +57,11 @@ pub struct Settings {
     pub never_block: Option<Vec<IpNet>>,
     /// `BLOCK_RATE`: new hosts acted on per minute, 0 for any number.
     pub block_rate: u32,
-    /// `CAPTURE_BUFFER`: MiB of capture buffer per interface, `None` for what
+    /// `CAPTURE_BUFFER`: MiB of capture buffer per interface and ring, `None` for what
     /// the sensor thinks best.
     pub capture_buffer: Option<u32>,
+    /// `CAPTURE_RINGS`: rings per interface, each read by a thread of its own.
+    pub capture_rings: u16,
     /// `CAPTURE_LATENCY`: milliseconds that a packet may wait for others,
     /// `None` for what the sensor thinks best.
     pub capture_latency: Option<u32>,

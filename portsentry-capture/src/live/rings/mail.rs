@@ -99,8 +99,11 @@ impl Sensor for Mail {
         Ok(Drained::Empty)
     }
 
-    /// For the first ring, what rings have counted that nobody ever read.
+    /// What waits counts as lost until it is read. For the first ring, with what
+    /// rings have counted that nobody ever read.
     fn stats(&mut self) -> SensorStats {
-        if self.ring == 0 { self.all.unread() } else { SensorStats::default() }
+        let mut stats = if self.ring == 0 { self.all.unread() } else { SensorStats::default() };
+        stats.rings.lost += self.mailbox().map_or(0, |mailbox| lock(&mailbox.letters).len() as u64);
+        stats
     }
 }
