@@ -22,6 +22,7 @@ use crate::watch::{Method, interface, targets, watch_to_marker, with_each_method
 with_each_method! {
     late_answers_are_no_probes,
     no_answer_overtakes_its_query,
+    only_who_was_asked_is_spared,
     a_query_in_fragments_is_a_query,
     answers_to_calls_come_from_anybody,
     replies_of_a_service_spare_nobody,
@@ -268,16 +269,7 @@ fn queries_are_read_again_before_a_later_answer_is_judged() {
     });
 }
 
-/// Not with several rings: the last packet of one source does not tell that those
-/// of others were read.
-#[test]
-fn only_who_was_asked_is_spared() {
-    for method in [Method::Pcap, Method::Raw] {
-        check_who_is_spared(method);
-    }
-}
-
-fn check_who_is_spared(method: Method) {
+fn only_who_was_asked_is_spared(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut set = open(method, &bed.host);

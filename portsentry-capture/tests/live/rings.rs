@@ -16,7 +16,7 @@ use portsentry_testbed::{Background, Namespace, Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 
 use crate::frames::{TCP, ipv4, ipv6, sealed, tcp, with};
-use crate::watch::interface;
+use crate::watch::{interface, is_marker};
 
 pub(crate) const RINGS: u16 = 4;
 
@@ -52,7 +52,12 @@ impl LiveBackend for AllRings {
     }
 }
 
-/// Sensors that are drained one after the other.
+/// How long the kernel may keep the last block of a ring, many times over. That the
+/// last packet of one source was read does not tell that those of others were, and
+/// nothing else does.
+const LAST_BLOCK: Duration = Duration::from_millis(100);
+
+/// Sensors that are drained one after the other; a marker is handed out last.
 struct Together<S: ?Sized> {
     sensors: Vec<Box<S>>,
     epoll: OwnedFd,
@@ -84,13 +89,27 @@ impl<S: Sensor + ?Sized> Sensor for Together<S> {
         budget: usize,
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError> {
-        let mut result = Drained::Empty;
-        for sensor in &mut self.sensors {
-            if sensor.drain(budget, sink)? == Drained::More {
-                result = Drained::More;
+        let mut marked = None;
+        loop {
+            let mut result = Drained::Empty;
+            for sensor in &mut self.sensors {
+                let mut look = |it: &Observation| match is_marker(it) {
+                    true => marked = Some((*it, Instant::now())),
+                    false => sink(it),
+                };
+                if sensor.drain(budget, &mut look)? == Drained::More {
+                    result = Drained::More;
+                }
+            }
+            match &marked {
+                Some((_, at)) if at.elapsed() < LAST_BLOCK => std::thread::yield_now(),
+                Some((marker, _)) => {
+                    sink(marker);
+                    return Ok(result);
+                }
+                None => return Ok(result),
             }
         }
-        Ok(result)
     }
 
     fn stats(&mut self) -> SensorStats {

@@ -23,6 +23,7 @@ with_each_method! {
     an_interface_that_appears_is_watched,
     a_crowd_of_interfaces_is_watched_step_by_step,
     what_fails_is_tried_again,
+    addresses_are_followed,
     a_pause_is_survived,
     an_interface_is_known_by_its_name_and_no_other,
     a_bridge_and_its_port_show_one_probe,
@@ -211,16 +212,7 @@ fn what_fails_is_tried_again(method: Method) {
     assert_eq!(error.to_string(), "host0: not yet");
 }
 
-/// Not with several rings: the last packet of one source does not tell that those
-/// of others were read.
-#[test]
-fn addresses_are_followed() {
-    for method in [Method::Pcap, Method::Raw] {
-        check_that_addresses_are_followed(method);
-    }
-}
-
-fn check_that_addresses_are_followed(method: Method) {
+fn addresses_are_followed(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();

@@ -96,12 +96,14 @@ pub(crate) fn watch_to_marker(
         let socket = UdpSocket::bind((any, MARKER)).expect("bind");
         socket.send_to(b"marker", (to, MARKER)).expect("send");
     });
-    let is_marker = |it: &Observation| {
-        (it.source_port, it.target_port, it.evidence) == (MARKER, MARKER, Evidence::Datagram)
-    };
     let mut seen = watch_until(sensor, |seen| seen.iter().any(is_marker));
     seen.retain(|it| !is_marker(it));
     seen
+}
+
+/// Whether it is what [`watch_to_marker`] sends.
+pub(crate) fn is_marker(it: &Observation) -> bool {
+    (it.source_port, it.target_port, it.evidence) == (MARKER, MARKER, Evidence::Datagram)
 }
 
 /// Knocks at a closed TCP port: one SYN, and its RST has come back.
