@@ -144,6 +144,16 @@ impl QueryStats {
         self.evicted += other.evicted;
         self.missed += other.missed;
     }
+
+    /// The larger figures, for two that have looked at the same datagrams.
+    #[must_use]
+    pub fn most(&self, other: &Self) -> Self {
+        Self {
+            seen: self.seen.max(other.seen),
+            evicted: self.evicted.max(other.evicted),
+            missed: self.missed.max(other.missed),
+        }
+    }
 }
 
 impl SensorStats {

@@ -101,7 +101,7 @@ impl Sentry {
         for (id, outcome) in outcomes {
             self.packets.handle_outcome(id, outcome);
         }
-        let (accounts, hung) = self.packets.close();
+        let (accounts, untold) = self.packets.close();
         let complain = |line| self.queue.push(Item::Line(Level::Error, line));
         if unfinished.not_begun + unfinished.not_ended > 0 {
             complain(format!(
@@ -109,9 +109,9 @@ impl Sentry {
                 unfinished.not_begun, unfinished.not_ended
             ));
         }
-        if hung > 0 {
+        if untold > 0 {
             complain(format!(
-                "{hung} packet threads did not end in time: what they saw is not told"
+                "{untold} packet threads did not end in time: what they saw is not told"
             ));
         }
         Summary::of(accounts)

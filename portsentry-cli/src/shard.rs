@@ -183,13 +183,11 @@ pub(crate) struct ServedPorts {
     taken: Option<Instant>,
     /// The last one could not be taken, and that was said.
     fails: bool,
-    /// Whether it is said: not so where another shard says the same.
-    speaks: bool,
 }
 
 impl ServedPorts {
-    pub(crate) const fn new(wanted: bool, speaks: bool) -> Self {
-        Self { wanted, taken: None, fails: false, speaks }
+    pub(crate) const fn new(wanted: bool) -> Self {
+        Self { wanted, taken: None, fails: false }
     }
 
     /// Takes a new snapshot if the last one is too old; most calls only compare
@@ -203,12 +201,12 @@ impl ServedPorts {
         match served_ports() {
             Ok(served) => {
                 engine.set_served_ports(served);
-                if std::mem::take(&mut self.fails) && self.speaks {
+                if std::mem::take(&mut self.fails) {
                     log::warn!("which ports are served can be seen again");
                 }
             }
             // Once, not four times a second.
-            Err(error) if !std::mem::replace(&mut self.fails, true) && self.speaks => {
+            Err(error) if !std::mem::replace(&mut self.fails, true) => {
                 log::warn!(
                     "cannot see which ports are served, and goes by what it saw last: {error}"
                 );

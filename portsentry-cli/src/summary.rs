@@ -45,7 +45,10 @@ impl Summary {
         let (mut probes, mut displaced) = (0, Displaced::default());
         let mut losses = BTreeMap::<String, u64>::new();
         for shard in shards {
+            let queries = sensors.queries;
             sensors.merge(&shard.sensors);
+            // Each shard sees all of them.
+            sensors.queries = queries.most(&shard.sensors.queries);
             // Bound sockets are one shard.
             answers = answers.or(shard.answers);
             for InterfaceLoss { interface, packets } in shard.losses {

@@ -28,6 +28,10 @@ const MAX_VLAN_TAGS: usize = 2;
 
 const ETHERNET_HEADER: u32 = 14;
 
+/// Blocks that a ring has at least: one to be read, one to be filled, and as many
+/// in between.
+const FEWEST_BLOCKS: u32 = 4;
+
 /// Opens [`RawSensor`]s.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RawBackend {
@@ -87,20 +91,23 @@ impl RawSensor {
         options: CaptureOptions,
         watched: Arc<Watched>,
     ) -> Result<Self, SensorError> {
-        Self::open_with(interface, options, watched, |socket, network, watched| {
+        Self::open_with(interface, options, 1, watched, |socket, network, watched| {
             filter::hold_back(socket, network, watched, &interface.name);
             Ok(())
         })
     }
 
-    /// As [`open`](Self::open), but receives nothing until it is told what is
-    /// watched.
+    /// As [`open`](Self::open), but one of so many that share a buffer and what is
+    /// kept of fragments; receives nothing until it is told what is watched.
     pub(super) fn open_deaf(
         interface: &Interface,
         options: CaptureOptions,
+        sharing: u16,
     ) -> Result<Self, SensorError> {
         let nothing = Arc::new(Watched::default());
-        Self::open_with(interface, options, nothing, |socket, _, _| filter::hold_back_all(socket))
+        Self::open_with(interface, options, sharing, nothing, |socket, _, _| {
+            filter::hold_back_all(socket)
+        })
     }
 
     /// `hold_back` gives the first filter to the socket, which is told where the
@@ -108,6 +115,7 @@ impl RawSensor {
     fn open_with(
         interface: &Interface,
         options: CaptureOptions,
+        sharing: u16,
         watched: Arc<Watched>,
         hold_back: impl FnOnce(BorrowedFd<'_>, u32, &Watched) -> io::Result<()>,
     ) -> Result<Self, SensorError> {
@@ -127,6 +135,7 @@ impl RawSensor {
         // Older kernels lack it; then the filter holds those packets back.
         let _ = packet_socket::ignore_outgoing(socket.as_fd());
         let blocks = options.buffer.max(1).saturating_mul((1 << 20) / BLOCK as u32);
+        let blocks = (blocks / u32::from(sharing.max(1))).max(FEWEST_BLOCKS);
         let milliseconds = options.latency.as_millis().max(1).try_into().unwrap_or(u32::MAX);
         let ring = Ring::new(socket.as_fd(), blocks, milliseconds).map_err(failed)?;
         packet_socket::bind(socket.as_fd(), interface.index).map_err(failed)?;
@@ -136,7 +145,8 @@ impl RawSensor {
             loopback: interface.loopback,
             network,
             watched,
-            decoder: Decoder::new(),
+            decoder: Decoder::sharing(sharing),
+            sharing,
             tally: Tally::default(),
         };
         Ok(Self { ring, socket, cursor: None, frames, received: 0, dropped: 0 })
@@ -155,7 +165,7 @@ impl RawSensor {
         // What the kernel has counted is read off by this, too.
         self.stats();
         (self.received, self.dropped) = (0, 0);
-        self.frames.decoder = Decoder::new();
+        self.frames.decoder = Decoder::sharing(self.frames.sharing);
         self.frames.tally = Tally::default();
         Ok(())
     }
@@ -255,6 +265,8 @@ struct Frames {
     network: u32,
     watched: Arc<Watched>,
     decoder: Decoder,
+    /// How many share what may be kept of fragments.
+    sharing: u16,
     tally: Tally,
 }
 

@@ -72,8 +72,9 @@ struct Ring {
 }
 
 impl RingBackend {
-    /// The backends of so many `rings`, at least 1; each ring has a buffer as
-    /// `options` say.
+    /// The backends of so many `rings`, at least 1. The rings of an interface share
+    /// the buffer that `options` say, but for 256 KiB that each has at least, and
+    /// what may be kept of fragments.
     ///
     /// # Errors
     ///
@@ -98,7 +99,7 @@ impl LiveBackend for RingBackend {
             let message = "raw sensors read one interface each; watch ALL instead".to_owned();
             return Err(SensorError::Backend { name: "any".to_owned(), message });
         };
-        let mut ring = self.all.ring(interface, self.ring)?;
+        let mut ring = self.all.ring(interface, self.ring, watched)?;
         ring.sensor.rename(&interface.name);
         ring.sensor.set_watched(Arc::clone(watched));
         Ok(Box::new(RingSensor {
@@ -128,7 +129,12 @@ impl All {
     }
 
     /// The ring of this number on `interface`.
-    fn ring(&self, interface: &Interface, number: usize) -> Result<Ring, SensorError> {
+    fn ring(
+        &self,
+        interface: &Interface,
+        number: usize,
+        watched: &Arc<Watched>,
+    ) -> Result<Ring, SensorError> {
         let failed = |source| explain(interface, self.options, source);
         let mut groups = lock(&self.groups);
         self.forget_gone(&mut groups);
@@ -139,14 +145,14 @@ impl All {
         let known = groups.get(&interface.index);
         if let Some((id, open)) = known.and_then(|group| Some((group.id, group.open.upgrade()?))) {
             // This one failed, and the others did not.
-            let sensor = RawSensor::open_deaf(interface, self.options)?;
+            let sensor = RawSensor::open_deaf(interface, self.options, self.rings())?;
             if packet_socket::join_fanout(sensor.socket(), Some(id)).is_ok() {
                 filter::spread(sensor.socket(), &self.hash).map_err(failed)?;
                 return Ok(Ring { sensor, open });
             }
             // They belong to an interface of the same index that is gone.
         }
-        let mut group = self.found(interface)?;
+        let mut group = self.found(interface, watched)?;
         let ring = group.waiting.get_mut(number).and_then(Option::take);
         if let Some(before) = groups.insert(interface.index, group) {
             self.settle(before);
@@ -154,20 +160,23 @@ impl All {
         ring.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))
     }
 
-    /// Opens all rings of `interface`. None receives before it is told what is
-    /// watched, and so none before the group is whole.
-    fn found(&self, interface: &Interface) -> Result<Group, SensorError> {
+    /// Opens all rings of `interface`, which receive what is `watched` as soon as the
+    /// group is whole, and not before.
+    fn found(&self, interface: &Interface, watched: &Arc<Watched>) -> Result<Group, SensorError> {
         let failed = |source| explain(interface, self.options, source);
         let open = Arc::new(());
         let (mut id, mut waiting) = (None, Vec::new());
         for _ in 0..self.rings() {
-            let sensor = RawSensor::open_deaf(interface, self.options)?;
+            let sensor = RawSensor::open_deaf(interface, self.options, self.rings())?;
             let joined = packet_socket::join_fanout(sensor.socket(), id).map_err(failed)?;
             if id.is_none() {
                 filter::spread(sensor.socket(), &self.hash).map_err(failed)?;
             }
             id = Some(joined);
             waiting.push(Some(Ring { sensor, open: Arc::clone(&open) }));
+        }
+        for ring in waiting.iter_mut().flatten() {
+            ring.sensor.set_watched(Arc::clone(watched));
         }
         Ok(Group { id: id.unwrap_or(0), open: Arc::downgrade(&open), waiting })
     }

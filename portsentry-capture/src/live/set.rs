@@ -163,7 +163,7 @@ impl SensorSet {
             set.complain_of_opening(name, &error);
         }
         // Not before: if a privilege is missing, the error says which.
-        set.sieve.queries.complain();
+        set.complain_of_queries();
         Ok(set)
     }
 
@@ -218,7 +218,7 @@ impl SensorSet {
     pub fn set_ports(&mut self, tcp_ports: PortSet, udp_ports: PortSet) {
         let addresses = self.watched.addresses.clone();
         self.watch(Watched { addresses, tcp_ports, udp_ports });
-        self.sieve.queries.complain();
+        self.complain_of_queries();
     }
 
     /// What the interfaces have lost, those that are gone included, by name; those
@@ -330,6 +330,13 @@ impl SensorSet {
         capture.sensor.close();
     }
 
+    /// Says why the queries of this host cannot be seen, unless another set does.
+    fn complain_of_queries(&mut self) {
+        if self.backend.speaks() {
+            self.sieve.queries.complain();
+        }
+    }
+
     /// [`complain`](Self::complain), unless another set says the same.
     fn complain_of_opening(&mut self, name: String, error: &SensorError) {
         if self.backend.speaks() {
@@ -353,7 +360,7 @@ impl SensorSet {
         for (name, error) in self.adapt(&interfaces, OPENED_AT_ONCE, sink)? {
             self.complain_of_opening(name, &error);
         }
-        self.sieve.queries.complain();
+        self.complain_of_queries();
         Ok(())
     }
 
@@ -461,7 +468,11 @@ impl Sensor for SensorSet {
         for (token, error) in round.failed {
             if let Ok(position) = self.open.binary_search_by_key(&token, |it| it.token) {
                 let capture = self.open.remove(position);
-                self.complain(capture.identity.name.clone(), &error);
+                let name = capture.identity.name.clone();
+                match error {
+                    SensorError::InterfaceGone { .. } => self.complain_of_opening(name, &error),
+                    _ => self.complain(name, &error),
+                }
                 self.settle(capture);
                 self.follow_later(SECOND).map_err(io_error)?;
             }

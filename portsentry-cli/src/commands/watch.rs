@@ -121,9 +121,9 @@ impl Start<'_> {
         sandbox.enter(user.as_ref())?;
         let policy = policy(&configuration, &opened.never_block);
         let limits = Limits::default().share(sensors.len());
-        let mut shards = sensors.into_iter().enumerate().map(|(ring, sensors)| {
+        let mut shards = sensors.into_iter().map(|sensors| {
             let engine = Engine::new(policy.clone(), &limits, key.clone());
-            let served = ServedPorts::new(configuration.service_check, ring == 0);
+            let served = ServedPorts::new(configuration.service_check);
             Shard::new(engine, sensors, served, queue)
         });
         let packets = match (shards.next(), shards.len()) {

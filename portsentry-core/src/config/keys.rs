@@ -187,7 +187,7 @@ keys! {
         name: "CAPTURE_BUFFER",
         kind: Number { min: 1, max: 1_024, unit: "MiB" },
         default: Unset("chosen by measurement"),
-        summary: "Capture buffer per interface and ring, in MiB",
+        summary: "Capture buffer per interface, in MiB",
         help: "A larger one holds longer bursts. What does not fit is dropped by the kernel, \
                and counted.",
     }
@@ -197,8 +197,9 @@ keys! {
         default: Value("1"),
         summary: "Rings per interface, each read by a thread of its own",
         help: "More than 1 serve a host that is flooded faster than one thread can read, and has \
-               as many processors to spare. A source always belongs to the same ring. It needs \
-               the method raw. A change takes effect at the next start.",
+               as many processors to spare. A source always belongs to the same ring; all \
+               rings share CAPTURE_BUFFER. It needs the method raw. A change takes effect at the \
+               next start.",
     }
     capture_latency: {
         name: "CAPTURE_LATENCY",

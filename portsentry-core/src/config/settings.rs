@@ -57,7 +57,7 @@ pub struct Settings {
     pub never_block: Option<Vec<IpNet>>,
     /// `BLOCK_RATE`: new hosts acted on per minute, 0 for any number.
     pub block_rate: u32,
-    /// `CAPTURE_BUFFER`: MiB of capture buffer per interface and ring, `None` for what
+    /// `CAPTURE_BUFFER`: MiB of capture buffer per interface, `None` for what
     /// the sensor thinks best.
     pub capture_buffer: Option<u32>,
     /// `CAPTURE_RINGS`: rings per interface, each read by a thread of its own.
