@@ -136,7 +136,7 @@ impl Packets {
     }
 
     /// Ends: tells of every probe that waits. What each has seen, and how many
-    /// threads do not end.
+    /// threads do not tell.
     pub(crate) fn close(self) -> (Vec<Account>, usize) {
         match self {
             Self::Here(shard) => (vec![shard.close()], 0),
