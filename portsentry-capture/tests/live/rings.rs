@@ -446,6 +446,39 @@ fn what_finds_no_room_in_another_ring_is_counted() {
     assert_eq!(mail[owner].stats().rings.lost, 0);
 }
 
+/// What comes when the first set watches an interface waits for the others to know of
+/// it.
+#[test]
+fn packets_wait_for_sets_that_are_late() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let (device, sources) = (bed.host.interface(), sources(50));
+    let mut backends = backends(CaptureOptions::default());
+    let watched = bed.host.enter(|| {
+        let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
+        Arc::new(Watched::all_ports(own))
+    });
+    let mut open = |number: usize| {
+        bed.host.enter(|| backends[number].open(Some(&interface(device)), &watched).expect("ring"))
+    };
+    let mut rings = vec![open(0)];
+    inject(&bed, &[], &sources);
+    rings.extend((1..usize::from(RINGS)).map(open));
+    let mut seen = BTreeMap::<IpAddr, Vec<usize>>::new();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while seen.len() < sources.len() {
+        assert!(Instant::now() < deadline, "{} of {}", seen.len(), sources.len());
+        for (number, ring) in rings.iter_mut().enumerate() {
+            let mut keep = |it: &Observation| seen.entry(it.source).or_default().push(number);
+            ring.drain(4096, &mut keep).expect("drain");
+        }
+        std::thread::yield_now();
+    }
+    for source in &sources {
+        assert_eq!(seen[source], [HASH.ring(*source, RINGS)], "{source}");
+    }
+}
+
 /// An interface that is renamed, or goes down and comes back: each source stays
 /// where it was.
 #[test]

@@ -241,4 +241,6 @@ fn check_that_the_rate_holds(bed: &Testbed, more: &str, options: &[&str]) {
     assert_eq!(told.others + lost(&told, &said), load.frames, "{said}");
     let refused = told.lines.iter().filter(|line| line.starts_with("Did not respond to ")).count();
     assert!(refused > 0, "what was not done is said: {:?}", told.lines);
+    // Nobody was asked for more than the rate allows.
+    assert!(!said.contains("Not responding to "), "{said}");
 }

@@ -277,6 +277,31 @@ fn an_interface_that_comes_back_has_all_its_rings() {
     assert_eq!(ended.events().len(), 3 * 8, "{ended:#?}");
 }
 
+/// The kernel still holds most of it when the end is asked for.
+#[test]
+fn what_came_before_the_end_is_told_by_every_ring() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let sources = sources(&bed);
+    let station = Station::with(
+        &bed.host,
+        "UDP_PORTS = \"20\"\nCAPTURE_RINGS = \"4\"\nCAPTURE_LATENCY = \"10\"\n",
+    );
+    for _ in 0..5 {
+        let sentry = station.start(RAW);
+        for source in &sources {
+            let (_, target) = both_families(&bed)[usize::from(source.is_ipv6())];
+            datagram(&bed.scanner, *source, target, 20);
+        }
+        let ended = sentry.stop();
+        let mut told = ended.events();
+        let mut expected: Vec<_> = sources.iter().map(|it| event(*it, UDP, 20, LOGGED)).collect();
+        told.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(told, expected);
+    }
+}
+
 #[test]
 fn rings_need_the_method_raw() {
     let Some(root) = require_root() else { return };
