@@ -39,7 +39,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let directory = working_directory()?;
     // Whatever is wrong with it is said before anything is started.
     let configuration = Session::load(options, &directory)?;
-    ensure_memory()?;
+    ensure_memory(configuration.settings.capture_rings)?;
     show_warnings(&configuration);
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
@@ -70,14 +70,23 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
 /// Memory that a sentry may come to need, whatever it is sent, in bytes.
 const MEMORY: usize = 64 << 20;
 
+/// What each ring beyond the first takes besides: the queries of this host, and
+/// packets that may be seen twice.
+const RING_MEMORY: usize = 3 << 20;
+
+/// What several rings together take to hand observations on.
+const MAIL_MEMORY: usize = 8 << 20;
+
 /// Fails if there is not as much memory as tables and queues may take: better
 /// now than under attack.
-fn ensure_memory() -> Result<(), Failure> {
+fn ensure_memory(rings: u16) -> Result<(), Failure> {
+    let further = usize::from(rings.saturating_sub(1));
+    let memory = MEMORY + RING_MEMORY * further + if further > 0 { MAIL_MEMORY } else { 0 };
     let mut room = Vec::<u8>::new();
-    let reserved = room.try_reserve_exact(MEMORY);
+    let reserved = room.try_reserve_exact(memory);
     // Or else the compiler sees that nobody wants it.
     std::hint::black_box(&room);
-    reserved.map_err(|_| Failure::Memory { mebibytes: MEMORY >> 20 })
+    reserved.map_err(|_| Failure::Memory { mebibytes: memory >> 20 })
 }
 
 /// What is at hand when the program starts.
