@@ -102,7 +102,6 @@ pub struct ConnectSensor {
     reception: Reception,
     /// The most connections that may be open.
     capacity: usize,
-    events: Box<[epoll::Event]>,
     /// What sockets that were closed had lost, and what others had lost before
     /// the sensor was opened.
     dropped: u64,
@@ -144,13 +143,10 @@ impl ConnectSensor {
         let limits = ConnectLimits { connections: capacity, ..limits };
         // Last: ports are bound faster while nobody waits for them.
         let reception = Reception::new(bound.descriptor(), banner, &limits).map_err(io_error)?;
-        let blank =
-            epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
         Ok(Self {
             bound,
             reception,
             capacity,
-            events: vec![blank; ROUND].into(),
             dropped: 0,
             overflows_before: losses::overflows().unwrap_or(0),
         })
@@ -211,14 +207,16 @@ impl ConnectSensor {
         decide: &mut dyn FnMut(&Observation) -> Reply,
     ) -> Result<Drained, SensorError> {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let round = self.reception.open_connections(&mut self.events).map_err(io_error)?;
+        let (flags, data) = (epoll::EventFlags::empty(), epoll::EventData::new_u64(0));
+        let mut events = [epoll::Event { flags, data }; ROUND];
+        let round = self.reception.open_connections(&mut events).map_err(io_error)?;
         let mut more = round.more;
         if round.sockets_ready {
             let epoll = self.bound.descriptor();
-            let ready = epoll::wait(epoll, &mut *self.events, Some(&NOW)).map_err(io_error)?;
+            let ready = epoll::wait(epoll, &mut events, Some(&NOW)).map_err(io_error)?;
             more |= ready == ROUND;
             let share = (budget / ready.max(1)).max(1);
-            for event in self.events.get(..ready).unwrap_or_default() {
+            for event in events.get(..ready).unwrap_or_default() {
                 let Some(bound) = self.bound.get(event.data.u64()) else { continue };
                 if self.reception.pauses() {
                     break;

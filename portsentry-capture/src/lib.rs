@@ -51,7 +51,7 @@ pub use live::{CaptureOptions, InterfaceLoss, LiveBackend, LiveSensor, SensorSet
 #[cfg(feature = "pcap")]
 pub use live::{PcapBackend, PcapSensor};
 #[cfg(feature = "raw")]
-pub use live::{RawBackend, RawSensor};
-pub use sensor::{Drained, QueryStats, Sensor, SensorError, SensorStats};
+pub use live::{RawBackend, RawSensor, RingBackend, SourceHash};
+pub use sensor::{Drained, QueryStats, RingStats, Sensor, SensorError, SensorStats};
 pub use served::served_ports;
 pub use targets::Targets;

@@ -27,7 +27,11 @@ mod queries;
 mod queries;
 #[cfg(feature = "raw")]
 mod raw;
+#[cfg(feature = "raw")]
+mod rings;
 mod set;
+#[cfg(feature = "raw")]
+mod source_hash;
 mod watched;
 
 use std::sync::Arc;
@@ -40,7 +44,11 @@ pub use self::pcap::{PcapBackend, PcapSensor};
 pub use losses::InterfaceLoss;
 #[cfg(feature = "raw")]
 pub use raw::{RawBackend, RawSensor};
+#[cfg(feature = "raw")]
+pub use rings::RingBackend;
 pub use set::SensorSet;
+#[cfg(feature = "raw")]
+pub use source_hash::SourceHash;
 pub use watched::Watched;
 
 /// Bytes of a frame that are captured at most. A checksum can be verified only
@@ -53,6 +61,10 @@ const SNAP_LENGTH: u32 = 2048;
 pub trait LiveSensor: Sensor {
     /// Look for this alone, from now on. No packet is lost by the change.
     fn set_watched(&mut self, watched: Arc<Watched>);
+
+    /// Is read no more: its counters were asked for. What it holds goes with it,
+    /// unless there is something better to be done.
+    fn close(self: Box<Self>) {}
 }
 
 /// A way to capture.
@@ -69,6 +81,18 @@ pub trait LiveBackend {
         interface: Option<&Interface>,
         watched: &Arc<Watched>,
     ) -> Result<Box<dyn LiveSensor + Send>, SensorError>;
+
+    /// A sensor that is read beside those of the interfaces and must have a
+    /// descriptor; asked for once. Most have none.
+    fn beside(&mut self) -> Option<Box<dyn Sensor + Send>> {
+        None
+    }
+
+    /// Whether to log which interfaces are watched and which cannot be: not so
+    /// where another set, which watches the same ones, does.
+    fn speaks(&self) -> bool {
+        true
+    }
 }
 
 /// How to capture.

@@ -101,6 +101,27 @@ pub struct SensorStats {
     pub reassembly: ReassemblyStats,
     /// What this host itself asked over UDP.
     pub queries: QueryStats,
+    /// What went from one ring to another, where there are several.
+    pub rings: RingStats,
+}
+
+/// Observations that the kernel gave to another ring than that of their source,
+/// which happens while rings are opened or closed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct RingStats {
+    /// Handed on to the right one.
+    pub handed_on: u64,
+    /// Lost, because that one had no room.
+    pub lost: u64,
+}
+
+impl RingStats {
+    /// Adds what `other` has counted.
+    pub const fn merge(&mut self, other: &Self) {
+        self.handed_on += other.handed_on;
+        self.lost += other.lost;
+    }
 }
 
 /// What a sensor has seen of the UDP datagrams that this host sends from
@@ -123,6 +144,16 @@ impl QueryStats {
         self.evicted += other.evicted;
         self.missed += other.missed;
     }
+
+    /// The larger figures, for two that have looked at the same datagrams.
+    #[must_use]
+    pub fn most(&self, other: &Self) -> Self {
+        Self {
+            seen: self.seen.max(other.seen),
+            evicted: self.evicted.max(other.evicted),
+            missed: self.missed.max(other.missed),
+        }
+    }
 }
 
 impl SensorStats {
@@ -134,6 +165,7 @@ impl SensorStats {
         self.tally.merge(&other.tally);
         self.reassembly.merge(&other.reassembly);
         self.queries.merge(&other.queries);
+        self.rings.merge(&other.rings);
     }
 }
 

@@ -17,7 +17,7 @@ use portsentry_core::{Importance, Observation, Reason};
 
 use crate::failure::Failure;
 use crate::report::{Item, Level, Queue};
-use crate::sentry::Decider;
+use crate::shard::Decider;
 
 pub(crate) use open::Watching;
 

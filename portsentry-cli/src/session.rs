@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use portsentry_config::{Configuration, FileError, Overrides, read_file};
 use portsentry_core::config::{BlockMode, KEYS};
 
-use crate::arguments::WatchOptions;
+use crate::arguments::{Method, WatchOptions};
 use crate::commands::{configuration_with, importance};
 use crate::failure::Failure;
 use crate::policy::policy;
@@ -19,7 +19,7 @@ use crate::responder::Responder;
 use crate::sentry::{Interrupted, Sentry};
 
 /// Keys that are read at the start alone.
-const NEXT_START: [&str; 2] = ["CAPTURE_BUFFER", "CAPTURE_LATENCY"];
+const NEXT_START: [&str; 3] = ["CAPTURE_BUFFER", "CAPTURE_RINGS", "CAPTURE_LATENCY"];
 
 /// Keys that a running sentry cannot follow, for it has given up what that takes.
 const NEED_RESTART: [&str; 2] = ["RUN_AS", "SANDBOX"];
@@ -88,7 +88,15 @@ impl<'a> Session<'a> {
             // The sentry's own sockets serve the ports in connect mode.
             service_check: !options.disable_service_check && !options.connect,
         };
-        configuration_with(&options.general, overrides, directory, read)
+        let configuration = configuration_with(&options.general, overrides, directory, read)?;
+        let rings = configuration.settings.capture_rings;
+        if rings > 1 && !options.connect && options.method != Method::Raw {
+            return Err(Failure::Configuration(format!(
+                "CAPTURE_RINGS = \"{rings}\" needs the method raw: start with `-m raw`, or leave \
+                 CAPTURE_RINGS out"
+            )));
+        }
+        Ok(configuration)
     }
 
     /// Puts the first configuration in force, but for the hosts that are blocked
@@ -114,9 +122,15 @@ impl<'a> Session<'a> {
     /// decided about them before every host is known.
     pub(crate) fn watch(&mut self, sentry: &mut Sentry) -> Result<(), Failure> {
         loop {
-            sentry.engine.restore_blocked(std::mem::take(&mut self.blocked).iter());
-            match sentry.run()? {
-                Interrupted::Terminate => return Ok(()),
+            sentry.packets.restore_blocked(std::mem::take(&mut self.blocked));
+            let interrupted = sentry.run()?;
+            if interrupted == Interrupted::Terminate {
+                return Ok(());
+            }
+            // What changes, changes between two packets.
+            sentry.packets.pause()?;
+            match interrupted {
+                Interrupted::Terminate => {}
                 Interrupted::Reload => {
                     sentry.heartbeat.manager.reloading();
                     self.reload(sentry);
@@ -139,7 +153,7 @@ impl<'a> Session<'a> {
         let new = Opened::take(self.options, self.directory, None, &mut sentry.responder);
         let new = new.and_then(|(new, opened)| {
             self.check_rights(&new)?;
-            sentry.sensors.make_room(&new.settings)?;
+            sentry.packets.make_room(&new.settings)?;
             Ok((new, opened))
         });
         match new {
@@ -171,8 +185,8 @@ impl<'a> Session<'a> {
     fn put_in_force(&mut self, opened: Opened, sentry: &mut Sentry) {
         self.queue.push(Item::Change(Box::new(opened.change)));
         sentry.responder.adopt();
-        sentry.served.wanted = self.configuration.service_check;
-        if let Err(error) = sentry.sensors.set_settings(&self.configuration.settings) {
+        let Configuration { settings, service_check, .. } = &self.configuration;
+        if let Err(error) = sentry.packets.set_settings(settings, *service_check) {
             self.say(Level::Error, &error.to_string());
         }
         self.blocked = opened.blocked;
@@ -180,7 +194,7 @@ impl<'a> Session<'a> {
     }
 
     fn set_policy(&mut self, never_block: Vec<IpNet>, sentry: &mut Sentry) {
-        sentry.engine.set_policy(policy(&self.configuration, &never_block));
+        sentry.packets.set_policy(policy(&self.configuration, &never_block));
         let settings = &self.configuration.settings;
         let responds =
             [settings.block_tcp, settings.block_udp].iter().any(|m| *m != BlockMode::Log);

@@ -1,10 +1,13 @@
 //! The last words: a line of what was seen, found and lost, and one for each
 //! interface that lost anything.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use portsentry_capture::{ConnectStats, InterfaceLoss, Rejected, SensorStats};
 use portsentry_core::Statistics;
+
+use crate::shard::Account;
 
 /// What a run amounted to. `Display` gives the lines, without the last newline.
 #[derive(Clone, Debug)]
@@ -32,6 +35,33 @@ pub(crate) struct Displaced {
 impl From<Statistics> for Displaced {
     fn from(engine: Statistics) -> Self {
         Self { sources: engine.sources_evicted, blocked: engine.blocked_forgotten }
+    }
+}
+
+impl Summary {
+    /// Of a run with these shards: the sums.
+    pub(crate) fn of(shards: Vec<Account>) -> Self {
+        let (mut sensors, mut answers) = (SensorStats::default(), None);
+        let (mut probes, mut displaced) = (0, Displaced::default());
+        let mut losses = BTreeMap::<String, u64>::new();
+        for shard in shards {
+            let queries = sensors.queries;
+            sensors.merge(&shard.sensors);
+            // Each shard sees all of them.
+            sensors.queries = queries.most(&shard.sensors.queries);
+            // Bound sockets are one shard.
+            answers = answers.or(shard.answers);
+            for InterfaceLoss { interface, packets } in shard.losses {
+                *losses.entry(interface).or_default() += packets;
+            }
+            probes += shard.engine.probes();
+            displaced.sources += shard.engine.sources_evicted;
+            displaced.blocked += shard.engine.blocked_forgotten;
+        }
+        let losses = losses.into_iter();
+        let losses =
+            losses.map(|(interface, packets)| InterfaceLoss { interface, packets }).collect();
+        Self { sensors, losses, answers, probes, displaced, live: true }
     }
 }
 
@@ -71,6 +101,9 @@ impl fmt::Display for Summary {
             write!(f, ", {} blocked hosts forgotten for want of room", displaced.blocked)?;
         }
         write_queries(f, sensors)?;
+        if sensors.rings.lost > 0 {
+            write!(f, ", {} probes lost between rings", sensors.rings.lost)?;
+        }
         if let Some(answers) = answers {
             write_answers(f, answers)?;
         }

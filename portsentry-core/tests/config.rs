@@ -44,6 +44,7 @@ fn every_key_reaches_its_field() {
         NEVER_BLOCK = "192.0.2.1, 198.51.100.0/24 2001:db8::/32"
         BLOCK_RATE = "0"
         CAPTURE_BUFFER = "16"
+        CAPTURE_RINGS = "4"
         CAPTURE_LATENCY = "10"
         RUN_AS = "portsentry"
         SANDBOX = "0"
@@ -73,6 +74,7 @@ fn every_key_reaches_its_field() {
     ]);
     expected.block_rate = 0;
     expected.capture_buffer = Some(16);
+    expected.capture_rings = 4;
     expected.capture_latency = Some(10);
     expected.run_as = Some("portsentry".into());
     expected.sandbox = false;

@@ -41,7 +41,12 @@ impl Decoder {
     /// A decoder that has seen nothing.
     #[must_use]
     pub fn new() -> Self {
-        Self { reassembly: Reassembly::new() }
+        Self::sharing(1)
+    }
+
+    /// One of so many decoders of an interface that share the room for fragments.
+    pub(crate) fn sharing(decoders: u16) -> Self {
+        Self { reassembly: Reassembly::new(decoders) }
     }
 
     /// Decodes one frame, which came at `now`.

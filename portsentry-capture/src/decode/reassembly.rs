@@ -68,10 +68,12 @@ pub(super) struct Reassembly {
 }
 
 impl Reassembly {
-    pub(super) fn new() -> Self {
+    /// One of so many that share the room.
+    pub(super) fn new(sharing: u16) -> Self {
+        let most = MAX_HELD / usize::from(sharing.max(1));
         Self {
-            v4: Table::new(LIFETIME_V4),
-            v6: Table::new(LIFETIME_V6),
+            v4: Table::new(most, LIFETIME_V4),
+            v6: Table::new(most, LIFETIME_V6),
             sent: Box::new([0; SOURCES]),
             hash: RandomState::new(),
             stats: ReassemblyStats::default(),
@@ -127,6 +129,8 @@ struct Table {
     next_age: u64,
     /// Bytes of memory.
     held: usize,
+    /// The most of them.
+    most: usize,
     lifetime: Duration,
 }
 
@@ -143,8 +147,9 @@ struct Waiting {
 }
 
 impl Table {
-    fn new(lifetime: Duration) -> Self {
-        Self { datagrams: HashMap::new(), by_age: BTreeMap::new(), next_age: 0, held: 0, lifetime }
+    fn new(most: usize, lifetime: Duration) -> Self {
+        let (datagrams, by_age) = (HashMap::new(), BTreeMap::new());
+        Self { datagrams, by_age, next_age: 0, held: 0, most, lifetime }
     }
 
     /// Takes in a fragment of a source that has `sent` so many of them, and
@@ -224,7 +229,7 @@ impl Table {
     }
 
     fn make_room(&mut self, stats: &mut ReassemblyStats) {
-        while self.held > MAX_HELD {
+        while self.held > self.most {
             self.give_up_oldest();
             stats.evicted += 1;
         }

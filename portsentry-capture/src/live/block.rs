@@ -28,6 +28,10 @@ pub(super) const fn block_size(milliseconds: u32) -> usize {
 /// Bytes of the largest block.
 const LARGEST: usize = 1 << 16;
 
+/// Blocks that a ring has at least: one to be read, one to be filled, and as many
+/// in between.
+pub(super) const FEWEST_BLOCKS: u32 = 4;
+
 /// Where a block says whose it is.
 pub(super) const STATUS_OFFSET: usize = HEADER + offset_of!(tpacket_hdr_v1, block_status);
 

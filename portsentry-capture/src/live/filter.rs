@@ -12,6 +12,8 @@
 mod coarse;
 mod program;
 mod sent;
+#[cfg(feature = "raw")]
+mod source;
 #[cfg(test)]
 mod tests;
 
@@ -28,6 +30,8 @@ use super::{SNAP_LENGTH, Watched, packet_socket};
 
 pub(super) use program::Instruction;
 pub(super) use sent::{SENT_LENGTH, pass_sent};
+#[cfg(feature = "raw")]
+pub(super) use source::spread;
 
 /// Packet types of `linux/if_packet.h`: for another host, seen because the
 /// interface is promiscuous or a port of a bridge; and sent by this host.
@@ -75,6 +79,14 @@ pub(super) fn hold_back(socket: BorrowedFd<'_>, network: u32, watched: &Watched,
     let detached = packet_socket::detach_filter(socket);
     let error = detached.err().unwrap_or(failure);
     log::warn!("interface {name}: the kernel takes no filter, so all packets are read: {error}");
+}
+
+/// Has the kernel hold back everything from `socket`.
+#[cfg(feature = "raw")]
+pub(super) fn hold_back_all(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let mut code = Assembler::default();
+    code.give(0);
+    packet_socket::attach_filter(socket, &code.finish())
 }
 
 /// Attaches the first program that the kernel has room for, of those that
@@ -131,11 +143,11 @@ struct Ends {
 fn ether_type(code: &mut Assembler, v4: Label, v6: Label, ends: Ends) -> Label {
     let step_over = [
         Step::LoadHalf(2),
-        Step::Save,
+        Step::Save(0),
         Step::FromIndex,
         Step::Add(4),
         Step::ToIndex,
-        Step::Restore,
+        Step::Restore(0),
     ];
     let mut one_of = |tagged| {
         let other = code.any_of(&VLAN_TAGS.map(u32::from), tagged, ends.drop);

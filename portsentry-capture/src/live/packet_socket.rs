@@ -16,6 +16,15 @@ use super::filter::Instruction;
 /// Has the kernel give packets to `program` before they reach `socket`. One
 /// that is attached already is replaced at once: no packet finds none.
 pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+    set_program(socket, (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER), program)
+}
+
+/// Sets the option of this level and name, which takes a program.
+fn set_program(
+    socket: BorrowedFd<'_>,
+    (level, option): (c_int, c_int),
+    program: &[Instruction],
+) -> io::Result<()> {
     let mut instructions: Vec<libc::sock_filter> = program
         .iter()
         .map(|it| libc::sock_filter {
@@ -31,7 +40,7 @@ pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &[Instruction]) -> 
     };
     // SAFETY: the pointer in `program` leads to `len` instructions, which live
     // until after the call; the kernel copies them and keeps no pointer.
-    unsafe { set_option(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program) }
+    unsafe { set_option(socket, level, option, &program) }
 }
 
 /// Lets every packet through.
@@ -49,6 +58,40 @@ pub(super) fn detach_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
 pub(super) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: an integer, in which there is no pointer.
     unsafe { set_option(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32) }
+}
+
+/// Joins the fanout group `id`, whose members share what comes in, or founds one
+/// that has no other members; gives its id (`packet(7)`, `PACKET_FANOUT`). The
+/// socket must be [bound](bind).
+#[cfg(feature = "raw")]
+pub(super) fn join_fanout(socket: BorrowedFd<'_>, id: Option<u16>) -> io::Result<u16> {
+    // Of the group, since the members' own settings do not count in it.
+    let how = libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
+    let new = if id.is_none() { libc::PACKET_FANOUT_FLAG_UNIQUEID } else { 0 };
+    let argument = (how | new) << 16 | u32::from(id.unwrap_or(0));
+    // SAFETY: an integer, in which there is no pointer.
+    unsafe { set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &argument)? };
+    let mut joined = 0_u32;
+    let mut length = size_of::<u32>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` bytes, which `joined` has.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_FANOUT,
+            (&raw mut joined).cast(),
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(joined as u16) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has `program` choose the member of the socket's fanout group that gets a
+/// packet: what it gives, modulo their number. It sees the packet from the
+/// network header on.
+#[cfg(feature = "raw")]
+pub(super) fn set_fanout(socket: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+    set_program(socket, (libc::SOL_PACKET, libc::PACKET_FANOUT_DATA), program)
 }
 
 /// Begins to receive the packets of all protocols from the interface of
@@ -115,7 +158,7 @@ mod ring {
     use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
     use super::*;
-    use crate::live::block::{STATUS_OFFSET, block_size};
+    use crate::live::block::{FEWEST_BLOCKS, STATUS_OFFSET, block_size};
 
     /// A ring of blocks (TPACKET_V3). The kernel fills a block with packets,
     /// gives it to this process, and goes on to the next; it touches it no more
@@ -134,18 +177,18 @@ mod ring {
     unsafe impl Send for Ring {}
 
     impl Ring {
-        /// A ring of so many MiB for `socket`, which gives a block out after so many
-        /// milliseconds if it holds any packet.
+        /// A ring of so many bytes for `socket`, or of the fewest blocks that there can
+        /// be, which gives a block out after so many milliseconds if it holds any packet.
         pub(in crate::live) fn new(
             socket: BorrowedFd<'_>,
-            mebibytes: u32,
+            bytes: u32,
             milliseconds: u32,
         ) -> io::Result<Self> {
             // Packets are stored one behind the other, so this bounds nothing.
             const FRAME: u32 = 2048;
             let block_size = block_size(milliseconds);
             let block = block_size as u32;
-            let blocks = mebibytes.saturating_mul((1 << 20) / block);
+            let blocks = (bytes / block).max(FEWEST_BLOCKS);
             let request = libc::tpacket_req3 {
                 tp_block_size: block,
                 tp_block_nr: blocks,

@@ -87,6 +87,34 @@ impl RawSensor {
         options: CaptureOptions,
         watched: Arc<Watched>,
     ) -> Result<Self, SensorError> {
+        Self::open_with(interface, options, 1, watched, |socket, network, watched| {
+            filter::hold_back(socket, network, watched, &interface.name);
+            Ok(())
+        })
+    }
+
+    /// As [`open`](Self::open), but one of so many that share a buffer and what is
+    /// kept of fragments; receives nothing until it is told what is watched.
+    pub(super) fn open_deaf(
+        interface: &Interface,
+        options: CaptureOptions,
+        sharing: u16,
+    ) -> Result<Self, SensorError> {
+        let nothing = Arc::new(Watched::default());
+        Self::open_with(interface, options, sharing, nothing, |socket, _, _| {
+            filter::hold_back_all(socket)
+        })
+    }
+
+    /// `hold_back` gives the first filter to the socket, which is told where the
+    /// network header is.
+    fn open_with(
+        interface: &Interface,
+        options: CaptureOptions,
+        sharing: u16,
+        watched: Arc<Watched>,
+        hold_back: impl FnOnce(BorrowedFd<'_>, u32, &Watched) -> io::Result<()>,
+    ) -> Result<Self, SensorError> {
         // With the link header only where its length is known, and where there
         // can be tags behind it; from other links the kernel gives IP alone.
         let (kind, network) = match interface.ethernet {
@@ -99,12 +127,12 @@ impl RawSensor {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::PACKET, kind, flags, None)
             .map_err(|error| failed(error.into()))?;
-        filter::hold_back(socket.as_fd(), network, &watched, &interface.name);
+        hold_back(socket.as_fd(), network, &watched).map_err(failed)?;
         // Older kernels lack it; then the filter holds those packets back.
         let _ = packet_socket::ignore_outgoing(socket.as_fd());
+        let buffer = options.buffer.max(1).saturating_mul(1 << 20) / u32::from(sharing.max(1));
         let milliseconds = options.latency.as_millis().max(1).try_into().unwrap_or(u32::MAX);
-        let ring =
-            Ring::new(socket.as_fd(), options.buffer.max(1), milliseconds).map_err(failed)?;
+        let ring = Ring::new(socket.as_fd(), buffer, milliseconds).map_err(failed)?;
         packet_socket::bind(socket.as_fd(), interface.index).map_err(failed)?;
         let frames = Frames {
             name: interface.name.clone(),
@@ -112,10 +140,34 @@ impl RawSensor {
             loopback: interface.loopback,
             network,
             watched,
-            decoder: Decoder::new(),
+            decoder: Decoder::sharing(sharing),
+            sharing,
             tally: Tally::default(),
         };
         Ok(Self { ring, socket, cursor: None, frames, received: 0, dropped: 0 })
+    }
+
+    /// The socket, for its place in a fanout group.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Receives nothing and has received nothing, until it is told what is watched.
+    pub(super) fn go_deaf(&mut self) -> Result<(), SensorError> {
+        let name = self.frames.name.clone();
+        filter::hold_back_all(self.socket()).map_err(|source| SensorError::Io { name, source })?;
+        while self.drain(usize::MAX, &mut |_| ())? == Drained::More {}
+        // What the kernel has counted is read off by this, too.
+        self.stats();
+        (self.received, self.dropped) = (0, 0);
+        self.frames.decoder = Decoder::sharing(self.frames.sharing);
+        self.frames.tally = Tally::default();
+        Ok(())
+    }
+
+    /// The interface has this name now.
+    pub(super) fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.frames.name);
     }
 
     /// Why the socket is readable although no packet came: an interface that
@@ -208,6 +260,8 @@ struct Frames {
     network: u32,
     watched: Arc<Watched>,
     decoder: Decoder,
+    /// How many share what may be kept of fragments.
+    sharing: u16,
     tally: Tally,
 }
 
@@ -257,7 +311,11 @@ fn without_tags<'a>(packet: &RingPacket<'a>) -> Result<(&'a [u8], usize), Reject
     }
 }
 
-fn explain(interface: &Interface, options: CaptureOptions, source: io::Error) -> SensorError {
+pub(super) fn explain(
+    interface: &Interface,
+    options: CaptureOptions,
+    source: io::Error,
+) -> SensorError {
     let name = interface.name.clone();
     match Errno::from_io_error(&source) {
         Some(Errno::PERM | Errno::ACCESS) => {

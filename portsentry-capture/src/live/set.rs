@@ -39,7 +39,8 @@ const MONITOR: u64 = 0;
 const RETRY: u64 = 1;
 const LOSSES: u64 = 2;
 const QUERIES: u64 = 3;
-const FIRST_CAPTURE: u64 = 4;
+const BESIDE: u64 = 4;
+const FIRST_CAPTURE: u64 = 5;
 
 /// Captures that are read in one round.
 const ROUND: usize = 64;
@@ -56,6 +57,8 @@ const OPENED_AT_ONCE: usize = 4;
 pub struct SensorSet {
     selection: Selection,
     backend: Box<dyn LiveBackend + Send>,
+    /// See [`LiveBackend::beside`].
+    beside: Option<Box<dyn Sensor + Send>>,
     monitor: InterfaceMonitor,
     retry: OwnedFd,
     epoll: OwnedFd,
@@ -85,14 +88,14 @@ struct Sieve {
 }
 
 impl Sieve {
-    /// Drains `capture`; what passes goes to `sink`.
+    /// Drains `sensor`; what passes goes to `sink`.
     fn drain(
         &mut self,
-        capture: &mut OpenCapture,
+        sensor: &mut dyn Sensor,
         budget: usize,
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError> {
-        capture.sensor.drain(budget, &mut |observation| {
+        sensor.drain(budget, &mut |observation| {
             if self.passes(observation) {
                 sink(observation);
             }
@@ -143,7 +146,7 @@ impl SensorSet {
             let (name, existing) = (names.join(", "), existing.join(", "));
             return Err(SensorError::NoSuchInterface { name, existing });
         }
-        for name in missing {
+        for name in missing.into_iter().filter(|_| set.backend.speaks()) {
             log::warn!("interface {name} does not exist; it is watched as soon as it does");
         }
         let failures = set.adapt(&interfaces, usize::MAX, &mut |_| ()).map_err(io_error)?;
@@ -157,14 +160,14 @@ impl SensorSet {
             if fatal {
                 return Err(error);
             }
-            set.complain(name, &error);
+            set.complain_of_opening(name, &error);
         }
         // Not before: if a privilege is missing, the error says which.
-        set.sieve.queries.complain();
+        set.complain_of_queries();
         Ok(set)
     }
 
-    fn empty(selection: Selection, backend: Box<dyn LiveBackend + Send>) -> io::Result<Self> {
+    fn empty(selection: Selection, mut backend: Box<dyn LiveBackend + Send>) -> io::Result<Self> {
         // Before the first snapshot is taken, so that no change falls in between.
         let monitor = InterfaceMonitor::open()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -176,10 +179,15 @@ impl SensorSet {
         listen(&epoll, losses.descriptor(), LOSSES)?;
         let queries = Queries::new()?;
         listen(&epoll, queries.descriptor(), QUERIES)?;
+        let beside = backend.beside();
+        if let Some(descriptor) = beside.as_ref().and_then(|it| it.descriptor()) {
+            listen(&epoll, descriptor, BESIDE)?;
+        }
         let (duplicates, tally) = (Duplicates::new(), Tally::default());
         Ok(Self {
             selection,
             backend,
+            beside,
             monitor,
             retry,
             epoll,
@@ -210,7 +218,7 @@ impl SensorSet {
     pub fn set_ports(&mut self, tcp_ports: PortSet, udp_ports: PortSet) {
         let addresses = self.watched.addresses.clone();
         self.watch(Watched { addresses, tcp_ports, udp_ports });
-        self.sieve.queries.complain();
+        self.complain_of_queries();
     }
 
     /// What the interfaces have lost, those that are gone included, by name; those
@@ -259,8 +267,11 @@ impl SensorSet {
             let plan = Plan::new(&self.selection, interfaces, &open);
             for &position in plan.close.iter().rev() {
                 let mut capture = self.open.remove(position);
-                while let Ok(Drained::More) = self.sieve.drain(&mut capture, 1024, sink) {}
-                log::info!("interface {} is gone", capture.identity.name);
+                let sensor = &mut *capture.sensor;
+                while let Ok(Drained::More) = self.sieve.drain(sensor, 1024, sink) {}
+                if self.backend.speaks() {
+                    log::info!("interface {} is gone", capture.identity.name);
+                }
                 self.settle(capture);
             }
             for interface in plan.waiting {
@@ -299,7 +310,9 @@ impl SensorSet {
             index: interface.map_or(0, |interface| interface.index),
             name: interface.map_or("any", |interface| &interface.name).to_owned(),
         };
-        log::info!("watching interface {}", identity.name);
+        if self.backend.speaks() {
+            log::info!("watching interface {}", identity.name);
+        }
         self.complaints.remove(&identity.name);
         self.open.push(OpenCapture { token, identity, sensor });
         Ok(Ok(()))
@@ -314,6 +327,21 @@ impl SensorSet {
         let stats = capture.sensor.stats();
         self.lost.add(&capture.identity.name, &stats);
         self.closed.merge(&stats);
+        capture.sensor.close();
+    }
+
+    /// Says why the queries of this host cannot be seen, unless another set does.
+    fn complain_of_queries(&mut self) {
+        if self.backend.speaks() {
+            self.sieve.queries.complain();
+        }
+    }
+
+    /// [`complain`](Self::complain), unless another set says the same.
+    fn complain_of_opening(&mut self, name: String, error: &SensorError) {
+        if self.backend.speaks() {
+            self.complain(name, error);
+        }
     }
 
     /// Says why an interface is not watched, once for each reason.
@@ -330,9 +358,9 @@ impl SensorSet {
         self.monitor.changed()?;
         let interfaces = Interface::all()?;
         for (name, error) in self.adapt(&interfaces, OPENED_AT_ONCE, sink)? {
-            self.complain(name, &error);
+            self.complain_of_opening(name, &error);
         }
-        self.sieve.queries.complain();
+        self.complain_of_queries();
         Ok(())
     }
 
@@ -380,13 +408,18 @@ impl SensorSet {
                 round.losses = true;
             } else if token == QUERIES {
                 round.queries = true;
+            } else if token == BESIDE {
+                if let Some(beside) = &mut self.beside {
+                    let drained = self.sieve.drain(&mut **beside, share, sink);
+                    round.more |= drained.map_err(io::Error::other)? == Drained::More;
+                }
             } else if token < FIRST_CAPTURE {
                 round.follow = true;
             } else if let Ok(position) = self.open.binary_search_by_key(&token, |it| it.token)
                 && let Some(capture) = self.open.get_mut(position)
             {
                 round.read = true;
-                match self.sieve.drain(capture, share, sink) {
+                match self.sieve.drain(&mut *capture.sensor, share, sink) {
                     Ok(Drained::More) => round.more = true,
                     Ok(_) => {}
                     Err(error) => round.failed.push((token, error)),
@@ -435,7 +468,11 @@ impl Sensor for SensorSet {
         for (token, error) in round.failed {
             if let Ok(position) = self.open.binary_search_by_key(&token, |it| it.token) {
                 let capture = self.open.remove(position);
-                self.complain(capture.identity.name.clone(), &error);
+                let name = capture.identity.name.clone();
+                match error {
+                    SensorError::InterfaceGone { .. } => self.complain_of_opening(name, &error),
+                    _ => self.complain(name, &error),
+                }
                 self.settle(capture);
                 self.follow_later(SECOND).map_err(io_error)?;
             }
@@ -463,8 +500,10 @@ impl Sensor for SensorSet {
         let mut sum = self.closed.clone();
         sum.tally.merge(&self.sieve.tally);
         sum.queries = self.sieve.queries.stats();
-        for capture in &mut self.open {
-            sum.merge(&capture.sensor.stats());
+        let open = self.open.iter_mut().map(|capture| &mut *capture.sensor as &mut dyn Sensor);
+        let beside = self.beside.iter_mut().map(|beside| &mut **beside as &mut dyn Sensor);
+        for sensor in open.chain(beside) {
+            sum.merge(&sensor.stats());
         }
         sum
     }

@@ -6,6 +6,7 @@ mod bursts;
 #[path = "../offline/frames.rs"]
 #[allow(dead_code, reason = "it serves other tests too")]
 mod frames;
+mod rings;
 mod sensor;
 mod set;
 mod watch;

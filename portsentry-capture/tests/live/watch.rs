@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
+use crate::rings::AllRings;
 use portsentry_capture::{
     CaptureOptions, Drained, Interface, LiveBackend, PcapBackend, RawBackend, Sensor,
 };
@@ -20,13 +21,24 @@ const MARKER: u16 = 7;
 pub(crate) enum Method {
     Pcap,
     Raw,
+    /// Four rings for each interface, all read by the test.
+    Rings,
 }
 
 impl Method {
+    /// Rings for each interface.
+    pub(crate) const fn rings(self) -> usize {
+        match self {
+            Self::Pcap | Self::Raw => 1,
+            Self::Rings => crate::rings::RINGS as usize,
+        }
+    }
+
     pub(crate) fn backend(self, options: CaptureOptions) -> Box<dyn LiveBackend + Send> {
         match self {
             Self::Pcap => Box::new(PcapBackend::new(options)),
             Self::Raw => Box::new(RawBackend::new(options)),
+            Self::Rings => Box::new(AllRings::new(options)),
         }
     }
 }
@@ -39,6 +51,9 @@ macro_rules! with_each_method {
         }
         mod through_raw {
             $(#[test] fn $test() { super::$test(super::Method::Raw) })*
+        }
+        mod through_rings {
+            $(#[test] fn $test() { super::$test(super::Method::Rings) })*
         }
     };
 }
@@ -81,12 +96,14 @@ pub(crate) fn watch_to_marker(
         let socket = UdpSocket::bind((any, MARKER)).expect("bind");
         socket.send_to(b"marker", (to, MARKER)).expect("send");
     });
-    let is_marker = |it: &Observation| {
-        (it.source_port, it.target_port, it.evidence) == (MARKER, MARKER, Evidence::Datagram)
-    };
     let mut seen = watch_until(sensor, |seen| seen.iter().any(is_marker));
     seen.retain(|it| !is_marker(it));
     seen
+}
+
+/// Whether it is what [`watch_to_marker`] sends.
+pub(crate) fn is_marker(it: &Observation) -> bool {
+    (it.source_port, it.target_port, it.evidence) == (MARKER, MARKER, Evidence::Datagram)
 }
 
 /// Knocks at a closed TCP port: one SYN, and its RST has come back.

@@ -7,6 +7,7 @@ use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use portsentry_capture::SourceHash;
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
 
@@ -15,14 +16,17 @@ use crate::arguments::{LogOutput, VERSION, WatchOptions};
 use crate::background::{self, Background};
 use crate::failure::Failure;
 use crate::logging;
+use crate::packets::Packets;
 use crate::policy::policy;
 use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog, last_words};
 use crate::responder::Responder;
 use crate::sandbox::{Sandbox, User};
 use crate::sensors::Watching;
-use crate::sentry::{Heartbeat, Sentry, ServedPorts};
+use crate::sentry::{Heartbeat, Sentry};
 use crate::service::Manager;
 use crate::session::{Known, Opened, Session};
+use crate::shard::{ServedPorts, Shard};
+use crate::shards::Shards;
 use crate::signals::Signals;
 use crate::summary::Summary;
 
@@ -35,7 +39,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let directory = working_directory()?;
     // Whatever is wrong with it is said before anything is started.
     let known = Session::load(options, &directory)?;
-    ensure_memory()?;
+    ensure_memory(known.configuration.settings.capture_rings)?;
     show_warnings(&known.configuration);
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
@@ -66,14 +70,23 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
 /// Memory that a sentry may come to need, whatever it is sent, in bytes.
 const MEMORY: usize = 64 << 20;
 
+/// What each ring beyond the first takes besides: the queries of this host, and
+/// packets that may be seen twice.
+const RING_MEMORY: usize = 3 << 20;
+
+/// What several rings together take to hand observations on.
+const MAIL_MEMORY: usize = 8 << 20;
+
 /// Fails if there is not as much memory as tables and queues may take: better
 /// now than under attack.
-fn ensure_memory() -> Result<(), Failure> {
+fn ensure_memory(rings: u16) -> Result<(), Failure> {
+    let further = usize::from(rings.saturating_sub(1));
+    let memory = MEMORY + RING_MEMORY * further + if further > 0 { MAIL_MEMORY } else { 0 };
     let mut room = Vec::<u8>::new();
-    let reserved = room.try_reserve_exact(MEMORY);
+    let reserved = room.try_reserve_exact(memory);
     // Or else the compiler sees that nobody wants it.
     std::hint::black_box(&room);
-    reserved.map_err(|_| Failure::Memory { mebibytes: MEMORY >> 20 })
+    reserved.map_err(|_| Failure::Memory { mebibytes: memory >> 20 })
 }
 
 /// What is at hand when the program starts.
@@ -106,21 +119,32 @@ impl Start<'_> {
         // While the responder reads, sensors are opened for what it will have read;
         // should the file change in this moment, they are told of other ports.
         responder.load();
-        let sensors = watching.open(&known.configuration, queue)?;
+        let hash = SourceHash::new(random_bits()?);
+        let sensors = watching.open(&known.configuration, hash, queue)?;
         let (configuration, opened) =
             Opened::take(options, directory, Some(known), &mut responder)?;
         describe(&configuration);
         // Looked up first: that takes files which are out of reach later.
         let user = configuration.settings.run_as.as_deref().map(User::find).transpose()?;
-        let key = random_key()?;
+        let key = HashKey::new(random_bits()?);
         let sandbox = Sandbox::new(options.connect, &configuration.settings);
         sandbox.enter(user.as_ref())?;
         let policy = policy(&configuration, &opened.never_block);
+        let limits = Limits::default().share(sensors.len());
+        let mut shards = sensors.into_iter().map(|sensors| {
+            let engine = Engine::new(policy.clone(), &limits, key.clone());
+            let served = ServedPorts::new(configuration.service_check);
+            Shard::new(engine, sensors, served, queue)
+        });
+        let packets = match (shards.next(), shards.len()) {
+            (Some(shard), 0) => Packets::Here(Box::new(shard)),
+            (first, _) => {
+                let shards = Shards::new(first.into_iter().chain(shards).collect(), hash);
+                Packets::Threads(Box::new(shards.map_err(Failure::system("cannot begin"))?))
+            }
+        };
         let sentry = Sentry {
-            held: Vec::new(),
-            engine: Engine::new(policy, &Limits::default(), key),
-            sensors,
-            served: ServedPorts::new(configuration.service_check),
+            packets,
             responder,
             queue: Arc::clone(queue),
             signals,
@@ -135,6 +159,7 @@ fn start_watching(start: Start<'_>, prepared: Prepared) -> Result<Summary, Failu
     let Start { options, directory, queue, background } = start;
     let Prepared { mut sentry, configuration, opened } = prepared;
     let say = |line: &str| queue.push(Item::Line(Level::Notice, line.to_owned()));
+    sentry.packets.start()?;
     let mut session =
         Session::begin(options, &directory, queue, configuration, opened, &mut sentry);
     say("Portsentry is now active and listening.");
@@ -188,11 +213,11 @@ fn describe(configuration: &Configuration) {
     }
 }
 
-/// A key that nobody else knows.
-fn random_key() -> Result<HashKey, Failure> {
+/// For a key that nobody else knows.
+fn random_bits() -> Result<u128, Failure> {
     let mut bits = [0; 16];
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut bits))
         .map_err(Failure::system("/dev/urandom"))?;
-    Ok(HashKey::new(u128::from_ne_bytes(bits)))
+    Ok(u128::from_ne_bytes(bits))
 }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portsentry_capture::{
-    CaptureOptions, ConnectLimits, ConnectOptions, LiveBackend, RawBackend, Selection, SensorSet,
+    CaptureOptions, ConnectLimits, ConnectOptions, LiveBackend, RawBackend, RingBackend, Selection,
+    SensorSet, SourceHash,
 };
 use portsentry_config::Configuration;
 use portsentry_core::Importance;
@@ -33,12 +34,14 @@ impl<'a> Watching<'a> {
         Ok(Self { options, selection: selection(options)?, importance })
     }
 
-    /// Opens everything.
+    /// Opens everything: sensors for each of so many rings as `configuration` says,
+    /// over which sources are spread by `hash`. Bound sockets have no rings.
     pub(crate) fn open(
         self,
         configuration: &Configuration,
+        hash: SourceHash,
         queue: &Arc<Queue>,
-    ) -> Result<Sensors, Failure> {
+    ) -> Result<Vec<Sensors>, Failure> {
         let settings = &configuration.settings;
         if self.options.connect {
             let connect = ConnectOptions {
@@ -48,10 +51,19 @@ impl<'a> Watching<'a> {
                 banner: banner(settings),
                 limits: ConnectLimits::default(),
             };
-            return Sensors::listen(connect, queue, self.importance);
+            return Ok(vec![Sensors::listen(connect, queue, self.importance)?]);
         }
-        let backend = backend(self.options.method, capture_options(self.options.method, settings));
-        Ok(Sensors::Stealth(Box::new(SensorSet::open(self.selection, backend)?)))
+        let options = capture_options(self.options.method, settings);
+        let stealth = |backend| {
+            let set = SensorSet::open(self.selection.clone(), backend)?;
+            Ok(Sensors::Stealth(Box::new(set)))
+        };
+        if settings.capture_rings > 1 {
+            let backends = RingBackend::several(settings.capture_rings, hash, options)
+                .map_err(Failure::system("cannot open several rings"))?;
+            return backends.into_iter().map(|backend| stealth(Box::new(backend))).collect();
+        }
+        Ok(vec![stealth(backend(self.options.method, options))?])
     }
 }
 

@@ -98,10 +98,10 @@ struct Ended {
 }
 
 /// Sends forged SYNs while nmap scans the same ports; gives what came of it.
-fn flood(bed: &Testbed, station: &Station<'_>, load: &Load) -> Ended {
+fn flood(bed: &Testbed, station: &Station<'_>, options: &[&str], load: &Load) -> Ended {
     let scanner: IpAddr = bed.scanner.v4().into();
     let (forger, target) = (Forger::new(bed), bed.host.v4().into());
-    let mut command = station.command(&[]);
+    let mut command = station.command(options);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut sentry = Ending(command.spawn().expect("spawn"));
     let output = sentry.0.stdout.take().expect("stdout");
@@ -188,13 +188,25 @@ BLOCK_TCP = "2"
 KILL_RUN_CMD = "true"
 "#;
 
+const RINGS: &str = "CAPTURE_RINGS = \"4\"\n";
+
 #[test]
 fn a_scanner_is_seen_through_a_flood_and_blocked_alone() {
     let Some(root) = require_root() else { return };
-    let (bed, load) = (Testbed::new(root), Load::wanted());
+    check_that_a_scanner_is_seen(&Testbed::new(root), &Load::wanted(), "", &[]);
+}
+
+#[test]
+fn a_scanner_is_seen_through_a_flood_of_several_rings() {
+    let Some(root) = require_root() else { return };
+    let load = Load { frames: 200_000, pace: 25_000 };
+    check_that_a_scanner_is_seen(&Testbed::new(root), &load, RINGS, &["-m", "raw"]);
+}
+
+fn check_that_a_scanner_is_seen(bed: &Testbed, load: &Load, more: &str, options: &[&str]) {
     let station = Station::in_namespace(&bed.host);
-    station.configure(&format!("{CONFIGURATION}SCAN_TRIGGER = \"3\"\n"));
-    let Ended { told, said, memory, took } = flood(&bed, &station, &load);
+    station.configure(&format!("{CONFIGURATION}SCAN_TRIGGER = \"3\"\n{more}"));
+    let Ended { told, said, memory, took } = flood(bed, &station, options, load);
     println!("{} frames in {took:?}, {} told, {memory} KiB: {said}", load.frames, told.others);
     let missing: Vec<_> = (1..=PORTS).filter(|port| !told.ports.contains(port)).collect();
     assert!(missing.is_empty(), "ports {missing:?} were not told: {said}");
@@ -207,11 +219,21 @@ fn a_scanner_is_seen_through_a_flood_and_blocked_alone() {
 #[test]
 fn a_flood_has_no_more_hosts_blocked_than_the_rate_says() {
     let Some(root) = require_root() else { return };
-    let bed = Testbed::new(root);
+    check_that_the_rate_holds(&Testbed::new(root), "", &[]);
+}
+
+/// The limit is that of all rings together.
+#[test]
+fn a_flood_of_several_rings_has_no_more_hosts_blocked_than_the_rate_says() {
+    let Some(root) = require_root() else { return };
+    check_that_the_rate_holds(&Testbed::new(root), RINGS, &["-m", "raw"]);
+}
+
+fn check_that_the_rate_holds(bed: &Testbed, more: &str, options: &[&str]) {
     let load = Load { frames: 100_000, pace: 25_000 };
     let station = Station::in_namespace(&bed.host);
-    station.configure(&format!("{CONFIGURATION}BLOCK_RATE = \"60\"\n"));
-    let Ended { told, said, took, .. } = flood(&bed, &station, &load);
+    station.configure(&format!("{CONFIGURATION}BLOCK_RATE = \"60\"\n{more}"));
+    let Ended { told, said, took, .. } = flood(bed, &station, options, &load);
     let minutes = took.as_secs() / 60 + 1;
     let hosts = blocked(&station).len() as u64;
     assert!((60..=60 * minutes).contains(&hosts), "{hosts} in {took:?}: {said}");
@@ -219,4 +241,6 @@ fn a_flood_has_no_more_hosts_blocked_than_the_rate_says() {
     assert_eq!(told.others + lost(&told, &said), load.frames, "{said}");
     let refused = told.lines.iter().filter(|line| line.starts_with("Did not respond to ")).count();
     assert!(refused > 0, "what was not done is said: {:?}", told.lines);
+    // Nobody was asked for more than the rate allows.
+    assert!(!said.contains("Not responding to "), "{said}");
 }

@@ -39,6 +39,7 @@ mod reloads;
 mod replays;
 mod responder;
 mod responses;
+mod rings;
 mod sandbox;
 mod scans;
 mod services;

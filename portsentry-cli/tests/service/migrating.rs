@@ -55,12 +55,13 @@ fn a_configuration_of_1_x_is_told_apart_key_by_key() {
 
 #[test]
 fn every_key_stands_in_the_page_about_migrating_or_is_new() {
-    const NEW: [&str; 8] = [
+    const NEW: [&str; 9] = [
         "RESPONSE_TIMEOUT",
         "HOSTS_DENY_FILE",
         "NEVER_BLOCK",
         "BLOCK_RATE",
         "CAPTURE_BUFFER",
+        "CAPTURE_RINGS",
         "CAPTURE_LATENCY",
         "RUN_AS",
         "SANDBOX",

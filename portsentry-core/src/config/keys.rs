@@ -191,6 +191,16 @@ keys! {
         help: "A larger one holds longer bursts. What does not fit is dropped by the kernel, \
                and counted.",
     }
+    capture_rings: {
+        name: "CAPTURE_RINGS",
+        kind: Number { min: 1, max: 16, unit: "" },
+        default: Value("1"),
+        summary: "Rings per interface, each read by a thread of its own",
+        help: "More than 1 serve a host that is flooded faster than one thread can read, and has \
+               as many processors to spare. A source always belongs to the same ring; all \
+               rings share CAPTURE_BUFFER. It needs the method raw. A change takes effect at the \
+               next start.",
+    }
     capture_latency: {
         name: "CAPTURE_LATENCY",
         kind: Number { min: 1, max: 10, unit: "ms" },

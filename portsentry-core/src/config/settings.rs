@@ -60,6 +60,8 @@ pub struct Settings {
     /// `CAPTURE_BUFFER`: MiB of capture buffer per interface, `None` for what
     /// the sensor thinks best.
     pub capture_buffer: Option<u32>,
+    /// `CAPTURE_RINGS`: rings per interface, each read by a thread of its own.
+    pub capture_rings: u16,
     /// `CAPTURE_LATENCY`: milliseconds that a packet may wait for others,
     /// `None` for what the sensor thinks best.
     pub capture_latency: Option<u32>,

@@ -44,6 +44,26 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// What each of so many engines may hold that share these limits and have sources
+    /// of their own: together no more than one engine, but for the rounding of tables
+    /// to a few slots.
+    #[must_use]
+    pub fn share(&self, engines: usize) -> Self {
+        let share = |of: usize| of.checked_div(engines).unwrap_or(of).max(1);
+        Self {
+            sources: share(self.sources),
+            trigger_window: self.trigger_window,
+            served_lines: share(self.served_lines),
+            blocked: share(self.blocked),
+            blocked_v6: share(self.blocked_v6),
+            responses: share(self.responses),
+            waiting: share(self.waiting),
+            failed: share(self.failed),
+        }
+    }
+}
+
 /// What the engine has decided, and how full its tables are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

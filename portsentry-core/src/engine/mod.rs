@@ -353,6 +353,25 @@ impl Engine {
         }
     }
 
+    /// Takes back a response that [`poll_effect`](Self::poll_effect) handed out and
+    /// that was not begun, because as many as [`Policy::block_rate`] allows were
+    /// begun by others until `until`. Its probes are reported as rate limited, and
+    /// so are those that come before that time. An `id` that is not under way is
+    /// ignored.
+    ///
+    /// This is for whoever has several engines, with sources of their own, and one
+    /// [`RateLimit`] for all: then each decides as one engine would.
+    pub fn refuse(&mut self, id: ResponseId, until: Instant, now: Instant) {
+        self.advance(now);
+        let Some(probes) = self.responses.refuse(id, self.now) else { return };
+        self.rate.give_back();
+        self.rate.shut_until(until);
+        for probe in &probes {
+            self.count_refusal(Reason::RateLimited);
+            self.report_later(probe, Reason::RateLimited);
+        }
+    }
+
     fn report_later(&mut self, observation: &Observation, reason: Reason) {
         self.statistics.count(reason);
         self.report(observation, reason);
@@ -418,6 +437,8 @@ impl Engine {
     /// Replaces the rules. Counters, the blocked set and responses under way
     /// stay.
     pub fn set_policy(&mut self, policy: Policy) {
+        // Another limit may leave room.
+        self.rate.shut_until(Instant::default());
         self.policy = policy;
         self.standings.forget_all(&mut self.sources);
     }

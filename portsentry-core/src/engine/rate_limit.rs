@@ -14,11 +14,13 @@ pub struct RateLimit {
     counts: [u32; SECONDS],
     total: u32,
     second: u64,
+    /// The second before which nothing is left, whatever is counted here.
+    shut: u64,
 }
 
 impl Default for RateLimit {
     fn default() -> Self {
-        Self { counts: [0; SECONDS], total: 0, second: 0 }
+        Self { counts: [0; SECONDS], total: 0, second: 0, shut: 0 }
     }
 }
 
@@ -27,7 +29,7 @@ impl RateLimit {
     /// left. 0 means no limit. O(1), at most 60 steps after a pause.
     pub fn take(&mut self, now: Instant, limit: u32) -> bool {
         self.advance(now.as_secs());
-        if limit != 0 && self.total >= limit {
+        if limit != 0 && (self.total >= limit || self.second < self.shut) {
             return false;
         }
         let index = (self.second % SECONDS as u64) as usize;
@@ -38,9 +40,41 @@ impl RateLimit {
         true
     }
 
+    /// When [`take`](Self::take) gives one again, if it gave none for `limit`, which
+    /// is not 0. At most 60 steps.
+    pub fn free_at(&self, limit: u32) -> Instant {
+        let mut left = self.total;
+        // The oldest of the 60 seconds is the next to be forgotten.
+        for later in 1..=SECONDS as u64 {
+            if left < limit {
+                return Instant::from_secs(self.second + later - 1);
+            }
+            let index = ((self.second + later) % SECONDS as u64) as usize;
+            left -= self.counts.get(index).copied().unwrap_or_default().min(left);
+        }
+        Instant::from_secs(self.second + SECONDS as u64)
+    }
+
+    /// Gives back what was [taken](Self::take) last, since it was not used.
+    pub(super) fn give_back(&mut self) {
+        for earlier in 0..SECONDS as u64 {
+            let index = (self.second + SECONDS as u64 - earlier) % SECONDS as u64;
+            if let Some(count) = self.counts.get_mut(index as usize).filter(|count| **count > 0) {
+                *count -= 1;
+                self.total = self.total.saturating_sub(1);
+                return;
+            }
+        }
+    }
+
+    /// Gives none before `until`, in whole seconds, unless there is no limit.
+    pub(super) fn shut_until(&mut self, until: Instant) {
+        self.shut = until.as_secs();
+    }
+
     fn advance(&mut self, second: u64) {
         if second.saturating_sub(self.second) >= SECONDS as u64 {
-            *self = Self { second, ..Self::default() };
+            *self = Self { second, shut: self.shut, ..Self::default() };
         }
         while self.second < second {
             self.second += 1;
@@ -77,7 +111,37 @@ mod tests {
                 prop_assert_eq!(rate.take(Instant::from_secs(now), limit), expected);
                 if expected {
                     taken.push(now);
+                } else {
+                    let free = (now..).find(|later| {
+                        taken.iter().filter(|&&then| later - then < 60).count() < limit as usize
+                    });
+                    prop_assert_eq!(rate.free_at(limit).as_secs(), free.unwrap());
                 }
+            }
+        }
+
+        /// Of two limiters that ask a third one, and give back what that refuses, neither
+        /// refuses what the third would grant, nor asks in vain while it is shut.
+        #[test]
+        fn a_share_of_a_limit_refuses_nothing_that_the_whole_would_grant(
+            asked in prop::collection::vec((0_u64..3, 0_usize..2), 1..300),
+            limit in 1_u32..6,
+        ) {
+            let (mut whole, mut naive) = (RateLimit::default(), RateLimit::default());
+            let mut shares = [RateLimit::default(), RateLimit::default()];
+            let mut now = 0;
+            for (wait, share) in asked {
+                now += wait * wait * wait;
+                let at = Instant::from_secs(now);
+                let share = &mut shares[share];
+                let mut granted = share.take(at, limit);
+                if granted && !whole.take(at, limit) {
+                    granted = false;
+                    share.give_back();
+                    share.shut_until(whole.free_at(limit));
+                    prop_assert!(!share.take(at, limit));
+                }
+                prop_assert_eq!(granted, naive.take(at, limit), "at {}", now);
             }
         }
     }

@@ -206,6 +206,28 @@ impl Responses {
         Some(probes)
     }
 
+    /// Takes the response `id` back, as if it had never begun; gives what
+    /// [`finish`](Self::finish) gives.
+    pub(super) fn refuse(&mut self, id: ResponseId, now: Instant) -> Option<VecDeque<Observation>> {
+        let known = self.hosts.get_mut(&id.host)?;
+        let State::Responding { serial, probes } = &mut known.state else { return None };
+        if *serial != id.serial {
+            return None;
+        }
+        let probes = core::mem::take(probes);
+        self.under_way -= 1;
+        self.waiting -= probes.len().saturating_sub(1);
+        if known.failures == 0 {
+            self.hosts.remove(&id.host);
+        } else {
+            // It was due, and still is.
+            known.state = State::Failed { retry_at: now };
+            self.failed.insert((now, id.host));
+            self.forget_failures();
+        }
+        Some(probes)
+    }
+
     fn forget_failures(&mut self) {
         while self.failed.len() > self.max_failed {
             if let Some((_, host)) = self.failed.pop_first() {

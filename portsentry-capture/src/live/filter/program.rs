@@ -26,14 +26,23 @@ pub(super) enum Step {
     LoadWord(u32),
     /// Loads a fact that stands beside the packet.
     LoadFact(Fact),
-    /// Loads what was [saved](Self::Save).
-    Restore,
-    Save,
+    /// Loads what was [saved](Self::Save) in this cell.
+    Restore(u32),
+    /// Keeps the accumulator in one of the 16 cells that a program has.
+    Save(u32),
     And(u32),
     Add(u32),
+    /// Multiplies, and keeps the lower 32 bits.
+    #[cfg(feature = "raw")]
+    Multiply(u32),
     ShiftLeft(u32),
+    #[cfg(feature = "raw")]
+    ShiftRight(u32),
     /// Adds the index register.
     AddIndex,
+    /// Flips the bits that are set in the index register.
+    #[cfg(feature = "raw")]
+    FlipByIndex,
     /// Copies to the index register, and from it.
     ToIndex,
     FromIndex,
@@ -77,6 +86,12 @@ impl Assembler {
     /// Ends with so many bytes of the packet let through; 0 holds it back.
     pub(super) fn give(&mut self, bytes: u32) -> Label {
         self.put(0x06, bytes)
+    }
+
+    /// Ends with what is in the accumulator.
+    #[cfg(feature = "raw")]
+    pub(super) fn give_accumulator(&mut self) -> Label {
+        self.put(0x16, 0)
     }
 
     /// Takes `steps` in order and goes on at `next`.
@@ -166,12 +181,18 @@ impl Step {
             Self::LoadHalf(offset) => (0x48, offset),
             Self::LoadWord(offset) => (0x40, offset),
             Self::LoadFact(fact) => (0x20, fact.offset()),
-            Self::Restore => (0x60, 0),
-            Self::Save => (0x02, 0),
+            Self::Restore(cell) => (0x60, cell),
+            Self::Save(cell) => (0x02, cell),
             Self::And(value) => (0x54, value),
             Self::Add(value) => (0x04, value),
+            #[cfg(feature = "raw")]
+            Self::Multiply(value) => (0x24, value),
             Self::ShiftLeft(bits) => (0x64, bits),
+            #[cfg(feature = "raw")]
+            Self::ShiftRight(bits) => (0x74, bits),
             Self::AddIndex => (0x0c, 0),
+            #[cfg(feature = "raw")]
+            Self::FlipByIndex => (0xac, 0),
             Self::ToIndex => (0x07, 0),
             Self::FromIndex => (0x87, 0),
             Self::SetIndex(value) => (0x01, value),

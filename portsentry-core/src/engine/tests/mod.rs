@@ -2,6 +2,7 @@
 
 mod decisions;
 mod responses;
+mod shares;
 mod standing;
 
 use std::format;

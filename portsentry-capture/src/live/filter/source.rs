@@ -1,0 +1,50 @@
+//! Which ring gets a packet: the hash of its source address.
+//!
+//! The kernel runs this program for each packet, before the filters of the rings,
+//! and gives it the packet from the network header on. What has no source address
+//! goes to the first ring.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use super::program::{Assembler, Fact, Instruction, Label, Step};
+use super::{Ends, ether_type, packet_socket};
+use crate::live::SourceHash;
+
+/// Has the kernel spread what the fanout group of `socket` gets by `hash`.
+pub(in crate::live) fn spread(socket: BorrowedFd<'_>, hash: &SourceHash) -> io::Result<()> {
+    packet_socket::set_fanout(socket, &source(hash))
+}
+
+/// The program that gives the hash of the source.
+fn source(hash: &SourceHash) -> Vec<Instruction> {
+    let mut code = Assembler::default();
+    let nothing = code.give(0);
+    // Words of the address, by offset in the header (RFC 791 section 3.1, RFC 8200
+    // section 3).
+    let v4 = address(&mut code, hash, &[12]);
+    let v6 = address(&mut code, hash, &[8, 12, 16, 20]);
+    let start = ether_type(&mut code, v4, v6, Ends { pass: nothing, drop: nothing });
+    code.steps(&[Step::SetIndex(0), Step::LoadFact(Fact::Protocol)], start);
+    code.finish()
+}
+
+/// With the index at the header, the hash of the words at these offsets. They are
+/// saved first, since the hash needs the index register.
+fn address(code: &mut Assembler, hash: &SourceHash, offsets: &[u32]) -> Label {
+    let mut steps = Vec::new();
+    for (cell, offset) in (0..).zip(offsets) {
+        steps.extend([Step::LoadWord(*offset), Step::Save(cell)]);
+    }
+    let stir =
+        |by, bits| [Step::Multiply(by), Step::ToIndex, Step::ShiftRight(bits), Step::FlipByIndex];
+    steps.push(Step::SetIndex(hash.seed));
+    for (cell, _) in (0..).zip(offsets) {
+        steps.extend([Step::Restore(cell), Step::FlipByIndex]);
+        steps.extend(stir(hash.each, SourceHash::EACH));
+        steps.push(Step::ToIndex);
+    }
+    steps.extend(stir(hash.last, SourceHash::LAST));
+    let end = code.give_accumulator();
+    code.steps(&steps, end)
+}

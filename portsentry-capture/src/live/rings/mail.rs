@@ -1,0 +1,109 @@
+//! What came to another ring than that of its source.
+//!
+//! That happens while rings are opened or leave their group, so it is bounded and
+//! counted, and may cost a lock for each batch.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex};
+
+use portsentry_core::Observation;
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::{All, lock};
+use crate::{Drained, RingStats, Sensor, SensorError, SensorStats};
+
+/// Observations that wait in all mailboxes together, and as many are read: 4 MiB
+/// each.
+const CAPACITY: usize = 1 << 15;
+
+/// Where others put what belongs to a ring.
+#[derive(Debug)]
+pub(super) struct Mailbox {
+    letters: Mutex<Vec<Observation>>,
+    capacity: usize,
+    /// Readable when there is any.
+    filled: OwnedFd,
+}
+
+impl Mailbox {
+    /// One of so many mailboxes.
+    pub(super) fn new(mailboxes: usize) -> io::Result<Self> {
+        let filled = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { letters: Mutex::default(), capacity: CAPACITY / mailboxes, filled })
+    }
+
+    /// Puts in as many of `letters` as there is room for, in order, and leaves none.
+    pub(super) fn post(&self, letters: &mut Vec<Observation>) -> RingStats {
+        if letters.is_empty() {
+            return RingStats::default();
+        }
+        let mut waiting = lock(&self.letters);
+        let taken = letters.len().min(self.capacity.saturating_sub(waiting.len()));
+        let lost = letters.len() - taken;
+        waiting.extend(letters.drain(..taken));
+        letters.clear();
+        // It fails only when it is readable already.
+        let _ = rustix::io::write(&self.filled, &1_u64.to_ne_bytes());
+        RingStats { handed_on: taken as u64, lost: lost as u64 }
+    }
+
+    /// Takes all out, into `letters`.
+    fn take(&self, letters: &mut Vec<Observation>) {
+        letters.clear();
+        // Before the letters: what is posted afterwards makes it readable again.
+        let _ = rustix::io::read(&self.filled, &mut [0; 8]);
+        std::mem::swap(&mut *lock(&self.letters), letters);
+    }
+}
+
+/// Reads the mailbox of a ring.
+#[derive(Debug)]
+pub(super) struct Mail {
+    ring: usize,
+    all: Arc<All>,
+    letters: Vec<Observation>,
+}
+
+impl Mail {
+    pub(super) fn new(ring: usize, all: Arc<All>) -> Self {
+        Self { ring, all, letters: Vec::new() }
+    }
+
+    fn mailbox(&self) -> Option<&Mailbox> {
+        self.all.mailboxes.get(self.ring)
+    }
+}
+
+impl Sensor for Mail {
+    fn name(&self) -> &'static str {
+        "other rings"
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.mailbox().map(|mailbox| mailbox.filled.as_fd())
+    }
+
+    /// Hands out all there is, whatever the budget: that is bounded.
+    fn drain(
+        &mut self,
+        _: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> Result<Drained, SensorError> {
+        let mut letters = std::mem::take(&mut self.letters);
+        if let Some(mailbox) = self.mailbox() {
+            mailbox.take(&mut letters);
+        }
+        letters.drain(..).for_each(|letter| sink(&letter));
+        self.letters = letters;
+        Ok(Drained::Empty)
+    }
+
+    /// What waits counts as lost until it is read. For the first ring, with what
+    /// rings have counted that nobody ever read.
+    fn stats(&mut self) -> SensorStats {
+        let mut stats = if self.ring == 0 { self.all.unread() } else { SensorStats::default() };
+        stats.rings.lost += self.mailbox().map_or(0, |mailbox| lock(&mailbox.letters).len() as u64);
+        stats
+    }
+}

@@ -1,0 +1,515 @@
+//! Several rings for each interface: each source in one of them, whatever the
+//! kernel does.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portsentry_capture::{
+    CaptureOptions, Drained, Interface, LiveBackend, LiveSensor, RingBackend, Selection, Sensor,
+    SensorError, SensorSet, SensorStats, SourceHash, Watched,
+};
+use portsentry_core::Observation;
+use portsentry_testbed::{Background, Namespace, Testbed, require_root};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+
+use crate::frames::{TCP, ipv4, ipv6, sealed, tcp, with};
+use crate::watch::{interface, is_marker};
+
+pub(crate) const RINGS: u16 = 4;
+
+const HASH: SourceHash = SourceHash::new(0x9f3a_c281_55d0_1b7e_44f0_93e1_7c2b_a685);
+
+fn backends(options: CaptureOptions) -> Vec<RingBackend> {
+    RingBackend::several(RINGS, HASH, options).expect("backends")
+}
+
+/// All rings, as one backend.
+#[derive(Debug)]
+pub(crate) struct AllRings(Vec<RingBackend>);
+
+impl AllRings {
+    pub(crate) fn new(options: CaptureOptions) -> Self {
+        Self(backends(options))
+    }
+}
+
+impl LiveBackend for AllRings {
+    fn open(
+        &mut self,
+        interface: Option<&Interface>,
+        watched: &Arc<Watched>,
+    ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
+        let rings = self.0.iter_mut().map(|backend| backend.open(interface, watched));
+        Ok(Box::new(Together::new(rings.collect::<Result<Vec<_>, _>>()?)))
+    }
+
+    fn beside(&mut self) -> Option<Box<dyn Sensor + Send>> {
+        let beside: Vec<_> = self.0.iter_mut().filter_map(LiveBackend::beside).collect();
+        Some(Box::new(Together::new(beside)))
+    }
+}
+
+/// How long the kernel may keep the last block of a ring, many times over. That the
+/// last packet of one source was read does not tell that those of others were, and
+/// nothing else does.
+const LAST_BLOCK: Duration = Duration::from_millis(100);
+
+/// Sensors that are drained one after the other; a marker is handed out last.
+struct Together<S: ?Sized> {
+    sensors: Vec<Box<S>>,
+    epoll: OwnedFd,
+}
+
+impl<S: Sensor + ?Sized> Together<S> {
+    fn new(sensors: Vec<Box<S>>) -> Self {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
+        for sensor in &sensors {
+            let descriptor = sensor.descriptor().expect("descriptor");
+            let data = epoll::EventData::new_u64(0);
+            epoll::add(&epoll, descriptor, data, epoll::EventFlags::IN).expect("epoll");
+        }
+        Self { sensors, epoll }
+    }
+}
+
+impl<S: Sensor + ?Sized> Sensor for Together<S> {
+    fn name(&self) -> &str {
+        self.sensors[0].name()
+    }
+
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.epoll.as_fd())
+    }
+
+    fn drain(
+        &mut self,
+        budget: usize,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> Result<Drained, SensorError> {
+        let mut marked = None;
+        loop {
+            let mut result = Drained::Empty;
+            for sensor in &mut self.sensors {
+                let mut look = |it: &Observation| match is_marker(it) {
+                    true => marked = Some((*it, Instant::now())),
+                    false => sink(it),
+                };
+                if sensor.drain(budget, &mut look)? == Drained::More {
+                    result = Drained::More;
+                }
+            }
+            match &marked {
+                Some((_, at)) if at.elapsed() < LAST_BLOCK => std::thread::yield_now(),
+                Some((marker, _)) => {
+                    sink(marker);
+                    return Ok(result);
+                }
+                None => return Ok(result),
+            }
+        }
+    }
+
+    fn stats(&mut self) -> SensorStats {
+        let mut sum = SensorStats::default();
+        self.sensors.iter_mut().for_each(|sensor| sum.merge(&sensor.stats()));
+        sum
+    }
+}
+
+impl LiveSensor for Together<dyn LiveSensor + Send> {
+    fn set_watched(&mut self, watched: Arc<Watched>) {
+        self.sensors.iter_mut().for_each(|sensor| sensor.set_watched(Arc::clone(&watched)));
+    }
+
+    fn close(self: Box<Self>) {
+        self.sensors.into_iter().for_each(LiveSensor::close);
+    }
+}
+
+/// A set for each ring, all for the same interfaces.
+struct Sets<'a> {
+    namespace: &'a Namespace,
+    sets: Vec<SensorSet>,
+    /// By source, and in which ring.
+    seen: BTreeMap<IpAddr, Vec<usize>>,
+}
+
+impl<'a> Sets<'a> {
+    fn open(namespace: &'a Namespace, names: &[&str]) -> Self {
+        let selection = Selection::parse(names).expect("selection");
+        let sets = namespace.enter(|| {
+            let backends = backends(CaptureOptions::default()).into_iter();
+            let open = |backend| SensorSet::open(selection.clone(), Box::new(backend));
+            backends.map(|backend| open(backend).expect("set")).collect()
+        });
+        Self { namespace, sets, seen: BTreeMap::new() }
+    }
+
+    fn drain(&mut self) {
+        let Self { namespace, sets, seen } = self;
+        namespace.enter(|| {
+            for (ring, set) in sets.iter_mut().enumerate() {
+                let mut keep = |it: &Observation| seen.entry(it.source).or_default().push(ring);
+                set.drain(4096, &mut keep).expect("drain");
+            }
+        });
+    }
+
+    /// Drains until `enough`.
+    #[track_caller]
+    fn drain_until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !enough(self) {
+            assert!(Instant::now() < deadline, "{what}: {:#?}", self.seen);
+            let mut interest: Vec<PollFd<'_>> = self
+                .sets
+                .iter()
+                .map(|set| PollFd::from_borrowed_fd(set.descriptor().expect("fd"), PollFlags::IN))
+                .collect();
+            poll(&mut interest, Some(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 })).expect("poll");
+            self.drain();
+        }
+    }
+
+    /// Every source of `sources` is seen as often as it stands there, by the ring
+    /// that it belongs to, and nothing else is.
+    #[track_caller]
+    fn check(&mut self, sources: &[IpAddr]) {
+        let mut expected = BTreeMap::<IpAddr, Vec<usize>>::new();
+        for source in sources {
+            expected.entry(*source).or_default().push(HASH.ring(*source, RINGS));
+        }
+        self.drain_until("probes", |sets| {
+            sets.seen.values().map(Vec::len).sum::<usize>() >= sources.len()
+        });
+        assert_eq!(self.seen, expected);
+        self.seen.clear();
+    }
+
+    fn sum(&mut self) -> SensorStats {
+        let mut sum = SensorStats::default();
+        self.sets.iter_mut().for_each(|set| sum.merge(&set.stats()));
+        sum
+    }
+}
+
+/// Sources of both families, far apart and close together.
+fn sources(count: u32) -> Vec<IpAddr> {
+    let v4 = (0..count).map(|n| {
+        let far = 0x0b00_0000 + n.wrapping_mul(0x0123_4567) % 0x7000_0000;
+        let close = 0x5db8_0000 + n;
+        IpAddr::from(Ipv4Addr::from_bits(if n % 2 == 0 { far } else { close }))
+    });
+    let v6 = (0..count).map(|n| {
+        let n = u128::from(n);
+        IpAddr::from(Ipv6Addr::from_bits(0x2a02 << 112 | n << 64 | n.wrapping_mul(0x9e37)))
+    });
+    v4.chain(v6).collect()
+}
+
+/// A frame with `tags` around a SYN to port 23.
+fn frame(tags: &[u16], source: IpAddr, bed: &Testbed) -> Vec<u8> {
+    let mut frame = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1];
+    for tag in tags {
+        frame.extend(tag.to_be_bytes());
+        frame.extend([0, 7]);
+    }
+    let (ether_type, packet) = match source {
+        IpAddr::V4(source) => {
+            let addresses = [source.octets(), bed.host.v4().octets()].concat();
+            ([8, 0], with(&ipv4(TCP, &tcp(2)), 12, &addresses))
+        }
+        IpAddr::V6(source) => {
+            let addresses = [source.octets(), bed.host.v6().octets()].concat();
+            ([0x86, 0xdd], with(&ipv6(TCP, &tcp(2)), 8, &addresses))
+        }
+    };
+    frame.extend(ether_type);
+    frame.extend(sealed(packet));
+    frame
+}
+
+fn inject(bed: &Testbed, tags: &[u16], sources: &[IpAddr]) {
+    bed.scanner.enter(|| {
+        let device = bed.scanner.interface();
+        let mut wire = pcap::Capture::from_device(device).unwrap().open().unwrap();
+        for source in sources {
+            wire.sendpacket(frame(tags, *source, bed).as_slice()).unwrap();
+        }
+    });
+}
+
+/// Behind every kind of tags that is stepped over: nothing had to be handed on.
+#[test]
+fn the_kernel_spreads_sources_as_this_process_does() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut sets = Sets::open(&bed.host, &[bed.host.interface()]);
+    let sources = sources(150);
+    let tags: [&[u16]; 6] =
+        [&[], &[0x8100], &[0x88a8], &[0x9100], &[0x88a8, 0x8100], &[0x9100, 0x8100]];
+    for tags in tags {
+        inject(&bed, tags, &sources);
+        sets.check(&sources);
+        assert_eq!(sets.sum().rings.handed_on, 0, "{tags:04x?}");
+    }
+    for set in &mut sets.sets {
+        assert!(set.stats().received > 0, "a ring without packets");
+    }
+}
+
+#[test]
+fn loopback_is_spread_too() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let mut sets = Sets::open(&bed.host, &["lo"]);
+    let sources: Vec<IpAddr> = (1..=60).map(|n| Ipv4Addr::new(127, 0, n, 3 * n).into()).collect();
+    bed.host.enter(|| {
+        for source in &sources {
+            let socket = UdpSocket::bind((*source, 0)).expect("bind");
+            // Nobody listens, which may be told at once.
+            let _ = socket.send_to(b"?", (Ipv4Addr::LOCALHOST, 69));
+        }
+    });
+    sets.drain_until("probes", |sets| sources.iter().all(|it| sets.seen.contains_key(it)));
+    for source in &sources {
+        assert_eq!(sets.seen[source], [HASH.ring(*source, RINGS)], "{source}");
+    }
+    assert_eq!(sets.sum().rings.handed_on, 0);
+}
+
+/// Attaches to `tun0`, which is then up, and feeds it a SYN for 10.77.0.1:23 from
+/// each of 100 sources at each line on stdin.
+const TUN_FEEDER: &str = r#"
+import fcntl, os, struct, subprocess, sys
+tun = os.open("/dev/net/tun", os.O_RDWR)
+fcntl.ioctl(tun, 0x400454ca, struct.pack("16sH", b"tun0", 0x0001 | 0x1000))
+subprocess.run(["ip", "link", "set", "tun0", "up"], check=True)
+subprocess.run(["ip", "address", "add", "10.77.0.1/24", "dev", "tun0"], check=True)
+def sealed(packet, at, pseudo=b""):
+    both = pseudo + packet
+    total = sum(struct.unpack(">%dH" % (len(both) // 2), both))
+    total = (total & 0xffff) + (total >> 16)
+    total = ~((total & 0xffff) + (total >> 16)) & 0xffff
+    return packet[:at] + struct.pack(">H", total) + packet[at + 2:]
+print("up", flush=True)
+for line in sys.stdin:
+    for n in range(100):
+        pair = bytes([11, n, 7, 2 * n, 10, 77, 0, 1])
+        header = sealed(bytes.fromhex("45000028000900003206") + b"\0\0" + pair, 10)
+        syn = bytes.fromhex("9c400017000000010000000050020400") + b"\0\0\0\0"
+        os.write(tun, header + sealed(syn, 16, pair + b"\0\x06\0\x14"))
+"#;
+
+/// A link without a header of its own.
+#[test]
+fn a_tun_device_is_spread_too() {
+    let Some(root) = require_root() else { return };
+    let namespace = Namespace::isolated(root);
+    let mut command = namespace.command("python3");
+    let (reader, writer) = std::io::pipe().expect("pipe");
+    command.args(["-c", TUN_FEEDER]);
+    let mut feeder = Background::spawn_with_input(command, OwnedFd::from(reader).into());
+    feeder.wait_for_line(Duration::from_secs(10), |line| line == "up");
+    let mut sets = Sets::open(&namespace, &["tun0"]);
+    rustix::io::write(&writer, b"go\n").expect("write");
+    let sources: Vec<IpAddr> =
+        (0..100).map(|n| Ipv4Addr::new(11, n, 7, (2 * u16::from(n)) as u8).into()).collect();
+    sets.check(&sources);
+    assert_eq!(sets.sum().rings.handed_on, 0);
+}
+
+/// Joins the group of the socket that is its standard input, and leaves it when it
+/// is told to.
+const INTRUDER: &str = r#"
+import socket, struct, sys
+member = socket.socket(fileno=0)
+group = struct.unpack("I", member.getsockopt(263, 18, 4))[0]
+own = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+own.bind((sys.argv[1], 3))
+own.setsockopt(263, 18, group)
+print("joined", flush=True)
+while True:
+    own.recv(65536)
+"#;
+
+/// A fifth member: the kernel then gives most packets to another ring than theirs.
+#[test]
+fn what_comes_to_another_ring_is_handed_on() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let device = bed.host.interface();
+    let mut backends = backends(CaptureOptions::default());
+    let (mut rings, mut mail) = (Vec::new(), Vec::new());
+    bed.host.enter(|| {
+        let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
+        let watched = Arc::new(Watched::all_ports(own));
+        for backend in &mut backends {
+            rings.push(backend.open(Some(&interface(device)), &watched).expect("ring"));
+            mail.push(backend.beside().expect("mail"));
+        }
+    });
+    let member = rings[2].descriptor().expect("descriptor").try_clone_to_owned().expect("clone");
+    let mut command = bed.host.command("python3");
+    command.args(["-c", INTRUDER, device]);
+    let mut intruder = Background::spawn_with_input(command, member.into());
+    intruder.wait_for_line(Duration::from_secs(10), |line| line == "joined");
+
+    // What the fifth one gets is not seen.
+    let fifth = |it: &IpAddr| HASH.ring(*it, RINGS + 1) == usize::from(RINGS);
+    let all = sources(200);
+    let sources: Vec<IpAddr> = all.iter().copied().filter(|it| !fifth(it)).collect();
+    assert!(sources.len() < all.len());
+    inject(&bed, &[], &all);
+    let misled = |it: &IpAddr| HASH.ring(*it, RINGS + 1) != HASH.ring(*it, RINGS);
+    let misled = sources.iter().filter(|it| misled(it)).count() as u64;
+    assert!(misled > 100, "{misled}");
+
+    let mut seen = BTreeMap::<IpAddr, Vec<usize>>::new();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while seen.values().map(Vec::len).sum::<usize>() < sources.len() {
+        assert!(Instant::now() < deadline, "{} of {}", seen.len(), sources.len());
+        let descriptors = rings.iter().map(|it| it.descriptor());
+        let descriptors = descriptors.chain(mail.iter().map(|it| it.descriptor()));
+        let mut interest: Vec<PollFd<'_>> = descriptors
+            .map(|it| PollFd::from_borrowed_fd(it.expect("descriptor"), PollFlags::IN))
+            .collect();
+        poll(&mut interest, Some(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 })).expect("poll");
+        for number in 0..usize::from(RINGS) {
+            let mut keep = |it: &Observation| seen.entry(it.source).or_default().push(number);
+            rings[number].drain(4096, &mut keep).expect("drain");
+            mail[number].drain(4096, &mut keep).expect("drain");
+        }
+    }
+    for source in &sources {
+        assert_eq!(seen.remove(source), Some(vec![HASH.ring(*source, RINGS)]), "{source}");
+    }
+    assert_eq!(seen, BTreeMap::new());
+    let mut sum = SensorStats::default();
+    rings.iter_mut().for_each(|ring| sum.merge(&ring.stats()));
+    assert_eq!((sum.rings.handed_on, sum.rings.lost), (misled, 0));
+}
+
+/// More than a mailbox holds: what is not read is counted, and what is counted is
+/// all there was.
+#[test]
+fn what_finds_no_room_in_another_ring_is_counted() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let device = bed.host.interface();
+    let mut backends = backends(CaptureOptions::default());
+    let mut rings: Vec<_> = bed.host.enter(|| {
+        let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
+        let watched = Arc::new(Watched::all_ports(own));
+        let device = interface(device);
+        backends.iter_mut().map(|it| it.open(Some(&device), &watched).expect("ring")).collect()
+    });
+    let mut mail: Vec<_> = backends.iter_mut().map(|it| it.beside().expect("mail")).collect();
+    let member = rings[0].descriptor().expect("descriptor").try_clone_to_owned().expect("clone");
+    let mut command = bed.host.command("python3");
+    command.args(["-c", INTRUDER, device]);
+    let mut intruder = Background::spawn_with_input(command, member.into());
+    intruder.wait_for_line(Duration::from_secs(10), |line| line == "joined");
+
+    // One that belongs to a ring, and comes to another.
+    let source = sources(200).into_iter().find(|it| {
+        let came = HASH.ring(*it, RINGS + 1);
+        came != HASH.ring(*it, RINGS) && came != usize::from(RINGS)
+    });
+    let source = source.expect("a source");
+    let (owner, came) = (HASH.ring(source, RINGS), HASH.ring(source, RINGS + 1));
+    let mut sent = 0_u64;
+    let mut stats = SensorStats::default();
+    while stats.rings.lost == 0 {
+        inject(&bed, &[], &[source; 1_000]);
+        sent += 1_000;
+        assert!(sent < 100_000, "nothing was ever lost: {stats:?}");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while stats.received < sent {
+            assert!(Instant::now() < deadline, "{stats:?}");
+            let descriptor = rings[came].descriptor().expect("descriptor");
+            let mut interest = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+            poll(&mut interest, Some(&Timespec { tv_sec: 1, tv_nsec: 0 })).expect("poll");
+            rings[came].drain(4096, &mut |it| panic!("not its own: {it:?}")).expect("drain");
+            stats = rings[came].stats();
+        }
+    }
+    assert_eq!(stats.rings.handed_on + stats.rings.lost, sent);
+    // What waits would be lost if it ended now.
+    assert_eq!(mail[owner].stats().rings.lost, stats.rings.handed_on);
+    let mut read = 0;
+    mail[owner].drain(1, &mut |_| read += 1).expect("drain");
+    assert_eq!(read, stats.rings.handed_on);
+    assert_eq!(mail[owner].stats().rings.lost, 0);
+}
+
+/// What comes when the first set watches an interface waits for the others to know of
+/// it.
+#[test]
+fn packets_wait_for_sets_that_are_late() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let (device, sources) = (bed.host.interface(), sources(50));
+    let mut backends = backends(CaptureOptions::default());
+    let watched = bed.host.enter(|| {
+        let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
+        Arc::new(Watched::all_ports(own))
+    });
+    let mut open = |number: usize| {
+        bed.host.enter(|| backends[number].open(Some(&interface(device)), &watched).expect("ring"))
+    };
+    let mut rings = vec![open(0)];
+    inject(&bed, &[], &sources);
+    rings.extend((1..usize::from(RINGS)).map(open));
+    let mut seen = BTreeMap::<IpAddr, Vec<usize>>::new();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while seen.len() < sources.len() {
+        assert!(Instant::now() < deadline, "{} of {}", seen.len(), sources.len());
+        for (number, ring) in rings.iter_mut().enumerate() {
+            let mut keep = |it: &Observation| seen.entry(it.source).or_default().push(number);
+            ring.drain(4096, &mut keep).expect("drain");
+        }
+        std::thread::yield_now();
+    }
+    for source in &sources {
+        assert_eq!(seen[source], [HASH.ring(*source, RINGS)], "{source}");
+    }
+}
+
+/// An interface that is renamed, or goes down and comes back: each source stays
+/// where it was.
+#[test]
+fn the_order_of_rings_outlasts_what_becomes_of_the_interface() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let device = bed.host.interface();
+    let sources: Vec<IpAddr> = sources(50).into_iter().filter(IpAddr::is_ipv4).collect();
+    let mut sets = Sets::open(&bed.host, &["ALL_NLO"]);
+    inject(&bed, &[], &sources);
+    sets.check(&sources);
+
+    let watch = |sets: &mut Sets<'_>, name: Option<&str>| {
+        sets.drain_until("interfaces", |sets| sets.sets.iter().all(|set| set.watched().eq(name)));
+    };
+    let is = |sets: &mut Sets<'_>, name: &str| {
+        inject(&bed, &[], &sources);
+        sets.check(&sources);
+        assert_eq!(sets.sum().rings.handed_on, 0, "{name}");
+    };
+    bed.host.ip(&["link", "set", device, "down"]);
+    bed.host.ip(&["link", "set", device, "name", "other0"]);
+    bed.host.ip(&["link", "set", "other0", "up"]);
+    watch(&mut sets, Some("other0"));
+    is(&mut sets, "renamed");
+
+    bed.host.ip(&["link", "set", "other0", "down"]);
+    bed.host.ip(&["link", "set", "other0", "up"]);
+    is(&mut sets, "up again");
+
+    bed.host.ip(&["link", "delete", "other0"]);
+    watch(&mut sets, None);
+    assert_eq!(sets.sum().rings.lost, 0);
+}

@@ -1,0 +1,381 @@
+//! Several rings: a packet thread for each, with sensors and an engine of its own.
+//!
+//! The threads share nothing but the queue of lines. A source belongs to one of
+//! them, so each decides about its sources as one engine would about all. What is
+//! the whole program's stays with the main thread: signals, the configuration, the
+//! responder and the limit of responses. It gives orders, and the threads say what
+//! responses they want; neither costs anything while probes are only logged.
+
+mod post;
+mod thread;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use portsentry_capture::SourceHash;
+use portsentry_core::config::Settings;
+use portsentry_core::{Outcome, Policy, RateLimit, Response, ResponseId};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::failure::Failure;
+use crate::respond::Hosts;
+use crate::responder::Responder;
+use crate::shard::{Account, Shard};
+use crate::time::monotonic;
+use post::Post;
+use thread::{Order, Word, Worker};
+
+/// How long packet threads may take to end: what is left to read takes a quarter
+/// of a second.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// The packet threads, as the main thread sees them.
+pub(crate) struct Shards {
+    hash: SourceHash,
+    /// Those whose threads were not started yet.
+    idle: Vec<Shard>,
+    threads: Vec<Thread>,
+    words: Arc<Post<Word>>,
+    /// Responses that the threads want and that were not looked at yet.
+    asked: Vec<Response>,
+    /// The limit of all, `BLOCK_RATE`.
+    rate: RateLimit,
+    block_rate: u32,
+    watching: bool,
+}
+
+struct Thread {
+    orders: Arc<Post<Order>>,
+    /// `None` once it was joined.
+    handle: Option<JoinHandle<Result<Account, Failure>>>,
+    /// Answers that it has not given.
+    owes: usize,
+    ended: bool,
+}
+
+impl Shards {
+    /// One for each ring of `hash`, in order. No thread is started.
+    pub(crate) fn new(shards: Vec<Shard>, hash: SourceHash) -> io::Result<Self> {
+        Ok(Self {
+            hash,
+            idle: shards,
+            threads: Vec::new(),
+            words: Arc::new(Post::new()?),
+            asked: Vec::new(),
+            rate: RateLimit::default(),
+            block_rate: 0,
+            watching: false,
+        })
+    }
+
+    /// Starts the threads. They wait for orders.
+    pub(crate) fn start(&mut self) -> io::Result<()> {
+        let rings = self.idle.len() as u16;
+        for (ring, shard) in self.idle.drain(..).enumerate() {
+            let orders = Arc::new(Post::new()?);
+            let worker = Worker {
+                shard,
+                ring,
+                rings,
+                hash: self.hash,
+                orders: Arc::clone(&orders),
+                words: Arc::clone(&self.words),
+            };
+            let name = format!("ring-{ring}");
+            let handle = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
+            self.threads.push(Thread { orders, handle: Some(handle), owes: 0, ended: false });
+        }
+        Ok(())
+    }
+
+    /// Readable when [`turn`](Self::turn) has something to do.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.words.descriptor()
+    }
+
+    /// Has packets read, from now on.
+    pub(crate) fn watch(&mut self) {
+        if !std::mem::replace(&mut self.watching, true) {
+            self.order(|| Order::Watch);
+        }
+    }
+
+    /// Has no packet read until [`watch`](Self::watch): they wait in the kernel.
+    /// Waits until the threads have done what they were at.
+    pub(crate) fn pause(&mut self) -> Result<(), Failure> {
+        self.watching = false;
+        self.order(|| Order::Pause);
+        self.wait_for_answers(None)
+    }
+
+    /// Begins the responses that are wanted, as far as the limit allows.
+    pub(crate) fn turn(&mut self, responder: &mut Responder) -> Result<(), Failure> {
+        self.listen();
+        self.begin_responses(responder);
+        match self.threads.iter_mut().find(|thread| thread.ended) {
+            Some(thread) => thread.join().map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether every thread has gone round since this was asked before.
+    pub(crate) fn go_round(&mut self) -> bool {
+        self.listen();
+        let all = self.threads.iter().all(|thread| thread.owes == 0);
+        if all {
+            self.ask_for_answers();
+        }
+        all
+    }
+
+    pub(crate) fn set_policy(&mut self, policy: &Policy) {
+        self.block_rate = policy.block_rate;
+        self.order(|| Order::SetPolicy(Box::new(policy.clone())));
+    }
+
+    pub(crate) fn set_settings(&self, settings: &Settings, service_check: bool) {
+        let settings = Arc::new(settings.clone());
+        self.order(|| Order::SetSettings(Arc::clone(&settings), service_check));
+    }
+
+    pub(crate) fn restore_blocked(&self, hosts: Hosts) {
+        if !hosts.is_empty() {
+            let hosts = Arc::new(hosts);
+            self.order(|| Order::Restore(Arc::clone(&hosts)));
+        }
+    }
+
+    /// Tells the thread that wanted this response how it has ended.
+    pub(crate) fn handle_outcome(&self, id: ResponseId, outcome: Outcome) {
+        self.order_owner(id, Order::Outcome(id, outcome));
+    }
+
+    /// Has all packets read that came before, by every thread before any of them
+    /// ends: one may still have something for another.
+    pub(crate) fn read_what_is_left(&mut self, responder: &mut Responder) {
+        for order in [|| Order::ReadWhatIsLeft, || Order::ReadOnce] {
+            self.order(order);
+            // One that does not answer is told of in `close`.
+            let _ = self.wait_for_answers(Some(ENDING));
+        }
+        self.begin_responses(responder);
+    }
+
+    /// Ends the threads: what each has seen, and how many do not tell.
+    pub(crate) fn close(mut self) -> (Vec<Account>, usize) {
+        self.order(|| Order::Close);
+        let until = monotonic().after(ENDING);
+        while self.threads.iter().any(|thread| !thread.ended) && monotonic() < until {
+            self.wait(until.since(monotonic()));
+            self.listen();
+        }
+        let mut accounts = Vec::new();
+        let mut untold = 0;
+        for thread in &mut self.threads {
+            match thread.ended.then(|| thread.join()) {
+                Some(Ok(account)) => accounts.extend(account),
+                None | Some(Err(_)) => untold += 1,
+            }
+        }
+        (accounts, untold)
+    }
+
+    /// Takes what the threads have said.
+    fn listen(&mut self) {
+        for word in self.words.take() {
+            match word {
+                Word::Respond(response) => self.asked.push(response),
+                Word::Answer(ring) => {
+                    if let Some(thread) = self.threads.get_mut(ring) {
+                        thread.owes = thread.owes.saturating_sub(1);
+                    }
+                }
+                Word::Ended(ring) => {
+                    if let Some(thread) = self.threads.get_mut(ring) {
+                        (thread.ended, thread.owes) = (true, 0);
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_responses(&mut self, responder: &mut Responder) {
+        for response in std::mem::take(&mut self.asked) {
+            if self.rate.take(monotonic(), self.block_rate) {
+                responder.respond(&response);
+            } else {
+                let until = self.rate.free_at(self.block_rate);
+                self.order_owner(response.id, Order::Refuse(response.id, until));
+            }
+        }
+    }
+
+    fn order(&self, order: impl Fn() -> Order) {
+        self.threads.iter().for_each(|thread| thread.orders.put(order()));
+    }
+
+    fn order_owner(&self, id: ResponseId, order: Order) {
+        let owner = self.hash.ring(id.host(), self.threads.len() as u16);
+        if let Some(thread) = self.threads.get(owner) {
+            thread.orders.put(order);
+        }
+    }
+
+    fn ask_for_answers(&mut self) {
+        for thread in self.threads.iter_mut().filter(|thread| !thread.ended) {
+            thread.orders.put(Order::Answer);
+            thread.owes += 1;
+        }
+    }
+
+    /// Waits until all orders were carried out, for `limit` at most. Without a
+    /// limit a thread that hangs is waited for: the service manager hears nothing
+    /// more, and sees to it.
+    fn wait_for_answers(&mut self, limit: Option<Duration>) -> Result<(), Failure> {
+        self.ask_for_answers();
+        let until = limit.map(|limit| monotonic().after(limit));
+        loop {
+            self.listen();
+            if let Some(thread) = self.threads.iter_mut().find(|thread| thread.ended) {
+                return thread.join().map(drop);
+            }
+            let left = until.map_or(ENDING, |until| until.since(monotonic()));
+            if self.threads.iter().all(|thread| thread.owes == 0) || left.is_zero() {
+                return Ok(());
+            }
+            self.wait(left);
+        }
+    }
+
+    /// Waits for words.
+    fn wait(&self, limit: Duration) {
+        let mut interest = [PollFd::from_borrowed_fd(self.descriptor(), PollFlags::IN)];
+        // Whatever comes of it, the time is looked at again.
+        let _ = poll(&mut interest, Timespec::try_from(limit).ok().as_ref());
+    }
+}
+
+impl Thread {
+    /// What came of it, once. It has ended, so this does not wait.
+    fn join(&mut self) -> Result<Option<Account>, Failure> {
+        match self.handle.take().map(JoinHandle::join) {
+            None => Ok(None),
+            Some(Ok(result)) => result.map(Some),
+            // As if it had happened here: the process does not go on with a part of
+            // its sources unwatched.
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Packet threads that do what `work` says instead.
+    fn shards(works: Vec<Box<dyn FnOnce(&Post<Order>, &Post<Word>) + Send>>) -> Shards {
+        let mut shards = Shards::new(Vec::new(), SourceHash::new(7)).unwrap();
+        for (ring, work) in works.into_iter().enumerate() {
+            let orders = Arc::new(Post::new().unwrap());
+            let (theirs, words) = (Arc::clone(&orders), Arc::clone(&shards.words));
+            let handle = std::thread::spawn(move || {
+                work(&theirs, &words);
+                words.put(Word::Ended(ring));
+                Err(Failure::RestartNeeded(format!("ring {ring}")))
+            });
+            shards.threads.push(Thread { orders, handle: Some(handle), owes: 0, ended: false });
+        }
+        shards
+    }
+
+    /// Answers as the ring of this number until the sender of `end` is gone.
+    fn answering(
+        ring: usize,
+        end: mpsc::Receiver<()>,
+    ) -> Box<dyn FnOnce(&Post<Order>, &Post<Word>) + Send> {
+        Box::new(move |orders, words| {
+            while end.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+                for order in orders.take() {
+                    if matches!(order, Order::Answer) {
+                        words.put(Word::Answer(ring));
+                    }
+                }
+                std::thread::yield_now();
+            }
+        })
+    }
+
+    #[test]
+    fn one_thread_that_hangs_is_not_hidden_by_the_others() {
+        let (alive, end) = mpsc::channel();
+        let (hung, never) = mpsc::channel::<()>();
+        let hangs = Box::new(move |_: &Post<Order>, _: &Post<Word>| {
+            let _ = never.recv();
+        });
+        let mut shards = shards(vec![answering(0, end), hangs]);
+        // Nothing was asked of them yet.
+        assert!(shards.go_round());
+        while shards.threads[0].owes > 0 {
+            shards.listen();
+        }
+        assert!(!shards.go_round());
+        assert!(!shards.go_round());
+        drop(hung);
+        while !shards.threads[1].ended {
+            shards.listen();
+        }
+        // One that has ended is told of by other means.
+        assert!(shards.go_round());
+        drop(alive);
+    }
+
+    #[test]
+    fn a_pause_is_over_when_all_have_answered() {
+        let (ends, works): (Vec<_>, Vec<_>) = (0..3)
+            .map(|ring| {
+                let (alive, end) = mpsc::channel();
+                (alive, answering(ring, end))
+            })
+            .unzip();
+        let mut shards = shards(works);
+        shards.watch();
+        shards.pause().unwrap();
+        assert!(shards.threads.iter().all(|thread| thread.owes == 0));
+        drop(ends);
+    }
+
+    #[test]
+    fn a_thread_that_ends_ends_the_program_with_what_it_says() {
+        let (_alive, end) = mpsc::channel();
+        let ends = Box::new(|_: &Post<Order>, _: &Post<Word>| ());
+        let mut shards = shards(vec![answering(0, end), ends]);
+        let failure = shards.pause().unwrap_err();
+        assert_eq!(failure.to_string(), "ring 1: restart needed");
+        assert!(shards.threads[1].ended && !shards.threads[0].ended);
+    }
+
+    #[test]
+    #[should_panic(expected = "as it was")]
+    fn a_thread_that_panics_panics_here() {
+        struct Say(Arc<Post<Word>>);
+        impl Drop for Say {
+            fn drop(&mut self) {
+                self.0.put(Word::Ended(0));
+            }
+        }
+        let mut shards = Shards::new(Vec::new(), SourceHash::new(7)).unwrap();
+        let orders = Arc::new(Post::new().unwrap());
+        let say = Say(Arc::clone(&shards.words));
+        let handle = std::thread::spawn(move || {
+            let _say = say;
+            panic!("as it was")
+        });
+        shards.threads.push(Thread { orders, handle: Some(handle), owes: 0, ended: false });
+        let _ = shards.pause();
+    }
+}

@@ -1,0 +1,174 @@
+//! Several engines that share the sources: for each source they decide as one does.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What happens, one after the other.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// A probe from the source of this number to this port, over TCP or UDP.
+    Probe(u8, u16, bool),
+    Wait(u64),
+    /// The response to this source, if there is one, ends like this.
+    End(u8, Outcome),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let outcome = prop_oneof![3 => Just(Outcome::Succeeded), 1 => Just(Outcome::Failed)];
+    prop_oneof![
+        6 => (0_u8..8, 1_u16..4, any::<bool>()).prop_map(|(s, p, udp)| Step::Probe(s, p, udp)),
+        1 => (0_u64..40).prop_map(Step::Wait),
+        2 => (0_u8..8, outcome).prop_map(|(source, outcome)| Step::End(source, outcome)),
+    ]
+}
+
+/// Every other one has an IPv6 address.
+fn source(number: u8) -> String {
+    if number.is_multiple_of(2) {
+        format!("192.0.2.{number}")
+    } else {
+        format!("2001:db8::{number}")
+    }
+}
+
+/// Engines that share the sources, and one limit for all.
+struct Several {
+    engines: Vec<Engine>,
+    rate: RateLimit,
+    limit: u32,
+    under_way: BTreeMap<String, Response>,
+    now: Instant,
+}
+
+impl Several {
+    fn new(engines: usize, policy: &Policy) -> Self {
+        let limits = Limits::default().share(engines);
+        let engine = || Engine::new(policy.clone(), &limits, HashKey::new(7));
+        Self {
+            engines: core::iter::repeat_with(engine).take(engines).collect(),
+            rate: RateLimit::default(),
+            limit: policy.block_rate,
+            under_way: BTreeMap::new(),
+            now: Instant::from_secs(1_000),
+        }
+    }
+
+    /// What is said of each source, in order.
+    fn run(&mut self, steps: &[Step], owner: impl Fn(u8) -> usize) -> Vec<(String, u16, Reason)> {
+        let mut said = Vec::new();
+        for step in steps {
+            let count = self.engines.len();
+            let engine = |number: u8| owner(number) % count;
+            match *step {
+                Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds)),
+                Step::Probe(number, port, udp) => {
+                    let probe = if udp { datagram_from } else { probe_from };
+                    let observation = probe(&source(number), port);
+                    self.engines[engine(number)].observe(&observation, self.now);
+                }
+                Step::End(number, outcome) => {
+                    if let Some(response) = self.under_way.remove(&source(number)) {
+                        let now = self.now;
+                        self.engines[engine(number)].handle_outcome(response.id, outcome, now);
+                    }
+                }
+            }
+            self.respond();
+            self.engines.iter_mut().for_each(|engine| said.extend(reasons(engine)));
+        }
+        for engine in &mut self.engines {
+            engine.close();
+            said.extend(reasons(engine));
+        }
+        said.sort_by(|a, b| a.0.cmp(&b.0));
+        said
+    }
+
+    /// Begins responses as far as the limit of all allows.
+    fn respond(&mut self) {
+        let Self { engines, rate, limit, under_way, now } = self;
+        let alone = engines.len() == 1;
+        for engine in engines {
+            while let Some(Effect::Respond(response)) = engine.poll_effect() {
+                // A single engine keeps to the limit by itself.
+                if alone || rate.take(*now, *limit) {
+                    under_way.insert(response.id.host().to_string(), response);
+                } else {
+                    engine.refuse(response.id, rate.free_at(*limit), *now);
+                }
+            }
+        }
+    }
+}
+
+fn reasons(engine: &mut Engine) -> Vec<(String, u16, Reason)> {
+    core::iter::from_fn(|| engine.poll_event())
+        .filter_map(|event| match event {
+            Event::Probe(Probe { observation, reason }) => {
+                Some((observation.source.to_string(), observation.target_port, reason))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn several_engines_decide_as_one(
+        steps in prop::collection::vec(step(), 1..200),
+        owners in prop::collection::vec(0_usize..5, 8),
+        scan_trigger in 0_u16..4,
+        remember_blocked in any::<bool>(),
+        block_rate in 0_u32..4,
+    ) {
+        let policy = Policy { scan_trigger, remember_blocked, block_rate, ..blocking() };
+        let one = Several::new(1, &policy).run(&steps, |_| 0);
+        let several = Several::new(5, &policy).run(&steps, |number| owners[usize::from(number)]);
+        prop_assert_eq!(one, several);
+    }
+}
+
+#[test]
+fn shares_are_no_more_than_the_whole() {
+    let whole = Limits::default();
+    for engines in 1..=16 {
+        let share = whole.share(engines);
+        let fields = |limits: &Limits| {
+            [
+                limits.sources,
+                limits.served_lines,
+                limits.blocked,
+                limits.blocked_v6,
+                limits.responses,
+                limits.waiting,
+                limits.failed,
+            ]
+        };
+        for (share, whole) in fields(&share).into_iter().zip(fields(&whole)) {
+            assert!(share * engines <= whole && (share + 1) * engines > whole, "{share} {whole}");
+        }
+    }
+}
+
+#[test]
+fn a_response_that_is_taken_back_leaves_no_trace() {
+    let mut scenario = Scenario::new(Policy { block_rate: 5, ..blocking() });
+    assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered);
+    assert_eq!(scenario.probe("192.0.2.1", 2), Reason::Responding);
+    let response = scenario.response();
+    let until = scenario.now.after(Duration::from_secs(9));
+    scenario.engine.refuse(response.id, until, scenario.now);
+    // Twice is once.
+    scenario.engine.refuse(response.id, until, scenario.now);
+    let of = |port| ("192.0.2.1".into(), port, Reason::RateLimited);
+    assert_eq!(scenario.reasons(), vec![of(1), of(2)]);
+    assert_eq!(scenario.engine.statistics().responses, 0);
+    assert_eq!(scenario.engine.statistics().waiting, 0);
+    scenario.wait(8);
+    assert_eq!(scenario.probe("192.0.2.2", 1), Reason::RateLimited);
+    scenario.wait(1);
+    assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered);
+}
