@@ -181,14 +181,15 @@ mod ring {
         /// be, which gives a block out after so many milliseconds if it holds any packet.
         pub(in crate::live) fn new(
             socket: BorrowedFd<'_>,
-            bytes: u32,
+            bytes: u64,
             milliseconds: u32,
         ) -> io::Result<Self> {
             // Packets are stored one behind the other, so this bounds nothing.
             const FRAME: u32 = 2048;
             let block_size = block_size(milliseconds);
             let block = block_size as u32;
-            let blocks = (bytes / block).max(FEWEST_BLOCKS);
+            let blocks = u32::try_from(bytes / u64::from(block)).unwrap_or(u32::MAX);
+            let blocks = blocks.max(FEWEST_BLOCKS);
             let request = libc::tpacket_req3 {
                 tp_block_size: block,
                 tp_block_nr: blocks,

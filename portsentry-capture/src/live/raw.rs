@@ -130,7 +130,7 @@ impl RawSensor {
         hold_back(socket.as_fd(), network, &watched).map_err(failed)?;
         // Older kernels lack it; then the filter holds those packets back.
         let _ = packet_socket::ignore_outgoing(socket.as_fd());
-        let buffer = options.buffer.max(1).saturating_mul(1 << 20) / u32::from(sharing.max(1));
+        let buffer = (u64::from(options.buffer.max(1)) << 20) / u64::from(sharing.max(1));
         let milliseconds = options.latency.as_millis().max(1).try_into().unwrap_or(u32::MAX);
         let ring = Ring::new(socket.as_fd(), buffer, milliseconds).map_err(failed)?;
         packet_socket::bind(socket.as_fd(), interface.index).map_err(failed)?;
