@@ -22,6 +22,10 @@ pub(crate) const RINGS: u16 = 4;
 
 const HASH: SourceHash = SourceHash::new(0x9f3a_c281_55d0_1b7e_44f0_93e1_7c2b_a685);
 
+/// A block for each packet of a test, should the kernel begin as many on a machine
+/// that is busy.
+const ROOMY: CaptureOptions = CaptureOptions { buffer: 64, latency: Duration::from_millis(5) };
+
 fn backends(options: CaptureOptions) -> Vec<RingBackend> {
     RingBackend::several(RINGS, HASH, options).expect("backends")
 }
@@ -141,7 +145,7 @@ impl<'a> Sets<'a> {
     fn open(namespace: &'a Namespace, names: &[&str]) -> Self {
         let selection = Selection::parse(names).expect("selection");
         let sets = namespace.enter(|| {
-            let backends = backends(CaptureOptions::default()).into_iter();
+            let backends = backends(ROOMY).into_iter();
             let open = |backend| SensorSet::open(selection.clone(), Box::new(backend));
             backends.map(|backend| open(backend).expect("set")).collect()
         });
@@ -342,7 +346,7 @@ fn what_comes_to_another_ring_is_handed_on() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
-    let mut backends = backends(CaptureOptions::default());
+    let mut backends = backends(ROOMY);
     let (mut rings, mut mail) = (Vec::new(), Vec::new());
     bed.host.enter(|| {
         let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
@@ -400,7 +404,7 @@ fn what_finds_no_room_in_another_ring_is_counted() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
-    let mut backends = backends(CaptureOptions::default());
+    let mut backends = backends(ROOMY);
     let mut rings: Vec<_> = bed.host.enter(|| {
         let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
         let watched = Arc::new(Watched::all_ports(own));
@@ -453,7 +457,7 @@ fn packets_wait_for_sets_that_are_late() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let (device, sources) = (bed.host.interface(), sources(50));
-    let mut backends = backends(CaptureOptions::default());
+    let mut backends = backends(ROOMY);
     let watched = bed.host.enter(|| {
         let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
         Arc::new(Watched::all_ports(own))

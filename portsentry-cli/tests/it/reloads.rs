@@ -157,7 +157,8 @@ fn reloads_under_traffic_lose_no_probe() {
     const FIRST: u16 = 1_024;
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let wide = "UDP_PORTS = \"1024-65535\"";
+    // On a machine that is busy a reload takes long, and what comes waits meanwhile.
+    let wide = "UDP_PORTS = \"1024-65535\"\nCAPTURE_BUFFER = \"64\"";
     let station = Station::with(&bed.host, &format!("{CONFIGURATION}{wide}"));
     let [(source, target), _] = both_families(&bed);
     let mut sentry = station.start(&[]);
@@ -192,6 +193,7 @@ fn reloads_under_traffic_lose_no_probe() {
     sentry.wait_for(&event(source, UDP, last, LOGGED));
     let ended = sentry.stop();
     let expected: Vec<_> = (FIRST..=last).map(|port| event(source, UDP, port, LOGGED)).collect();
-    assert!(ended.events() == expected, "{} of {}", ended.events().len(), expected.len());
+    let (told, said) = (ended.events(), &ended.stderr);
+    assert!(told == expected, "{} of {}: {said:?}", told.len(), expected.len());
     assert!(station.history() == expected, "the history");
 }

@@ -205,7 +205,7 @@ fn a_reload_reaches_every_ring() {
         expected.extend(lines);
     }
     // Other rings are for the next start, and another method has none.
-    station.configure(&format!("UDP_PORTS = \"21\"\nCAPTURE_RINGS = \"2\""));
+    station.configure("UDP_PORTS = \"21\"\nCAPTURE_RINGS = \"2\"");
     sentry.signal(Signal::HUP);
     sentry.wait_for("Configuration read again; changed: CAPTURE_RINGS");
     sentry.wait_for("CAPTURE_RINGS takes effect at the next start");

@@ -1,0 +1,107 @@
+//! The main thread's side, with threads that do what a test says.
+
+use std::sync::mpsc;
+
+use super::*;
+
+/// What a packet thread does.
+type Work = Box<dyn FnOnce(&Post<Order>, &Post<Word>) + Send>;
+
+/// Packet threads that do what `work` says instead.
+fn shards(works: Vec<Work>) -> Shards {
+    let mut shards = Shards::new(Vec::new(), SourceHash::new(7)).unwrap();
+    for (ring, work) in works.into_iter().enumerate() {
+        let orders = Arc::new(Post::new().unwrap());
+        let (theirs, words) = (Arc::clone(&orders), Arc::clone(&shards.words));
+        let handle = std::thread::spawn(move || {
+            work(&theirs, &words);
+            words.put(Word::Ended(ring));
+            Err(Failure::RestartNeeded(format!("ring {ring}")))
+        });
+        shards.threads.push(Thread { orders, handle: Some(handle), owes: 0, ended: false });
+    }
+    shards
+}
+
+/// Answers as the ring of this number until the sender of `end` is gone.
+fn answering(ring: usize, end: mpsc::Receiver<()>) -> Work {
+    Box::new(move |orders, words| {
+        while end.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
+            for order in orders.take() {
+                if matches!(order, Order::Answer) {
+                    words.put(Word::Answer(ring));
+                }
+            }
+            std::thread::yield_now();
+        }
+    })
+}
+
+#[test]
+fn one_thread_that_hangs_is_not_hidden_by_the_others() {
+    let (alive, end) = mpsc::channel();
+    let (hung, never) = mpsc::channel::<()>();
+    let hangs = Box::new(move |_: &Post<Order>, _: &Post<Word>| {
+        let _ = never.recv();
+    });
+    let mut shards = shards(vec![answering(0, end), hangs]);
+    // Nothing was asked of them yet.
+    assert!(shards.go_round());
+    while shards.threads[0].owes > 0 {
+        shards.listen();
+    }
+    assert!(!shards.go_round());
+    assert!(!shards.go_round());
+    drop(hung);
+    while !shards.threads[1].ended {
+        shards.listen();
+    }
+    // One that has ended is told of by other means.
+    assert!(shards.go_round());
+    drop(alive);
+}
+
+#[test]
+fn a_pause_is_over_when_all_have_answered() {
+    let (ends, works): (Vec<_>, Vec<_>) = (0..3)
+        .map(|ring| {
+            let (alive, end) = mpsc::channel();
+            (alive, answering(ring, end))
+        })
+        .unzip();
+    let mut shards = shards(works);
+    shards.watch();
+    shards.pause().unwrap();
+    assert!(shards.threads.iter().all(|thread| thread.owes == 0));
+    drop(ends);
+}
+
+#[test]
+fn a_thread_that_ends_ends_the_program_with_what_it_says() {
+    let (_alive, end) = mpsc::channel();
+    let ends = Box::new(|_: &Post<Order>, _: &Post<Word>| ());
+    let mut shards = shards(vec![answering(0, end), ends]);
+    let failure = shards.pause().unwrap_err();
+    assert_eq!(failure.to_string(), "ring 1: restart needed");
+    assert!(shards.threads[1].ended && !shards.threads[0].ended);
+}
+
+#[test]
+#[should_panic(expected = "as it was")]
+fn a_thread_that_panics_panics_here() {
+    struct Say(Arc<Post<Word>>);
+    impl Drop for Say {
+        fn drop(&mut self) {
+            self.0.put(Word::Ended(0));
+        }
+    }
+    let mut shards = Shards::new(Vec::new(), SourceHash::new(7)).unwrap();
+    let orders = Arc::new(Post::new().unwrap());
+    let say = Say(Arc::clone(&shards.words));
+    let handle = std::thread::spawn(move || {
+        let _say = say;
+        panic!("as it was")
+    });
+    shards.threads.push(Thread { orders, handle: Some(handle), owes: 0, ended: false });
+    let _ = shards.pause();
+}
