@@ -5,6 +5,7 @@
 //! how each effect ended. The same calls always give the same answers.
 
 mod limits;
+mod look_ahead;
 mod rate_limit;
 mod responses;
 mod standing;
@@ -17,23 +18,19 @@ use crate::blocked_set::BlockedSet;
 use crate::counter_table::{Clock, CounterTable};
 use crate::hash_key::{HashKey, address_bits};
 use crate::{
-    Decision, Event, Instant, Networks, Observation, Policy, Probe, Protocol, Reason, ServedPorts,
-    Verdict,
+    Decision, Event, Instant, Observation, Policy, Probe, Protocol, Reason, ServedPorts, Verdict,
 };
 
 pub use limits::{Limits, Statistics};
 pub use rate_limit::RateLimit;
 pub use responses::{Effect, Outcome, Response, ResponseId};
 
+use look_ahead::LOOK_AHEAD;
 use responses::{Admission, Responses};
 use standing::{Standing, Standings};
 
 /// How long lines about one source and served port, and summaries, are apart.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
-
-/// Attempts of a batch whose table entries are fetched together: few enough for
-/// the first-level cache, many enough to keep memory busy.
-const LOOK_AHEAD: usize = Networks::BATCH;
 
 /// The detection state machine. See the [crate documentation](crate) for an
 /// example of the loop around it.
@@ -121,52 +118,6 @@ impl Engine {
                 self.judge(observation, *hash, *known);
             }
         }
-    }
-
-    /// Has the processor bring what the sources of `observations` need into its
-    /// cache, and gives what is quicker to find out for all of them at once.
-    fn look_ahead(
-        &self,
-        observations: &[Observation],
-        hashes: &[u64; LOOK_AHEAD],
-    ) -> [Standing; LOOK_AHEAD] {
-        // An empty list needs no look.
-        let mut known = match self.policy.ignore.is_empty() {
-            true => [Standing::default().with_ignored(false); LOOK_AHEAD],
-            false => [Standing::default(); LOOK_AHEAD],
-        };
-        // Loops that are nothing but loads, so that many are under way at once.
-        let mut sum = 0;
-        if self.counts() {
-            for hash in hashes.iter().take(observations.len()) {
-                sum ^= self.sources.touch(*hash);
-            }
-        }
-        if self.takes_notes() {
-            for (known, hash) in known.iter_mut().zip(hashes).take(observations.len()) {
-                *known = self.standings.of(*hash, &self.sources);
-            }
-        }
-        if self.remembers() {
-            for place in places(&known, |known| known.blocked().is_none()) {
-                if let Some((observation, hash)) = observations.get(place).zip(hashes.get(place)) {
-                    sum ^= self.blocked.touch(observation.source, *hash);
-                }
-            }
-        }
-        core::hint::black_box(sum);
-        if !self.policy.ignore.is_empty() {
-            let unknown = places(&known, |known| known.ignored().is_none());
-            let sources =
-                unknown.filter_map(|place| Some((place, observations.get(place)?.source)));
-            let ignored = self.policy.ignore.contain_each(sources);
-            for (bit, known) in known.iter_mut().enumerate() {
-                if known.ignored().is_none() {
-                    *known = known.with_ignored(ignored >> bit & 1 == 1);
-                }
-            }
-        }
-        known
     }
 
     /// Whether probes are counted for each source.
@@ -507,18 +458,6 @@ impl Engine {
     fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }
-}
-
-/// Where in a batch those are that are `wanted`, found before the first is given: a
-/// loop over them has no branch to be guessed for each.
-fn places(
-    known: &[Standing; LOOK_AHEAD],
-    wanted: fn(Standing) -> bool,
-) -> impl Iterator<Item = usize> {
-    let bits = known.iter().rev().fold(0_u64, |bits, it| bits << 1 | u64::from(wanted(*it)));
-    core::iter::successors(Some(bits), |bits| Some(bits & bits.wrapping_sub(1)))
-        .take_while(|bits| *bits != 0)
-        .map(|bits| bits.trailing_zeros() as usize)
 }
 
 const fn dropped(reason: Reason) -> Verdict {
