@@ -39,9 +39,9 @@ impl Packets {
     }
 
     /// No packet is read until [`watch`](Self::watch).
-    pub(crate) fn pause(&mut self) -> Result<(), Failure> {
+    pub(crate) fn pause(&mut self) {
         match self {
-            Self::Here(_) => Ok(()),
+            Self::Here(_) => {}
             Self::Threads(it) => it.pause(),
         }
     }

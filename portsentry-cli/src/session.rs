@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
                 return Ok(());
             }
             // What changes, changes between two packets.
-            sentry.packets.pause()?;
+            sentry.packets.pause();
             match interrupted {
                 Interrupted::Terminate => {}
                 Interrupted::Reload => {

@@ -195,6 +195,26 @@ mod tests {
         assert_eq!(summary.to_string(), lines);
     }
 
+    /// Packets, probes and losses are summed; queries of this host were seen by each.
+    #[test]
+    fn several_shards_are_summed() {
+        let shard = |packets, seen, lost| {
+            let mut sensors = SensorStats { received: packets, ..SensorStats::default() };
+            (sensors.queries.seen, sensors.queries.missed) = (seen, seen);
+            sensors.rings.lost = lost;
+            let loss = InterfaceLoss { interface: "eth0".into(), packets };
+            let engine = Statistics::default();
+            Account { sensors, losses: vec![loss], answers: None, engine }
+        };
+        let summary = Summary::of(vec![shard(3, 7, 1), shard(4, 8, 0), shard(5, 6, 2)]);
+        assert_eq!(
+            summary.to_string(),
+            "12 packets seen, 0 probes, 0 dropped by the kernel, 0 undecodable, \
+             8 datagrams of this host not seen in time, 3 probes lost between rings\n\
+             12 packets dropped by the kernel on interface eth0"
+        );
+    }
+
     #[test]
     fn what_did_not_happen_in_connect_mode_is_left_out() {
         let answers = ConnectStats {

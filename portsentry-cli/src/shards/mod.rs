@@ -107,16 +107,21 @@ impl Shards {
 
     /// Has no packet read until [`watch`](Self::watch): they wait in the kernel.
     /// Waits until the threads have done what they were at.
-    pub(crate) fn pause(&mut self) -> Result<(), Failure> {
+    pub(crate) fn pause(&mut self) {
         self.watching = false;
         self.order(|| Order::Pause);
-        self.wait_for_answers(None)
+        self.wait_for_answers(None);
     }
 
     /// Begins the responses that are wanted, as far as the limit allows.
     pub(crate) fn turn(&mut self, responder: &mut Responder) -> Result<(), Failure> {
         self.listen();
         self.begin_responses(responder);
+        self.check()
+    }
+
+    /// Fails with what a thread says that has ended, which it does only if it fails.
+    fn check(&mut self) -> Result<(), Failure> {
         match self.threads.iter_mut().find(|thread| thread.ended) {
             Some(thread) => thread.join().map(drop),
             None => Ok(()),
@@ -138,9 +143,11 @@ impl Shards {
         self.order(|| Order::SetPolicy(Box::new(policy.clone())));
     }
 
-    pub(crate) fn set_settings(&self, settings: &Settings, service_check: bool) {
+    /// Waits until it is done: what the kernel holds back changes with it.
+    pub(crate) fn set_settings(&mut self, settings: &Settings, service_check: bool) {
         let settings = Arc::new(settings.clone());
         self.order(|| Order::SetSettings(Arc::clone(&settings), service_check));
+        self.wait_for_answers(None);
     }
 
     pub(crate) fn restore_blocked(&self, hosts: Hosts) {
@@ -161,7 +168,7 @@ impl Shards {
         for order in [|| Order::ReadWhatIsLeft, || Order::ReadOnce] {
             self.order(order);
             // One that does not answer is told of in `close`.
-            let _ = self.wait_for_answers(Some(ENDING));
+            self.wait_for_answers(Some(ENDING));
         }
         self.begin_responses(responder);
     }
@@ -233,20 +240,17 @@ impl Shards {
         }
     }
 
-    /// Waits until all orders were carried out, for `limit` at most. Without a
-    /// limit a thread that hangs is waited for: the service manager hears nothing
-    /// more, and sees to it.
-    fn wait_for_answers(&mut self, limit: Option<Duration>) -> Result<(), Failure> {
+    /// Waits until all orders were carried out, by those that have not ended, for
+    /// `limit` at most. Without a limit a thread that hangs is waited for: the service
+    /// manager hears nothing more, and sees to it.
+    fn wait_for_answers(&mut self, limit: Option<Duration>) {
         self.ask_for_answers();
         let until = limit.map(|limit| monotonic().after(limit));
         loop {
             self.listen();
-            if let Some(thread) = self.threads.iter_mut().find(|thread| thread.ended) {
-                return thread.join().map(drop);
-            }
             let left = until.map_or(ENDING, |until| until.since(monotonic()));
             if self.threads.iter().all(|thread| thread.owes == 0) || left.is_zero() {
-                return Ok(());
+                return;
             }
             self.wait(left);
         }
