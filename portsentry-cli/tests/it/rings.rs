@@ -207,8 +207,13 @@ fn a_reload_reaches_every_ring() {
     // Other rings are for the next start, and another method has none.
     station.configure("UDP_PORTS = \"21\"\nCAPTURE_RINGS = \"2\"");
     sentry.signal(Signal::HUP);
-    sentry.wait_for("Configuration read again; changed: CAPTURE_RINGS");
-    sentry.wait_for("CAPTURE_RINGS takes effect at the next start");
+    // One on standard output, one on standard error: in any order.
+    for line in [
+        "Configuration read again; changed: CAPTURE_RINGS",
+        "CAPTURE_RINGS takes effect at the next start",
+    ] {
+        sentry.wait_until(line, || sentry.lines().iter().any(|it| it.text == line));
+    }
     assert_eq!(threads(&sentry).len(), 4);
     let ended = sentry.stop();
     let mut told = ended.events();
