@@ -11,26 +11,33 @@ use portsentry_core::Timestamp;
 
 use crate::ChecksumState;
 
-/// Bytes of a block, for a capture of so many milliseconds of latency: at 40 bytes a
-/// probe, 480 packets with their headers in the largest.
+/// Bytes of a block of a ring of so many bytes, for a capture of so many milliseconds of
+/// latency: at 40 bytes a probe, 480 packets with their headers in the largest.
 ///
 /// The kernel begins a new block each time that the latency is over, so small blocks
-/// make the ring last longer, half a second with 8 MiB at any latency; but they wake
-/// the reader more often when many packets come.
-pub(super) const fn block_size(milliseconds: u32) -> usize {
-    match milliseconds {
-        0 | 1 => 1 << 14,
-        2..=4 => 1 << 15,
+/// make the ring last longer, half a second with 8 MiB at any latency and with 2 MiB at
+/// the usual one; but they wake the reader more often when many packets come.
+pub(super) const fn block_size(ring: u64, milliseconds: u32) -> usize {
+    let mut size = match milliseconds {
+        0 | 1 => SMALLEST,
+        2..=4 => 2 * SMALLEST,
         _ => LARGEST,
+    };
+    while size > SMALLEST && size as u64 * BLOCKS > ring {
+        size /= 2;
     }
+    size
 }
 
-/// Bytes of the largest block.
+/// Bytes of the smallest and of the largest block.
+const SMALLEST: usize = 1 << 14;
 const LARGEST: usize = 1 << 16;
 
-/// Blocks that a ring has at least: one to be read, one to be filled, and as many
-/// in between.
-pub(super) const FEWEST_BLOCKS: u32 = 4;
+/// Blocks that a ring should have, for the time that it lasts.
+const BLOCKS: u64 = 128;
+
+/// Blocks that a ring has at least: a quarter of a mebibyte of the smallest.
+pub(super) const FEWEST_BLOCKS: u32 = 16;
 
 /// Where a block says whose it is.
 pub(super) const STATUS_OFFSET: usize = HEADER + offset_of!(tpacket_hdr_v1, block_status);
@@ -220,10 +227,16 @@ mod tests {
 
     #[test]
     fn a_ring_lasts_for_half_a_second_at_any_latency() {
-        for milliseconds in 1..=10 {
-            let blocks = (8 << 20) / block_size(milliseconds) as u32;
-            assert!(blocks * milliseconds >= 500, "{milliseconds} ms, {blocks} blocks");
-            assert!(block_size(milliseconds).is_power_of_two());
+        // Of the smaller ones, there are several for an interface.
+        let rings = [(8 << 20, 1..=10), (4 << 20, 5..=10), (2 << 20, 5..=10)];
+        for (ring, latencies) in rings {
+            for milliseconds in latencies {
+                let size = block_size(ring, milliseconds);
+                let blocks = ring / size as u64;
+                let lasts = blocks * u64::from(milliseconds);
+                assert!(lasts >= 500, "{ring} bytes, {milliseconds} ms, {blocks} blocks");
+                assert!(size.is_power_of_two());
+            }
         }
     }
 

@@ -186,7 +186,7 @@ mod ring {
         ) -> io::Result<Self> {
             // Packets are stored one behind the other, so this bounds nothing.
             const FRAME: u32 = 2048;
-            let block_size = block_size(milliseconds);
+            let block_size = block_size(bytes, milliseconds);
             let block = block_size as u32;
             let blocks = u32::try_from(bytes / u64::from(block)).unwrap_or(u32::MAX);
             let blocks = blocks.max(FEWEST_BLOCKS);
