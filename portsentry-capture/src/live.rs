@@ -117,7 +117,8 @@ impl Default for CaptureOptions {
     /// half were handed out within 2.6 ms and the last within 8.1.
     ///
     /// Raw sensors have blocks of 64 KiB, so there it is 640 ms, or 60,000 probes; and
-    /// smaller ones for a shorter latency, so that it is half a second at any.
+    /// smaller ones for a shorter latency or a smaller buffer, so that it is half a second
+    /// at any latency with this one.
     fn default() -> Self {
         Self { buffer: 8, latency: Duration::from_millis(5) }
     }

@@ -60,17 +60,41 @@ pub(super) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
     unsafe { set_option(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32) }
 }
 
-/// Joins the fanout group `id`, whose members share what comes in, or founds one
-/// that has no other members; gives its id (`packet(7)`, `PACKET_FANOUT`). The
-/// socket must be [bound](bind).
+/// What the members of a fanout group have in common: a program tells whose a packet
+/// is, and outgoing ones are nobody's, since their own settings do not count in it.
 #[cfg(feature = "raw")]
-pub(super) fn join_fanout(socket: BorrowedFd<'_>, id: Option<u16>) -> io::Result<u16> {
-    // Of the group, since the members' own settings do not count in it.
-    let how = libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
-    let new = if id.is_none() { libc::PACKET_FANOUT_FLAG_UNIQUEID } else { 0 };
-    let argument = (how | new) << 16 | u32::from(id.unwrap_or(0));
+const FANOUT: u32 = libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
+
+/// Joins the fanout group `id`, whose members share what comes in (`packet(7)`,
+/// `PACKET_FANOUT`). The socket must be [bound](bind).
+#[cfg(feature = "raw")]
+pub(super) fn join_fanout(socket: BorrowedFd<'_>, id: u16) -> io::Result<()> {
+    let argument = FANOUT << 16 | u32::from(id);
     // SAFETY: an integer, in which there is no pointer.
-    unsafe { set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &argument)? };
+    unsafe { set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &argument) }
+}
+
+/// Founds a fanout group of at most so many members, and gives its id. The socket must
+/// be [bound](bind).
+///
+/// The kernel asks nobody who joins a group for more than `CAP_NET_RAW` and the id, so
+/// one that is full keeps others from taking packets away (Linux 5.11).
+#[cfg(feature = "raw")]
+pub(super) fn found_fanout(socket: BorrowedFd<'_>, members: u16) -> io::Result<u16> {
+    let how = FANOUT | libc::PACKET_FANOUT_FLAG_UNIQUEID;
+    // The structure has the two halves in the order in which the integer has them.
+    let bounded = [how << 16, u32::from(members)];
+    // SAFETY: integers, in which there is no pointer.
+    let founded = unsafe {
+        match set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &bounded) {
+            // Older kernels know no bound.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &bounded[0])
+            }
+            founded => founded,
+        }
+    };
+    founded?;
     let mut joined = 0_u32;
     let mut length = size_of::<u32>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` bytes, which `joined` has.

@@ -146,7 +146,7 @@ impl All {
         if let Some((id, open)) = known.and_then(|group| Some((group.id, group.open.upgrade()?))) {
             // This one failed, and the others did not.
             let sensor = RawSensor::open_deaf(interface, self.options, self.rings())?;
-            if packet_socket::join_fanout(sensor.socket(), Some(id)).is_ok() {
+            if packet_socket::join_fanout(sensor.socket(), id).is_ok() {
                 filter::spread(sensor.socket(), &self.hash).map_err(failed)?;
                 return Ok(Ring { sensor, open });
             }
@@ -168,11 +168,14 @@ impl All {
         let (mut id, mut waiting) = (None, Vec::new());
         for _ in 0..self.rings() {
             let sensor = RawSensor::open_deaf(interface, self.options, self.rings())?;
-            let joined = packet_socket::join_fanout(sensor.socket(), id).map_err(failed)?;
-            if id.is_none() {
-                filter::spread(sensor.socket(), &self.hash).map_err(failed)?;
+            match id {
+                Some(id) => packet_socket::join_fanout(sensor.socket(), id).map_err(failed)?,
+                None => {
+                    let founded = packet_socket::found_fanout(sensor.socket(), self.rings());
+                    id = Some(founded.map_err(failed)?);
+                    filter::spread(sensor.socket(), &self.hash).map_err(failed)?;
+                }
             }
-            id = Some(joined);
             waiting.push(Some(Ring { sensor, open: Arc::clone(&open) }));
         }
         for ring in waiting.iter_mut().flatten() {

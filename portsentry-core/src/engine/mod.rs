@@ -380,7 +380,7 @@ impl Engine {
     }
 
     /// The next effect, oldest first. Each must be answered by one
-    /// [`handle_outcome`](Self::handle_outcome).
+    /// [`handle_outcome`](Self::handle_outcome) or [`refuse`](Self::refuse).
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
