@@ -39,7 +39,8 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let directory = working_directory()?;
     // Whatever is wrong with it is said before anything is started.
     let known = Session::load(options, &directory)?;
-    ensure_memory(known.configuration.settings.capture_rings)?;
+    // Bound sockets have no rings.
+    ensure_memory(if options.connect { 1 } else { known.configuration.settings.capture_rings })?;
     show_warnings(&known.configuration);
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;

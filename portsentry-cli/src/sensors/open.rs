@@ -10,6 +10,7 @@ use portsentry_capture::{
 use portsentry_config::Configuration;
 use portsentry_core::Importance;
 use portsentry_core::config::{BlockMode, Settings};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{Sensors, banner};
 use crate::arguments::{Method, WatchOptions};
@@ -59,12 +60,21 @@ impl<'a> Watching<'a> {
             Ok(Sensors::Stealth(Box::new(set)))
         };
         if settings.capture_rings > 1 {
+            allow_descriptors();
             let backends = RingBackend::several(settings.capture_rings, hash, options)
                 .map_err(Failure::system("cannot open several rings"))?;
             return backends.into_iter().map(|backend| stealth(Box::new(backend))).collect();
         }
         Ok(vec![stealth(backend(self.options.method, options))?])
     }
+}
+
+/// Raises the limit of open files as far as it goes: each ring of each interface is one,
+/// and sixteen of them would serve sixty interfaces with the usual limit.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // What is missing then is told where it is missed.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// The interfaces that the options mean.
@@ -115,21 +125,23 @@ fn backend(method: Method, options: CaptureOptions) -> Box<dyn LiveBackend + Sen
 /// How long a packet may wait where hosts are blocked and nothing else is set: what a
 /// scanner sends meanwhile comes in.
 ///
-/// The ring of a raw sensor lasts for half a second even so. libpcap's would last for
+/// A ring of [`LASTING`] lasts for half a second even so. libpcap's would last for
 /// 64 ms, which is not enough for a busy host.
 const LATENCY_OF_BLOCKING: Duration = Duration::from_millis(2);
+
+/// MiB of a raw sensor's ring with which it lasts for half a second at that latency.
+const LASTING: u32 = 4;
 
 fn capture_options(method: Method, settings: &Settings) -> CaptureOptions {
     let mut default = CaptureOptions::default();
     let responds = [settings.block_tcp, settings.block_udp].iter().any(|it| *it != BlockMode::Log);
-    if responds && method == Method::Raw {
+    let buffer = settings.capture_buffer.unwrap_or(default.buffer);
+    let ring = buffer / u32::from(settings.capture_rings.max(1));
+    if responds && method == Method::Raw && ring >= LASTING {
         default.latency = LATENCY_OF_BLOCKING;
     }
     let latency = settings.capture_latency.map(|ms| Duration::from_millis(ms.into()));
-    CaptureOptions {
-        buffer: settings.capture_buffer.unwrap_or(default.buffer),
-        latency: latency.unwrap_or(default.latency),
-    }
+    CaptureOptions { buffer, latency: latency.unwrap_or(default.latency) }
 }
 
 #[cfg(test)]
@@ -156,6 +168,17 @@ mod tests {
             let options = capture_options(method, &settings);
             assert_eq!(options.latency.as_millis(), expected, "{method:?} {settings:?}");
             assert_eq!(options.buffer, CaptureOptions::default().buffer);
+        }
+    }
+
+    #[test]
+    fn packets_wait_less_only_where_a_ring_lasts_even_so() {
+        for (buffer, rings, expected) in [(8, 1, 2), (8, 2, 2), (8, 4, 5), (32, 4, 2), (1, 1, 5)] {
+            let mut settings = Settings::default();
+            settings.block_tcp = BlockMode::Block;
+            (settings.capture_buffer, settings.capture_rings) = (Some(buffer), rings);
+            let options = capture_options(Method::Raw, &settings);
+            assert_eq!(options.latency.as_millis(), expected, "{buffer} MiB, {rings} rings");
         }
     }
 }
