@@ -131,6 +131,7 @@ impl Shards {
     /// Whether every thread has gone round since this was asked before.
     pub(crate) fn go_round(&mut self) -> bool {
         self.listen();
+        self.keep_awake();
         let all = self.threads.iter().all(|thread| thread.owes == 0);
         if all {
             self.ask_for_answers();
@@ -186,7 +187,8 @@ impl Shards {
         for thread in &mut self.threads {
             match thread.ended.then(|| thread.join()) {
                 Some(Ok(account)) => accounts.extend(account),
-                None | Some(Err(_)) => untold += 1,
+                Some(Err(failure)) => log::error!("a packet thread failed: {failure}"),
+                None => untold += 1,
             }
         }
         (accounts, untold)
@@ -250,9 +252,18 @@ impl Shards {
             self.listen();
             let left = until.map_or(ENDING, |until| until.since(monotonic()));
             if self.threads.iter().all(|thread| thread.owes == 0) || left.is_zero() {
-                return;
+                return self.keep_awake();
             }
             self.wait(left);
+        }
+    }
+
+    /// Keeps [`descriptor`](Self::descriptor) readable if something was said that is
+    /// for [`turn`](Self::turn): whoever else has listened does nothing about it.
+    fn keep_awake(&self) {
+        let failed = self.threads.iter().any(|thread| thread.ended && thread.handle.is_some());
+        if failed || !self.asked.is_empty() {
+            self.words.wake();
         }
     }
 

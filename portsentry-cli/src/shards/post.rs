@@ -32,14 +32,6 @@ impl<T> Post<T> {
         self.wake();
     }
 
-    /// Puts all of `letters` in, under one lock, and leaves none.
-    pub(super) fn put_all(&self, letters: &mut Vec<T>) {
-        if !letters.is_empty() {
-            self.lock().append(letters);
-            self.wake();
-        }
-    }
-
     /// Takes all out. Never waits for any.
     pub(super) fn take(&self) -> Vec<T> {
         // Before the letters: what comes afterwards makes it readable again.
@@ -47,7 +39,8 @@ impl<T> Post<T> {
         std::mem::take(&mut *self.lock())
     }
 
-    fn wake(&self) {
+    /// Makes it readable until the next [`take`](Self::take).
+    pub(super) fn wake(&self) {
         // It fails only when it is readable already.
         let _ = rustix::io::write(&self.filled, &1_u64.to_ne_bytes());
     }

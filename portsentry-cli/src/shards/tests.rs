@@ -2,6 +2,11 @@
 
 use std::sync::mpsc;
 
+use portsentry_core::{
+    Effect, Engine, Evidence, HashKey, IpOptions, Limits, Observation, TcpFlags, TcpSegment,
+    Timestamp,
+};
+
 use super::*;
 
 /// What a packet thread does.
@@ -74,6 +79,65 @@ fn a_pause_is_over_when_all_have_answered() {
     shards.pause();
     assert!(shards.threads.iter().all(|thread| thread.owes == 0));
     drop(ends);
+}
+
+fn is_readable(shards: &Shards) -> bool {
+    let mut interest = [PollFd::from_borrowed_fd(shards.descriptor(), PollFlags::IN)];
+    poll(&mut interest, Some(&Timespec::default())) == Ok(1)
+}
+
+#[test]
+fn what_is_said_while_answers_are_waited_for_is_still_there_to_be_done() {
+    let asks = Box::new(|orders: &Post<Order>, words: &Post<Word>| {
+        let mut answers = 0;
+        while answers < 2 {
+            for order in orders.take() {
+                if matches!(order, Order::Answer) {
+                    // Before the first answer, as a thread that had decided before.
+                    if answers == 0 {
+                        words.put(Word::Respond(response()));
+                    }
+                    words.put(Word::Answer(0));
+                    answers += 1;
+                }
+            }
+            std::thread::yield_now();
+        }
+    });
+    let mut shards = shards(vec![asks]);
+    shards.pause();
+    assert!(is_readable(&shards), "a response");
+    shards.asked.clear();
+    shards.listen();
+    assert!(!is_readable(&shards));
+    // It ends with this answer.
+    shards.pause();
+    while !shards.threads[0].ended {
+        shards.go_round();
+    }
+    assert!(is_readable(&shards), "an end");
+}
+
+/// One that an engine asks for.
+fn response() -> Response {
+    let policy =
+        Policy { tcp_ports: [23].into_iter().collect(), block_tcp: true, ..Policy::default() };
+    let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(1));
+    let probe = Observation {
+        time: Timestamp::from_nanos(0),
+        interface: 1,
+        source: [192, 0, 2, 7].into(),
+        target: [198, 51, 100, 1].into(),
+        source_port: 40_000,
+        target_port: 23,
+        evidence: Evidence::Segment(TcpSegment { flags: TcpFlags::SYN, ..TcpSegment::default() }),
+        ip_options: IpOptions::Absent,
+        ttl: 64,
+        ip_id: 1,
+    };
+    engine.observe(&probe, monotonic());
+    let Some(Effect::Respond(response)) = engine.poll_effect() else { panic!("no response") };
+    response
 }
 
 #[test]

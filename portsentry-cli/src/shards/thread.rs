@@ -66,10 +66,10 @@ impl Worker {
         let _ending = Ending { ring, words: Arc::clone(&words) };
         let owns = |host: &IpAddr| hash.ring(*host, rings) == ring;
         let mut watching = false;
-        let mut asked = Vec::new();
+        // At once, so that whoever hears an answer has heard of every response before it.
+        let respond = |response: &Response| words.put(Word::Respond(*response));
         loop {
             wait(&shard, &orders, watching)?;
-            let mut respond = |response: &Response| asked.push(Word::Respond(*response));
             for order in orders.take() {
                 match order {
                     Order::Watch => watching = true,
@@ -88,17 +88,16 @@ impl Worker {
                     Order::Refuse(id, until) => shard.engine.refuse(id, until, monotonic()),
                     Order::ReadWhatIsLeft => {
                         watching = false;
-                        shard.read_what_is_left(&mut respond);
+                        shard.read_what_is_left(respond);
                     }
                     // A sensor that breaks now has nothing more to say.
-                    Order::ReadOnce => drop(shard.turn(&mut respond)),
+                    Order::ReadOnce => drop(shard.turn(respond)),
                     Order::Close => return Ok(shard.close()),
                 }
             }
             if watching {
                 shard.turn(respond)?;
             }
-            words.put_all(&mut asked);
         }
     }
 }
