@@ -183,14 +183,8 @@ impl Responses {
         outcome: Outcome,
         now: Instant,
     ) -> Option<VecDeque<Observation>> {
+        let probes = self.end(id)?;
         let known = self.hosts.get_mut(&id.host)?;
-        let State::Responding { serial, probes } = &mut known.state else { return None };
-        if *serial != id.serial {
-            return None;
-        }
-        let probes = core::mem::take(probes);
-        self.under_way -= 1;
-        self.waiting -= probes.len().saturating_sub(1);
         match outcome {
             Outcome::Succeeded => {
                 self.hosts.remove(&id.host);
@@ -206,9 +200,9 @@ impl Responses {
         Some(probes)
     }
 
-    /// Takes the response `id` back, as if it had never begun; gives what
-    /// [`finish`](Self::finish) gives.
-    pub(super) fn refuse(&mut self, id: ResponseId, now: Instant) -> Option<VecDeque<Observation>> {
+    /// Ends the response `id` before anything is known of its host; gives its probes.
+    /// `None` if it is not under way.
+    fn end(&mut self, id: ResponseId) -> Option<VecDeque<Observation>> {
         let known = self.hosts.get_mut(&id.host)?;
         let State::Responding { serial, probes } = &mut known.state else { return None };
         if *serial != id.serial {
@@ -217,6 +211,14 @@ impl Responses {
         let probes = core::mem::take(probes);
         self.under_way -= 1;
         self.waiting -= probes.len().saturating_sub(1);
+        Some(probes)
+    }
+
+    /// Takes the response `id` back, as if it had never begun; gives what
+    /// [`finish`](Self::finish) gives.
+    pub(super) fn refuse(&mut self, id: ResponseId, now: Instant) -> Option<VecDeque<Observation>> {
+        let probes = self.end(id)?;
+        let known = self.hosts.get_mut(&id.host)?;
         if known.failures == 0 {
             self.hosts.remove(&id.host);
         } else {
