@@ -49,12 +49,16 @@ impl LiveBackend for RawBackend {
         interface: Option<&Interface>,
         watched: &Arc<Watched>,
     ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
-        let Some(interface) = interface else {
-            let message = "raw sensors read one interface each; watch ALL instead".to_owned();
-            return Err(SensorError::Backend { name: "any".to_owned(), message });
-        };
+        let interface = one(interface)?;
         Ok(Box::new(RawSensor::open(interface, self.options, Arc::clone(watched))?))
     }
+}
+
+/// The interface, of which there must be one.
+pub(super) fn one(interface: Option<&Interface>) -> Result<&Interface, SensorError> {
+    let message = "raw sensors read one interface each; watch ALL instead";
+    let any = || SensorError::Backend { name: "any".to_owned(), message: message.to_owned() };
+    interface.ok_or_else(any)
 }
 
 /// A packet socket with a ring, on one interface.

@@ -24,7 +24,7 @@ use portsentry_core::Observation;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 
 use self::mail::{Mail, Mailbox};
-use super::raw::{RawSensor, explain};
+use super::raw::{RawSensor, explain, one};
 use super::{CaptureOptions, LiveBackend, LiveSensor, SourceHash, Watched, filter, packet_socket};
 use crate::{Drained, Interface, RingStats, Sensor, SensorError, SensorStats};
 
@@ -95,10 +95,7 @@ impl LiveBackend for RingBackend {
         interface: Option<&Interface>,
         watched: &Arc<Watched>,
     ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
-        let Some(interface) = interface else {
-            let message = "raw sensors read one interface each; watch ALL instead".to_owned();
-            return Err(SensorError::Backend { name: "any".to_owned(), message });
-        };
+        let interface = one(interface)?;
         let mut ring = self.all.ring(interface, self.ring, watched)?;
         ring.sensor.rename(&interface.name);
         ring.sensor.set_watched(Arc::clone(watched));
