@@ -50,7 +50,7 @@ fn main() -> ExitCode {
 }
 
 fn read(file: &str, sources: &mut BTreeMap<IpAddr, Source>) -> Result<(), SensorError> {
-    let every_port: PortSet = (1..=u16::MAX).collect();
+    let every_port: PortSet = PortSet::all();
     let policy =
         Policy { tcp_ports: every_port.clone(), udp_ports: every_port, ..Policy::default() };
     let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));

@@ -35,9 +35,8 @@ async fn main() -> Result<(), Failure> {
         names => Selection::parse(names)?,
     };
     let backend = RawBackend::new(CaptureOptions::default());
-    let mut sensors = SensorSet::open(selection, Box::new(backend))?;
     let ports: PortSet = (1..=1023).collect();
-    sensors.set_ports(ports.clone(), PortSet::new());
+    let sensors = SensorSet::open(selection, Box::new(backend), ports.clone(), PortSet::new())?;
     println!("watching {}", sensors.watched().collect::<Vec<_>>().join(", "));
 
     // Strangers must not be able to guess the key.

@@ -66,7 +66,7 @@ fn read(
     requests: &Sender<Response>,
     outcomes: &Receiver<Answer>,
 ) -> Result<(), SensorError> {
-    let every_port: PortSet = (1..=u16::MAX).collect();
+    let every_port: PortSet = PortSet::all();
     let policy = Policy {
         tcp_ports: every_port,
         block_tcp: true,

@@ -28,6 +28,13 @@ impl PortSet {
         Self { words: Box::new([0; WORDS]) }
     }
 
+    /// All ports.
+    pub fn all() -> Self {
+        let mut all = Self::new();
+        all.insert_range(1..=u16::MAX);
+        all
+    }
+
     /// Whether `port` is in the set. Constant time, no branch.
     #[inline]
     pub fn contains(&self, port: u16) -> bool {

@@ -123,9 +123,9 @@ struct OpenCapture {
 
 impl SensorSet {
     /// Opens a capture on every interface of `selection` that is ready, for the
-    /// network namespace of the calling thread. What is not ready (missing, down,
-    /// without an address) is logged and waited for. All ports are watched until
-    /// [`set_ports`](Self::set_ports) says which.
+    /// network namespace of the calling thread, and watches these ports until
+    /// [`set_ports`](Self::set_ports) says which others. What is not ready (missing,
+    /// down, without an address) is logged and waited for.
     ///
     /// # Errors
     ///
@@ -135,8 +135,11 @@ impl SensorSet {
     pub fn open(
         selection: Selection,
         backend: Box<dyn LiveBackend + Send>,
+        tcp_ports: PortSet,
+        udp_ports: PortSet,
     ) -> Result<Self, SensorError> {
-        let mut set = Self::empty(selection, backend).map_err(io_error)?;
+        let watched = Watched { addresses: Networks::default(), tcp_ports, udp_ports };
+        let mut set = Self::empty(selection, backend, watched).map_err(io_error)?;
         let interfaces = Interface::all().map_err(io_error)?;
         let missing = missing(&set.selection, &interfaces);
         if let Selection::Named(names) = &set.selection
@@ -167,7 +170,11 @@ impl SensorSet {
         Ok(set)
     }
 
-    fn empty(selection: Selection, mut backend: Box<dyn LiveBackend + Send>) -> io::Result<Self> {
+    fn empty(
+        selection: Selection,
+        mut backend: Box<dyn LiveBackend + Send>,
+        watched: Watched,
+    ) -> io::Result<Self> {
         // Before the first snapshot is taken, so that no change falls in between.
         let monitor = InterfaceMonitor::open()?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
@@ -193,7 +200,7 @@ impl SensorSet {
             epoll,
             next_token: FIRST_CAPTURE,
             open: Vec::new(),
-            watched: Arc::new(Watched::all_ports(Networks::default())),
+            watched: Arc::new(watched),
             sieve: Sieve { several: false, duplicates, queries, tally },
             losses,
             closed: SensorStats::default(),

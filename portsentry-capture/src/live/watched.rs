@@ -20,8 +20,6 @@ pub struct Watched {
 impl Watched {
     /// All ports at `addresses`.
     pub fn all_ports(addresses: Networks) -> Self {
-        let mut all = PortSet::new();
-        all.insert_range(1..=u16::MAX);
-        Self { addresses, tcp_ports: all.clone(), udp_ports: all }
+        Self { addresses, tcp_ports: PortSet::all(), udp_ports: PortSet::all() }
     }
 }

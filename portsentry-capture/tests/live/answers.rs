@@ -35,9 +35,14 @@ with_each_method! {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn open(method: Method, namespace: &Namespace) -> SensorSet {
+    open_for(method, namespace, PortSet::all())
+}
+
+fn open_for(method: Method, namespace: &Namespace, udp_ports: PortSet) -> SensorSet {
     let selection = Selection::parse(&["ALL"]).expect("selection");
     let backend = method.backend(CaptureOptions::default());
-    namespace.enter(|| SensorSet::open(selection, backend)).expect("set")
+    let tcp_ports = PortSet::all();
+    namespace.enter(|| SensorSet::open(selection, backend, tcp_ports, udp_ports)).expect("set")
 }
 
 /// The host's and the scanner's address of each family.
@@ -253,7 +258,8 @@ fn queries_are_read_again_before_a_later_answer_is_judged() {
     let host = IpAddr::from(bed.host.v4());
     let backend = InterleavedBackend(host, (bed.scanner.v4(), 53).into());
     bed.host.enter(|| {
-        let mut set = SensorSet::open(selection, Box::new(backend)).expect("set");
+        let mut set = SensorSet::open(selection, Box::new(backend), PortSet::all(), PortSet::all())
+            .expect("set");
         let deadline = Instant::now() + PATIENCE;
         // The kernel begins to stamp packets some time after it was asked to, and
         // no other capture is open that has asked for it before.
@@ -447,14 +453,16 @@ fn ports_that_are_not_monitored_cost_nothing(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let packet_sockets = || bed.host.run("ss", &["-H", "-0", "-a"]).lines().count();
-    let mut set = open(method, &bed.host);
+    let mut set = open_for(method, &bed.host, PortSet::new());
     let captures = set.watched().count() * method.rings();
-    assert_eq!(packet_sockets(), captures + 1);
+    assert_eq!(packet_sockets(), captures, "from the beginning");
     let monitored = |ports: &[u16]| ports.iter().copied().collect::<PortSet>();
     let set_ports = |set: &mut SensorSet, udp: &[u16]| {
         // What is opened belongs to the namespace of the thread that asks.
         bed.host.enter(|| set.set_ports(monitored(&[23]), monitored(udp)));
     };
+    set_ports(&mut set, &[7]);
+    assert_eq!(packet_sockets(), captures + 1);
     set_ports(&mut set, &[]);
     assert_eq!(packet_sockets(), captures);
     set_ports(&mut set, &[7, 40_000]);

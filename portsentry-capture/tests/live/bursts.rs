@@ -180,7 +180,9 @@ fn what_was_lost_outlives_its_interface(method: Method) {
     let bed = Testbed::new(root);
     let options = CaptureOptions { buffer: 1, ..CaptureOptions::default() };
     let selection = Selection::parse(&["ALL"]).expect("selection");
-    let opened = bed.host.enter(|| SensorSet::open(selection, method.backend(options)));
+    let opened = bed.host.enter(|| {
+        SensorSet::open(selection, method.backend(options), PortSet::all(), PortSet::all())
+    });
     let mut set = opened.expect("set");
     assert_eq!(set.losses(), []);
     let mut sender = Sender::new(&bed);

@@ -11,7 +11,7 @@ use portsentry_capture::{
     CaptureOptions, Drained, Interface, LiveBackend, LiveSensor, RingBackend, Selection, Sensor,
     SensorError, SensorSet, SensorStats, SourceHash, Watched,
 };
-use portsentry_core::Observation;
+use portsentry_core::{Observation, PortSet};
 use portsentry_testbed::{Background, Namespace, Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 
@@ -146,7 +146,14 @@ impl<'a> Sets<'a> {
         let selection = Selection::parse(names).expect("selection");
         let sets = namespace.enter(|| {
             let backends = backends(ROOMY).into_iter();
-            let open = |backend| SensorSet::open(selection.clone(), Box::new(backend));
+            let open = |backend| {
+                SensorSet::open(
+                    selection.clone(),
+                    Box::new(backend),
+                    PortSet::all(),
+                    PortSet::all(),
+                )
+            };
             backends.map(|backend| open(backend).expect("set")).collect()
         });
         Self { namespace, sets, seen: BTreeMap::new() }

@@ -56,7 +56,8 @@ impl<'a> Watching<'a> {
         }
         let options = capture_options(self.options.method, settings);
         let stealth = |backend| {
-            let set = SensorSet::open(self.selection.clone(), backend)?;
+            let (tcp_ports, udp_ports) = (settings.tcp_ports.clone(), settings.udp_ports.clone());
+            let set = SensorSet::open(self.selection.clone(), backend, tcp_ports, udp_ports)?;
             Ok(Sensors::Stealth(Box::new(set)))
         };
         if settings.capture_rings > 1 {
