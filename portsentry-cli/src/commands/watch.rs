@@ -37,22 +37,29 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
         (_, background) => background,
     };
     let directory = working_directory()?;
-    // Whatever is wrong with it is said before anything is started.
-    let known = Session::load(options, &directory)?;
-    // Bound sockets have no rings.
-    ensure_memory(if options.connect { 1 } else { known.configuration.settings.capture_rings })?;
-    show_warnings(&known.configuration);
+    ensure_memory(1)?;
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
-
     let queue = Arc::new(Queue::default());
+    let mut responder =
+        Responder::start(&queue).map_err(Failure::system("cannot start the responder"))?;
+    // It reads the configuration while this process does. What is wrong with that is
+    // said by this one, in full; the other opens nothing then.
+    responder.load();
+    let known = Session::load(options, &directory)?;
+    // Bound sockets have no rings.
+    if !options.connect {
+        ensure_memory(known.configuration.settings.capture_rings)?;
+    }
+    show_warnings(&known.configuration);
+
     let outputs = outputs(options).map_err(Failure::system("standard output"))?;
     let lines = Arc::clone(&queue);
     logging::install(importance(&options.general), move |level, line| {
         lines.push(Item::Line(level, line));
     });
     let start = Start { options, directory, queue: &queue, background };
-    let prepared = start.prepare(watching, known, signals);
+    let prepared = start.prepare(watching, known, signals, responder);
     // No thread before this one: they would keep what the others have given up.
     let reporter = Reporter::start(Arc::clone(&queue), outputs)
         .map_err(Failure::system("cannot start a thread"))?;
@@ -112,14 +119,12 @@ impl Start<'_> {
         watching: Watching<'_>,
         known: Known,
         signals: Signals,
+        mut responder: Responder,
     ) -> Result<Prepared, Failure> {
         let Self { options, directory, queue, .. } = self;
         queue.push(Item::Line(Level::Notice, format!("Portsentry {VERSION}")));
-        let mut responder =
-            Responder::start(queue).map_err(Failure::system("cannot start the responder"))?;
-        // While the responder reads, sensors are opened for what it will have read;
-        // should the file change in this moment, they are told of other ports.
-        responder.load();
+        // For what the responder, which still reads, will have read; should the file
+        // change in this moment, they are told of other ports.
         let hash = SourceHash::new(random_bits()?);
         let sensors = watching.open(&known.configuration, hash, queue)?;
         let (configuration, opened) =

@@ -313,12 +313,6 @@ impl<'a> Server<'a> {
 
     /// Reads and opens everything. Nothing is in force yet.
     fn open(&mut self) -> Result<Opened, Failure> {
-        if let (Some(path), None) = (&self.options.pidfile, &self.pid_file) {
-            let path = self.directory.join(path);
-            let pid = self.parent.pid.map_or(0, Pid::as_raw_pid);
-            let made = PidFile::create(&path, pid);
-            self.pid_file = Some(made.map_err(|source| Failure::PidFile { path, source })?);
-        }
         let mut files = Vec::new();
         let mut read = |path: &Path| -> Result<Vec<u8>, FileError> {
             let content = read_file(path)?;
@@ -326,6 +320,12 @@ impl<'a> Server<'a> {
             Ok(content)
         };
         let configuration = Session::load_with(self.options, &self.directory, &mut read)?;
+        if let (Some(path), None) = (&self.options.pidfile, &self.pid_file) {
+            let path = self.directory.join(path);
+            let pid = self.parent.pid.map_or(0, Pid::as_raw_pid);
+            let made = PidFile::create(&path, pid);
+            self.pid_file = Some(made.map_err(|source| Failure::PidFile { path, source })?);
+        }
         let settings = &configuration.settings;
         let history = settings.history_file.as_deref().map(Path::new).map(|path| {
             History::open(path).map_err(|source| Failure::History { path: path.to_owned(), source })

@@ -11,7 +11,7 @@ use std::time::Instant;
 use portsentry_cli::respond::{Happened, Report, Tokens};
 use portsentry_cli::responder::protocol::{Message, Request};
 use portsentry_core::{Mode, Outcome, Protocol};
-use portsentry_testbed::{Signal, Testbed, require_root};
+use portsentry_testbed::{Namespace, Signal, Testbed, require_root};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags,
     SocketType, recvmsg, sendmsg, socketpair, sockopt,
@@ -68,6 +68,21 @@ fn it_ends_with_the_sentry_and_so_do_its_commands() {
     assert!(!station.path("pid").exists(), "it has cleaned up");
     assert_eq!(fs::read(station.path("blocked")).expect("read"), []);
     sentry.ended();
+}
+
+/// Both processes read it at once, and the responder opens files.
+#[test]
+fn it_opens_nothing_for_a_configuration_that_is_wrong() {
+    let Some(root) = require_root() else { return };
+    let alone = Namespace::isolated(root);
+    let wrong = "HISTORY_FILE = \"{dir}/history\"\nMAX_FAILURES = \"3\"\n";
+    let station = Station::with(&alone, &format!("{CONFIGURATION}{wrong}"));
+    let options = ["-i", "lo", "--pidfile", &station.expand("{dir}/pid")];
+    let ended = Ended::running(station.command(&options));
+    assert_eq!(ended.status.code(), Some(78), "{ended:#?}");
+    for name in ["history", "blocked", "pid"] {
+        assert!(!station.path(name).exists(), "{name}");
+    }
 }
 
 #[test]
