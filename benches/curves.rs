@@ -1,5 +1,8 @@
 //! What a packet costs as sources, hosts, networks and ports grow, as a table, and
 //! as a picture in the file that the first argument names.
+//!
+//! Everything is measured in several rounds, and of each size the round with the least
+//! median counts: a neighbour who slows the machine down for a while would bend a curve.
 
 use std::process::ExitCode;
 
@@ -17,24 +20,34 @@ const GROWTHS: [Growth; 4] = [
     }),
 ];
 
+const ROUNDS: usize = 7;
+
 fn main() -> ExitCode {
     let Some(path) = std::env::args().skip(1).find(|argument| !argument.starts_with('-')) else {
         eprintln!("name the file for the picture");
         return ExitCode::from(2);
     };
+    let mut best = GROWTHS.map(|(_, sizes, _)| vec![None::<Times>; sizes.len()]);
+    for _ in 0..ROUNDS {
+        for ((_, sizes, workload), best) in GROWTHS.iter().zip(&mut best) {
+            for (size, best) in sizes.iter().zip(best) {
+                let times = measure(workload(*size));
+                if best.is_none_or(|best| times.median < best.median) {
+                    *best = Some(times);
+                }
+            }
+        }
+    }
     Times::print_heading();
-    let measured = GROWTHS.map(|(name, sizes, workload)| {
-        let measure = |size: &u32| {
-            let mut load = workload(*size).start();
-            let process = |load: &mut Load| {
-                load.process();
-            };
-            let times = Times::of(BATCH, &mut load, Load::receive, process);
+    let mut measured = Vec::new();
+    for ((name, sizes, _), best) in GROWTHS.iter().zip(best) {
+        let mut points = Vec::new();
+        for (size, times) in sizes.iter().zip(best.into_iter().flatten()) {
             times.print(&format!("{size} {name}"));
-            (*size, times.median)
-        };
-        Curve { name, points: sizes.iter().map(measure).collect() }
-    });
+            points.push((*size, times.median));
+        }
+        measured.push(Curve { name, points });
+    }
     match std::fs::write(&path, curves(&measured)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -42,4 +55,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn measure(workload: Workload) -> Times {
+    let mut load = workload.start();
+    let process = |load: &mut Load| {
+        load.process();
+    };
+    Times::of(BATCH, &mut load, Load::receive, process)
 }
