@@ -99,35 +99,29 @@ impl CounterTable {
     }
 
     /// Adds one to the counter of this hash, and gives the new count, which
-    /// stops at 65,535. One cache line, at most four comparisons.
+    /// stops at 65,535. One cache line, four comparisons.
     pub(crate) fn bump(&mut self, hash: u64, now: Instant, clock: Clock) -> u16 {
         let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
         let window = self.window;
-
-        let mut least = Meta(u64::MAX);
-        let mut victim = None;
-        for slot in self.bucket_mut(hash) {
+        let Some(bucket) = self.bucket_mut(hash) else { return 1 };
+        if let Some(slot) = slot_of(bucket, hash) {
             let meta = Meta(slot[1]);
-            if slot[0] == hash && meta.count() > 0 {
-                let age = seconds.saturating_sub(meta.seen());
-                let fresh = window.is_none_or(|window| age < window);
-                let count = if fresh { meta.count().saturating_add(1) } else { 1 };
-                let seen = match clock {
-                    Clock::FirstUpdate if fresh => meta.seen(),
-                    _ => seconds,
-                };
-                slot[1] = Meta::new(count, seen, meta.note()).0;
-                return count;
-            }
-            if meta.rank() < least.rank() {
-                least = meta;
-                victim = Some(slot);
-            }
+            let age = seconds.saturating_sub(meta.seen());
+            let fresh = window.is_none_or(|window| age < window);
+            let count = if fresh { meta.count().saturating_add(1) } else { 1 };
+            let seen = match clock {
+                Clock::FirstUpdate if fresh => meta.seen(),
+                _ => seconds,
+            };
+            slot[1] = Meta::new(count, seen, meta.note()).0;
+            return count;
         }
-        if let Some(slot) = victim {
-            *slot = [hash, Meta::new(1, seconds, 0).0];
-        }
-        if least.count() == 0 {
+        let Some(victim) = bucket.iter_mut().min_by_key(|slot| Meta(slot[1]).rank()) else {
+            return 1;
+        };
+        let was_empty = Meta(victim[1]).count() == 0;
+        *victim = [hash, Meta::new(1, seconds, 0).0];
+        if was_empty {
             self.in_use += 1;
         } else {
             self.evicted += 1;
@@ -137,15 +131,15 @@ impl CounterTable {
 
     /// The note beside the counter of this hash; 0 if it is new, or if there is none.
     pub(crate) fn note(&self, hash: u64) -> u16 {
-        let start = self.start(hash);
-        let (slots, _) = self.words.get(start..start + WORDS).unwrap_or_default().as_chunks::<2>();
-        slots.iter().find(|slot| slot[0] == hash).map_or(0, |slot| Meta(slot[1]).note())
+        let words = self.words.get(self.start(hash)..).unwrap_or_default();
+        let Some(bucket) = words.as_chunks().0.first_chunk() else { return 0 };
+        bucket.get(place_of(bucket, hash)).map_or(0, |slot| Meta(slot[1]).note())
     }
 
     /// Writes a note beside the counter of this hash, if there is one. It stays as long
     /// as the counter does.
     pub(crate) fn set_note(&mut self, hash: u64, note: u16) {
-        if let Some(slot) = self.bucket_mut(hash).iter_mut().find(|slot| slot[0] == hash) {
+        if let Some(slot) = self.bucket_mut(hash).and_then(|bucket| slot_of(bucket, hash)) {
             let meta = Meta(slot[1]);
             slot[1] = Meta::new(meta.count(), meta.seen(), note).0;
         }
@@ -175,9 +169,10 @@ impl CounterTable {
         self.in_use
     }
 
-    fn bucket_mut(&mut self, hash: u64) -> &mut [[u64; 2]] {
+    /// There is one for every hash.
+    fn bucket_mut(&mut self, hash: u64) -> Option<&mut [[u64; 2]; WAYS]> {
         let start = self.start(hash);
-        self.words.get_mut(start..start + WORDS).unwrap_or_default().as_chunks_mut().0
+        self.words.get_mut(start..)?.as_chunks_mut().0.first_chunk_mut()
     }
 
     /// Where the bucket of a hash begins.
@@ -186,6 +181,23 @@ impl CounterTable {
         let index = (u128::from(hash) * self.buckets as u128) >> 64;
         self.first + index as usize * WORDS
     }
+}
+
+/// The slot of this hash that is in use.
+fn slot_of(bucket: &mut [[u64; 2]; WAYS], hash: u64) -> Option<&mut [u64; 2]> {
+    // Empty slots, which look as those of hash 0 do, stand behind all others.
+    let place = place_of(bucket, hash);
+    bucket.get_mut(place).filter(|slot| Meta(slot[1]).count() > 0)
+}
+
+/// Where the first slot of this hash stands; beyond the bucket if there is none.
+///
+/// All slots are looked at before anything depends on them: in which one it stands nobody
+/// can guess, and branches that the processor guesses wrong cost more than comparisons.
+fn place_of(bucket: &[[u64; 2]; WAYS], hash: u64) -> usize {
+    let each = bucket.iter().rev();
+    let found = each.fold(1, |found, slot| found << 1 | u32::from(slot[0] == hash));
+    found.trailing_zeros() as usize
 }
 
 #[cfg(test)]
@@ -241,6 +253,21 @@ mod tests {
             }
             1
         }
+    }
+
+    /// The hash that an empty slot seems to have.
+    #[test]
+    fn hash_zero_is_counted_as_any_other() {
+        let mut table = table(WAYS, None);
+        let bump = |table: &mut CounterTable, hash| {
+            table.bump(hash, Instant::default(), Clock::LastUpdate)
+        };
+        table.set_note(0, 7);
+        assert_eq!((table.note(0), table.len()), (0, 0), "no counter, no note");
+        assert_eq!([5, 0, 9, 0, 5].map(|hash| bump(&mut table, hash)), [1, 1, 1, 2, 2]);
+        table.set_note(0, 7);
+        assert_eq!((table.note(0), table.len()), (7, 3));
+        assert_eq!(bump(&mut table, 0), 3);
     }
 
     proptest! {

@@ -51,9 +51,7 @@ impl Engine {
                 unknown.filter_map(|place| Some((place, observations.get(place)?.source)));
             let ignored = self.policy.ignore.contain_each(sources);
             for (bit, known) in known.iter_mut().enumerate() {
-                if known.ignored().is_none() {
-                    *known = known.with_ignored(ignored >> bit & 1 == 1);
-                }
+                *known = known.or_ignored(ignored >> bit & 1 == 1);
             }
         }
         known

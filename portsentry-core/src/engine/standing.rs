@@ -39,6 +39,14 @@ impl Standing {
         Self(self.0 | if ignored { Self::IGNORED } else { Self::NOT_IGNORED })
     }
 
+    /// The same, and whether the source is on the ignore list where that is not known.
+    pub(super) const fn or_ignored(self, ignored: bool) -> Self {
+        // Both answers are ready: nothing has to be guessed.
+        let (known, told) =
+            (self.0 & (Self::IGNORED | Self::NOT_IGNORED), self.with_ignored(ignored));
+        if known == 0 { told } else { self }
+    }
+
     /// The same, and whether the source is in the blocked set.
     pub(super) const fn with_blocked(self, blocked: bool) -> Self {
         Self(self.0 | if blocked { Self::BLOCKED } else { Self::NOT_BLOCKED })
