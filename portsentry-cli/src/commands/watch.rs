@@ -41,16 +41,16 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
     let queue = Arc::new(Queue::default());
-    let mut responder =
-        Responder::start(&queue).map_err(Failure::system("cannot start the responder"))?;
-    // It reads the configuration while this process does. What is wrong with that is
-    // said by this one, in full; the other opens nothing then.
-    responder.load();
-    let known = Session::load(options, &directory)?;
-    // Bound sockets have no rings.
-    if !options.connect {
-        ensure_memory(known.configuration.settings.capture_rings)?;
+    // The responder reads the configuration while this process does. What is wrong with
+    // that is said by this one, in full and before all else; the other opens nothing then.
+    let mut responder = Responder::start(&queue);
+    if let Ok(responder) = &mut responder {
+        responder.load();
     }
+    let known = Session::load(options, &directory)?;
+    let responder = responder.map_err(Failure::system("cannot start the responder"))?;
+    // Beside what was read. Bound sockets have no rings.
+    ensure_memory(if options.connect { 1 } else { known.configuration.settings.capture_rings })?;
     show_warnings(&known.configuration);
 
     let outputs = outputs(options).map_err(Failure::system("standard output"))?;
