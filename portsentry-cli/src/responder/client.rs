@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use nix::sys::signal::SigmaskHow;
 use portsentry_config::FileError;
 use portsentry_core::{Outcome, Response, ResponseId};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -27,7 +28,7 @@ use rustix::net::{RecvFlags, SendFlags};
 
 use super::channel::{self, Buffer};
 use super::protocol::{Message, Request};
-use super::{LAST_RESPONSES, VARIABLE};
+use super::{LAST_RESPONSES, VARIABLE, signals_for_both};
 use crate::background;
 use crate::failure::Failure;
 use crate::report::{History, Item, Level, Queue};
@@ -99,6 +100,8 @@ impl Responder {
     /// If the system starts no process.
     pub(crate) fn start(queue: &Arc<Queue>) -> io::Result<Self> {
         let (ours, theirs) = channel::pair()?;
+        // It begins with these signals held back, until it heeds them.
+        let held = signals_for_both().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
         let child = Command::new("/proc/self/exe")
             .arg0("portsentry: responder")
             .args(std::env::args_os().skip(1).collect::<Vec<OsString>>())
@@ -107,7 +110,9 @@ impl Responder {
             .stdin(theirs)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()?;
+            .spawn();
+        held.thread_set_mask()?;
+        let child = child?;
         Ok(Self::of(child, ours, queue))
     }
 

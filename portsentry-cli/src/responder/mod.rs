@@ -24,3 +24,9 @@ const LAST_RESPONSES: std::time::Duration = std::time::Duration::from_secs(4);
 /// Set for the second start. Whoever sets it by hand is told that this is not
 /// for people.
 const VARIABLE: &str = "PORTSENTRY_RESPONDER";
+
+/// Signals that service managers and terminals send to both processes.
+fn signals_for_both() -> nix::sys::signal::SigSet {
+    use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
+    [SIGHUP, SIGINT, SIGTERM].into_iter().collect()
+}

@@ -24,7 +24,7 @@ use super::admission::{Admission, OwnAddresses};
 use super::channel::{self, Buffer};
 use super::kept_history::KeptHistory;
 use super::protocol::{MAX_TEXT, Malformed, Message, Request};
-use super::{LAST_RESPONSES, VARIABLE};
+use super::{LAST_RESPONSES, VARIABLE, signals_for_both};
 use crate::arguments::WatchOptions;
 use crate::commands::{importance, working_directory};
 use crate::failure::Failure;
@@ -110,6 +110,7 @@ impl Parent {
         for signal in [SIGTERM, SIGINT, SIGHUP] {
             signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
         }
+        signals_for_both().thread_unblock()?;
         let pid = getppid();
         set_parent_process_death_signal(Some(Signal::TERM))?;
         Ok(Self { pid, wake })
