@@ -389,8 +389,10 @@ impl Drop for Responder {
             let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
         }
         while self.socket.is_some() && Instant::now() < until {
-            if self.next().is_none() {
-                self.wait(until);
+            match self.next() {
+                // What it says of what it has done is told, though nothing comes of it.
+                Some((message, descriptor)) => self.take(message, descriptor),
+                None => self.wait(until),
             }
         }
     }
