@@ -346,6 +346,9 @@ impl<'a> Server<'a> {
     fn adopt(&mut self, number: u32) {
         if let Some((_, loaded)) = self.loaded.take_if(|(loaded, _)| *loaded == number) {
             self.in_force = Some(loaded);
+            if let Some(pid_file) = &mut self.pid_file {
+                pid_file.keep();
+            }
             if self.stale {
                 self.renew_never_block();
             }

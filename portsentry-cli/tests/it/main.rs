@@ -16,6 +16,7 @@ mod fragments;
 mod frames;
 mod gate;
 mod probe;
+mod starts;
 mod station;
 mod witness;
 
