@@ -30,6 +30,7 @@ mod raw;
 #[cfg(feature = "raw")]
 mod rings;
 mod set;
+mod sieve;
 #[cfg(feature = "raw")]
 mod source_hash;
 mod watched;

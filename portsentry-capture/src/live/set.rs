@@ -19,15 +19,12 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
 
-use super::duplicates::Duplicates;
 use super::losses::{self, InterfaceLoss, Ledger, Loss, LossReport};
 use super::plan::{Identity, Plan, missing};
 use super::queries::Queries;
+use super::sieve::Sieve;
 use super::{LiveBackend, LiveSensor, Watched};
-use crate::{
-    Drained, Interface, InterfaceMonitor, Rejected, Selection, Sensor, SensorError, SensorStats,
-    Tally,
-};
+use crate::{Drained, Interface, InterfaceMonitor, Selection, Sensor, SensorError, SensorStats};
 
 /// Disarms a timer; as a time to wait, none.
 const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -75,44 +72,6 @@ pub struct SensorSet {
     /// What was last said of an interface that cannot be opened.
     complaints: BTreeMap<String, String>,
     name: String,
-}
-
-/// Holds back what more than one capture is needed to know.
-struct Sieve {
-    /// Whether a packet can be seen on two interfaces.
-    several: bool,
-    duplicates: Duplicates,
-    queries: Queries,
-    /// What was held back.
-    tally: Tally,
-}
-
-impl Sieve {
-    /// Drains `sensor`; what passes goes to `sink`.
-    fn drain(
-        &mut self,
-        sensor: &mut dyn Sensor,
-        budget: usize,
-        sink: &mut dyn FnMut(&Observation),
-    ) -> Result<Drained, SensorError> {
-        sensor.drain(budget, &mut |observation| {
-            if self.passes(observation) {
-                sink(observation);
-            }
-        })
-    }
-
-    fn passes(&mut self, observation: &Observation) -> bool {
-        let rejected = if self.several && self.duplicates.is_duplicate(observation) {
-            Rejected::Duplicate
-        } else if self.queries.is_answer(observation) {
-            Rejected::Answer
-        } else {
-            return true;
-        };
-        self.tally.add(rejected);
-        false
-    }
 }
 
 struct OpenCapture {
@@ -190,7 +149,6 @@ impl SensorSet {
         if let Some(descriptor) = beside.as_ref().and_then(|it| it.descriptor()) {
             listen(&epoll, descriptor, BESIDE)?;
         }
-        let (duplicates, tally) = (Duplicates::new(), Tally::default());
         Ok(Self {
             selection,
             backend,
@@ -201,7 +159,7 @@ impl SensorSet {
             next_token: FIRST_CAPTURE,
             open: Vec::new(),
             watched: Arc::new(watched),
-            sieve: Sieve { several: false, duplicates, queries, tally },
+            sieve: Sieve::new(queries),
             losses,
             closed: SensorStats::default(),
             lost: Ledger::default(),
