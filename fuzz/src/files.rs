@@ -16,7 +16,7 @@ pub fn check_configuration(bytes: &[u8]) {
     let parsed = config::parse(bytes);
     check_findings(bytes, &parsed.diagnostics, parsed.is_valid());
     for key in config::KEYS {
-        parsed.place_of(key.name).into_iter().for_each(|place| assert_within(bytes, place));
+        parsed.span_of(key.name).into_iter().for_each(|place| assert_within(bytes, place));
     }
     if parsed.is_valid() {
         let again = config::parse(parsed.value.to_string().as_bytes());

@@ -161,7 +161,7 @@ fn evaluate(
 
     let mut fail = |parsed: &Parsed<Settings>, key: &str, cause: Cause| {
         // A path that is not in the file is a default, and those are absolute.
-        if let Some(span) = parsed.place_of(key) {
+        if let Some(span) = parsed.span_of(key) {
             findings.push_error(path, file, span, cause);
         }
     };

@@ -173,8 +173,8 @@ fn the_later_of_two_counts() {
     );
     assert!(parsed.is_valid());
     assert_eq!(parsed.value.tcp_ports.to_string(), "3");
-    assert_eq!(parsed.place_of("TCP_PORTS"), Some(Span { line: 3, column: 15, length: 1 }));
-    assert_eq!(parsed.place_of("KILL_ROUTE"), None);
+    assert_eq!(parsed.span_of("TCP_PORTS"), Some(Span { line: 3, column: 15, length: 1 }));
+    assert_eq!(parsed.span_of("KILL_ROUTE"), None);
 
     // What is taken back is taken back to the default.
     let parsed = check(

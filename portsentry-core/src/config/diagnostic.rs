@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::place::Fragment;
+use super::span::Fragment;
 use super::{Problem, Span};
 
 /// One thing found wrong, or worth a warning, in a file.

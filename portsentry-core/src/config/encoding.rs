@@ -2,7 +2,7 @@
 
 use super::Problem;
 use super::diagnostic::Report;
-use super::place::Line;
+use super::span::Line;
 
 /// Whether the file begins with the byte-order mark of UTF-16. Nothing of such a
 /// file can be read, and one error about it is enough.

@@ -3,7 +3,7 @@
 use super::diagnostic::Report;
 use super::encoding::{is_text, is_utf16};
 use super::network::read_network;
-use super::place::{BLANKS, Line, lines};
+use super::span::{BLANKS, Line, lines};
 use super::{Parsed, Problem, Span};
 use crate::Networks;
 

@@ -5,7 +5,7 @@ use alloc::string::String;
 use core::fmt;
 
 use super::diagnostic::Report;
-use super::place::{Fragment, Line};
+use super::span::{Fragment, Line};
 use super::value::Value;
 use super::{KEYS, Problem, Settings};
 

@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use ipnet::IpNet;
 
 use super::diagnostic::Report;
-use super::place::Fragment;
+use super::span::Fragment;
 use super::{Excerpt, Problem};
 
 /// The network that `item` names: an address, or an address with a prefix

@@ -2,12 +2,12 @@
 
 use alloc::vec::Vec;
 
-use super::assignment::{Assignment, Assignments};
+use super::assignments::{Assignment, Assignments};
 use super::cross_check::cross_check;
 use super::diagnostic::Report;
 use super::encoding::{is_text, is_utf16};
-use super::old_keys::old_key;
-use super::place::{Line, lines};
+use super::legacy_keys::legacy_key;
+use super::span::{Line, lines};
 use super::statement::{Statement, read_statement};
 use super::{Diagnostic, Excerpt, Key, Problem, Settings, Severity, Span};
 
@@ -35,7 +35,7 @@ impl<T> Parsed<T> {
 impl Parsed<Settings> {
     /// Where the file sets the value that counts for the key `name`, the quotes
     /// left out; `None` if it does not.
-    pub fn place_of(&self, name: &str) -> Option<Span> {
+    pub fn span_of(&self, name: &str) -> Option<Span> {
         self.places.iter().find(|(key, _)| *key == name).map(|(_, place)| *place)
     }
 }
@@ -78,7 +78,7 @@ fn read_line(
     };
     let Some(key) = Key::find(name.text()) else {
         if is_text {
-            let problem = old_key(name.text());
+            let problem = legacy_key(name.text());
             report.error(name, problem.unwrap_or(Problem::UnknownKey(Excerpt::of(name.text()))));
         }
         return;

@@ -3,7 +3,7 @@
 use super::Excerpt;
 use super::Problem;
 use super::diagnostic::Report;
-use super::place::Fragment;
+use super::span::Fragment;
 use crate::PortSet;
 
 /// The ports of a list; what is wrong with an item is reported, and the item

@@ -60,7 +60,7 @@ pub enum Problem {
     UnknownKey(Excerpt),
     /// A key of portsentry 1.x that is no more.
     #[error("{key} is a key of portsentry 1.x; {instead}")]
-    OldKey {
+    LegacyKey {
         /// The key.
         key: &'static str,
         /// What to write today.

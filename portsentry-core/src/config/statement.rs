@@ -1,7 +1,7 @@
 //! The grammar of one line: `KEY = "value" # comment`.
 
 use super::diagnostic::Report;
-use super::place::{BLANKS, Fragment, Line};
+use super::span::{BLANKS, Fragment, Line};
 use super::{Excerpt, Key, Problem};
 
 /// What a line sets.

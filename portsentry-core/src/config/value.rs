@@ -8,8 +8,8 @@ use ipnet::IpNet;
 
 use super::diagnostic::Report;
 use super::network::read_network;
-use super::place::Fragment;
 use super::ports::read_ports;
+use super::span::Fragment;
 use super::{BlockMode, Excerpt, Problem, Template, ValueKind};
 use crate::PortSet;
 

@@ -22,7 +22,7 @@
 //! ]);
 //! ```
 
-mod assignment;
+mod assignments;
 mod cross_check;
 mod diagnostic;
 mod encoding;
@@ -30,13 +30,13 @@ mod excerpt;
 mod ignore_list;
 mod key;
 mod keys;
+mod legacy_keys;
 mod network;
-mod old_keys;
 mod parse;
-mod place;
 mod ports;
 mod problem;
 mod settings;
+mod span;
 mod statement;
 mod template;
 mod value;
@@ -47,7 +47,7 @@ pub use ignore_list::parse_ignore_list;
 pub use key::{DefaultValue, Key, ValueKind};
 pub use keys::KEYS;
 pub use parse::{Parsed, parse};
-pub use place::Span;
 pub use problem::Problem;
 pub use settings::{BlockMode, Settings};
+pub use span::Span;
 pub use template::Template;

@@ -32,7 +32,7 @@ impl Assignments {
 
     /// Whether the file tries to set `name` and fails: then what is missing is
     /// there in intent, and a second error about it would only confuse.
-    pub(super) fn is_spoilt(&self, name: &str) -> bool {
+    pub(super) fn is_invalid(&self, name: &str) -> bool {
         self.find(name).is_some_and(|assignment| !assignment.is_usable)
     }
 

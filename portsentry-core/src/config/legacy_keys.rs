@@ -12,8 +12,8 @@ const MODE: &str = "take it out: the ports in `TCP_PORTS` and `UDP_PORTS` say wh
 
 /// What is wrong with `name` if portsentry 1.x, or the scripts that Debian
 /// started it with, knew it as a key.
-pub(super) fn old_key(name: &str) -> Option<Problem> {
-    const OLD_KEYS: [(&str, &str); 6] = [
+pub(super) fn legacy_key(name: &str) -> Option<Problem> {
+    const LEGACY_KEYS: [(&str, &str); 6] = [
         ("ADVANCED_PORTS_TCP", ADVANCED_PORTS),
         ("ADVANCED_PORTS_UDP", ADVANCED_PORTS),
         ("ADVANCED_EXCLUDE_TCP", ADVANCED_EXCLUDE),
@@ -21,6 +21,6 @@ pub(super) fn old_key(name: &str) -> Option<Problem> {
         ("TCP_MODE", MODE),
         ("UDP_MODE", MODE),
     ];
-    let (key, instead) = OLD_KEYS.into_iter().find(|(key, _)| *key == name)?;
-    Some(Problem::OldKey { key, instead })
+    let (key, instead) = LEGACY_KEYS.into_iter().find(|(key, _)| *key == name)?;
+    Some(Problem::LegacyKey { key, instead })
 }
