@@ -19,7 +19,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help build demo test lint doc generate install deb rpm test-package test-clocks \
+.PHONY: help build demo test lint check-language doc generate install deb rpm test-package test-clocks \
     test-embedding test-recipe deny fuzz fuzz-replay bench bench-compare bench-curves bench-live \
     bench-flood bench-latency bench-instructions bench-cache bench-check bench-baseline \
     load-connect load-flood mutants
@@ -43,6 +43,9 @@ test: ## run all tests; those in network namespaces need root
 lint: ## formatting and lints
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+check-language: ## list words that the rules of CONTRIBUTING.md exclude, and print counts
+	scripts/check-language
 
 doc: ## build the documentation of the crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
