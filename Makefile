@@ -1,12 +1,12 @@
-# What a person types. `make demo` and `make test` need a Rust toolchain and
-# Debian or Ubuntu; whatever else is missing, they install.
+# The commands of the project. `make demo` and `make test` need a Rust toolchain and
+# Debian or Ubuntu; they install all other missing packages.
 
 BUILD_PACKAGES := gcc pkg-config libpcap-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) iproute2 nmap
 TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables hping3 masscan \
     zmap tcpreplay ethtool man-db groff zsh fish systemd logrotate
-# Services that would run on this machine from then on: only where every test is
-# meant to run. Elsewhere the tests of those that are missing are skipped.
+# These packages start services on this machine, so they are installed only where every
+# test must run. Elsewhere, the tests of missing services are skipped.
 ifeq ($(PORTSENTRY_REQUIRE_PRIVILEGED),1)
 TEST_PACKAGES  += fail2ban rsyslog
 endif
@@ -31,7 +31,7 @@ build: ## build the program: target/release/portsentry
 	@scripts/require $(BUILD_PACKAGES)
 	$(CARGO) build --release --bin portsentry
 
-demo: ## scan a sentry with nmap, in network namespaces of its own
+demo: ## scan a sentry with nmap, in separate network namespaces
 	@scripts/require $(DEMO_PACKAGES)
 	$(CARGO) build --release --bin portsentry
 	scripts/demo target/release/portsentry
@@ -50,7 +50,7 @@ check-language: ## list words that the rules of CONTRIBUTING.md exclude, and pri
 doc: ## build the documentation of the crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
 
-# What to generate, and where it is kept.
+# The outputs of `portsentry generate`, and their files.
 GENERATED := \
     man:packaging/man/portsentry.8 \
     conf-man:packaging/man/portsentry.conf.5 \
@@ -60,14 +60,14 @@ GENERATED := \
     config:packaging/portsentry.conf \
     reference:docs/configuration.md
 
-generate: ## write manual pages, completions, reference and sample configuration anew
+generate: ## regenerate manual pages, completions, reference and sample configuration
 	@scripts/require $(BUILD_PACKAGES)
 	@set -e; mkdir -p target; for pair in $(GENERATED); do \
 	    $(CARGO) run --quiet --bin portsentry -- generate $${pair%%:*} > target/generated; \
 	    cp target/generated $${pair#*:}; \
 	done
 
-install: ## install what `make build` has built, under DESTDIR and PREFIX (default /usr/local)
+install: ## install the result of `make build` under DESTDIR and PREFIX (default /usr/local)
 	@scripts/install "$(BINARY)" "$(DESTDIR)" "$(PREFIX)"
 
 deb: build ## build the Debian package: target/debian/portsentry_*.deb
@@ -79,16 +79,16 @@ rpm: build ## build the RPM: target/generate-rpm/portsentry-*.rpm
 	@command -v cargo-generate-rpm >/dev/null || $(CARGO) install --locked cargo-generate-rpm
 	$(CARGO) generate-rpm --package portsentry-cli
 
-test-package: deb ## install, upgrade and purge the Debian package in a system of its own
+test-package: deb ## install, upgrade and purge the Debian package in a separate system
 	@scripts/require debootstrap systemd-container lintian iputils-ping procps
 	scripts/test-package $(PACKAGE)
 
-test-clocks: ## turn the clock of a machine of its own, and put it to sleep, under the sentry
+test-clocks: ## change the clock of a virtual machine, and suspend it, under a running sentry
 	@scripts/require $(DEMO_PACKAGES) user-mode-linux hping3
 	$(CARGO) build --release --bin portsentry
 	scripts/test-clocks target/release/portsentry
 
-test-embedding: ## have a crate outside the workspace use the packaged crates
+test-embedding: ## build and run a crate outside the workspace with the packaged crates
 	@scripts/require $(BUILD_PACKAGES)
 	scripts/test-embedding
 
@@ -115,7 +115,7 @@ fuzz: ## fuzz every target for TIME seconds each (default 60)
 
 LIVE_PACKAGES := $(BUILD_PACKAGES) iproute2 nftables ethtool
 
-bench: sender ## the whole table of docs/performance.md; as root, with what needs namespaces
+bench: sender ## measure the table of docs/performance.md; as root, all of it
 	@scripts/require $(LIVE_PACKAGES) python3 valgrind
 	@scripts/bench $(RELEASE)
 
@@ -125,22 +125,22 @@ sender:
 	$(CARGO) build --quiet --release --bin portsentry
 	$(CARGO) build --quiet --profile bench --package portsentry-benches --bin sender
 
-bench-compare: ## the times of this tree against those of the commit REV, run in turns
+bench-compare: ## compare the times of this tree with those of the commit REV, in turns
 	@scripts/require $(BUILD_PACKAGES) git
 	scripts/bench-compare "$(REV)" $(ROWS)
 
 bench-curves: ## measure how costs grow, and draw docs/cost-curves.svg
 	$(CARGO) bench --package portsentry-benches --bench curves -- $(CURDIR)/docs/cost-curves.svg
 
-load-connect: ## put the load of a large machine on connect mode, and print figures
+load-connect: ## test connect mode under the load of a large machine, and print figures
 	@scripts/require $(TEST_PACKAGES)
 	PORTSENTRY_LOAD=full $(CARGO) test --package portsentry-cli --test it connect_load -- --nocapture --test-threads=1
 
-load-flood: ## ten million SYNs from forged sources while a scanner probes
+load-flood: ## send ten million SYNs from forged sources while a scanner probes
 	@scripts/require $(TEST_PACKAGES)
 	PORTSENTRY_LOAD=full $(CARGO) test --release --package portsentry-cli --test it flood:: -- --nocapture --test-threads=1
 
-mutants: ## ten million mutated frames through decoder and engine
+mutants: ## send ten million mutated frames through decoder and engine
 	PORTSENTRY_MUTANTS=10000000 $(CARGO) test --release --package portsentry-benches --test mutants -- --nocapture
 
 bench-live: sender ## measure the program under floods of probes, in network namespaces
@@ -164,10 +164,10 @@ bench-cache: ## count cache misses per packet under callgrind; takes a quarter o
 	@scripts/require $(BUILD_PACKAGES) valgrind
 	scripts/count-misses "$(ROWS)"
 
-bench-check: ## fail if a packet costs 5 % more instructions than the baseline says
+bench-check: ## fail if a packet costs 5 % more instructions than the baseline
 	@scripts/require $(BUILD_PACKAGES) valgrind
 	scripts/count-instructions --check
 
-bench-baseline: ## count instructions anew and keep them: benches/instructions.baseline
+bench-baseline: ## record new counts of instructions in benches/instructions.baseline
 	@scripts/require $(BUILD_PACKAGES) valgrind
 	scripts/count-instructions --renew
