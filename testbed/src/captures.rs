@@ -1,19 +1,19 @@
-//! Captures of real scans, which are not part of the project.
+//! Captures of real scans. The files are not part of the project.
 
 use std::path::PathBuf;
 
-/// What a capture holds, counted by hand with `tshark`.
+/// A capture file and its content, counted by hand with `tshark`.
 #[derive(Clone, Copy, Debug)]
 pub struct Capture {
     /// Name of the file.
     pub file: &'static str,
-    /// The address that stands for the host, or all destinations.
+    /// Address of the host in this capture, or `None` if every destination is the host.
     pub host: Option<&'static str>,
     /// Packets in the file.
     pub packets: u64,
-    /// Probes of TCP ports: a port above 0, neither ACK nor RST.
+    /// Probes of TCP ports: port above 0, neither ACK nor RST set.
     pub tcp: u64,
-    /// Probes of UDP ports: a port above 0, not quoted inside ICMP.
+    /// Probes of UDP ports: port above 0, not quoted inside ICMP.
     pub udp: u64,
 }
 
@@ -51,13 +51,15 @@ pub const CAPTURES: [Capture; 20] = [
     capture("sll2-tcp-session.pcap", Some("192.168.1.21"), 5, 1, 0),
 ];
 
-/// The folder that holds the captures, which `PORTSENTRY_CAPTURES` names; if it
-/// is not set, says that the test is skipped and why.
+/// Returns the folder of the captures, named by `PORTSENTRY_CAPTURES`.
+///
+/// If the variable is not set, prints that the test is skipped, with the reason, and
+/// returns `None`.
 ///
 /// # Panics
 ///
-/// Under continuous integration (`CI=true`) if it is not set: every test is
-/// meant to run there.
+/// Panics under continuous integration (`CI=true`) if the variable is not set, because
+/// every test must run there.
 #[track_caller]
 pub fn captures_folder() -> Option<PathBuf> {
     let folder = std::env::var_os("PORTSENTRY_CAPTURES").map(PathBuf::from);

@@ -1,12 +1,11 @@
 //! A small network for tests: two namespaces joined by a veth pair.
 //!
-//! One namespace is the *host*, where the sentry runs; the other is the
-//! *scanner*. Nothing leaves them: they have no route to the outside, and they
-//! go, with the processes that were started in them, when the [`Testbed`] is
-//! dropped. Addresses are drawn at random, so tests can run side by side and
-//! none can come to lean on a constant.
+//! One namespace is the *host*, where the sentry runs; the other is the *scanner*.
+//! Neither has a route to the outside. When the [`Testbed`] is dropped, both are removed,
+//! and the processes that were started in them are killed. Addresses are drawn at random,
+//! so that tests can run in parallel and no test can depend on a constant.
 //!
-//! Namespaces need root. A test begins with [`require_root`], which says why it
+//! Namespaces need root. A test starts with [`require_root`], which prints why the test
 //! is skipped, or fails where skipping is not allowed:
 //!
 //! ```no_run
@@ -16,12 +15,11 @@
 //! let report = bed.scanner.run("nmap", &["-n", "-sS", "-p", "1-20", &target]);
 //! ```
 //!
-//! It also knows the captures of real scans that tests can be given, see
-//! [`captures_folder`], and malformed files to be refused, see
-//! [`malformed_configurations`].
+//! [`captures_folder`] finds the captures of real scans. [`malformed_configurations`] and
+//! [`malformed_ignore_lists`] list files that the program must refuse.
 //!
-//! This is a library for tests: whatever goes wrong is a panic with a message
-//! for the person who runs them.
+//! This is a library for tests: every failure is a panic with a message for the person
+//! who runs them.
 
 mod address;
 mod captures;

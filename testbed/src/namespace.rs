@@ -1,4 +1,4 @@
-//! Namespaces, the cable between them, and what runs inside.
+//! Network namespaces, the veth pair between them, and commands that run inside.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -16,15 +16,15 @@ use crate::{Background, Root};
 /// Two namespaces and the veth pair between them.
 #[derive(Debug)]
 pub struct Testbed {
-    /// Where the sentry runs.
+    /// The namespace in which the sentry runs.
     pub host: Namespace,
-    /// Where the scans come from.
+    /// The namespace from which the scans come.
     pub scanner: Namespace,
 }
 
 impl Testbed {
-    /// Makes the namespaces, about 50 ms. Loopback and the pair are up, and
-    /// both ends have an IPv4 and an IPv6 address that can be used at once.
+    /// Creates both namespaces, in about 50 ms. Loopback and the veth pair are up. Both
+    /// ends have an IPv4 and an IPv6 address, usable immediately.
     pub fn new(root: Root) -> Self {
         let plan = Plan::draw();
         let host = Namespace::new(root, "host", plan.host);
@@ -64,7 +64,7 @@ pub struct Namespace {
 }
 
 impl Namespace {
-    /// A namespace of its own with nothing but loopback, which is up.
+    /// Creates a separate namespace that has only loopback, which is up.
     pub fn isolated(root: Root) -> Self {
         Self::new(root, "lo", (Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST))
     }
@@ -81,7 +81,7 @@ impl Namespace {
         ip(&["netns", "add", &name]);
         let namespace = Self { name, interface, v4, v6 };
         namespace.enter(|| {
-            // Usable IPv6 addresses without a wait, and no router solicitations.
+            // Makes IPv6 addresses usable without a wait, and prevents router solicitations.
             for (setting, value) in [
                 ("ipv6/conf/default/accept_dad", "0"),
                 ("ipv6/conf/default/dad_transmits", "0"),
@@ -95,31 +95,32 @@ impl Namespace {
         namespace
     }
 
-    /// The name that `ip netns` knows it by.
+    /// Returns the name for `ip netns`.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its end of the veth pair, or `lo` when it is isolated.
+    /// Returns the interface of this end of the veth pair, or `lo` if the namespace is
+    /// isolated.
     pub fn interface(&self) -> &str {
         self.interface
     }
 
-    /// The IPv4 address of [`interface`](Self::interface).
+    /// Returns the IPv4 address of [`interface`](Self::interface).
     pub fn v4(&self) -> Ipv4Addr {
         self.v4
     }
 
-    /// The IPv6 address of [`interface`](Self::interface).
+    /// Returns the IPv6 address of [`interface`](Self::interface).
     pub fn v6(&self) -> Ipv6Addr {
         self.v6
     }
 
-    /// A command that will run inside; its pid is that of `program` itself.
+    /// Returns a command that will run inside. Its process id is that of `program`.
     ///
     /// # Panics
     ///
-    /// When `program` is not installed, with the package that has it.
+    /// Panics if `program` is not installed. The message names the package to install.
     #[track_caller]
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let program = program.as_ref();
@@ -129,11 +130,11 @@ impl Namespace {
         command
     }
 
-    /// Runs a command inside to its end and gives its stdout.
+    /// Runs a command inside, waits for its end and returns its stdout.
     ///
     /// # Panics
     ///
-    /// When it fails or takes more than a minute, with all it printed.
+    /// Panics with the complete output if the command fails or takes more than a minute.
     #[track_caller]
     pub fn run(&self, program: &str, arguments: &[&str]) -> String {
         let mut command = self.command(program);
@@ -141,7 +142,7 @@ impl Namespace {
         run_to_end(command)
     }
 
-    /// Starts a command inside that is ended when the guard is dropped.
+    /// Starts a command inside. The process is killed when the guard is dropped.
     #[track_caller]
     pub fn spawn(&self, program: impl AsRef<Path>, arguments: &[&str]) -> Background {
         let mut command = self.command(program);
@@ -155,8 +156,8 @@ impl Namespace {
         ip(&[&["-n", self.name.as_str()], arguments].concat())
     }
 
-    /// Runs `work` on a thread inside the namespace. Sockets that it opens
-    /// belong to the namespace for good, wherever they are used later.
+    /// Runs `work` on a thread inside the namespace. A socket that `work` opens stays in
+    /// the namespace, even if another thread uses it later.
     #[track_caller]
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let path = Path::new("/run/netns").join(&self.name);
@@ -175,10 +176,10 @@ impl Namespace {
 
 impl Drop for Namespace {
     fn drop(&mut self) {
-        // Not a panic: the test may be panicking already.
+        // No panic here: the test may already be panicking.
         let removed = Command::new("ip").args(["netns", "delete", &self.name]).status();
         if !removed.is_ok_and(|status| status.success()) {
-            eprintln!("namespace {} could not be removed", self.name);
+            eprintln!("cannot remove namespace {}", self.name);
         }
     }
 }
@@ -200,7 +201,7 @@ fn run_to_end(command: Command) -> String {
     process.stdout()
 }
 
-/// Fails with the package to install when `program` cannot be found.
+/// Panics with the package to install if `program` cannot be found.
 #[track_caller]
 fn require_program(program: &Path) {
     let found = if program.components().count() > 1 {

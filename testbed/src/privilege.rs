@@ -1,4 +1,4 @@
-//! Whether privileged tests can run, and what happens when they cannot.
+//! Decides if privileged tests can run, and if a skipped test is a failure.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -8,16 +8,15 @@ use std::thread;
 #[derive(Clone, Copy, Debug)]
 pub struct Root(());
 
-/// Gives the proof, or says on stdout that the test is skipped and why.
+/// Returns the proof, or prints that the test is skipped, with the reason.
 ///
-/// If the environment names a file as `PORTSENTRY_PRIVILEGED_LOG`, a line with
-/// the test's name is appended to it for each proof, so that those that ran can
-/// be counted.
+/// If the variable `PORTSENTRY_PRIVILEGED_LOG` names a file, each proof appends a line
+/// with the name of the test, so that the tests that really ran can be counted.
 ///
 /// # Panics
 ///
-/// Without root, when the environment says `PORTSENTRY_REQUIRE_PRIVILEGED=1`:
-/// where every test is meant to run, a skipped one is a failure.
+/// Panics without root if `PORTSENTRY_REQUIRE_PRIVILEGED=1` is set: where every test must
+/// run, a skipped test is a failure.
 #[track_caller]
 pub fn require_root() -> Option<Root> {
     if rustix::process::geteuid().is_root() {
@@ -32,11 +31,11 @@ pub fn require_root() -> Option<Root> {
     None
 }
 
-/// The harness names each test's thread after the test.
+/// Appends the name of the test, which is the name that the harness gives the thread.
 fn log_test() {
     let Some(path) = std::env::var_os("PORTSENTRY_PRIVILEGED_LOG") else { return };
     let line = format!("{}\n", thread::current().name().unwrap_or("unnamed"));
-    // One write, so that lines of tests that run side by side stay whole.
+    // A single write keeps the lines of parallel tests whole.
     OpenOptions::new()
         .append(true)
         .create(true)

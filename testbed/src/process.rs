@@ -1,4 +1,4 @@
-//! Processes that run beside a test and end with it.
+//! Processes that run in the background of a test and end with it.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::ExitStatusExt;
@@ -9,26 +9,26 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// A running process. Its output is read all the time, so it never blocks on a
-/// full pipe; on drop it is killed by its pid and reaped.
+/// A running process. A thread reads its output continuously, so that it never blocks on
+/// a full pipe. On drop, the process is killed by its process id and reaped.
 #[derive(Debug)]
 pub struct Background {
     name: String,
     child: Child,
     status: Option<ExitStatus>,
     output: Arc<Output>,
-    /// Lines before this one were given out by `wait_for_line`.
+    /// Index of the first line that `wait_for_line` has not searched yet.
     next: usize,
 }
 
-/// One line of output, without its end.
+/// A line of output, without its newline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// Where it was written.
+    /// The stream that the line was written to.
     pub stream: Stream,
     /// The text; bytes that are not UTF-8 are replaced.
     pub text: String,
-    /// When the test read it.
+    /// Time at which the test read the line.
     pub at: Instant,
 }
 
@@ -58,7 +58,7 @@ impl Background {
     ///
     /// # Panics
     ///
-    /// When it cannot be started.
+    /// Panics if the process cannot be started.
     #[track_caller]
     pub fn spawn(command: Command) -> Self {
         Self::spawn_with_input(command, Stdio::null())
@@ -68,7 +68,7 @@ impl Background {
     ///
     /// # Panics
     ///
-    /// When it cannot be started.
+    /// Panics if the process cannot be started.
     #[track_caller]
     pub fn spawn_with_input(mut command: Command, input: Stdio) -> Self {
         let name = format!("{command:?}");
@@ -82,16 +82,16 @@ impl Background {
         Self { name, child, status: None, output, next: 0 }
     }
 
-    /// The process id.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends `signal` to the process alone.
+    /// Sends `signal` to the process only, not to its children.
     ///
     /// # Panics
     ///
-    /// When the process was waited for already.
+    /// Panics if the test has already waited for the end of the process.
     #[track_caller]
     pub fn signal(&self, signal: Signal) {
         assert!(self.status.is_none(), "{} has ended", self.name);
@@ -99,13 +99,13 @@ impl Background {
         kill_process(pid, signal).unwrap_or_else(|e| panic!("signal to {}: {e}", self.name));
     }
 
-    /// Waits for a line that `matches`, from either stream, and gives it. The
-    /// search goes on behind the line that the call before gave.
+    /// Waits for a line that `matches`, from either stream, and returns it. The search
+    /// starts after the line that the previous call returned.
     ///
     /// # Panics
     ///
-    /// When `within` has passed or the process has closed its output, with
-    /// everything that it printed.
+    /// Panics with the complete output when `within` has passed or the process has closed
+    /// its output.
     #[track_caller]
     pub fn wait_for_line(&mut self, within: Duration, matches: impl Fn(&str) -> bool) -> Line {
         let deadline = Instant::now() + within;
@@ -128,15 +128,15 @@ impl Background {
         }
     }
 
-    /// Waits for the process to end and for its output to be read.
+    /// Waits until the process has ended and its output has been read.
     ///
     /// # Panics
     ///
-    /// When it still runs after `within`; it is killed then.
+    /// Kills the process and panics if it still runs after `within`.
     #[track_caller]
     pub fn wait(&mut self, within: Duration) -> ExitStatus {
         let deadline = Instant::now() + within;
-        // Closed output is the sign of the end that can be waited for.
+        // The end of the output can be waited for, the end of the process only polled.
         let mut state = self.output.lock();
         while state.ended_streams < 2 && Instant::now() < deadline {
             state = self.output.wait(state, deadline - Instant::now());
@@ -155,22 +155,22 @@ impl Background {
         }
     }
 
-    /// All lines so far.
+    /// Returns all lines read so far.
     pub fn lines(&self) -> Vec<Line> {
         self.output.lock().lines.clone()
     }
 
-    /// What stdout has had so far, each line with its newline.
+    /// Returns the content of stdout so far; each line has its newline.
     pub fn stdout(&self) -> String {
         self.text(|line| line.stream == Stream::Stdout)
     }
 
-    /// What stderr has had so far, each line with its newline.
+    /// Returns the content of stderr so far; each line has its newline.
     pub fn stderr(&self) -> String {
         self.text(|line| line.stream == Stream::Stderr)
     }
 
-    /// Both streams so far, in the order of arrival.
+    /// Returns the content of both streams so far, in the order of arrival.
     pub fn transcript(&self) -> String {
         self.text(|_| true)
     }
@@ -186,7 +186,7 @@ impl Background {
     }
 
     fn end(&mut self) {
-        // An error means that it has ended by itself.
+        // An error means that the process has already ended.
         let _ = self.child.kill();
         self.status =
             Some(self.child.wait().unwrap_or_else(|_| ExitStatus::from_raw(Signal::KILL.as_raw())));
@@ -212,7 +212,7 @@ impl Output {
     }
 }
 
-/// Reads on a thread of its own until every writer has closed the stream.
+/// Reads on a separate thread until every writer has closed the stream.
 fn read_lines(from: impl Read + Send + 'static, stream: Stream, output: Arc<Output>) {
     thread::spawn(move || {
         for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {

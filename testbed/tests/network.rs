@@ -1,5 +1,5 @@
-//! The testbed is a network: its ends reach each other and nothing else, and
-//! nothing stays behind.
+//! The two ends of a testbed reach each other and nothing else, and nothing remains
+//! after a test.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use portsentry_testbed::{Background, Namespace, Signal, Stream, Testbed, require_root};
 
 #[test]
-fn both_families_cross_the_cable_at_once() {
+fn both_families_work_immediately() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     for address in [IpAddr::V4(bed.host.v4()), IpAddr::V6(bed.host.v6())] {
@@ -31,7 +31,7 @@ fn both_families_cross_the_cable_at_once() {
 }
 
 #[test]
-fn there_is_no_way_out() {
+fn packets_cannot_leave_the_namespaces() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let outside = SocketAddr::from(([192, 0, 2, 1], 53));
@@ -43,7 +43,7 @@ fn there_is_no_way_out() {
 }
 
 #[test]
-fn namespaces_are_removed() {
+fn a_dropped_namespace_is_removed() {
     let Some(root) = require_root() else { return };
     let namespace = Namespace::isolated(root);
     let name = namespace.name().to_owned();
@@ -57,7 +57,7 @@ fn namespaces_are_removed() {
 }
 
 #[test]
-fn commands_run_inside() {
+fn commands_run_inside_the_namespace() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let addresses = bed.host.run("ip", &["-brief", "address", "show"]);
@@ -68,7 +68,7 @@ fn commands_run_inside() {
 
 #[test]
 #[should_panic(expected = "no-such-scanner is not installed")]
-fn a_missing_tool_is_named() {
+fn the_panic_names_a_missing_tool() {
     let Some(root) = require_root() else { panic!("no-such-scanner is not installed (skipped)") };
     Namespace::isolated(root).command("no-such-scanner");
 }
@@ -82,13 +82,13 @@ fn shell(script: &str) -> Background {
 const SOON: Duration = Duration::from_secs(10);
 
 #[test]
-fn lines_are_found_in_order_and_from_both_streams() {
+fn lines_are_found_in_order_in_both_streams() {
     let mut process = shell("echo one; echo two; echo three");
     assert_eq!(process.wait_for_line(SOON, |line| line.contains("one")).stream, Stream::Stdout);
     assert_eq!(process.wait_for_line(SOON, |line| line.starts_with('t')).text, "two");
     assert_eq!(process.wait_for_line(SOON, |line| line.starts_with('t')).text, "three");
 
-    // Which of two streams is read first is open.
+    // The two streams are read by two threads, in an undefined order.
     let mut process = shell("echo one; echo two >&2; exit 3");
     assert_eq!(process.wait_for_line(SOON, |line| line == "two").stream, Stream::Stderr);
     assert_eq!(process.wait(SOON).code(), Some(3));
@@ -97,12 +97,12 @@ fn lines_are_found_in_order_and_from_both_streams() {
 
 #[test]
 #[should_panic(expected = "no such line in time")]
-fn a_line_that_never_comes_fails_the_test() {
+fn a_missing_line_fails_the_test() {
     shell("echo one; exec sleep 60").wait_for_line(Duration::from_millis(50), |line| line == "two");
 }
 
 #[test]
-fn a_signal_ends_and_a_drop_kills() {
+fn a_signal_is_delivered_and_a_drop_kills() {
     let mut process =
         shell("trap 'echo caught; exit 0' TERM; echo ready; while :; do sleep 0.01; done");
     process.wait_for_line(SOON, |line| line == "ready");

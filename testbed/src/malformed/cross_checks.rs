@@ -7,13 +7,13 @@ pub(super) const CROSS_CHECKS: &[Malformed] = &[
     ("comments alone", b"# TCP_PORTS=\"1\"\n\n# end\n", "3:1", "set `TCP_PORTS` or `UDP_PORTS`"),
     ("no ports", b"RESOLVE_HOST=\"1\"\n", "1:1", "set `TCP_PORTS` or `UDP_PORTS`"),
     (
-        "block TCP, no way to",
+        "block TCP, no action",
         b"TCP_PORTS=\"1\"\nBLOCK_TCP=\"1\"\n",
         "2:12",
         "set `KILL_ROUTE` or `KILL_HOSTS_DENY`",
     ),
     (
-        "block UDP, no way to",
+        "block UDP, no action",
         b"UDP_PORTS=\"1\"\nBLOCK_UDP = \"1\"\n",
         "2:14",
         "set `KILL_ROUTE` or `KILL_HOSTS_DENY`",

@@ -1,4 +1,4 @@
-//! Configurations that are no lines of `KEY = "value"`.
+//! Configurations with lines that do not have the form `KEY = "value"`.
 
 use super::Malformed;
 
@@ -22,10 +22,15 @@ pub(super) const GRAMMAR: &[Malformed] = &[
     ("unclosed", b"TCP_PORTS=\"1,2\n", "1:11", "not closed"),
     ("unclosed at the end of the file", b"TCP_PORTS=\"", "1:11", "not closed"),
     ("unclosed before a comment", b"TCP_PORTS=\"1 # one\r\n", "1:11", "not closed"),
-    ("unclosed, the next line is fine", b"TCP_PORTS=\"1\nUDP_PORTS=\"2\"\n", "1:11", "not closed"),
-    ("text behind", b"TCP_PORTS=\"1\" 2\n", "1:15", "may follow the closing quote"),
-    ("text close behind", b"TCP_PORTS=\"1\"x # comment\n", "1:14", "may follow the closing quote"),
-    ("semicolon behind", b"TCP_PORTS=\"1\";\n", "1:14", "may follow the closing quote"),
+    ("unclosed, next line valid", b"TCP_PORTS=\"1\nUDP_PORTS=\"2\"\n", "1:11", "not closed"),
+    ("text after the value", b"TCP_PORTS=\"1\" 2\n", "1:15", "may follow the closing quote"),
+    (
+        "text directly after the value",
+        b"TCP_PORTS=\"1\"x # comment\n",
+        "1:14",
+        "may follow the closing quote",
+    ),
+    ("semicolon after the value", b"TCP_PORTS=\"1\";\n", "1:14", "may follow the closing quote"),
     (
         "two keys on a line",
         b"TCP_PORTS=\"1\" UDP_PORTS=\"2\"\n",
@@ -50,7 +55,7 @@ pub(super) const GRAMMAR: &[Malformed] = &[
     ("mode of 1.x", b"TCP_PORTS=\"1\"\nTCP_MODE=\"atcp\"\n", "2:1", "the ports in `TCP_PORTS`"),
     ("prefix of a key", b"TCP_PORTS=\"1\"\nTCP_P=\"2\"\n", "2:1", "unknown key `TCP_P`"),
     (
-        "key with more behind",
+        "key with a suffix",
         b"TCP_PORTS=\"1\"\nTCP_PORTS2=\"2\"\n",
         "2:1",
         "unknown key `TCP_PORTS2`",
@@ -85,9 +90,9 @@ pub(super) const GRAMMAR: &[Malformed] = &[
     ("not UTF-8 in a value", b"TCP_PORTS=\"1\"\nPORT_BANNER=\"caf\xe9\"\n", "2:17", "not UTF-8"),
     ("not UTF-8 in a list", b"TCP_PORTS=\"1,\xff,2\"\n", "1:14", "not UTF-8"),
     ("not UTF-8 in a key", b"TCP_PORTS=\"1\"\nB\xe9=\"1\"\n", "2:2", "not UTF-8"),
-    ("not UTF-8 behind the value", b"TCP_PORTS=\"1\" \xff\n", "1:15", "not UTF-8"),
+    ("not UTF-8 after the value", b"TCP_PORTS=\"1\" \xff\n", "1:15", "not UTF-8"),
     (
-        "not UTF-8 behind a quoted number sign",
+        "not UTF-8 after a quoted number sign",
         b"TCP_PORTS=\"1\"\nKILL_RUN_CMD=\"# \xff\"",
         "2:17",
         "not UTF-8",

@@ -1,4 +1,4 @@
-//! Ignore lists with lines that are no network.
+//! Ignore lists with lines that are not a network.
 
 use super::Malformed;
 
@@ -29,7 +29,7 @@ pub(super) const IGNORE_LISTS: &[Malformed] = &[
     ("IPv6 group too large", b"2001:db8::12345\n", "1:1", "is not an address"),
     ("IPv6 too short", b"2001:db8\n", "1:1", "is not an address"),
     ("prefix alone", b"/24\n", "1:1", "is not an address"),
-    ("prefix of nothing", b"192.0.2.0/\n", "1:11", "is not a prefix length"),
+    ("empty prefix", b"192.0.2.0/\n", "1:11", "is not a prefix length"),
     ("prefix of words", b"192.0.2.0/all\n", "1:11", "`all` is not a prefix length"),
     ("signed prefix", b"192.0.2.0/+24\n", "1:11", "`+24` is not a prefix length"),
     ("negative prefix", b"192.0.2.0/-1\n", "1:11", "`-1` is not a prefix length"),
@@ -48,7 +48,7 @@ pub(super) const IGNORE_LISTS: &[Malformed] = &[
     ("list with commas", b"192.0.2.1, 192.0.2.2\n", "1:10", "one address or network a line"),
     ("list with blanks", b"192.0.2.1 192.0.2.2\n", "1:11", "one address or network a line"),
     ("comma at the end", b"192.0.2.1,\n", "1:10", "one address or network a line"),
-    ("text behind", b"192.0.2.1 the printer\n", "1:11", "one address or network a line"),
+    ("text after the value", b"192.0.2.1 the printer\n", "1:11", "one address or network a line"),
     ("blanks around the slash", b"192.0.2.0 / 24\n", "1:11", "one address or network a line"),
     ("last line, no newline", b"192.0.2.1\n192.0.2.300", "2:1", "`192.0.2.300` is not an address"),
     ("CRLF", b"# list\r\n192.0.2.1/x\r\n", "2:11", "`x` is not a prefix length"),

@@ -1,12 +1,12 @@
-//! Configurations with values that their keys do not take.
+//! Configurations with values that the key does not accept.
 
 use super::Malformed;
 
 pub(super) const VALUES: &[Malformed] = &[
     ("no ports", b"TCP_PORTS=\"\"\n", "1:12", "value is empty"),
     ("blanks for ports", b"TCP_PORTS=\"  \"\n", "1:12", "value is empty"),
-    ("comma alone before", b"TCP_PORTS=\",1\"\n", "1:12", "item is missing"),
-    ("comma alone behind", b"TCP_PORTS=\"1,\"\n", "1:14", "item is missing"),
+    ("comma at the start", b"TCP_PORTS=\",1\"\n", "1:12", "item is missing"),
+    ("comma at the end", b"TCP_PORTS=\"1,\"\n", "1:14", "item is missing"),
     ("two commas", b"TCP_PORTS=\"1, ,2\"\n", "1:15", "item is missing"),
     ("plus sign", b"TCP_PORTS=\"1,+11\"\n", "1:14", "`+11` is not a port"),
     ("port 0", b"TCP_PORTS=\"1,0\"\n", "1:14", "port 0 cannot be watched"),
@@ -26,7 +26,7 @@ pub(super) const VALUES: &[Malformed] = &[
     ("fraction", b"TCP_PORTS=\"1.5\"\n", "1:12", "`1.5` is not a port"),
     ("digits of another script", "TCP_PORTS=\"\u{661}\"\n".as_bytes(), "1:12", "is not a port"),
     (
-        "port behind wide characters",
+        "port after wide characters",
         "UDP_PORTS=\"1, \u{65e5}\u{672c}\"".as_bytes(),
         "1:15",
         "is not a port",
@@ -86,19 +86,19 @@ pub(super) const VALUES: &[Malformed] = &[
         "`two` is not a number",
     ),
     (
-        "time-out of nothing",
+        "timeout of 0",
         b"TCP_PORTS=\"1\"\nRESPONSE_TIMEOUT=\"0\"\n",
         "2:19",
         "between 1 and 3600 seconds",
     ),
     (
-        "time-out with a unit",
+        "timeout with a unit",
         b"TCP_PORTS=\"1\"\nRESPONSE_TIMEOUT=\"30s\"\n",
         "2:19",
         "`30s` is not a number",
     ),
     (
-        "rate beyond reason",
+        "rate too large",
         b"TCP_PORTS=\"1\"\nBLOCK_RATE=\"99999999999\"\n",
         "2:13",
         "between 0 and 1000000",
@@ -109,19 +109,19 @@ pub(super) const VALUES: &[Malformed] = &[
     ("user with a colon", b"TCP_PORTS=\"1\"\nRUN_AS=\"a:b\"\n", "2:9", "`a:b` is not a user name"),
     ("empty user", b"TCP_PORTS=\"1\"\nRUN_AS=\"\"\n", "2:9", "value is empty"),
     (
-        "never block a name",
+        "never block, host name",
         b"TCP_PORTS=\"1\"\nNEVER_BLOCK=\"10.0.0.1, gw\"\n",
         "2:24",
         "`gw` is a host name",
     ),
     (
-        "never block nothing",
+        "never block, empty item",
         b"TCP_PORTS=\"1\"\nNEVER_BLOCK=\"10.0.0.1,,::1\"\n",
         "2:23",
         "item is missing",
     ),
     (
-        "never block too long",
+        "never block, prefix too long",
         b"TCP_PORTS=\"1\"\nNEVER_BLOCK=\"10.0.0.1/33\"\n",
         "2:23",
         "length `33` is above 32",
