@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use portsentry_benches::Random;
 use portsentry_capture::{
-    ChecksumState, Decoder, Frame, LinkType, Rejected, Tally, impossible_source,
+    ChecksumState, Decoder, Frame, LinkType, Rejected, Tally, martian_source,
 };
 use portsentry_core::{Effect, Engine, HashKey, Instant, Limits, Outcome, Policy, Timestamp};
 
@@ -171,8 +171,8 @@ fn nothing_panics_and_nothing_grows() {
         let time = Timestamp::from_nanos(random.next_u64().cast_signed());
 
         let loopback = link.marks_loopback(&frame);
-        let admit = |source, _| match impossible_source(source, loopback) {
-            true => Err(Rejected::ImpossibleSource),
+        let admit = |source, _| match martian_source(source, loopback) {
+            true => Err(Rejected::MartianSource),
             false => Ok(()),
         };
         let whole = Frame { link, captured: &frame, wire_length, checksum };

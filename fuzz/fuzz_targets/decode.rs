@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portsentry_capture::{LinkType, Packet, Rejected, decode, impossible_source};
+use portsentry_capture::{LinkType, Packet, Rejected, decode, martian_source};
 
 #[path = "../offline/frames.rs"]
 #[allow(dead_code, reason = "it serves tests too")]
@@ -55,7 +55,7 @@ fuzz_target!(|input: &[u8]| {
 
     // What is possible from outside is possible on loopback.
     assert!(
-        impossible_source(packet.source, false) || !impossible_source(packet.source, true),
+        martian_source(packet.source, false) || !martian_source(packet.source, true),
         "{}",
         packet.source
     );

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use portsentry_capture::{
-    ChecksumState, Decoder, Frame, LinkType, Rejected, Tally, decode, impossible_source,
+    ChecksumState, Decoder, Frame, LinkType, Rejected, Tally, decode, martian_source,
 };
 use portsentry_core::{Engine, HashKey, Instant, Limits, Policy, PortSet, Reason, Timestamp};
 
@@ -52,8 +52,8 @@ fuzz_target!(|input: &[u8]| {
         let checksum = CHECKSUMS[usize::from(kind / 5 % 3)];
         let frame = Frame { link, captured, wire_length: length, checksum };
         let loopback = link.marks_loopback(captured);
-        let admit = |source, _| match impossible_source(source, loopback) {
-            true => Err(Rejected::ImpossibleSource),
+        let admit = |source, _| match martian_source(source, loopback) {
+            true => Err(Rejected::MartianSource),
             false => Ok(()),
         };
         let found = decoder.decode(&frame, Instant::from_secs(now), admit);

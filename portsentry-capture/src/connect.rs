@@ -7,6 +7,7 @@
 //! bounded and counted. It prints nothing: what is to be said besides
 //! observations is a [`ConnectNotice`].
 
+mod acceptor;
 mod answer_limit;
 mod bound;
 mod connections;
@@ -15,7 +16,6 @@ mod descriptors;
 mod local_ports;
 mod losses;
 mod notice;
-mod reception;
 
 use std::fmt;
 use std::io;
@@ -29,11 +29,11 @@ use rustix::io::Errno;
 
 use crate::{Drained, Sensor, SensorError, SensorStats};
 
+pub use acceptor::ConnectStats;
 pub use notice::{ConnectNotice, Endpoint};
-pub use reception::ConnectStats;
 
+use acceptor::Acceptor;
 use bound::BoundSockets;
-use reception::Reception;
 
 /// What the sensor is called.
 const NAME: &str = "connect mode";
@@ -99,7 +99,7 @@ pub enum Reply {
 /// Connections that are open when it is dropped are closed.
 pub struct ConnectSensor {
     bound: BoundSockets,
-    reception: Reception,
+    acceptor: Acceptor,
     /// The most connections that may be open.
     capacity: usize,
     /// What sockets that were closed had lost, and what others had lost before
@@ -142,10 +142,10 @@ impl ConnectSensor {
         local_ports::warn_if_taken(&tcp_ports, &udp_ports);
         let limits = ConnectLimits { connections: capacity, ..limits };
         // Last: ports are bound faster while nobody waits for them.
-        let reception = Reception::new(bound.descriptor(), banner, &limits).map_err(io_error)?;
+        let acceptor = Acceptor::new(bound.descriptor(), banner, &limits).map_err(io_error)?;
         Ok(Self {
             bound,
-            reception,
+            acceptor,
             capacity,
             dropped: 0,
             overflows_before: losses::overflows().unwrap_or(0),
@@ -187,7 +187,7 @@ impl ConnectSensor {
 
     /// Answers with `banner` from now on.
     pub fn set_banner(&mut self, banner: Vec<u8>) {
-        self.reception.set_banner(banner);
+        self.acceptor.set_banner(banner);
     }
 
     /// The ports that are bound, in no order.
@@ -209,7 +209,7 @@ impl ConnectSensor {
         const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
         let (flags, data) = (epoll::EventFlags::empty(), epoll::EventData::new_u64(0));
         let mut events = [epoll::Event { flags, data }; ROUND];
-        let round = self.reception.open_connections(&mut events).map_err(io_error)?;
+        let round = self.acceptor.open_connections(&mut events).map_err(io_error)?;
         let mut more = round.more;
         if round.sockets_ready {
             let epoll = self.bound.descriptor();
@@ -218,29 +218,29 @@ impl ConnectSensor {
             let share = (budget / ready.max(1)).max(1);
             for event in events.get(..ready).unwrap_or_default() {
                 let Some(bound) = self.bound.get(event.data.u64()) else { continue };
-                if self.reception.pauses() {
+                if self.acceptor.pauses() {
                     break;
                 }
                 more |= match bound.endpoint.protocol {
-                    Protocol::Tcp => self.reception.accept(bound, share, decide),
-                    Protocol::Udp => self.reception.receive(bound, share, decide),
+                    Protocol::Tcp => self.acceptor.accept(bound, share, decide),
+                    Protocol::Udp => self.acceptor.receive(bound, share, decide),
                 }
                 .map_err(io_error)?;
             }
         }
         let sockets = self.bound.descriptor();
-        self.reception.set_timer(sockets).map_err(io_error)?;
+        self.acceptor.set_timer(sockets).map_err(io_error)?;
         Ok(if more { Drained::More } else { Drained::Empty })
     }
 
     /// The next thing to be said, oldest first. To be asked after each drain.
     pub fn poll_notice(&mut self) -> Option<ConnectNotice> {
-        self.reception.poll_notice()
+        self.acceptor.poll_notice()
     }
 
     /// What became of connections and datagrams since the sensor was opened.
     pub fn answers(&self) -> ConnectStats {
-        self.reception.stats()
+        self.acceptor.stats()
     }
 
     /// Of the sockets that are open and of those that were closed.
@@ -261,7 +261,7 @@ impl Sensor for ConnectSensor {
     }
 
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.reception.as_fd())
+        Some(self.acceptor.as_fd())
     }
 
     /// Takes connections and datagrams and answers none:
@@ -286,7 +286,7 @@ impl Sensor for ConnectSensor {
     fn stats(&mut self) -> SensorStats {
         let overflows = losses::overflows().unwrap_or(0).saturating_sub(self.overflows_before);
         let dropped_by_kernel = self.dropped_datagrams() + overflows;
-        SensorStats { dropped_by_kernel, ..self.reception.sensor_stats() }
+        SensorStats { dropped_by_kernel, ..self.acceptor.sensor_stats() }
     }
 }
 

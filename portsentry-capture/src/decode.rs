@@ -17,11 +17,11 @@ mod fragment;
 mod ipv4;
 mod ipv6;
 mod link;
+mod martian;
 mod network;
 mod payload;
 mod reassembly;
 mod rejected;
-mod source;
 mod tally;
 mod transport;
 
@@ -32,9 +32,9 @@ use portsentry_core::{Evidence, IpOptions, Observation, Timestamp};
 pub use checksum::ChecksumState;
 pub use decoder::{Decoder, Frame};
 pub use link::LinkType;
+pub use martian::martian_source;
 pub use reassembly::ReassemblyStats;
 pub use rejected::Rejected;
-pub use source::impossible_source;
 pub use tally::Tally;
 
 /// What one frame tells: an [`Observation`] but for the time of receipt.
@@ -109,7 +109,7 @@ impl Packet {
 /// Why the frame gave no packet; fragments give [`Rejected::Fragment`], and a
 /// [`Decoder`] more. Two things only the caller can tell, and are not looked at
 /// here: whether the frame was whole ([`Packet::on_wire`]) and whether the
-/// source is possible ([`impossible_source`]).
+/// source is possible ([`martian_source`]).
 pub fn decode(link: LinkType, frame: &[u8]) -> Result<Packet, Rejected> {
     let datagram = link::strip(link, frame)?;
     network::read(&datagram, ChecksumState::Unknown, |_| Err(Rejected::Fragment))

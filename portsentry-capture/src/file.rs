@@ -23,7 +23,7 @@ use self::pcapng::Pcapng;
 use self::window::Window;
 use crate::{
     ChecksumState, Decoder, Drained, Frame, LinkType, Packet, Rejected, Sensor, SensorError,
-    SensorStats, Targets, impossible_source,
+    SensorStats, Targets, martian_source,
 };
 
 /// The largest packet record or block that is taken in, in bytes: four times
@@ -205,8 +205,8 @@ fn observed(
     decoder.decode(&frame, now, |source, target| {
         if !targets.contains(target) {
             Err(Rejected::NotForThisHost)
-        } else if impossible_source(source, link.marks_loopback(record.frame)) {
-            Err(Rejected::ImpossibleSource)
+        } else if martian_source(source, link.marks_loopback(record.frame)) {
+            Err(Rejected::MartianSource)
         } else {
             Ok(())
         }

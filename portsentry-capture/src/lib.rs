@@ -40,7 +40,7 @@ pub use connect::{
 };
 pub use decode::{
     ChecksumState, Decoder, Frame, LinkType, Packet, ReassemblyStats, Rejected, Tally, decode,
-    impossible_source,
+    martian_source,
 };
 pub use file::CaptureFile;
 pub use interfaces::{

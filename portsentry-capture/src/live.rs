@@ -9,30 +9,26 @@
 
 #[cfg(feature = "raw")]
 mod block;
+#[cfg(any(feature = "pcap", feature = "raw"))]
+mod bpf;
 mod duplicates;
 #[cfg(any(feature = "pcap", feature = "raw"))]
-mod filter;
-#[cfg(any(feature = "pcap", feature = "raw"))]
-mod judge;
+mod for_host;
 mod losses;
 #[cfg(any(feature = "pcap", feature = "raw"))]
 mod packet_socket;
 #[cfg(feature = "pcap")]
 mod pcap;
 mod plan;
-#[cfg(any(feature = "pcap", feature = "raw"))]
-mod queries;
-#[cfg(not(any(feature = "pcap", feature = "raw")))]
-#[path = "live/no_queries.rs"]
-mod queries;
 #[cfg(feature = "raw")]
 mod raw;
 #[cfg(feature = "raw")]
 mod rings;
 mod set;
-mod sieve;
+mod solicited;
 #[cfg(feature = "raw")]
 mod source_hash;
+mod suppress;
 mod watched;
 
 use std::sync::Arc;
@@ -60,11 +56,11 @@ const SNAP_LENGTH: u32 = 2048;
 
 /// A sensor on one interface, or on all at once.
 pub trait LiveSensor: Sensor {
-    /// Look for this alone, from now on. No packet is lost by the change.
+    /// Watches these addresses and ports from now on. The change loses no packet.
     fn set_watched(&mut self, watched: Arc<Watched>);
 
-    /// Is read no more: its counters were asked for. What it holds goes with it,
-    /// unless there is something better to be done.
+    /// Closes the sensor, which is not read any more. Its counters were already read. Packets
+    /// that it still holds are dropped by default.
     fn close(self: Box<Self>) {}
 }
 
@@ -83,15 +79,15 @@ pub trait LiveBackend {
         watched: &Arc<Watched>,
     ) -> Result<Box<dyn LiveSensor + Send>, SensorError>;
 
-    /// A sensor that is read beside those of the interfaces and must have a
-    /// descriptor; asked for once. Most have none.
-    fn beside(&mut self) -> Option<Box<dyn Sensor + Send>> {
+    /// Returns a sensor to read in addition to those of the interfaces. It must have a
+    /// descriptor. Called once; most backends have none.
+    fn auxiliary_sensor(&mut self) -> Option<Box<dyn Sensor + Send>> {
         None
     }
 
-    /// Whether to log which interfaces are watched and which cannot be: not so
-    /// where another set, which watches the same ones, does.
-    fn speaks(&self) -> bool {
+    /// Returns whether the set logs which interfaces it watches and which it cannot. Several
+    /// sets that watch the same interfaces need only one that logs them.
+    fn logs_interfaces(&self) -> bool {
         true
     }
 }

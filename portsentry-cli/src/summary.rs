@@ -115,7 +115,7 @@ impl fmt::Display for Summary {
 }
 
 fn write_queries(f: &mut fmt::Formatter<'_>, sensors: &SensorStats) -> fmt::Result {
-    let answered = sensors.tally.count(Rejected::Answer);
+    let answered = sensors.tally.count(Rejected::SolicitedReply);
     let exceptional = [
         (answered, "answers to this host's own queries"),
         (sensors.queries.missed, "datagrams of this host not seen in time"),
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn queries_and_losses_are_told_where_there_were_any() {
         let mut sensors = SensorStats { received: 9, dropped_by_kernel: 8, ..Default::default() };
-        sensors.tally.add(Rejected::Answer);
+        sensors.tally.add(Rejected::SolicitedReply);
         (sensors.queries.missed, sensors.queries.evicted) = (4, 5);
         let loss =
             |interface: &str, packets| InterfaceLoss { interface: interface.into(), packets };

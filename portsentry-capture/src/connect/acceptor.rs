@@ -27,7 +27,7 @@ use super::connections::Connections;
 use super::datagrams::{Receiver, answer};
 use super::notice::ConnectNotice;
 use super::{ConnectLimits, Reply};
-use crate::{Rejected, SensorStats, Tally, impossible_source};
+use crate::{Rejected, SensorStats, Tally, martian_source};
 
 /// What epoll says is ready; connections have the numbers from
 /// `FIRST_CONNECTION`.
@@ -74,7 +74,7 @@ pub struct ConnectStats {
 
 /// Takes connections and datagrams.
 #[derive(Debug)]
-pub(super) struct Reception {
+pub(super) struct Acceptor {
     epoll: OwnedFd,
     timer: OwnedFd,
     /// When the timer will go off.
@@ -92,7 +92,7 @@ pub(super) struct Reception {
     counted: ConnectStats,
 }
 
-/// What [`Reception::open_connections`] found.
+/// What [`Acceptor::open_connections`] found.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Round {
     /// Something has come in through a bound socket.
@@ -101,7 +101,7 @@ pub(super) struct Round {
     pub(super) more: bool,
 }
 
-impl Reception {
+impl Acceptor {
     /// `sockets` is readable when a bound socket is.
     pub(super) fn new(
         sockets: BorrowedFd<'_>,
@@ -145,12 +145,12 @@ impl Reception {
     }
 
     pub(super) fn stats(&self) -> ConnectStats {
-        let endings = self.connections.endings;
+        let outcomes = self.connections.outcomes;
         ConnectStats {
-            banners: endings.greeted,
-            unreachable: self.counted.unreachable + endings.gone,
-            timed_out: endings.timed_out,
-            displaced: endings.displaced,
+            banners: outcomes.banner_sent,
+            unreachable: self.counted.unreachable + outcomes.gone,
+            timed_out: outcomes.timed_out,
+            displaced: outcomes.displaced,
             ..self.counted
         }
     }
@@ -206,11 +206,11 @@ impl Reception {
                     let local = getsockname(&socket).ok().and_then(|it| it.try_into().ok());
                     let peer = peer.and_then(|it| it.try_into().ok());
                     self.counted.connections += 1;
-                    let reply = self.tell_of_connection(bound, peer, local, decide);
+                    let reply = self.observe_connection(bound, peer, local, decide);
                     if full {
                         self.counted.turned_away += 1;
                     } else if reply == Reply::Banner && !self.banner.is_empty() {
-                        self.greet(socket)?;
+                        self.send_banner(socket)?;
                     }
                 }
                 Err(Errno::AGAIN) => return Ok(false),
@@ -229,7 +229,7 @@ impl Reception {
         Ok(true)
     }
 
-    fn tell_of_connection(
+    fn observe_connection(
         &mut self,
         bound: &Bound,
         peer: Option<SocketAddr>,
@@ -242,12 +242,13 @@ impl Reception {
             SocketAddr::V4(_) => 0,
             SocketAddr::V6(peer) => peer.scope_id(),
         };
-        self.tell(bound, Evidence::Connection, peer, target, interface, decide)
+        self.observe(bound, Evidence::Connection, peer, target, interface, decide)
     }
 
-    fn greet(&mut self, socket: OwnedFd) -> io::Result<()> {
+    fn send_banner(&mut self, socket: OwnedFd) -> io::Result<()> {
         let now = monotonic();
-        match self.connections.greet(socket, &self.banner, now, &self.epoll, FIRST_CONNECTION) {
+        match self.connections.send_banner(socket, &self.banner, now, &self.epoll, FIRST_CONNECTION)
+        {
             // No room in epoll: the banner is with the kernel, or is lost.
             Err(Errno::NOSPC | Errno::NOMEM) => {
                 self.counted.turned_away += 1;
@@ -281,7 +282,7 @@ impl Reception {
             }
             let target = datagram.destination.unwrap_or(bound.endpoint.address);
             let (sender, interface) = (datagram.sender, datagram.interface);
-            let reply = self.tell(bound, Evidence::Message, sender, target, interface, decide);
+            let reply = self.observe(bound, Evidence::Message, sender, target, interface, decide);
             if reply == Reply::Banner && !self.banner.is_empty() {
                 match self.limit.ask(sender.ip().to_canonical(), monotonic()) {
                     Answer::Allowed => match answer(bound.socket(), &datagram, &self.banner) {
@@ -295,7 +296,7 @@ impl Reception {
         Ok(true)
     }
 
-    fn tell(
+    fn observe(
         &mut self,
         bound: &Bound,
         evidence: Evidence,
@@ -306,8 +307,8 @@ impl Reception {
     ) -> Reply {
         let source = peer.ip().to_canonical();
         // The kernel takes loopback sources from loopback alone.
-        if impossible_source(source, true) {
-            self.tally.add(Rejected::ImpossibleSource);
+        if martian_source(source, true) {
+            self.tally.add(Rejected::MartianSource);
             return Reply::Nothing;
         }
         decide(&Observation {
@@ -369,7 +370,7 @@ impl Reception {
     }
 }
 
-impl AsFd for Reception {
+impl AsFd for Acceptor {
     /// Readable when there is something to do.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()

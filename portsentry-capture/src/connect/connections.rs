@@ -20,9 +20,9 @@ const MOST_READ: usize = 64 * 1024;
 
 /// What became of connections that were to get the banner.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Endings {
+pub(super) struct ConnectionOutcomes {
     /// The kernel has taken the whole banner.
-    pub(super) greeted: u64,
+    pub(super) banner_sent: u64,
     /// The peer had gone before that.
     pub(super) gone: u64,
     /// Reset, because time was up.
@@ -44,7 +44,7 @@ pub(super) struct Connections {
     /// No open connection has a lower number.
     oldest: u64,
     patience: Duration,
-    pub(super) endings: Endings,
+    pub(super) outcomes: ConnectionOutcomes,
 }
 
 #[derive(Debug)]
@@ -76,14 +76,14 @@ impl Connections {
             next: 0,
             oldest: 0,
             patience,
-            endings: Endings::default(),
+            outcomes: ConnectionOutcomes::default(),
         }
     }
 
     /// Sends `banner` to a new connection. What the peer does not take at once
     /// is waited for in `epoll`, with `first_token` and the connection's number
     /// for a token.
-    pub(super) fn greet(
+    pub(super) fn send_banner(
         &mut self,
         socket: OwnedFd,
         banner: &Arc<[u8]>,
@@ -94,7 +94,7 @@ impl Connections {
         let banner = Arc::clone(banner);
         let deadline = now.after(self.patience);
         let mut open = Open { number: self.next, socket, banner, sent: 0, read: 0, deadline };
-        let interest = match open.advance(&mut self.endings) {
+        let interest = match open.advance(&mut self.outcomes) {
             Progress::Over => return Ok(()),
             Progress::Unsent => epoll::EventFlags::OUT,
             Progress::Lingering => epoll::EventFlags::IN,
@@ -106,7 +106,7 @@ impl Connections {
         if let Some(place) = self.place(place)
             && place.replace(open).is_some()
         {
-            self.endings.displaced += 1;
+            self.outcomes.displaced += 1;
         }
         Ok(())
     }
@@ -114,11 +114,11 @@ impl Connections {
     /// Goes on with a connection that epoll says is ready.
     pub(super) fn advance(&mut self, token: u64, epoll: &OwnedFd, first_token: u64) {
         let number = token - first_token;
-        let mut endings = self.endings;
+        let mut outcomes = self.outcomes;
         let Some(place) = self.place(number) else { return };
         let Some(open) = place.as_mut().filter(|open| open.number == number) else { return };
         let unsent = open.sent < open.banner.len();
-        match open.advance(&mut endings) {
+        match open.advance(&mut outcomes) {
             Progress::Lingering if unsent => {
                 let data = epoll::EventData::new_u64(token);
                 if epoll::modify(epoll, &open.socket, data, epoll::EventFlags::IN).is_err() {
@@ -128,7 +128,7 @@ impl Connections {
             Progress::Over => *place = None,
             Progress::Unsent | Progress::Lingering => {}
         }
-        self.endings = endings;
+        self.outcomes = outcomes;
     }
 
     /// Resets the connections whose time is up. Gives when the next one's is.
@@ -146,7 +146,7 @@ impl Connections {
                     // Forgotten by the kernel too, with what it has not sent yet.
                     let _ = sockopt::set_socket_linger(&open.socket, Some(Duration::ZERO));
                     *place = None;
-                    self.endings.timed_out += 1;
+                    self.outcomes.timed_out += 1;
                 }
                 _ => {}
             }
@@ -162,19 +162,19 @@ impl Connections {
 }
 
 impl Open {
-    fn advance(&mut self, endings: &mut Endings) -> Progress {
+    fn advance(&mut self, outcomes: &mut ConnectionOutcomes) -> Progress {
         while let Some(rest @ [_, ..]) = self.banner.get(self.sent..) {
             match send(&self.socket, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(sent) => self.sent += sent,
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return Progress::Unsent,
                 Err(_) => {
-                    endings.gone += 1;
+                    outcomes.gone += 1;
                     return Progress::Over;
                 }
             }
             if self.sent == self.banner.len() {
-                endings.greeted += 1;
+                outcomes.banner_sent += 1;
                 // Can fail only if the peer has gone, which reading tells too.
                 let _ = shutdown(&self.socket, Shutdown::Write);
             }
@@ -230,7 +230,7 @@ mod tests {
             client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             let (socket, _) = self.listener.accept().unwrap();
             let (banner, now) = (banner.into(), Instant::from_secs(second));
-            self.connections.greet(socket.into(), &banner, now, &self.epoll, FIRST).unwrap();
+            self.connections.send_banner(socket.into(), &banner, now, &self.epoll, FIRST).unwrap();
             client
         }
 
@@ -243,7 +243,7 @@ mod tests {
             let wait = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
             while !done(&self.connections) {
                 let ready = epoll::wait(&self.epoll, &mut events, Some(&wait)).unwrap();
-                assert!(ready > 0, "nothing happened: {:?}", self.connections.endings);
+                assert!(ready > 0, "nothing happened: {:?}", self.connections.outcomes);
                 for event in &events[..ready] {
                     self.connections.advance(event.data.u64(), &self.epoll, FIRST);
                 }
@@ -265,7 +265,10 @@ mod tests {
         assert_eq!(text, b"go away\n");
         client.shutdown(Shutdown::Write).unwrap();
         bench.run_until(|it| open(it) == 0);
-        assert_eq!(bench.connections.endings, Endings { greeted: 1, ..Endings::default() });
+        assert_eq!(
+            bench.connections.outcomes,
+            ConnectionOutcomes { banner_sent: 1, ..ConnectionOutcomes::default() }
+        );
     }
 
     #[test]
@@ -285,7 +288,10 @@ mod tests {
         });
         bench.run_until(|it| open(it) == 0);
         assert!(reader.join().unwrap().unwrap() == banner, "other bytes");
-        assert_eq!(bench.connections.endings, Endings { greeted: 1, ..Endings::default() });
+        assert_eq!(
+            bench.connections.outcomes,
+            ConnectionOutcomes { banner_sent: 1, ..ConnectionOutcomes::default() }
+        );
     }
 
     #[test]
@@ -296,7 +302,7 @@ mod tests {
         assert_eq!(open(&bench.connections), 1);
         assert_eq!(bench.connections.expire(Instant::from_secs(6)), None);
         assert_eq!(open(&bench.connections), 0);
-        assert_eq!(bench.connections.endings.timed_out, 1);
+        assert_eq!(bench.connections.outcomes.timed_out, 1);
         let error = std::io::copy(&mut client, &mut std::io::sink()).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
@@ -306,7 +312,7 @@ mod tests {
         let mut bench = Bench::new(2);
         let mut clients: Vec<TcpStream> = (0..5).map(|n| bench.client(b"banner", n)).collect();
         assert_eq!(open(&bench.connections), 2);
-        assert_eq!(bench.connections.endings.displaced, 3);
+        assert_eq!(bench.connections.outcomes.displaced, 3);
         for client in &mut clients {
             let mut text = String::new();
             client.read_to_string(&mut text).unwrap();
@@ -314,7 +320,7 @@ mod tests {
         }
         assert_eq!(bench.connections.expire(Instant::from_secs(5)), Some(Instant::from_secs(8)));
         assert_eq!(bench.connections.expire(Instant::from_secs(9)), None);
-        assert_eq!(bench.connections.endings.timed_out, 2);
+        assert_eq!(bench.connections.outcomes.timed_out, 2);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 /// interface, and impossible elsewhere. A stack takes none of these, so to act
 /// on one is to act on a forgery.
 #[must_use]
-pub fn impossible_source(source: IpAddr, on_loopback: bool) -> bool {
+pub fn martian_source(source: IpAddr, on_loopback: bool) -> bool {
     match source {
         IpAddr::V4(source) => match source.octets() {
             [127, ..] => !on_loopback,
@@ -60,8 +60,8 @@ mod tests {
         ];
         for (address, outside, loopback) in table {
             let source = address.parse().unwrap();
-            assert_eq!(impossible_source(source, false), outside, "{address} from outside");
-            assert_eq!(impossible_source(source, true), loopback, "{address} on loopback");
+            assert_eq!(martian_source(source, false), outside, "{address} from outside");
+            assert_eq!(martian_source(source, true), loopback, "{address} on loopback");
         }
     }
 }

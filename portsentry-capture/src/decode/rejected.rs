@@ -50,8 +50,8 @@ rejected! {
     /// The same packet was seen on another interface, as on a bridge and its
     /// port.
     Duplicate = "seen on another interface",
-    /// Over UDP, from whom and to where this host has just asked.
-    Answer = "answer to a query of this host",
+    /// A UDP datagram that answers a query of this host.
+    SolicitedReply = "solicited reply",
 
     /// The capture ends before the fields that are needed.
     Truncated = "truncated by the capture",
@@ -98,9 +98,9 @@ rejected! {
     /// UDP length under 8 (but 0 over IPv6, RFC 2675 section 4), or beyond the
     /// end of the IP packet (RFC 768).
     UdpLength = "impossible UDP length",
-    /// A source that cannot have sent the packet; see
-    /// [`impossible_source`](crate::impossible_source).
-    ImpossibleSource = "impossible source",
+    /// A source address that no sender can have; see
+    /// [`martian_source`](crate::martian_source).
+    MartianSource = "martian source",
 }
 
 impl Rejected {
@@ -118,7 +118,7 @@ impl Rejected {
                 | Self::NotForThisHost
                 | Self::UnknownLinkType
                 | Self::Duplicate
-                | Self::Answer
+                | Self::SolicitedReply
         )
     }
 }

@@ -25,13 +25,13 @@ use std::os::fd::BorrowedFd;
 use portsentry_core::{Networks, PortSet};
 
 use self::coarse::coarse;
-use self::program::{Assembler, Condition, Fact, Label, Step};
+use self::program::{Ancillary, Assembler, Condition, Label, Op};
 use super::{SNAP_LENGTH, Watched, packet_socket};
 
 pub(super) use program::Instruction;
-pub(super) use sent::{SENT_LENGTH, pass_sent};
+pub(super) use sent::{SENT_LENGTH, attach_sent_filter};
 #[cfg(feature = "raw")]
-pub(super) use source::spread;
+pub(super) use source::attach_fanout_program;
 
 /// Packet types of `linux/if_packet.h`: for another host, seen because the
 /// interface is promiscuous or a port of a bridge; and sent by this host.
@@ -72,7 +72,12 @@ const PORT_RANGES: [usize; 4] = [256, 64, 16, 1];
 /// The memory for filters is bounded (`net.core.optmem_max`). Where it does not
 /// suffice for a coarse program either, everything passes, which costs time and
 /// no probe; then it is logged with `name`, the interface.
-pub(super) fn hold_back(socket: BorrowedFd<'_>, network: u32, watched: &Watched, name: &str) {
+pub(super) fn attach_probe_filter(
+    socket: BorrowedFd<'_>,
+    network: u32,
+    watched: &Watched,
+    name: &str,
+) {
     let attached = attach(socket, |ranges| candidates(network, watched, ranges));
     let Err(failure) = attached else { return };
     // What was attached before may hold back what is watched now.
@@ -83,7 +88,7 @@ pub(super) fn hold_back(socket: BorrowedFd<'_>, network: u32, watched: &Watched,
 
 /// Has the kernel hold back everything from `socket`.
 #[cfg(feature = "raw")]
-pub(super) fn hold_back_all(socket: BorrowedFd<'_>) -> io::Result<()> {
+pub(super) fn attach_drop_all(socket: BorrowedFd<'_>) -> io::Result<()> {
     let mut code = Assembler::default();
     code.give(0);
     packet_socket::attach_filter(socket, &code.finish())
@@ -111,11 +116,11 @@ fn candidates(network: u32, watched: &Watched, port_ranges: usize) -> Vec<Instru
 
     let port = |ports: &PortSet| coarse(&pairs(ports.ranges()), port_ranges);
     let udp = search(&mut code, &port(&watched.udp_ports), pass, drop);
-    let udp = code.steps(&[Step::LoadHalf(2)], udp);
+    let udp = code.ops(&[Op::LoadHalf(2)], udp);
     let tcp = search(&mut code, &port(&watched.tcp_ports), pass, drop);
-    let tcp = code.steps(&[Step::LoadHalf(2)], tcp);
+    let tcp = code.ops(&[Op::LoadHalf(2)], tcp);
     let tcp = code.branch(Condition::HasAnyOf(RST_OR_ACK), drop, tcp);
-    let tcp = code.steps(&[Step::LoadByte(13)], tcp);
+    let tcp = code.ops(&[Op::LoadByte(13)], tcp);
 
     let ends = Ends { pass, drop };
     let v4 = ipv4(&mut code, &watched.addresses, [tcp, udp], ends);
@@ -123,9 +128,9 @@ fn candidates(network: u32, watched: &Watched, port_ranges: usize) -> Vec<Instru
     let start = ether_type(&mut code, v4, v6, ends);
     // What this host sends is no probe of it, and on the loopback interface,
     // where each packet is seen going out and coming in, this leaves the second.
-    let start = code.steps(&[Step::LoadFact(Fact::Protocol)], start);
+    let start = code.ops(&[Op::LoadAncillary(Ancillary::Protocol)], start);
     let start = code.any_of(&[PACKET_OUTGOING, PACKET_OTHERHOST], drop, start);
-    code.steps(&[Step::SetIndex(network), Step::LoadFact(Fact::PacketType)], start);
+    code.ops(&[Op::SetIndex(network), Op::LoadAncillary(Ancillary::PacketType)], start);
     code.finish()
 }
 
@@ -141,19 +146,13 @@ struct Ends {
 /// filters run, but not an inner one, and none of type 0x9100. Two are stepped
 /// over here; what has three is for the decoder to count.
 fn ether_type(code: &mut Assembler, v4: Label, v6: Label, ends: Ends) -> Label {
-    let step_over = [
-        Step::LoadHalf(2),
-        Step::Save(0),
-        Step::FromIndex,
-        Step::Add(4),
-        Step::ToIndex,
-        Step::Restore(0),
-    ];
+    let step_over =
+        [Op::LoadHalf(2), Op::Save(0), Op::FromIndex, Op::Add(4), Op::ToIndex, Op::Restore(0)];
     let mut one_of = |tagged| {
         let other = code.any_of(&VLAN_TAGS.map(u32::from), tagged, ends.drop);
         let other = code.branch(Condition::Equals(IPV6.into()), v6, other);
         let start = code.branch(Condition::Equals(IPV4.into()), v4, other);
-        (start, code.steps(&step_over, start))
+        (start, code.ops(&step_over, start))
     };
     let (_, second) = one_of(ends.pass);
     let (_, first) = one_of(second);
@@ -165,21 +164,20 @@ fn ether_type(code: &mut Assembler, v4: Label, v6: Label, ends: Ends) -> Label {
 /// looked at: `nmap -f` sends eight bytes of TCP at a time, and a program that
 /// reads beyond the end of a packet holds it back.
 fn ipv4(code: &mut Assembler, addresses: &Networks, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
-    let to_payload =
-        [Step::LoadByte(0), Step::And(0x0f), Step::ShiftLeft(2), Step::AddIndex, Step::ToIndex];
+    let to_payload = [Op::LoadByte(0), Op::And(0x0f), Op::ShiftLeft(2), Op::AddIndex, Op::ToIndex];
     let mut unless_fragment = |transport| {
-        let whole = code.steps(&to_payload, transport);
+        let whole = code.ops(&to_payload, transport);
         let fragment = code.branch(Condition::HasAnyOf(FRAGMENT), ends.pass, whole);
-        code.steps(&[Step::LoadHalf(6)], fragment)
+        code.ops(&[Op::LoadHalf(6)], fragment)
     };
     let (tcp, udp) = (unless_fragment(tcp), unless_fragment(udp));
     let other = code.branch(Condition::Equals(AUTHENTICATION), ends.pass, ends.drop);
     let other = code.branch(Condition::Equals(UDP), udp, other);
     let protocol = code.branch(Condition::Equals(TCP), tcp, other);
-    let own = code.steps(&[Step::LoadByte(9)], protocol);
+    let own = code.ops(&[Op::LoadByte(9)], protocol);
 
     let target = search(code, &coarse(&ipv4_ranges(addresses), MAX_ADDRESSES), own, ends.drop);
-    code.steps(&[Step::LoadWord(16)], target)
+    code.ops(&[Op::LoadWord(16)], target)
 }
 
 fn ipv4_ranges(addresses: &Networks) -> Vec<(u32, u32)> {
@@ -192,18 +190,18 @@ fn ipv4_ranges(addresses: &Networks) -> Vec<(u32, u32)> {
 
 /// With the index at an IPv6 header.
 fn ipv6(code: &mut Assembler, addresses: &Networks, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
-    let to_payload = [Step::FromIndex, Step::Add(40), Step::ToIndex];
-    let (tcp, udp) = (code.steps(&to_payload, tcp), code.steps(&to_payload, udp));
+    let to_payload = [Op::FromIndex, Op::Add(40), Op::ToIndex];
+    let (tcp, udp) = (code.ops(&to_payload, tcp), code.ops(&to_payload, udp));
     let other = code.any_of(&EXTENSION_HEADERS, ends.pass, ends.drop);
     let other = code.branch(Condition::Equals(UDP), udp, other);
     let protocol = code.branch(Condition::Equals(TCP), tcp, other);
-    let own = code.steps(&[Step::LoadByte(6)], protocol);
+    let own = code.ops(&[Op::LoadByte(6)], protocol);
     let Some(addresses) = few_ipv6_addresses(addresses) else { return own };
     addresses.iter().rev().fold(ends.drop, |other, address| {
         [(24, 96), (28, 64), (32, 32), (36, 0)].into_iter().fold(own, |equal, (offset, shift)| {
             let word = (address >> shift) as u32;
             let compared = code.branch(Condition::Equals(word), equal, other);
-            code.steps(&[Step::LoadWord(offset)], compared)
+            code.ops(&[Op::LoadWord(offset)], compared)
         })
     })
 }

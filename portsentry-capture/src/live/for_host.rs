@@ -1,16 +1,14 @@
-//! From a frame of a live capture to an observation: decoding, and what only
-//! the place of capture can tell.
+//! Decodes frames of a live capture with the checks that need to know this host.
 
 use portsentry_core::Instant;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::Watched;
-use crate::{Decoder, Frame, Packet, Rejected, impossible_source};
+use crate::{Decoder, Frame, Packet, Rejected, martian_source};
 
-/// The packet that `frame` holds or completes, if it is one that this host would
-/// take. Fragments are put together before their ports are known, but only those
-/// for a watched address are kept.
-pub(super) fn judge(
+/// Returns the packet in `frame`, or the one that it completes, if this host would accept it.
+/// Only fragments for a watched address are kept for reassembly.
+pub(super) fn decode_for_host(
     decoder: &mut Decoder,
     frame: &Frame<'_>,
     on_loopback: bool,
@@ -18,12 +16,11 @@ pub(super) fn judge(
     now: Instant,
 ) -> Result<Packet, Rejected> {
     decoder.decode(frame, now, |source, target| {
-        // Loopback addresses are own ones, but no stack takes them from outside
-        // (RFC 1122 section 3.2.1.3).
+        // No stack accepts loopback addresses from outside (RFC 1122 section 3.2.1.3).
         if !watched.addresses.contains(target) || target.is_loopback() && !on_loopback {
             Err(Rejected::NotForThisHost)
-        } else if impossible_source(source, on_loopback) {
-            Err(Rejected::ImpossibleSource)
+        } else if martian_source(source, on_loopback) {
+            Err(Rejected::MartianSource)
         } else {
             Ok(())
         }

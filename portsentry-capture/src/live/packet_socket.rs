@@ -11,7 +11,7 @@ use std::io;
 use std::mem::{self, size_of};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use super::filter::Instruction;
+use super::bpf::Instruction;
 
 /// Has the kernel give packets to `program` before they reach `socket`. One
 /// that is attached already is replaced at once: no packet finds none.
@@ -80,7 +80,7 @@ pub(super) fn join_fanout(socket: BorrowedFd<'_>, id: u16) -> io::Result<()> {
 /// The kernel asks nobody who joins a group for more than `CAP_NET_RAW` and the id, so
 /// one that is full keeps others from taking packets away (Linux 5.11).
 #[cfg(feature = "raw")]
-pub(super) fn found_fanout(socket: BorrowedFd<'_>, members: u16) -> io::Result<u16> {
+pub(super) fn create_fanout(socket: BorrowedFd<'_>, members: u16) -> io::Result<u16> {
     let how = FANOUT | libc::PACKET_FANOUT_FLAG_UNIQUEID;
     // The structure has the two halves in the order in which the integer has them.
     let bounded = [how << 16, u32::from(members)];
@@ -171,7 +171,7 @@ unsafe fn set_option<T>(
 }
 
 #[cfg(feature = "raw")]
-pub(super) use ring::Ring;
+pub(super) use ring::RxRing;
 
 #[cfg(feature = "raw")]
 mod ring {
@@ -188,7 +188,7 @@ mod ring {
     /// gives it to this process, and goes on to the next; it touches it no more
     /// until it is given back.
     #[derive(Debug)]
-    pub(in crate::live) struct Ring {
+    pub(in crate::live) struct RxRing {
         memory: NonNull<u8>,
         /// Bytes of a block.
         block_size: usize,
@@ -198,9 +198,9 @@ mod ring {
     }
 
     // SAFETY: the mapping belongs to this value alone and to no thread.
-    unsafe impl Send for Ring {}
+    unsafe impl Send for RxRing {}
 
-    impl Ring {
+    impl RxRing {
         /// A ring of so many bytes for `socket`, or of the fewest blocks that there can
         /// be, which gives a block out after so many milliseconds if it holds any packet.
         pub(in crate::live) fn new(
@@ -274,7 +274,7 @@ mod ring {
         }
     }
 
-    impl Drop for Ring {
+    impl Drop for RxRing {
         fn drop(&mut self) {
             // SAFETY: the mapping that `new` made; slices of it cannot live now.
             // It cannot fail for a mapping that there is.

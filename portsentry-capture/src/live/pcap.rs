@@ -13,8 +13,8 @@ use portsentry_core::{Instant, Observation, Timestamp};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
-use super::judge::{judge, now};
-use super::{CaptureOptions, LiveBackend, LiveSensor, SNAP_LENGTH, Watched, filter, packet_socket};
+use super::for_host::{decode_for_host, now};
+use super::{CaptureOptions, LiveBackend, LiveSensor, SNAP_LENGTH, Watched, bpf, packet_socket};
 use crate::{
     ChecksumState, Decoder, Drained, Frame, Interface, LinkType, Packet, Rejected, Sensor,
     SensorError, SensorStats, Tally,
@@ -116,7 +116,7 @@ impl PcapSensor {
             decoder: Decoder::new(),
             tally: Tally::default(),
         };
-        filter::hold_back(capture.as_fd(), frames.network(), &frames.watched, name);
+        bpf::attach_probe_filter(capture.as_fd(), frames.network(), &frames.watched, name);
         // Older kernels lack it; then the filter holds those packets back.
         let _ = packet_socket::ignore_outgoing(capture.as_fd());
         // The same for what came before the filter was there.
@@ -143,7 +143,7 @@ impl Sensor for PcapSensor {
         let (frames, now) = (&mut self.frames, now());
         let read = self.capture.dispatch(Some(budget), |frame| {
             let time = Timestamp::from_nanos(nanoseconds(frame.header));
-            match frames.judge(frame.data, frame.header.len as usize, now) {
+            match frames.decode(frame.data, frame.header.len as usize, now) {
                 Ok(packet) => sink(&packet.observation(time, frames.place.index())),
                 Err(kind) => frames.tally.add(kind),
             }
@@ -174,7 +174,7 @@ impl Sensor for PcapSensor {
 impl LiveSensor for PcapSensor {
     fn set_watched(&mut self, watched: Arc<Watched>) {
         let network = self.frames.network();
-        filter::hold_back(self.capture.as_fd(), network, &watched, &self.frames.name);
+        bpf::attach_probe_filter(self.capture.as_fd(), network, &watched, &self.frames.name);
         self.frames.watched = watched;
     }
 }
@@ -212,7 +212,7 @@ struct Frames {
 }
 
 impl Frames {
-    fn judge(
+    fn decode(
         &mut self,
         captured: &[u8],
         wire_length: usize,
@@ -225,7 +225,7 @@ impl Frames {
         // The kernel could tell more of the checksum, but libpcap does not.
         let checksum = ChecksumState::Unknown;
         let frame = Frame { link: self.link, captured, wire_length, checksum };
-        judge(&mut self.decoder, &frame, on_loopback, &self.watched, now)
+        decode_for_host(&mut self.decoder, &frame, on_loopback, &self.watched, now)
     }
 
     /// Where the kernel's filter finds the network header. The headers of cooked

@@ -14,9 +14,9 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
 
 use super::block::{Cursor, RingPacket};
-use super::filter::{self, IPV4, IPV6, PACKET_OTHERHOST, PACKET_OUTGOING, VLAN_TAGS};
-use super::judge::{judge, now};
-use super::packet_socket::{self, Ring};
+use super::bpf::{self, IPV4, IPV6, PACKET_OTHERHOST, PACKET_OUTGOING, VLAN_TAGS};
+use super::for_host::{decode_for_host, now};
+use super::packet_socket::{self, RxRing};
 use super::{CaptureOptions, LiveBackend, LiveSensor, Watched};
 use crate::{
     Decoder, Drained, Frame, Interface, LinkType, Packet, Rejected, Sensor, SensorError,
@@ -69,7 +69,7 @@ pub(super) fn one(interface: Option<&Interface>) -> Result<&Interface, SensorErr
 /// promiscuous.
 #[derive(Debug)]
 pub struct RawSensor {
-    ring: Ring,
+    ring: RxRing,
     socket: OwnedFd,
     /// The place in the block that is being read.
     cursor: Option<Cursor>,
@@ -92,32 +92,32 @@ impl RawSensor {
         watched: Arc<Watched>,
     ) -> Result<Self, SensorError> {
         Self::open_with(interface, options, 1, watched, |socket, network, watched| {
-            filter::hold_back(socket, network, watched, &interface.name);
+            bpf::attach_probe_filter(socket, network, watched, &interface.name);
             Ok(())
         })
     }
 
     /// As [`open`](Self::open), but one of so many that share a buffer and what is
     /// kept of fragments; receives nothing until it is told what is watched.
-    pub(super) fn open_deaf(
+    pub(super) fn open_paused(
         interface: &Interface,
         options: CaptureOptions,
         sharing: u16,
     ) -> Result<Self, SensorError> {
         let nothing = Arc::new(Watched::default());
         Self::open_with(interface, options, sharing, nothing, |socket, _, _| {
-            filter::hold_back_all(socket)
+            bpf::attach_drop_all(socket)
         })
     }
 
-    /// `hold_back` gives the first filter to the socket, which is told where the
+    /// `attach_probe_filter` gives the first filter to the socket, which is told where the
     /// network header is.
     fn open_with(
         interface: &Interface,
         options: CaptureOptions,
         sharing: u16,
         watched: Arc<Watched>,
-        hold_back: impl FnOnce(BorrowedFd<'_>, u32, &Watched) -> io::Result<()>,
+        attach_probe_filter: impl FnOnce(BorrowedFd<'_>, u32, &Watched) -> io::Result<()>,
     ) -> Result<Self, SensorError> {
         // With the link header only where its length is known, and where there
         // can be tags behind it; from other links the kernel gives IP alone.
@@ -131,12 +131,12 @@ impl RawSensor {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::PACKET, kind, flags, None)
             .map_err(|error| failed(error.into()))?;
-        hold_back(socket.as_fd(), network, &watched).map_err(failed)?;
+        attach_probe_filter(socket.as_fd(), network, &watched).map_err(failed)?;
         // Older kernels lack it; then the filter holds those packets back.
         let _ = packet_socket::ignore_outgoing(socket.as_fd());
         let buffer = (u64::from(options.buffer.max(1)) << 20) / u64::from(sharing.max(1));
         let milliseconds = options.latency.as_millis().max(1).try_into().unwrap_or(u32::MAX);
-        let ring = Ring::new(socket.as_fd(), buffer, milliseconds).map_err(failed)?;
+        let ring = RxRing::new(socket.as_fd(), buffer, milliseconds).map_err(failed)?;
         packet_socket::bind(socket.as_fd(), interface.index).map_err(failed)?;
         let frames = Frames {
             name: interface.name.clone(),
@@ -157,9 +157,9 @@ impl RawSensor {
     }
 
     /// Receives nothing and has received nothing, until it is told what is watched.
-    pub(super) fn go_deaf(&mut self) -> Result<(), SensorError> {
+    pub(super) fn pause(&mut self) -> Result<(), SensorError> {
         let name = self.frames.name.clone();
-        filter::hold_back_all(self.socket()).map_err(|source| SensorError::Io { name, source })?;
+        bpf::attach_drop_all(self.socket()).map_err(|source| SensorError::Io { name, source })?;
         while self.drain(usize::MAX, &mut |_| ())? == Drained::More {}
         // What the kernel has counted is read off by this, too.
         self.stats();
@@ -214,7 +214,7 @@ impl Sensor for RawSensor {
                 && let Some(packet) = cursor.next(block)
             {
                 left -= 1;
-                self.frames.judge(&packet, now, sink);
+                self.frames.process(&packet, now, sink);
             }
             if left == 0 {
                 break;
@@ -249,7 +249,7 @@ impl Sensor for RawSensor {
 impl LiveSensor for RawSensor {
     fn set_watched(&mut self, watched: Arc<Watched>) {
         let Frames { name, network, .. } = &self.frames;
-        filter::hold_back(self.socket.as_fd(), *network, &watched, name);
+        bpf::attach_probe_filter(self.socket.as_fd(), *network, &watched, name);
         self.frames.watched = watched;
     }
 }
@@ -270,7 +270,12 @@ struct Frames {
 }
 
 impl Frames {
-    fn judge(&mut self, packet: &RingPacket<'_>, now: Instant, sink: &mut dyn FnMut(&Observation)) {
+    fn process(
+        &mut self,
+        packet: &RingPacket<'_>,
+        now: Instant,
+        sink: &mut dyn FnMut(&Observation),
+    ) {
         // Only where the kernel had no room for the filter.
         if matches!(packet.packet_type.into(), PACKET_OUTGOING | PACKET_OTHERHOST) {
             return self.tally.add(Rejected::NotForThisHost);
@@ -289,7 +294,7 @@ impl Frames {
             wire_length: packet.length.saturating_sub(header),
             checksum: packet.checksum,
         };
-        judge(&mut self.decoder, &frame, self.loopback, &self.watched, now)
+        decode_for_host(&mut self.decoder, &frame, self.loopback, &self.watched, now)
     }
 }
 

@@ -11,9 +11,9 @@
 //! whole group is opened before any member receives, and a ring that is not needed
 //! for a while stays in it. Yet nothing rests on that: each observation's source
 //! is looked at again here, and what belongs to another ring is
-//! [handed on](mail::Mailbox).
+//! [handed on](handoff::Mailbox).
 
-mod mail;
+mod handoff;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,27 +23,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use portsentry_core::Observation;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with};
 
-use self::mail::{Mail, Mailbox};
+use self::handoff::{Handoff, Mailbox};
 use super::raw::{RawSensor, explain, one};
-use super::{CaptureOptions, LiveBackend, LiveSensor, SourceHash, Watched, filter, packet_socket};
+use super::{CaptureOptions, LiveBackend, LiveSensor, SourceHash, Watched, bpf, packet_socket};
 use crate::{Drained, Interface, RingStats, Sensor, SensorError, SensorStats};
 
 /// Opens the sensors of one of several rings.
 ///
 /// Sources are told apart by a [`SourceHash`], and those of ring `i` are handed
-/// out by the sensors of backend `i` alone. All backends of
+/// out by the sensors of backend `i` alone. RingGroups backends of
 /// [`several`](Self::several) have to be used, each by a set of its own for the
 /// same interfaces, and every set has to be drained.
 #[derive(Debug)]
 pub struct RingBackend {
     ring: usize,
-    all: Arc<All>,
+    groups: Arc<RingGroups>,
 }
 
 /// What the backends have in common: asked when something is opened or closed, or
 /// came to the wrong ring, and never else.
 #[derive(Debug)]
-struct All {
+struct RingGroups {
     options: CaptureOptions,
     hash: SourceHash,
     /// One for each ring.
@@ -61,12 +61,12 @@ struct Group {
     /// Whether any of them is open.
     open: Weak<()>,
     /// Those that are open and not read, by number.
-    waiting: Vec<Option<Ring>>,
+    waiting: Vec<Option<GroupMember>>,
 }
 
 /// A sensor that is a member of a group, as long as it is open.
 #[derive(Debug)]
-struct Ring {
+struct GroupMember {
     sensor: RawSensor,
     open: Arc<()>,
 }
@@ -83,8 +83,8 @@ impl RingBackend {
         let rings = usize::from(rings.max(1));
         let mailboxes = (0..rings).map(|_| Mailbox::new(rings)).collect::<io::Result<_>>()?;
         let (groups, unread) = (Mutex::default(), Mutex::default());
-        let all = Arc::new(All { options, hash, mailboxes, groups, unread });
-        Ok((0..rings).map(|ring| Self { ring, all: Arc::clone(&all) }).collect())
+        let all = Arc::new(RingGroups { options, hash, mailboxes, groups, unread });
+        Ok((0..rings).map(|ring| Self { ring, groups: Arc::clone(&all) }).collect())
     }
 }
 
@@ -96,31 +96,31 @@ impl LiveBackend for RingBackend {
         watched: &Arc<Watched>,
     ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
         let interface = one(interface)?;
-        let mut ring = self.all.ring(interface, self.ring, watched)?;
+        let mut ring = self.groups.ring(interface, self.ring, watched)?;
         ring.sensor.rename(&interface.name);
         ring.sensor.set_watched(Arc::clone(watched));
         Ok(Box::new(RingSensor {
             ring,
             number: self.ring,
             interface: interface.index,
-            all: Arc::clone(&self.all),
-            elsewhere: vec![Vec::new(); self.all.mailboxes.len()],
-            misled: false,
+            groups: Arc::clone(&self.groups),
+            foreign: vec![Vec::new(); self.groups.mailboxes.len()],
+            has_foreign: false,
             failed: false,
             stats: RingStats::default(),
         }))
     }
 
-    fn beside(&mut self) -> Option<Box<dyn Sensor + Send>> {
-        Some(Box::new(Mail::new(self.ring, Arc::clone(&self.all))))
+    fn auxiliary_sensor(&mut self) -> Option<Box<dyn Sensor + Send>> {
+        Some(Box::new(Handoff::new(self.ring, Arc::clone(&self.groups))))
     }
 
-    fn speaks(&self) -> bool {
+    fn logs_interfaces(&self) -> bool {
         self.ring == 0
     }
 }
 
-impl All {
+impl RingGroups {
     fn rings(&self) -> u16 {
         self.mailboxes.len() as u16
     }
@@ -131,7 +131,7 @@ impl All {
         interface: &Interface,
         number: usize,
         watched: &Arc<Watched>,
-    ) -> Result<Ring, SensorError> {
+    ) -> Result<GroupMember, SensorError> {
         let failed = |source| explain(interface, self.options, source);
         let mut groups = lock(&self.groups);
         self.forget_gone(&mut groups);
@@ -142,14 +142,14 @@ impl All {
         let known = groups.get(&interface.index);
         if let Some((id, open)) = known.and_then(|group| Some((group.id, group.open.upgrade()?))) {
             // This one failed, and the others did not.
-            let sensor = RawSensor::open_deaf(interface, self.options, self.rings())?;
+            let sensor = RawSensor::open_paused(interface, self.options, self.rings())?;
             if packet_socket::join_fanout(sensor.socket(), id).is_ok() {
-                filter::spread(sensor.socket(), &self.hash).map_err(failed)?;
-                return Ok(Ring { sensor, open });
+                bpf::attach_fanout_program(sensor.socket(), &self.hash).map_err(failed)?;
+                return Ok(GroupMember { sensor, open });
             }
             // They belong to an interface of the same index that is gone.
         }
-        let mut group = self.found(interface, watched)?;
+        let mut group = self.create_group(interface, watched)?;
         let ring = group.waiting.get_mut(number).and_then(Option::take);
         if let Some(before) = groups.insert(interface.index, group) {
             self.settle(before);
@@ -159,21 +159,25 @@ impl All {
 
     /// Opens all rings of `interface`, which receive what is `watched` as soon as the
     /// group is whole, and not before.
-    fn found(&self, interface: &Interface, watched: &Arc<Watched>) -> Result<Group, SensorError> {
+    fn create_group(
+        &self,
+        interface: &Interface,
+        watched: &Arc<Watched>,
+    ) -> Result<Group, SensorError> {
         let failed = |source| explain(interface, self.options, source);
         let open = Arc::new(());
         let (mut id, mut waiting) = (None, Vec::new());
         for _ in 0..self.rings() {
-            let sensor = RawSensor::open_deaf(interface, self.options, self.rings())?;
+            let sensor = RawSensor::open_paused(interface, self.options, self.rings())?;
             match id {
                 Some(id) => packet_socket::join_fanout(sensor.socket(), id).map_err(failed)?,
                 None => {
-                    let founded = packet_socket::found_fanout(sensor.socket(), self.rings());
+                    let founded = packet_socket::create_fanout(sensor.socket(), self.rings());
                     id = Some(founded.map_err(failed)?);
-                    filter::spread(sensor.socket(), &self.hash).map_err(failed)?;
+                    bpf::attach_fanout_program(sensor.socket(), &self.hash).map_err(failed)?;
                 }
             }
-            waiting.push(Some(Ring { sensor, open: Arc::clone(&open) }));
+            waiting.push(Some(GroupMember { sensor, open: Arc::clone(&open) }));
         }
         for ring in waiting.iter_mut().flatten() {
             ring.sensor.set_watched(Arc::clone(watched));
@@ -217,10 +221,10 @@ impl All {
     }
 
     /// Hands on what belongs to other rings, by their number; leaves nothing.
-    fn hand_on(&self, elsewhere: &mut [Vec<Observation>]) -> RingStats {
+    fn hand_on(&self, foreign: &mut [Vec<Observation>]) -> RingStats {
         let mut stats = RingStats::default();
-        for (mailbox, letters) in self.mailboxes.iter().zip(elsewhere) {
-            stats.merge(&mailbox.post(letters));
+        for (mailbox, observations) in self.mailboxes.iter().zip(foreign) {
+            stats.merge(&mailbox.post(observations));
         }
         stats
     }
@@ -235,15 +239,15 @@ impl All {
 /// One ring, read.
 #[derive(Debug)]
 struct RingSensor {
-    ring: Ring,
+    ring: GroupMember,
     number: usize,
     /// The index of its interface.
     interface: u32,
-    all: Arc<All>,
+    groups: Arc<RingGroups>,
     /// What belongs to other rings, by their number.
-    elsewhere: Vec<Vec<Observation>>,
+    foreign: Vec<Vec<Observation>>,
     /// Whether there is any.
-    misled: bool,
+    has_foreign: bool,
     /// It cannot be read any further.
     failed: bool,
     stats: RingStats,
@@ -264,19 +268,19 @@ impl Sensor for RingSensor {
         budget: usize,
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError> {
-        let Self { ring, number, all, elsewhere, misled, .. } = self;
-        let (hash, rings) = (all.hash, all.rings());
+        let Self { ring, number, groups, foreign, has_foreign, .. } = self;
+        let (hash, rings) = (groups.hash, groups.rings());
         let drained = ring.sensor.drain(budget, &mut |observation| {
             let owner = hash.ring(observation.source, rings);
             if owner == *number {
                 sink(observation);
-            } else if let Some(letters) = elsewhere.get_mut(owner) {
-                letters.push(*observation);
-                *misled = true;
+            } else if let Some(observations) = foreign.get_mut(owner) {
+                observations.push(*observation);
+                *has_foreign = true;
             }
         });
-        if std::mem::take(&mut self.misled) {
-            self.stats.merge(&self.all.hand_on(&mut self.elsewhere));
+        if std::mem::take(&mut self.has_foreign) {
+            self.stats.merge(&self.groups.hand_on(&mut self.foreign));
         }
         self.failed = drained.is_err();
         drained
@@ -296,8 +300,8 @@ impl LiveSensor for RingSensor {
     /// changes the order of the others, and an interface whose name or addresses
     /// change comes back.
     fn close(self: Box<Self>) {
-        let Self { mut ring, number, interface, all, failed, .. } = *self;
-        if failed || ring.sensor.go_deaf().is_err() {
+        let Self { mut ring, number, interface, groups: all, failed, .. } = *self;
+        if failed || ring.sensor.pause().is_err() {
             return;
         }
         let mut groups = lock(&all.groups);

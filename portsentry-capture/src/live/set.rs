@@ -21,8 +21,7 @@ use rustix::time::{
 
 use super::losses::{self, InterfaceLoss, Ledger, Loss, LossReport};
 use super::plan::{Identity, Plan, missing};
-use super::queries::Queries;
-use super::sieve::Sieve;
+use super::suppress::Suppressor;
 use super::{LiveBackend, LiveSensor, Watched};
 use crate::{Drained, Interface, InterfaceMonitor, Selection, Sensor, SensorError, SensorStats};
 
@@ -36,7 +35,7 @@ const MONITOR: u64 = 0;
 const RETRY: u64 = 1;
 const LOSSES: u64 = 2;
 const QUERIES: u64 = 3;
-const BESIDE: u64 = 4;
+const AUXILIARY: u64 = 4;
 const FIRST_CAPTURE: u64 = 5;
 
 /// Captures that are read in one round.
@@ -54,8 +53,8 @@ const OPENED_AT_ONCE: usize = 4;
 pub struct SensorSet {
     selection: Selection,
     backend: Box<dyn LiveBackend + Send>,
-    /// See [`LiveBackend::beside`].
-    beside: Option<Box<dyn Sensor + Send>>,
+    /// See [`LiveBackend::auxiliary_sensor`].
+    auxiliary: Option<Box<dyn Sensor + Send>>,
     monitor: InterfaceMonitor,
     retry: OwnedFd,
     epoll: OwnedFd,
@@ -63,14 +62,14 @@ pub struct SensorSet {
     /// By token, ascending.
     open: Vec<OpenCapture>,
     watched: Arc<Watched>,
-    sieve: Sieve,
+    suppressor: Suppressor,
     losses: LossReport,
     /// Sums of the captures that were closed.
     closed: SensorStats,
     /// What those have lost.
     lost: Ledger,
     /// What was last said of an interface that cannot be opened.
-    complaints: BTreeMap<String, String>,
+    logged: BTreeMap<String, String>,
     name: String,
 }
 
@@ -108,7 +107,7 @@ impl SensorSet {
             let (name, existing) = (names.join(", "), existing.join(", "));
             return Err(SensorError::NoSuchInterface { name, existing });
         }
-        for name in missing.into_iter().filter(|_| set.backend.speaks()) {
+        for name in missing.into_iter().filter(|_| set.backend.logs_interfaces()) {
             log::warn!("interface {name} does not exist; it is watched as soon as it does");
         }
         let failures = set.adapt(&interfaces, usize::MAX, &mut |_| ()).map_err(io_error)?;
@@ -122,10 +121,10 @@ impl SensorSet {
             if fatal {
                 return Err(error);
             }
-            set.complain_of_opening(name, &error);
+            set.log_open_failure(name, &error);
         }
         // Not before: if a privilege is missing, the error says which.
-        set.complain_of_queries();
+        set.log_query_failure();
         Ok(set)
     }
 
@@ -143,27 +142,27 @@ impl SensorSet {
         let losses = LossReport::new()?;
         listen(&epoll, retry.as_fd(), RETRY)?;
         listen(&epoll, losses.descriptor(), LOSSES)?;
-        let queries = Queries::new()?;
-        listen(&epoll, queries.descriptor(), QUERIES)?;
-        let beside = backend.beside();
-        if let Some(descriptor) = beside.as_ref().and_then(|it| it.descriptor()) {
-            listen(&epoll, descriptor, BESIDE)?;
+        let suppressor = Suppressor::new()?;
+        listen(&epoll, suppressor.descriptor(), QUERIES)?;
+        let auxiliary = backend.auxiliary_sensor();
+        if let Some(descriptor) = auxiliary.as_ref().and_then(|it| it.descriptor()) {
+            listen(&epoll, descriptor, AUXILIARY)?;
         }
         Ok(Self {
             selection,
             backend,
-            beside,
+            auxiliary,
             monitor,
             retry,
             epoll,
             next_token: FIRST_CAPTURE,
             open: Vec::new(),
             watched: Arc::new(watched),
-            sieve: Sieve::new(queries),
+            suppressor,
             losses,
             closed: SensorStats::default(),
             lost: Ledger::default(),
-            complaints: BTreeMap::new(),
+            logged: BTreeMap::new(),
             name: String::new(),
         })
     }
@@ -183,7 +182,7 @@ impl SensorSet {
     pub fn set_ports(&mut self, tcp_ports: PortSet, udp_ports: PortSet) {
         let addresses = self.watched.addresses.clone();
         self.watch(Watched { addresses, tcp_ports, udp_ports });
-        self.complain_of_queries();
+        self.log_query_failure();
     }
 
     /// What the interfaces have lost, those that are gone included, by name; those
@@ -198,7 +197,7 @@ impl SensorSet {
 
     fn watch(&mut self, watched: Watched) {
         // First, so that no answer is seen whose query was not.
-        self.sieve.queries.watch(&watched);
+        self.suppressor.watch(&watched);
         if watched == *self.watched {
             return;
         }
@@ -218,7 +217,7 @@ impl SensorSet {
         sink: &mut dyn FnMut(&Observation),
     ) -> io::Result<Vec<(String, SensorError)>> {
         let addresses = Interface::own_addresses(interfaces);
-        self.sieve.queries.set_broadcasts(interfaces);
+        self.suppressor.set_interfaces(interfaces);
         self.watch(Watched { addresses, ..Watched::clone(&self.watched) });
         let (mut failures, mut postponed) = (Vec::new(), false);
         if self.selection == Selection::Any {
@@ -233,8 +232,8 @@ impl SensorSet {
             for &position in plan.close.iter().rev() {
                 let mut capture = self.open.remove(position);
                 let sensor = &mut *capture.sensor;
-                while let Ok(Drained::More) = self.sieve.drain(sensor, 1024, sink) {}
-                if self.backend.speaks() {
+                while let Ok(Drained::More) = self.suppressor.drain(sensor, 1024, sink) {}
+                if self.backend.logs_interfaces() {
                     log::info!("interface {} is gone", capture.identity.name);
                 }
                 self.settle(capture);
@@ -275,10 +274,10 @@ impl SensorSet {
             index: interface.map_or(0, |interface| interface.index),
             name: interface.map_or("any", |interface| &interface.name).to_owned(),
         };
-        if self.backend.speaks() {
+        if self.backend.logs_interfaces() {
             log::info!("watching interface {}", identity.name);
         }
-        self.complaints.remove(&identity.name);
+        self.logged.remove(&identity.name);
         self.open.push(OpenCapture { token, identity, sensor });
         Ok(Ok(()))
     }
@@ -296,25 +295,25 @@ impl SensorSet {
     }
 
     /// Says why the queries of this host cannot be seen, unless another set does.
-    fn complain_of_queries(&mut self) {
-        if self.backend.speaks() {
-            self.sieve.queries.complain();
+    fn log_query_failure(&mut self) {
+        if self.backend.logs_interfaces() {
+            self.suppressor.log_failure();
         }
     }
 
-    /// [`complain`](Self::complain), unless another set says the same.
-    fn complain_of_opening(&mut self, name: String, error: &SensorError) {
-        if self.backend.speaks() {
-            self.complain(name, error);
+    /// [`log_once`](Self::log_once), unless another set says the same.
+    fn log_open_failure(&mut self, name: String, error: &SensorError) {
+        if self.backend.logs_interfaces() {
+            self.log_once(name, error);
         }
     }
 
     /// Says why an interface is not watched, once for each reason.
-    fn complain(&mut self, name: String, error: &SensorError) {
+    fn log_once(&mut self, name: String, error: &SensorError) {
         let reason = error.to_string();
-        if self.complaints.get(&name) != Some(&reason) {
+        if self.logged.get(&name) != Some(&reason) {
             log::warn!("not watching an interface: {reason}");
-            self.complaints.insert(name, reason);
+            self.logged.insert(name, reason);
         }
     }
 
@@ -323,9 +322,9 @@ impl SensorSet {
         self.monitor.changed()?;
         let interfaces = Interface::all()?;
         for (name, error) in self.adapt(&interfaces, OPENED_AT_ONCE, sink)? {
-            self.complain_of_opening(name, &error);
+            self.log_open_failure(name, &error);
         }
-        self.complain_of_queries();
+        self.log_query_failure();
         Ok(())
     }
 
@@ -337,7 +336,7 @@ impl SensorSet {
     }
 
     /// Looks at what the kernel dropped, and says it.
-    fn tell_losses(&mut self) -> io::Result<()> {
+    fn log_losses(&mut self) -> io::Result<()> {
         let losses: Vec<Loss<'_>> = self
             .open
             .iter_mut()
@@ -364,8 +363,8 @@ impl SensorSet {
         let ready = events.get(..ready).unwrap_or_default();
         let share = (budget / ready.len().max(1)).max(1);
 
-        self.sieve.several = self.open.len() > 1 || self.selection == Selection::Any;
-        self.sieve.queries.begin_round();
+        let several = self.open.len() > 1 || self.selection == Selection::Any;
+        self.suppressor.start_round(several);
         let mut round = Round { more: ready.len() == ROUND, ..Round::default() };
         for event in ready {
             let token = event.data.u64();
@@ -373,9 +372,9 @@ impl SensorSet {
                 round.losses = true;
             } else if token == QUERIES {
                 round.queries = true;
-            } else if token == BESIDE {
-                if let Some(beside) = &mut self.beside {
-                    let drained = self.sieve.drain(&mut **beside, share, sink);
+            } else if token == AUXILIARY {
+                if let Some(auxiliary) = &mut self.auxiliary {
+                    let drained = self.suppressor.drain(&mut **auxiliary, share, sink);
                     round.more |= drained.map_err(io::Error::other)? == Drained::More;
                 }
             } else if token < FIRST_CAPTURE {
@@ -384,7 +383,7 @@ impl SensorSet {
                 && let Some(capture) = self.open.get_mut(position)
             {
                 round.read = true;
-                match self.sieve.drain(&mut *capture.sensor, share, sink) {
+                match self.suppressor.drain(&mut *capture.sensor, share, sink) {
                     Ok(Drained::More) => round.more = true,
                     Ok(_) => {}
                     Err(error) => round.failed.push((token, error)),
@@ -435,18 +434,18 @@ impl Sensor for SensorSet {
                 let capture = self.open.remove(position);
                 let name = capture.identity.name.clone();
                 match error {
-                    SensorError::InterfaceGone { .. } => self.complain_of_opening(name, &error),
-                    _ => self.complain(name, &error),
+                    SensorError::InterfaceGone { .. } => self.log_open_failure(name, &error),
+                    _ => self.log_once(name, &error),
                 }
                 self.settle(capture);
                 self.follow_later(SECOND).map_err(io_error)?;
             }
         }
         if round.queries {
-            self.sieve.queries.attend().map_err(io_error)?;
+            self.suppressor.handle_ready().map_err(io_error)?;
         }
         if round.losses {
-            self.tell_losses().map_err(io_error)?;
+            self.log_losses().map_err(io_error)?;
         }
         if round.read {
             self.losses.look_soon().map_err(io_error)?;
@@ -463,11 +462,11 @@ impl Sensor for SensorSet {
     /// The sums over all captures that were ever open.
     fn stats(&mut self) -> SensorStats {
         let mut sum = self.closed.clone();
-        sum.tally.merge(&self.sieve.tally);
-        sum.queries = self.sieve.queries.stats();
+        self.suppressor.add_stats(&mut sum);
         let open = self.open.iter_mut().map(|capture| &mut *capture.sensor as &mut dyn Sensor);
-        let beside = self.beside.iter_mut().map(|beside| &mut **beside as &mut dyn Sensor);
-        for sensor in open.chain(beside) {
+        let auxiliary =
+            self.auxiliary.iter_mut().map(|auxiliary| &mut **auxiliary as &mut dyn Sensor);
+        for sensor in open.chain(auxiliary) {
             sum.merge(&sensor.stats());
         }
         sum

@@ -1,56 +1,97 @@
-//! What a set of captures holds back, because one capture alone cannot know it.
+//! Suppression of observations that only several captures together can recognise.
 //!
-//! A packet may be seen on two interfaces, and a datagram may answer what this host has
-//! asked. Both are found out here, between the captures and whoever the set hands its
-//! observations to, and counted.
+//! The same packet may be captured on two interfaces, and a datagram may reply to a query of
+//! this host. Both are counted and not passed on.
+
+use std::io;
+use std::os::fd::BorrowedFd;
 
 use portsentry_core::Observation;
 
+use super::Watched;
 use super::duplicates::Duplicates;
-use super::queries::Queries;
-use crate::{Drained, Rejected, Sensor, SensorError, Tally};
+use super::solicited::Queries;
+use crate::{Drained, Interface, Rejected, Sensor, SensorError, SensorStats, Tally};
 
-/// Holds back what more than one capture is needed to know.
+/// Suppresses duplicates and solicited replies.
 #[derive(Debug)]
-pub(super) struct Sieve {
-    /// Whether a packet can be seen on two interfaces.
-    pub(super) several: bool,
+pub(super) struct Suppressor {
+    /// Whether one packet can be captured on two interfaces.
+    several_interfaces: bool,
     duplicates: Duplicates,
-    pub(super) queries: Queries,
-    /// What was held back.
-    pub(super) tally: Tally,
+    queries: Queries,
+    tally: Tally,
 }
 
-impl Sieve {
-    /// Nothing was seen yet, and there is one interface.
-    pub(super) fn new(queries: Queries) -> Self {
-        let (duplicates, tally) = (Duplicates::new(), Tally::default());
-        Self { several: false, duplicates, queries, tally }
+impl Suppressor {
+    /// Creates one that has seen nothing.
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            several_interfaces: false,
+            duplicates: Duplicates::new(),
+            queries: Queries::new()?,
+            tally: Tally::default(),
+        })
     }
 
-    /// Drains `sensor`; what passes goes to `sink`.
+    /// Readable when [`handle_ready`](Self::handle_ready) has work.
+    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.queries.descriptor()
+    }
+
+    /// Handles the events that made [`descriptor`](Self::descriptor) readable.
+    pub(super) fn handle_ready(&mut self) -> io::Result<()> {
+        self.queries.handle_ready()
+    }
+
+    /// Watches for queries from these addresses and ports. Call it before the captures
+    /// change, so that no reply is seen whose query was not.
+    pub(super) fn watch(&mut self, watched: &Watched) {
+        self.queries.watch(watched);
+    }
+
+    /// Takes the broadcast addresses of `interfaces`.
+    pub(super) fn set_interfaces(&mut self, interfaces: &[Interface]) {
+        self.queries.set_broadcasts(interfaces);
+    }
+
+    /// Logs, once, why queries cannot be captured.
+    pub(super) fn log_failure(&mut self) {
+        self.queries.log_failure();
+    }
+
+    /// Starts a round over the captures.
+    pub(super) fn start_round(&mut self, several_interfaces: bool) {
+        self.several_interfaces = several_interfaces;
+        self.queries.start_round();
+    }
+
+    /// Drains `sensor` and passes on to `sink` the observations that are not suppressed.
     pub(super) fn drain(
         &mut self,
         sensor: &mut dyn Sensor,
         budget: usize,
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError> {
-        sensor.drain(budget, &mut |observation| {
-            if self.passes(observation) {
-                sink(observation);
-            }
+        sensor.drain(budget, &mut |observation| match self.reason(observation) {
+            None => sink(observation),
+            Some(reason) => self.tally.add(reason),
         })
     }
 
-    fn passes(&mut self, observation: &Observation) -> bool {
-        let rejected = if self.several && self.duplicates.is_duplicate(observation) {
-            Rejected::Duplicate
-        } else if self.queries.is_answer(observation) {
-            Rejected::Answer
+    /// Adds the counters of this suppressor. One system call.
+    pub(super) fn add_stats(&mut self, stats: &mut SensorStats) {
+        stats.tally.merge(&self.tally);
+        stats.queries.merge(&self.queries.stats());
+    }
+
+    fn reason(&mut self, observation: &Observation) -> Option<Rejected> {
+        if self.several_interfaces && self.duplicates.is_duplicate(observation) {
+            Some(Rejected::Duplicate)
+        } else if self.queries.is_reply(observation) {
+            Some(Rejected::SolicitedReply)
         } else {
-            return true;
-        };
-        self.tally.add(rejected);
-        false
+            None
+        }
     }
 }

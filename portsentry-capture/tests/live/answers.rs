@@ -87,7 +87,7 @@ fn seen(set: &mut SensorSet, bed: &Testbed, to: IpAddr) -> Vec<(IpAddr, u16)> {
 #[track_caller]
 fn check_answers(set: &mut SensorSet, expected: u64) {
     let stats = set.stats();
-    assert_eq!(stats.tally.count(Rejected::Answer), expected, "{stats:?}");
+    assert_eq!(stats.tally.count(Rejected::SolicitedReply), expected, "{stats:?}");
 }
 
 fn late_answers_are_no_probes(method: Method) {
@@ -155,7 +155,8 @@ fn no_answer_overtakes_its_query(method: Method) {
         bed.host.enter(|| {
             let mut seen = Vec::new();
             let deadline = Instant::now() + PATIENCE;
-            while set.stats().tally.count(Rejected::Answer) + (seen.len() as u64) < QUERIES {
+            while set.stats().tally.count(Rejected::SolicitedReply) + (seen.len() as u64) < QUERIES
+            {
                 assert!(Instant::now() < deadline, "{:?}", set.stats());
                 // Little at a time, for many rounds.
                 set.drain(16, &mut |it| seen.push(*it)).expect("drain");
@@ -271,7 +272,7 @@ fn queries_are_read_again_before_a_later_answer_is_judged() {
             }
             assert!(Instant::now() < deadline, "{seen:?}");
         }
-        assert!(set.stats().tally.count(Rejected::Answer) >= 3);
+        assert!(set.stats().tally.count(Rejected::SolicitedReply) >= 3);
     });
 }
 

@@ -50,9 +50,10 @@ impl LiveBackend for AllRings {
         Ok(Box::new(Together::new(rings.collect::<Result<Vec<_>, _>>()?)))
     }
 
-    fn beside(&mut self) -> Option<Box<dyn Sensor + Send>> {
-        let beside: Vec<_> = self.0.iter_mut().filter_map(LiveBackend::beside).collect();
-        Some(Box::new(Together::new(beside)))
+    fn auxiliary_sensor(&mut self) -> Option<Box<dyn Sensor + Send>> {
+        let auxiliary: Vec<_> =
+            self.0.iter_mut().filter_map(LiveBackend::auxiliary_sensor).collect();
+        Some(Box::new(Together::new(auxiliary)))
     }
 }
 
@@ -388,13 +389,13 @@ fn what_comes_to_another_ring_is_handed_on() {
     let bed = Testbed::new(root);
     let device = bed.host.interface();
     let mut backends = backends(ROOMY);
-    let (mut rings, mut mail) = (Vec::new(), Vec::new());
+    let (mut rings, mut handoff) = (Vec::new(), Vec::new());
     bed.host.enter(|| {
         let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
         let watched = Arc::new(Watched::all_ports(own));
         for backend in &mut backends {
             rings.push(backend.open(Some(&interface(device)), &watched).expect("ring"));
-            mail.push(backend.beside().expect("mail"));
+            handoff.push(backend.auxiliary_sensor().expect("a handoff sensor"));
         }
     });
     mislead(&bed, &rings);
@@ -409,7 +410,7 @@ fn what_comes_to_another_ring_is_handed_on() {
     while seen.values().map(Vec::len).sum::<usize>() < sources.len() {
         assert!(Instant::now() < deadline, "{} of {}", seen.len(), sources.len());
         let descriptors = rings.iter().map(|it| it.descriptor());
-        let descriptors = descriptors.chain(mail.iter().map(|it| it.descriptor()));
+        let descriptors = descriptors.chain(handoff.iter().map(|it| it.descriptor()));
         let mut interest: Vec<PollFd<'_>> = descriptors
             .map(|it| PollFd::from_borrowed_fd(it.expect("descriptor"), PollFlags::IN))
             .collect();
@@ -417,7 +418,7 @@ fn what_comes_to_another_ring_is_handed_on() {
         for number in 0..usize::from(RINGS) {
             let mut keep = |it: &Observation| seen.entry(it.source).or_default().push(number);
             rings[number].drain(4096, &mut keep).expect("drain");
-            mail[number].drain(4096, &mut keep).expect("drain");
+            handoff[number].drain(4096, &mut keep).expect("drain");
         }
     }
     for source in &sources {
@@ -443,7 +444,8 @@ fn what_finds_no_room_in_another_ring_is_counted() {
         let device = interface(device);
         backends.iter_mut().map(|it| it.open(Some(&device), &watched).expect("ring")).collect()
     });
-    let mut mail: Vec<_> = backends.iter_mut().map(|it| it.beside().expect("mail")).collect();
+    let mut handoff: Vec<_> =
+        backends.iter_mut().map(|it| it.auxiliary_sensor().expect("a handoff sensor")).collect();
     mislead(&bed, &rings);
 
     // One that belongs to another ring than the one it comes to.
@@ -469,11 +471,11 @@ fn what_finds_no_room_in_another_ring_is_counted() {
     }
     assert_eq!(stats.rings.handed_on + stats.rings.lost, sent);
     // What waits would be lost if it ended now.
-    assert_eq!(mail[owner].stats().rings.lost, stats.rings.handed_on);
+    assert_eq!(handoff[owner].stats().rings.lost, stats.rings.handed_on);
     let mut read = 0;
-    mail[owner].drain(1, &mut |_| read += 1).expect("drain");
+    handoff[owner].drain(1, &mut |_| read += 1).expect("drain");
     assert_eq!(read, stats.rings.handed_on);
-    assert_eq!(mail[owner].stats().rings.lost, 0);
+    assert_eq!(handoff[owner].stats().rings.lost, 0);
 }
 
 /// What comes when the first set watches an interface waits for the others to know of

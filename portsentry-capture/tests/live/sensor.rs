@@ -252,7 +252,7 @@ fn what_no_stack_takes_is_counted_and_not_seen(method: Method) {
     assert_eq!(watch_to_marker(sensor.as_mut(), &bed.scanner, host.into()), []);
     let stats = sensor.stats();
     let count = |kind| usize::try_from(stats.tally.count(kind)).expect("count");
-    assert_eq!(count(Rejected::ImpossibleSource), forged.len());
+    assert_eq!(count(Rejected::MartianSource), forged.len());
     assert_eq!(count(Rejected::TcpDataOffset), 1);
     // 127.0.0.1 is an own address, if not here; the others stay in the kernel.
     assert_eq!(count(Rejected::NotForThisHost), 1);
@@ -298,7 +298,7 @@ fn any_names_the_interface() {
     let seen = watch_to_marker(&mut sensor, &bed.scanner, outside);
     let places: Vec<_> = seen.iter().map(|it| (it.target, it.interface)).collect();
     assert_eq!(places, [(outside, index(bed.host.interface())), (inside, index("lo"))]);
-    assert_eq!(sensor.stats().tally.count(Rejected::ImpossibleSource), 1);
+    assert_eq!(sensor.stats().tally.count(Rejected::MartianSource), 1);
 }
 
 /// Attaches to `tun0`, which is then up, and feeds it one SYN for 10.77.0.1:23

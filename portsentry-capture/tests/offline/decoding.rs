@@ -407,7 +407,7 @@ fn kinds_are_named_apart_and_sorted() {
             &Rejected::NotForThisHost,
             &Rejected::UnknownLinkType,
             &Rejected::Duplicate,
-            &Rejected::Answer,
+            &Rejected::SolicitedReply,
         ]
     );
 }

@@ -159,10 +159,10 @@ fn packets_that_give_no_observation_are_counted() {
         (ethernet(0x0806, &[0; 46]), 60, Some(Rejected::NotIp)),
         (to(&[198, 51, 100, 8]), 54, Some(Rejected::NotForThisHost)),
         (to(&[255; 4]), 54, Some(Rejected::NotForThisHost)),
-        (from(&[127, 0, 0, 1]), 54, Some(Rejected::ImpossibleSource)),
+        (from(&[127, 0, 0, 1]), 54, Some(Rejected::MartianSource)),
         (on_loopback(&from(&[127, 0, 0, 1])), 54, None),
-        (from(&[224, 0, 0, 1]), 54, Some(Rejected::ImpossibleSource)),
-        (on_loopback(&from(&[0, 0, 0, 0])), 54, Some(Rejected::ImpossibleSource)),
+        (from(&[224, 0, 0, 1]), 54, Some(Rejected::MartianSource)),
+        (on_loopback(&from(&[0, 0, 0, 0])), 54, Some(Rejected::MartianSource)),
     ];
     let mut file = Little.pcap_header(MICROS, 1);
     let mut tally = Tally::default();

@@ -198,5 +198,5 @@ fn impossible_sources_are_no_probes() {
     let ended = sentry.stop();
     assert!(ended.events().iter().all(|line| is_marker(line)), "{ended:#?} {MARKER}");
     assert_eq!(station.lines("did"), [""; 0]);
-    assert!(ended.stderr[0].ends_with(", 10 undecodable (10 impossible source)"), "{ended:#?}");
+    assert!(ended.stderr[0].ends_with(", 10 undecodable (10 martian source)"), "{ended:#?}");
 }

@@ -59,6 +59,6 @@ fn the_summary_counts_rightly() {
     // The kernel holds back what goes to ports that are not monitored.
     assert_eq!(
         ended.stderr,
-        ["5 packets seen, 3 probes, 0 dropped by the kernel, 2 undecodable (2 impossible source)"]
+        ["5 packets seen, 3 probes, 0 dropped by the kernel, 2 undecodable (2 martian source)"]
     );
 }

@@ -18,14 +18,14 @@ pub(in crate::live) struct Instruction {
 /// What an instruction without a jump does, to the accumulator if nothing else
 /// is named. Offsets count from the index register.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(super) enum Op {
     /// Loads a byte, two, or four in network byte order. A packet that ends
     /// before them is held back by the kernel.
     LoadByte(u32),
     LoadHalf(u32),
     LoadWord(u32),
-    /// Loads a fact that stands beside the packet.
-    LoadFact(Fact),
+    /// Loads a field of the packet's metadata.
+    LoadAncillary(Ancillary),
     /// Loads what was [saved](Self::Save) in this cell.
     Restore(u32),
     /// Keeps the accumulator in one of the 16 cells that a program has.
@@ -50,9 +50,9 @@ pub(super) enum Step {
     SetIndex(u32),
 }
 
-/// What the kernel knows of a packet (`SKF_AD_*` of `linux/filter.h`).
+/// Metadata that the kernel keeps for a packet (`SKF_AD_*` of `linux/filter.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fact {
+pub(super) enum Ancillary {
     /// The EtherType behind the tag that the kernel took off, if it did.
     Protocol,
     /// To whom the packet is addressed at the link layer, as
@@ -94,11 +94,11 @@ impl Assembler {
         self.put(0x16, 0)
     }
 
-    /// Takes `steps` in order and goes on at `next`.
-    pub(super) fn steps(&mut self, steps: &[Step], next: Label) -> Label {
+    /// Runs `ops` in order and continues at `next`.
+    pub(super) fn ops(&mut self, ops: &[Op], next: Label) -> Label {
         let mut start = self.reach(next, 0);
-        for step in steps.iter().rev() {
-            let (code, operand) = step.encode();
+        for op in ops.iter().rev() {
+            let (code, operand) = op.encode();
             start = self.put(code, operand);
         }
         start
@@ -174,13 +174,13 @@ impl Assembler {
 /// A conditional jump has eight bits for its distance.
 const FARTHEST: usize = u8::MAX as usize;
 
-impl Step {
+impl Op {
     fn encode(self) -> (u16, u32) {
         match self {
             Self::LoadByte(offset) => (0x50, offset),
             Self::LoadHalf(offset) => (0x48, offset),
             Self::LoadWord(offset) => (0x40, offset),
-            Self::LoadFact(fact) => (0x20, fact.offset()),
+            Self::LoadAncillary(field) => (0x20, field.offset()),
             Self::Restore(cell) => (0x60, cell),
             Self::Save(cell) => (0x02, cell),
             Self::And(value) => (0x54, value),
@@ -200,8 +200,8 @@ impl Step {
     }
 }
 
-impl Fact {
-    /// Facts are loaded from offsets at which no packet has bytes, from
+impl Ancillary {
+    /// Ancillary fields are loaded from offsets at which no packet has bytes, from
     /// `SKF_AD_OFF` on.
     pub(super) fn offset(self) -> u32 {
         let offset: i32 = match self {

@@ -1,8 +1,7 @@
-//! Of what this host sends: UDP datagrams from its own addresses and monitored
-//! ports.
+//! Filter for UDP datagrams that this host sends from its own addresses and monitored ports.
 //!
-//! A host sends far more than that, so what can be told apart is told apart by
-//! the kernel, and of what passes only the headers are copied.
+//! A host sends far more than that, so the kernel filters as precisely as it can and copies
+//! only the headers.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -10,11 +9,11 @@ use std::os::fd::BorrowedFd;
 use portsentry_core::{Networks, PortSet};
 
 use super::coarse::coarse;
-use super::program::{Assembler, Condition, Fact, Instruction, Step};
+use super::program::{Ancillary, Assembler, Condition, Instruction, Op};
 use super::{IPV4, IPV6, MAX_ADDRESSES, PACKET_OUTGOING, UDP, attach, ipv4_ranges, pairs, search};
 
-/// Bytes of a datagram that pass: the longest IPv4 header, or that of IPv6 and of
-/// a fragment, and the UDP header behind it.
+/// Bytes copied of a datagram: the longest IPv4 header, or an IPv6 and a fragment header, and
+/// the UDP header.
 pub(in crate::live) const SENT_LENGTH: u32 = 68;
 
 const FRAGMENT: u32 = 44;
@@ -24,14 +23,14 @@ const FRAGMENT: u32 = 44;
 const IPV4_OFFSET: u32 = 0x1fff;
 const IPV6_OFFSET: u32 = 0xfff8;
 
-/// Has the kernel give `socket`, which receives from the network header on, the
-/// datagrams that this host sends from `ports` at `addresses`, and nothing else;
-/// where the list of ports is long, some more.
+/// Attaches a filter to `socket`, whose packets start at the network header. It passes the
+/// datagrams that this host sends from `ports` at `addresses`. If the list of ports is long,
+/// it passes some others too.
 ///
 /// # Errors
 ///
-/// When the kernel has no memory for a program either of any length.
-pub(in crate::live) fn pass_sent(
+/// If the kernel has no memory even for the shortest program.
+pub(in crate::live) fn attach_sent_filter(
     socket: BorrowedFd<'_>,
     addresses: &Networks,
     ports: &PortSet,
@@ -39,40 +38,40 @@ pub(in crate::live) fn pass_sent(
     attach(socket, |ranges| sent(addresses, ports, ranges))
 }
 
-/// The program that tells at most `port_ranges` ranges of ports apart.
+/// Returns the program that distinguishes at most `port_ranges` ranges of ports.
 pub(super) fn sent(addresses: &Networks, ports: &PortSet, port_ranges: usize) -> Vec<Instruction> {
     let mut code = Assembler::default();
     let drop = code.give(0);
     let pass = code.give(SENT_LENGTH);
     let ports = search(&mut code, &coarse(&pairs(ports.ranges()), port_ranges), pass, drop);
-    let port = code.steps(&[Step::LoadHalf(0)], ports);
+    let port = code.ops(&[Op::LoadHalf(0)], ports);
 
-    // Without an own address a host asks for one (RFC 2131 section 4.1).
+    // A host without an address asks for one (RFC 2131 section 4.1).
     let mut own = vec![(0, 0)];
     own.extend(ipv4_ranges(addresses));
-    let to_payload = [Step::LoadByte(0), Step::And(0x0f), Step::ShiftLeft(2), Step::ToIndex];
-    let v4 = code.steps(&to_payload, port);
+    let to_payload = [Op::LoadByte(0), Op::And(0x0f), Op::ShiftLeft(2), Op::ToIndex];
+    let v4 = code.ops(&to_payload, port);
     let v4 = search(&mut code, &coarse(&own, MAX_ADDRESSES), v4, drop);
-    let v4 = code.steps(&[Step::LoadWord(12)], v4);
+    let v4 = code.ops(&[Op::LoadWord(12)], v4);
     let v4 = code.branch(Condition::HasAnyOf(IPV4_OFFSET), drop, v4);
-    let v4 = code.steps(&[Step::LoadHalf(6)], v4);
+    let v4 = code.ops(&[Op::LoadHalf(6)], v4);
     let v4 = code.branch(Condition::Equals(UDP), v4, drop);
-    let v4 = code.steps(&[Step::LoadByte(9)], v4);
+    let v4 = code.ops(&[Op::LoadByte(9)], v4);
 
-    let first = code.steps(&[Step::SetIndex(48)], port);
+    let first = code.ops(&[Op::SetIndex(48)], port);
     let first = code.branch(Condition::HasAnyOf(IPV6_OFFSET), drop, first);
-    let first = code.steps(&[Step::LoadHalf(42)], first);
+    let first = code.ops(&[Op::LoadHalf(42)], first);
     let first = code.branch(Condition::Equals(UDP), first, drop);
-    let first = code.steps(&[Step::LoadByte(40)], first);
+    let first = code.ops(&[Op::LoadByte(40)], first);
     let v6 = code.branch(Condition::Equals(FRAGMENT), first, drop);
-    let whole = code.steps(&[Step::SetIndex(40)], port);
+    let whole = code.ops(&[Op::SetIndex(40)], port);
     let v6 = code.branch(Condition::Equals(UDP), whole, v6);
-    let v6 = code.steps(&[Step::LoadByte(6)], v6);
+    let v6 = code.ops(&[Op::LoadByte(6)], v6);
 
     let start = code.branch(Condition::Equals(IPV6.into()), v6, drop);
     let start = code.branch(Condition::Equals(IPV4.into()), v4, start);
-    let start = code.steps(&[Step::LoadFact(Fact::Protocol)], start);
+    let start = code.ops(&[Op::LoadAncillary(Ancillary::Protocol)], start);
     let start = code.branch(Condition::Equals(PACKET_OUTGOING), start, drop);
-    code.steps(&[Step::SetIndex(0), Step::LoadFact(Fact::PacketType)], start);
+    code.ops(&[Op::SetIndex(0), Op::LoadAncillary(Ancillary::PacketType)], start);
     code.finish()
 }

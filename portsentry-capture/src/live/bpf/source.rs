@@ -7,12 +7,15 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::program::{Assembler, Fact, Instruction, Label, Step};
+use super::program::{Ancillary, Assembler, Instruction, Label, Op};
 use super::{Ends, ether_type, packet_socket};
 use crate::live::SourceHash;
 
-/// Has the kernel spread what the fanout group of `socket` gets by `hash`.
-pub(in crate::live) fn spread(socket: BorrowedFd<'_>, hash: &SourceHash) -> io::Result<()> {
+/// Has the kernel distribute the packets of the fanout group of `socket` by `hash`.
+pub(in crate::live) fn attach_fanout_program(
+    socket: BorrowedFd<'_>,
+    hash: &SourceHash,
+) -> io::Result<()> {
     packet_socket::set_fanout(socket, &source(hash))
 }
 
@@ -25,26 +28,25 @@ fn source(hash: &SourceHash) -> Vec<Instruction> {
     let v4 = address(&mut code, hash, &[12]);
     let v6 = address(&mut code, hash, &[8, 12, 16, 20]);
     let start = ether_type(&mut code, v4, v6, Ends { pass: nothing, drop: nothing });
-    code.steps(&[Step::SetIndex(0), Step::LoadFact(Fact::Protocol)], start);
+    code.ops(&[Op::SetIndex(0), Op::LoadAncillary(Ancillary::Protocol)], start);
     code.finish()
 }
 
 /// With the index at the header, the hash of the words at these offsets. They are
 /// saved first, since the hash needs the index register.
 fn address(code: &mut Assembler, hash: &SourceHash, offsets: &[u32]) -> Label {
-    let mut steps = Vec::new();
+    let mut ops = Vec::new();
     for (cell, offset) in (0..).zip(offsets) {
-        steps.extend([Step::LoadWord(*offset), Step::Save(cell)]);
+        ops.extend([Op::LoadWord(*offset), Op::Save(cell)]);
     }
-    let stir =
-        |by, bits| [Step::Multiply(by), Step::ToIndex, Step::ShiftRight(bits), Step::FlipByIndex];
-    steps.push(Step::SetIndex(hash.seed));
+    let stir = |by, bits| [Op::Multiply(by), Op::ToIndex, Op::ShiftRight(bits), Op::FlipByIndex];
+    ops.push(Op::SetIndex(hash.seed));
     for (cell, _) in (0..).zip(offsets) {
-        steps.extend([Step::Restore(cell), Step::FlipByIndex]);
-        steps.extend(stir(hash.each, SourceHash::EACH));
-        steps.push(Step::ToIndex);
+        ops.extend([Op::Restore(cell), Op::FlipByIndex]);
+        ops.extend(stir(hash.each, SourceHash::EACH));
+        ops.push(Op::ToIndex);
     }
-    steps.extend(stir(hash.last, SourceHash::LAST));
+    ops.extend(stir(hash.last, SourceHash::LAST));
     let end = code.give_accumulator();
-    code.steps(&steps, end)
+    code.ops(&ops, end)
 }

@@ -15,7 +15,7 @@ use rustix::net::{
 };
 
 use super::*;
-use crate::live::judge::judge;
+use crate::live::for_host::decode_for_host;
 use crate::{ChecksumState, Decoder, Frame, LinkType};
 
 const SYN: u8 = 0x02;
@@ -28,12 +28,15 @@ struct Filter {
 
 impl Filter {
     fn new(program: &[Instruction], protocol: u16, packet_type: u32) -> Self {
-        let known = |fact: Fact, value: u32| (fact.offset(), value);
-        let facts = [known(Fact::Protocol, protocol.into()), known(Fact::PacketType, packet_type)];
+        let known = |field: Ancillary, value: u32| (field.offset(), value);
+        let metadata = [
+            known(Ancillary::Protocol, protocol.into()),
+            known(Ancillary::PacketType, packet_type),
+        ];
         let program: Vec<Instruction> = program
             .iter()
             .map(|it| {
-                match facts.iter().find(|(offset, _)| (0x20, *offset) == (it.code, it.operand)) {
+                match metadata.iter().find(|(offset, _)| (0x20, *offset) == (it.code, it.operand)) {
                     Some((_, value)) => Instruction { code: 0, operand: *value, ..*it },
                     None => *it,
                 }
@@ -408,7 +411,7 @@ proptest! {
         let (link, wire_length) = (LinkType::Ethernet, frame.len());
         let captured = Frame { link, captured: &frame, wire_length, checksum };
         let mut decoder = Decoder::new();
-        let judged = judge(&mut decoder, &captured, true, &watched, Default::default());
+        let judged = decode_for_host(&mut decoder, &captured, true, &watched, Default::default());
         let is_probe = judged.is_ok_and(|packet| {
             let observation = packet.observation(Default::default(), 0);
             let ports = match observation.evidence {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use portsentry_core::Observation;
 use rustix::event::{EventfdFlags, eventfd};
 
-use super::{All, lock};
+use super::{RingGroups, lock};
 use crate::{Drained, RingStats, Sensor, SensorError, SensorStats};
 
 /// Observations that wait in all mailboxes together, and as many are read: 4 MiB
@@ -20,7 +20,7 @@ const CAPACITY: usize = 1 << 15;
 /// Where others put what belongs to a ring.
 #[derive(Debug)]
 pub(super) struct Mailbox {
-    letters: Mutex<Vec<Observation>>,
+    observations: Mutex<Vec<Observation>>,
     capacity: usize,
     /// Readable when there is any.
     filled: OwnedFd,
@@ -30,52 +30,52 @@ impl Mailbox {
     /// One of so many mailboxes.
     pub(super) fn new(mailboxes: usize) -> io::Result<Self> {
         let filled = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { letters: Mutex::default(), capacity: CAPACITY / mailboxes, filled })
+        Ok(Self { observations: Mutex::default(), capacity: CAPACITY / mailboxes, filled })
     }
 
-    /// Puts in as many of `letters` as there is room for, in order, and leaves none.
-    pub(super) fn post(&self, letters: &mut Vec<Observation>) -> RingStats {
-        if letters.is_empty() {
+    /// Puts in as many of `observations` as there is room for, in order, and leaves none.
+    pub(super) fn post(&self, observations: &mut Vec<Observation>) -> RingStats {
+        if observations.is_empty() {
             return RingStats::default();
         }
-        let mut waiting = lock(&self.letters);
-        let taken = letters.len().min(self.capacity.saturating_sub(waiting.len()));
-        let lost = letters.len() - taken;
-        waiting.extend(letters.drain(..taken));
-        letters.clear();
+        let mut waiting = lock(&self.observations);
+        let taken = observations.len().min(self.capacity.saturating_sub(waiting.len()));
+        let lost = observations.len() - taken;
+        waiting.extend(observations.drain(..taken));
+        observations.clear();
         // It fails only when it is readable already.
         let _ = rustix::io::write(&self.filled, &1_u64.to_ne_bytes());
         RingStats { handed_on: taken as u64, lost: lost as u64 }
     }
 
-    /// Takes all out, into `letters`.
-    fn take(&self, letters: &mut Vec<Observation>) {
-        letters.clear();
-        // Before the letters: what is posted afterwards makes it readable again.
+    /// Takes all out, into `observations`.
+    fn take(&self, observations: &mut Vec<Observation>) {
+        observations.clear();
+        // Before the observations: what is posted afterwards makes it readable again.
         let _ = rustix::io::read(&self.filled, &mut [0; 8]);
-        std::mem::swap(&mut *lock(&self.letters), letters);
+        std::mem::swap(&mut *lock(&self.observations), observations);
     }
 }
 
 /// Reads the mailbox of a ring.
 #[derive(Debug)]
-pub(super) struct Mail {
+pub(super) struct Handoff {
     ring: usize,
-    all: Arc<All>,
-    letters: Vec<Observation>,
+    groups: Arc<RingGroups>,
+    observations: Vec<Observation>,
 }
 
-impl Mail {
-    pub(super) fn new(ring: usize, all: Arc<All>) -> Self {
-        Self { ring, all, letters: Vec::new() }
+impl Handoff {
+    pub(super) fn new(ring: usize, groups: Arc<RingGroups>) -> Self {
+        Self { ring, groups, observations: Vec::new() }
     }
 
     fn mailbox(&self) -> Option<&Mailbox> {
-        self.all.mailboxes.get(self.ring)
+        self.groups.mailboxes.get(self.ring)
     }
 }
 
-impl Sensor for Mail {
+impl Sensor for Handoff {
     fn name(&self) -> &'static str {
         "other rings"
     }
@@ -90,20 +90,21 @@ impl Sensor for Mail {
         _: usize,
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError> {
-        let mut letters = std::mem::take(&mut self.letters);
+        let mut observations = std::mem::take(&mut self.observations);
         if let Some(mailbox) = self.mailbox() {
-            mailbox.take(&mut letters);
+            mailbox.take(&mut observations);
         }
-        letters.drain(..).for_each(|letter| sink(&letter));
-        self.letters = letters;
+        observations.drain(..).for_each(|observation| sink(&observation));
+        self.observations = observations;
         Ok(Drained::Empty)
     }
 
     /// What waits counts as lost until it is read. For the first ring, with what
     /// rings have counted that nobody ever read.
     fn stats(&mut self) -> SensorStats {
-        let mut stats = if self.ring == 0 { self.all.unread() } else { SensorStats::default() };
-        stats.rings.lost += self.mailbox().map_or(0, |mailbox| lock(&mailbox.letters).len() as u64);
+        let mut stats = if self.ring == 0 { self.groups.unread() } else { SensorStats::default() };
+        stats.rings.lost +=
+            self.mailbox().map_or(0, |mailbox| lock(&mailbox.observations).len() as u64);
         stats
     }
 }

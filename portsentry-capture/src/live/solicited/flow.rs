@@ -1,5 +1,4 @@
-//! Who talks to whom over UDP, as seen from this host, and a bounded memory of
-//! that.
+//! UDP flows as seen from this host, and a table of them with a fixed size.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -8,28 +7,27 @@ use std::time::Duration;
 
 use portsentry_core::{Instant, Timestamp};
 
-/// Places that an exchange can have. With half of all places taken, one in a
-/// hundred finds these full.
+/// Slots of a bucket. With half of all slots in use, one bucket in a hundred is full.
 const WAYS: usize = 8;
 
-/// Both ends of an exchange.
+/// Both ends of a flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Exchange {
+pub(super) struct UdpFlow {
     local: u128,
     remote: u128,
     local_port: NonZeroU16,
     remote_port: u16,
 }
 
-impl Exchange {
-    /// Between this host's `local` and `remote`. `None` for a local port that
-    /// there is not.
+impl UdpFlow {
+    /// Returns the flow between this host's `local` and `remote`, `None` if the local port
+    /// is 0.
     pub(super) fn between(local: SocketAddr, remote: SocketAddr) -> Option<Self> {
         Self::new(local.ip(), local.port(), bits(remote.ip()), remote.port())
     }
 
-    /// Between `local` and whoever answers.
-    pub(super) fn with_anybody(local: SocketAddr) -> Option<Self> {
+    /// Returns the flow between `local` and any remote end: a query to a group.
+    pub(super) fn with_any_remote(local: SocketAddr) -> Option<Self> {
         Self::new(local.ip(), local.port(), 0, 0)
     }
 
@@ -38,8 +36,7 @@ impl Exchange {
     }
 }
 
-/// An address of either family, each in a range of its own (RFC 4291 section
-/// 2.5.5.2).
+/// Maps both families into one range (RFC 4291 section 2.5.5.2).
 fn bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
@@ -47,69 +44,68 @@ fn bits(address: IpAddr) -> u128 {
     }
 }
 
-/// What is remembered of an exchange: a cache line.
+/// Entry of a [`FlowTable`]: one cache line.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry {
-    exchange: Exchange,
-    /// When it began, by the clock of the packets.
-    pub(super) began: Timestamp,
-    /// When it was last renewed.
+    flow: UdpFlow,
+    /// Time of its first packet.
+    pub(super) started: Timestamp,
+    /// Time of its last renewal.
     pub(super) renewed: Instant,
 }
 
-/// Exchanges of the last while, at most so many.
+/// Recent flows, in a table of fixed size.
 ///
-/// An exchange can stand in one bucket only, which a keyed hash chooses; when
-/// that is full, the one that was renewed longest ago makes room. So an update
-/// costs the same whatever was before, and allocates nothing.
+/// A keyed hash chooses the bucket of a flow. When the bucket is full, the flow that was
+/// renewed longest ago is evicted. So each update has the same cost and never allocates.
 #[derive(Debug)]
-pub(super) struct Exchanges {
+pub(super) struct FlowTable {
     /// Buckets of [`WAYS`].
     entries: Box<[Option<Entry>]>,
     hash: RandomState,
     lifetime: Duration,
 }
 
-impl Exchanges {
-    /// Room for `capacity` of them, 64 bytes each, which are forgotten when they
-    /// were not renewed for `lifetime`.
+impl FlowTable {
+    /// Creates a table of `capacity` flows of 64 bytes each. A flow expires when it is not
+    /// renewed for `lifetime`.
     pub(super) fn new(capacity: usize, lifetime: Duration) -> Self {
         let capacity = capacity.next_multiple_of(WAYS).max(WAYS);
         Self { entries: vec![None; capacity].into(), hash: RandomState::new(), lifetime }
     }
 
-    /// The exchange, unless it is forgotten by `now`.
-    pub(super) fn find(&mut self, exchange: &Exchange, now: Instant) -> Option<&mut Entry> {
+    /// Returns the entry of `flow`, unless it has expired by `now`.
+    pub(super) fn find(&mut self, flow: &UdpFlow, now: Instant) -> Option<&mut Entry> {
         let lifetime = self.lifetime;
-        self.bucket(exchange)
+        self.bucket(flow)
             .iter_mut()
             .flatten()
-            .find(|entry| entry.exchange == *exchange && is_alive(entry, lifetime, now))
+            .find(|entry| entry.flow == *flow && is_alive(entry, lifetime, now))
     }
 
-    /// Remembers an exchange that [`find`](Self::find) does not give. Whether
-    /// another had to be forgotten before its time.
-    pub(super) fn insert(&mut self, exchange: Exchange, began: Timestamp, now: Instant) -> bool {
+    /// Inserts a flow that [`find`](Self::find) does not return. Returns whether a flow
+    /// that had not expired was evicted.
+    pub(super) fn insert(&mut self, flow: UdpFlow, started: Timestamp, now: Instant) -> bool {
         let lifetime = self.lifetime;
-        // An empty place, or what was forgotten longest ago, goes first.
-        let slots = self.bucket(&exchange).iter_mut();
+        // Empty slots come first, then the least recently renewed flow.
+        let slots = self.bucket(&flow).iter_mut();
         let slot = slots.min_by_key(|slot| slot.map(|entry| entry.renewed));
-        let new = Some(Entry { exchange, began, renewed: now });
+        let new = Some(Entry { flow, started, renewed: now });
         let before = slot.and_then(|slot| std::mem::replace(slot, new));
         before.is_some_and(|entry| is_alive(&entry, lifetime, now))
     }
 
-    pub(super) fn remove(&mut self, exchange: &Exchange) {
-        for slot in self.bucket(exchange) {
-            if slot.is_some_and(|entry| entry.exchange == *exchange) {
+    pub(super) fn remove(&mut self, flow: &UdpFlow) {
+        for slot in self.bucket(flow) {
+            if slot.is_some_and(|entry| entry.flow == *flow) {
                 *slot = None;
             }
         }
     }
 
-    fn bucket(&mut self, exchange: &Exchange) -> &mut [Option<Entry>] {
+    fn bucket(&mut self, flow: &UdpFlow) -> &mut [Option<Entry>] {
         let buckets = self.entries.len() / WAYS;
-        let bucket = self.hash.hash_one(exchange) as usize % buckets;
+        let bucket = self.hash.hash_one(flow) as usize % buckets;
         &mut self.entries[bucket * WAYS..][..WAYS]
     }
 }
@@ -128,10 +124,10 @@ mod tests {
     }
 
     #[test]
-    fn ends_are_told_apart() {
+    fn both_ends_identify_a_flow() {
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
         let local = at("192.0.2.1:4000");
-        let exchange = Exchange::between(local, at("192.0.2.9:53")).unwrap();
+        let flow = UdpFlow::between(local, at("192.0.2.9:53")).unwrap();
         let others = [
             (at("192.0.2.1:4001"), at("192.0.2.9:53")),
             (at("192.0.2.2:4000"), at("192.0.2.9:53")),
@@ -141,36 +137,36 @@ mod tests {
             (at("[::192.0.2.1]:4000"), at("[::192.0.2.9]:53")),
         ];
         let now = Instant::from_secs(1);
-        let mut exchanges = Exchanges::new(64, Duration::from_secs(30));
-        assert!(!exchanges.insert(exchange, Timestamp::default(), now));
+        let mut flows = FlowTable::new(64, Duration::from_secs(30));
+        assert!(!flows.insert(flow, Timestamp::default(), now));
         for (local, remote) in others {
-            let other = Exchange::between(local, remote).unwrap();
-            assert!(exchanges.find(&other, now).is_none(), "{local} {remote}");
+            let other = UdpFlow::between(local, remote).unwrap();
+            assert!(flows.find(&other, now).is_none(), "{local} {remote}");
         }
-        assert!(exchanges.find(&Exchange::with_anybody(local).unwrap(), now).is_none());
-        assert!(exchanges.find(&exchange, now).is_some());
-        exchanges.remove(&exchange);
-        assert!(exchanges.find(&exchange, now).is_none());
-        assert!(Exchange::between(at("192.0.2.1:0"), local).is_none());
+        assert!(flows.find(&UdpFlow::with_any_remote(local).unwrap(), now).is_none());
+        assert!(flows.find(&flow, now).is_some());
+        flows.remove(&flow);
+        assert!(flows.find(&flow, now).is_none());
+        assert!(UdpFlow::between(at("192.0.2.1:0"), local).is_none());
     }
 
     #[test]
-    fn a_full_bucket_gives_up_what_was_renewed_longest_ago() {
-        let exchange = |port: u16| {
-            Exchange::with_anybody(SocketAddr::new([192, 0, 2, 1].into(), port)).unwrap()
+    fn a_full_bucket_evicts_the_least_recently_renewed_flow() {
+        let flow = |port: u16| {
+            UdpFlow::with_any_remote(SocketAddr::new([192, 0, 2, 1].into(), port)).unwrap()
         };
-        let mut exchanges = Exchanges::new(WAYS, Duration::from_secs(30));
-        let began = Timestamp::default();
+        let mut flows = FlowTable::new(WAYS, Duration::from_secs(30));
+        let started = Timestamp::default();
         for port in 1..=8 {
-            assert!(!exchanges.insert(exchange(port), began, Instant::from_secs(port.into())));
+            assert!(!flows.insert(flow(port), started, Instant::from_secs(port.into())));
         }
         let now = Instant::from_secs(20);
-        exchanges.find(&exchange(1), now).unwrap().renewed = now;
-        assert!(exchanges.insert(exchange(9), began, now));
+        flows.find(&flow(1), now).unwrap().renewed = now;
+        assert!(flows.insert(flow(9), started, now));
         let known: Vec<u16> =
-            (1..=9).filter(|port| exchanges.find(&exchange(*port), now).is_some()).collect();
+            (1..=9).filter(|port| flows.find(&flow(*port), now).is_some()).collect();
         assert_eq!(known, [1, 3, 4, 5, 6, 7, 8, 9]);
-        // The third is forgotten by then, which loses nothing.
-        assert!(!exchanges.insert(exchange(10), began, Instant::from_secs(34)));
+        // The third has expired by then, so its eviction is not counted.
+        assert!(!flows.insert(flow(10), started, Instant::from_secs(34)));
     }
 }

@@ -1,124 +1,126 @@
-//! Which datagrams answer what this host has asked.
+//! Queries of this host that wait for replies, and which datagrams reply to them.
 //!
-//! An answer comes from the very address and port that was asked, to the one
-//! that asked, and not much later; that it comes from port 53 means nothing, as
-//! everybody can send from there. What was asked of a group or by broadcast is
-//! answered by whoever feels addressed, from any port (RFC 6762 section 6.7).
+//! A reply comes from exactly the address and port that the query went to, arrives at the
+//! port that sent it, and is not much later. Source port 53 proves nothing, because anyone
+//! can send from it. A query to a multicast group or a broadcast address may be answered by
+//! any host from any port (RFC 6762 section 6.7).
 //!
-//! A host sends more than queries from a port: what a service there replies is
-//! no query, or whoever has got a reply could make this host remember him. So
-//! who spoke first is remembered too, by the time stamps of the packets, since
-//! what comes in is read later than what goes out.
+//! A host sends more than queries from a port. A service there sends replies, and these must
+//! not count as queries: otherwise the peer of a service could make this host treat its later
+//! probes as solicited. So the table also remembers which side sent first. The time stamps of
+//! the packets decide that, because inbound packets are read later than outbound ones.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use portsentry_core::{Instant, Timestamp};
 
-use super::exchange::{Exchange, Exchanges};
+use super::flow::{FlowTable, UdpFlow};
 
-/// How long an answer is waited for after the last query. Stateful firewalls
-/// wait as long (`nf_conntrack_udp_timeout` of Linux), and resolvers at most
+/// How long a query waits for replies after it was last sent. Stateful firewalls wait as
+/// long (`nf_conntrack_udp_timeout` of Linux), and resolvers at most as long
 /// (`resolv.conf(5)`, `timeout`).
 const LIFETIME: Duration = Duration::from_secs(30);
 
-/// Queries that are remembered: 2 MiB of them. Only this host itself fills that.
+/// Capacity of the query table: 2 MiB. Only this host itself can fill it.
 const QUERIES: usize = 1 << 15;
 
-/// Datagrams from others that are remembered, 256 KiB. Those who send more
-/// make replies look like queries, which makes room for no probe but one from
-/// where the reply went.
-const HEARD: usize = 1 << 12;
+/// Capacity of the table of inbound flows: 256 KiB. Peers that overflow it make replies of
+/// this host look like queries. That exempts nothing but later datagrams from the address and
+/// port that the reply went to.
+const INBOUND: usize = 1 << 12;
 
-/// What this host has asked, and what it has heard without asking.
+/// Flows that this host started, and flows that a peer started.
 #[derive(Debug)]
-pub(super) struct Asked {
-    queries: Exchanges,
-    heard: Exchanges,
-    /// The last query to a group or by broadcast, if there was one.
-    called: Option<Instant>,
-    /// Queries that were forgotten before their time.
+pub(super) struct PendingQueries {
+    queries: FlowTable,
+    inbound: FlowTable,
+    /// When this host last sent a query to a group or by broadcast.
+    last_group_query: Option<Instant>,
+    /// Number of queries evicted before their lifetime ended.
     pub(super) evicted: u64,
 }
 
-impl Asked {
+impl PendingQueries {
+    /// Creates empty tables.
     pub(super) fn new() -> Self {
-        Self::with_room_for(QUERIES, HEARD)
+        Self::with_capacity(QUERIES, INBOUND)
     }
 
-    fn with_room_for(queries: usize, heard: usize) -> Self {
+    fn with_capacity(queries: usize, inbound: usize) -> Self {
         Self {
-            queries: Exchanges::new(queries, LIFETIME),
-            heard: Exchanges::new(heard, LIFETIME),
-            called: None,
+            queries: FlowTable::new(queries, LIFETIME),
+            inbound: FlowTable::new(inbound, LIFETIME),
+            last_group_query: None,
             evicted: 0,
         }
     }
 
-    /// This host has sent a datagram at `time`, which is read at `now`; to one
-    /// host unless it `is_call`.
+    /// Records a datagram that this host sent at `time` and that is read at `now`. Set
+    /// `to_group` if it went to a multicast group or a broadcast address.
     pub(super) fn sent(
         &mut self,
         from: SocketAddr,
         to: SocketAddr,
-        is_call: bool,
+        to_group: bool,
         time: Timestamp,
         now: Instant,
     ) {
-        // Its own datagram comes in again, and answers nothing.
+        // The datagram comes back to its own socket and is no reply.
         if from == to {
             return;
         }
-        let exchange = if is_call {
-            self.called = Some(now);
-            Exchange::with_anybody(from)
+        let flow = if to_group {
+            self.last_group_query = Some(now);
+            UdpFlow::with_any_remote(from)
         } else {
-            Exchange::between(from, to)
+            UdpFlow::between(from, to)
         };
-        let Some(exchange) = exchange else { return };
-        if let Some(query) = self.queries.find(&exchange, now) {
+        let Some(flow) = flow else { return };
+        if let Some(query) = self.queries.find(&flow, now) {
             query.renewed = now;
-        } else if self.heard.find(&exchange, now).is_none_or(|heard| heard.began > time) {
-            self.evicted += u64::from(self.queries.insert(exchange, time, now));
+        } else if self.inbound.find(&flow, now).is_none_or(|inbound| inbound.started > time) {
+            self.evicted += u64::from(self.queries.insert(flow, time, now));
         }
     }
 
-    /// Whether what came in at `time`, and is read at `now`, answers a query.
-    pub(super) fn is_answer(
+    /// Returns whether a datagram that arrived at `time` and is read at `now` replies to a
+    /// query. One or two look-ups.
+    pub(super) fn is_reply(
         &mut self,
         from: SocketAddr,
         to: SocketAddr,
         time: Timestamp,
         now: Instant,
     ) -> bool {
-        let Some(exchange) = Exchange::between(to, from) else { return false };
-        match self.queries.find(&exchange, now).map(|query| query.began) {
-            Some(began) if began <= time => return true,
-            // What was taken for a query is the reply to this.
-            Some(_) => self.queries.remove(&exchange),
+        let Some(flow) = UdpFlow::between(to, from) else { return false };
+        match self.queries.find(&flow, now).map(|query| query.started) {
+            Some(started) if started <= time => return true,
+            // The recorded query was sent later, so it is the reply to this datagram.
+            Some(_) => self.queries.remove(&flow),
             None => {}
         }
-        if self.answers_call(to, time, now) {
+        if self.replies_to_group_query(to, time, now) {
             return true;
         }
-        match self.heard.find(&exchange, now) {
-            Some(heard) => heard.renewed = now,
-            None => drop(self.heard.insert(exchange, time, now)),
+        match self.inbound.find(&flow, now) {
+            Some(inbound) => inbound.renewed = now,
+            None => drop(self.inbound.insert(flow, time, now)),
         }
         false
     }
 
-    fn answers_call(&mut self, to: SocketAddr, time: Timestamp, now: Instant) -> bool {
-        if self.called.is_none_or(|called| now.since(called) > LIFETIME) {
+    fn replies_to_group_query(&mut self, to: SocketAddr, time: Timestamp, now: Instant) -> bool {
+        if self.last_group_query.is_none_or(|last| now.since(last) > LIFETIME) {
             return false;
         }
-        // A host that has no address yet calls without one (RFC 2131 section 4.1).
-        let nobody: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-        let callers = [to, SocketAddr::new(nobody, to.port())];
-        callers
+        // A host without an address sends from the unspecified one (RFC 2131 section 4.1).
+        let unspecified: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
+        let senders = [to, SocketAddr::new(unspecified, to.port())];
+        senders
             .into_iter()
-            .filter_map(Exchange::with_anybody)
-            .any(|call| self.queries.find(&call, now).is_some_and(|query| query.began <= time))
+            .filter_map(UdpFlow::with_any_remote)
+            .any(|flow| self.queries.find(&flow, now).is_some_and(|query| query.started <= time))
     }
 }
 
@@ -138,7 +140,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// Time stamps and clock in milliseconds of one clock.
+    /// Packet time, in milliseconds of the same clock as [`instant`].
     fn stamp(millis: u64) -> Timestamp {
         Timestamp::from_nanos(millis as i64 * 1_000_000)
     }
@@ -147,20 +149,20 @@ mod tests {
         Instant::from_nanos(millis * 1_000_000)
     }
 
-    fn ask(asked: &mut Asked, from: &str, to: &str, is_call: bool, millis: u64) {
-        asked.sent(at(from), at(to), is_call, stamp(millis), instant(millis));
+    fn ask(pending: &mut PendingQueries, from: &str, to: &str, to_group: bool, millis: u64) {
+        pending.sent(at(from), at(to), to_group, stamp(millis), instant(millis));
     }
 
-    fn answers(asked: &mut Asked, from: &str, to: &str, millis: u64) -> bool {
-        asked.is_answer(at(from), at(to), stamp(millis), instant(millis))
+    fn replies(pending: &mut PendingQueries, from: &str, to: &str, millis: u64) -> bool {
+        pending.is_reply(at(from), at(to), stamp(millis), instant(millis))
     }
 
     #[test]
-    fn only_who_was_asked_answers_and_in_time() {
+    fn only_the_queried_peer_replies_and_in_time() {
         let check = |from: &str, to: &str, millis: u64, expected: bool| {
-            let mut asked = Asked::with_room_for(64, 64);
-            ask(&mut asked, HOST, RESOLVER, false, 1_000);
-            assert_eq!(answers(&mut asked, from, to, millis), expected, "{from} {to} {millis}");
+            let mut pending = PendingQueries::with_capacity(64, 64);
+            ask(&mut pending, HOST, RESOLVER, false, 1_000);
+            assert_eq!(replies(&mut pending, from, to, millis), expected, "{from} {to} {millis}");
         };
         check(RESOLVER, HOST, 1_001, true);
         check(RESOLVER, HOST, 31_000, true);
@@ -174,88 +176,88 @@ mod tests {
     }
 
     #[test]
-    fn every_query_is_waited_for_anew_and_every_answer_counts() {
-        let mut asked = Asked::with_room_for(64, 64);
-        ask(&mut asked, HOST, RESOLVER, false, 0);
-        ask(&mut asked, HOST, RESOLVER, false, 20_000);
-        assert!(answers(&mut asked, RESOLVER, HOST, 40_000));
-        assert!(answers(&mut asked, RESOLVER, HOST, 50_000));
-        assert!(!answers(&mut asked, RESOLVER, HOST, 50_001));
+    fn each_query_restarts_the_lifetime_and_any_number_of_replies_passes() {
+        let mut pending = PendingQueries::with_capacity(64, 64);
+        ask(&mut pending, HOST, RESOLVER, false, 0);
+        ask(&mut pending, HOST, RESOLVER, false, 20_000);
+        assert!(replies(&mut pending, RESOLVER, HOST, 40_000));
+        assert!(replies(&mut pending, RESOLVER, HOST, 50_000));
+        assert!(!replies(&mut pending, RESOLVER, HOST, 50_001));
     }
 
     #[test]
-    fn a_call_is_answered_by_anybody() {
-        let mut asked = Asked::with_room_for(64, 64);
-        ask(&mut asked, HOST, "224.0.0.251:5353", true, 0);
-        assert!(answers(&mut asked, "192.0.2.7:5353", HOST, 1));
-        assert!(answers(&mut asked, "192.0.2.8:1234", HOST, 30_000));
-        assert!(!answers(&mut asked, "192.0.2.7:5353", "192.0.2.1:4001", 2));
-        assert!(!answers(&mut asked, "192.0.2.7:5353", HOST, 30_001));
+    fn any_host_may_reply_to_a_group_query() {
+        let mut pending = PendingQueries::with_capacity(64, 64);
+        ask(&mut pending, HOST, "224.0.0.251:5353", true, 0);
+        assert!(replies(&mut pending, "192.0.2.7:5353", HOST, 1));
+        assert!(replies(&mut pending, "192.0.2.8:1234", HOST, 30_000));
+        assert!(!replies(&mut pending, "192.0.2.7:5353", "192.0.2.1:4001", 2));
+        assert!(!replies(&mut pending, "192.0.2.7:5353", HOST, 30_001));
 
-        ask(&mut asked, "0.0.0.0:68", "255.255.255.255:67", true, 40_000);
-        assert!(answers(&mut asked, "192.0.2.9:67", "192.0.2.1:68", 40_001));
-        assert!(!answers(&mut asked, "[fd00::9]:67", "[fd00::1]:68", 40_002));
-        ask(&mut asked, "[fe80::1]:546", "[ff02::1:2]:547", true, 50_000);
-        assert!(answers(&mut asked, "[fe80::9]:547", "[fe80::1]:546", 50_001));
+        ask(&mut pending, "0.0.0.0:68", "255.255.255.255:67", true, 40_000);
+        assert!(replies(&mut pending, "192.0.2.9:67", "192.0.2.1:68", 40_001));
+        assert!(!replies(&mut pending, "[fd00::9]:67", "[fd00::1]:68", 40_002));
+        ask(&mut pending, "[fe80::1]:546", "[ff02::1:2]:547", true, 50_000);
+        assert!(replies(&mut pending, "[fe80::9]:547", "[fe80::1]:546", 50_001));
     }
 
     #[test]
-    fn a_reply_is_no_query() {
+    fn a_reply_of_this_host_is_not_a_query() {
         let (service, client) = (HOST, "192.0.2.7:999");
-        // Read in the order they were sent in.
-        let mut asked = Asked::with_room_for(64, 64);
-        assert!(!answers(&mut asked, client, service, 1));
-        ask(&mut asked, service, client, false, 2);
-        assert!(!answers(&mut asked, client, service, 3));
+        // Read in the order of sending.
+        let mut pending = PendingQueries::with_capacity(64, 64);
+        assert!(!replies(&mut pending, client, service, 1));
+        ask(&mut pending, service, client, false, 2);
+        assert!(!replies(&mut pending, client, service, 3));
 
-        // The reply is read first, as what comes in waits in a block.
-        let mut asked = Asked::with_room_for(64, 64);
-        ask(&mut asked, service, client, false, 2);
-        assert!(!asked.is_answer(at(client), at(service), stamp(1), instant(6)));
-        assert!(!answers(&mut asked, client, service, 7));
-        ask(&mut asked, service, client, false, 8);
-        assert!(!answers(&mut asked, client, service, 9));
+        // The reply is read first, because inbound packets wait in a block.
+        let mut pending = PendingQueries::with_capacity(64, 64);
+        ask(&mut pending, service, client, false, 2);
+        assert!(!pending.is_reply(at(client), at(service), stamp(1), instant(6)));
+        assert!(!replies(&mut pending, client, service, 7));
+        ask(&mut pending, service, client, false, 8);
+        assert!(!replies(&mut pending, client, service, 9));
 
-        // Long after, this host may be the first to speak.
-        ask(&mut asked, service, client, false, 40_000);
-        assert!(answers(&mut asked, client, service, 40_001));
+        // Much later, this host may start a flow of its own.
+        ask(&mut pending, service, client, false, 40_000);
+        assert!(replies(&mut pending, client, service, 40_001));
     }
 
     #[test]
-    fn what_comes_back_to_its_sender_answers_nothing() {
-        let mut asked = Asked::with_room_for(64, 64);
-        ask(&mut asked, "127.0.0.1:7", "127.0.0.1:7", false, 0);
-        assert!(!answers(&mut asked, "127.0.0.1:7", "127.0.0.1:7", 1));
+    fn a_datagram_to_its_own_sender_is_not_a_reply() {
+        let mut pending = PendingQueries::with_capacity(64, 64);
+        ask(&mut pending, "127.0.0.1:7", "127.0.0.1:7", false, 0);
+        assert!(!replies(&mut pending, "127.0.0.1:7", "127.0.0.1:7", 1));
     }
 
     #[test]
-    fn a_flood_of_queries_stays_bounded_and_is_counted() {
-        let mut asked = Asked::with_room_for(1024, 64);
+    fn a_flood_of_queries_is_bounded_and_evictions_are_counted() {
+        let mut pending = PendingQueries::with_capacity(1024, 64);
         let number = 100_000_u32;
         let resolver = |it: u32| SocketAddr::new((0x0a00_0000 + it).to_be_bytes().into(), 53);
         for it in 0..number {
-            asked.sent(at(HOST), resolver(it), false, stamp(it.into()), instant(1));
+            pending.sent(at(HOST), resolver(it), false, stamp(it.into()), instant(1));
         }
         let known = (0..number)
             .filter(|it| {
-                asked.is_answer(resolver(*it), at(HOST), stamp(u64::MAX >> 30), instant(1))
+                pending.is_reply(resolver(*it), at(HOST), stamp(u64::MAX >> 30), instant(1))
             })
             .count();
         assert_eq!(known, 1024);
-        assert_eq!(asked.evicted, u64::from(number) - 1024);
-        // Whoever sends to this host makes it forget no query.
+        assert_eq!(pending.evicted, u64::from(number) - 1024);
+        // Inbound datagrams evict no query.
         for it in 0..number {
-            asked.is_answer(resolver(it), at("192.0.2.1:9"), stamp(it.into()), instant(1));
+            pending.is_reply(resolver(it), at("192.0.2.1:9"), stamp(it.into()), instant(1));
         }
-        assert_eq!(asked.evicted, u64::from(number) - 1024);
+        assert_eq!(pending.evicted, u64::from(number) - 1024);
     }
 
-    /// What the rules say, with room for everything.
+    /// The rules without any bound of memory.
     #[derive(Default)]
     struct Model {
-        /// By both ends: when the exchange began and when it was last renewed.
+        /// By both ends: start of the flow and its last renewal.
         queries: HashMap<(SocketAddr, SocketAddr), (u64, u64)>,
-        heard: HashMap<(SocketAddr, SocketAddr), (u64, u64)>,
+        inbound: HashMap<(SocketAddr, SocketAddr), (u64, u64)>,
     }
 
     impl Model {
@@ -266,32 +268,32 @@ mod tests {
             let alive =
                 |entry: Option<&(u64, u64)>| entry.filter(|it| now - it.1 <= 30_000).copied();
             let key = (from, to);
-            if let Some((began, _)) = alive(self.queries.get(&key)) {
-                self.queries.insert(key, (began, now));
-            } else if alive(self.heard.get(&key)).is_none_or(|(began, _)| began > sent) {
+            if let Some((started, _)) = alive(self.queries.get(&key)) {
+                self.queries.insert(key, (started, now));
+            } else if alive(self.inbound.get(&key)).is_none_or(|(started, _)| started > sent) {
                 self.queries.insert(key, (sent, now));
             }
         }
 
-        fn is_answer(&mut self, from: SocketAddr, to: SocketAddr, came: u64, now: u64) -> bool {
+        fn is_reply(&mut self, from: SocketAddr, to: SocketAddr, came: u64, now: u64) -> bool {
             let alive =
                 |entry: Option<&(u64, u64)>| entry.filter(|it| now - it.1 <= 30_000).copied();
             let key = (to, from);
-            if let Some((began, _)) = alive(self.queries.get(&key)) {
-                if began <= came {
+            if let Some((started, _)) = alive(self.queries.get(&key)) {
+                if started <= came {
                     return true;
                 }
                 self.queries.remove(&key);
             }
-            let began = alive(self.heard.get(&key)).map_or(came, |(began, _)| began);
-            self.heard.insert(key, (began, now));
+            let started = alive(self.inbound.get(&key)).map_or(came, |(started, _)| started);
+            self.inbound.insert(key, (started, now));
             false
         }
     }
 
     proptest! {
         #[test]
-        fn as_the_rules_say(
+        fn agrees_with_the_model(
             steps in prop::collection::vec(
                 (any::<bool>(), 0_usize..3, 0_usize..3, 0_u64..10,
                     select(vec![0_u64, 1, 10_000, 29_999, 30_000, 30_001])),
@@ -300,20 +302,20 @@ mod tests {
         ) {
             let locals = [HOST, "192.0.2.1:4001", "[fd00::1]:4000"].map(at);
             let remotes = [RESOLVER, HOST, "[fd00::2]:53"].map(at);
-            let (mut asked, mut model, mut now) =
-                (Asked::with_room_for(4096, 4096), Model::default(), 100);
+            let (mut pending, mut model, mut now) =
+                (PendingQueries::with_capacity(4096, 4096), Model::default(), 100);
             for (sent, local, remote, age, pause) in steps {
                 now += pause;
                 let (local, remote, time) = (locals[local], remotes[remote], now - age);
                 if sent {
-                    asked.sent(local, remote, false, stamp(time), instant(now));
+                    pending.sent(local, remote, false, stamp(time), instant(now));
                     model.sent(local, remote, time, now);
                 } else {
-                    let found = asked.is_answer(remote, local, stamp(time), instant(now));
-                    prop_assert_eq!(found, model.is_answer(remote, local, time, now));
+                    let found = pending.is_reply(remote, local, stamp(time), instant(now));
+                    prop_assert_eq!(found, model.is_reply(remote, local, time, now));
                 }
             }
-            prop_assert_eq!(asked.evicted, 0);
+            prop_assert_eq!(pending.evicted, 0);
         }
     }
 }

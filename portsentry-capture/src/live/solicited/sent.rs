@@ -1,9 +1,8 @@
-//! Seeing the datagrams that this host sends from monitored ports, as it sends
-//! them.
+//! Captures the datagrams that this host sends from monitored ports.
 //!
-//! A packet socket without a ring, since what a ring holds is seen only when its
-//! block is given out, and an answer may be here by then. The kernel puts a
-//! datagram in before it gives it to the wire.
+//! The packet socket has no ring: a packet in a ring becomes visible only when its block is
+//! complete, and the reply may have arrived by then. The kernel queues the copy before it
+//! sends the datagram.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,14 +17,14 @@ use nix::sys::time::TimeSpec;
 use portsentry_core::{Networks, PortSet, Timestamp};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
-use crate::live::filter::{SENT_LENGTH, pass_sent};
+use crate::live::bpf::{SENT_LENGTH, attach_sent_filter};
 use crate::live::packet_socket;
 
-/// Bytes for datagrams that wait to be read. The kernel doubles that, and reckons
-/// at least 768 for each (`socket(7)`, `SO_RCVBUF`).
+/// Size of the socket buffer, in bytes. The kernel doubles it and charges at least 768 bytes
+/// for each datagram (`socket(7)`, `SO_RCVBUF`).
 const BUFFER: usize = 2 << 20;
 
-/// Datagrams that are read in one go: more than can have waited.
+/// Maximum number of datagrams read in one call: more than the buffer can hold.
 const WAITING: usize = 2 * BUFFER / 512;
 
 /// A datagram that this host sent.
@@ -36,7 +35,7 @@ pub(super) struct Sent {
     pub(super) time: Timestamp,
 }
 
-/// The socket that sees them, on all interfaces.
+/// Socket that captures them on all interfaces.
 #[derive(Debug)]
 pub(super) struct SentDatagrams {
     socket: OwnedFd,
@@ -44,42 +43,41 @@ pub(super) struct SentDatagrams {
 }
 
 impl SentDatagrams {
-    /// For datagrams from `ports` at `addresses`.
+    /// Opens a socket for datagrams from `ports` at `addresses`.
     pub(super) fn open(addresses: &Networks, ports: &PortSet) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         // Without a protocol it receives nothing until it is bound, when the
         // filter is there.
         let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, flags, None)?;
-        // More than anybody may have takes a privilege; then it is what there is.
+        // Exceeding `net.core.rmem_max` needs a privilege.
         if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER).is_err() {
             sockopt::set_socket_recv_buffer_size(&socket, BUFFER)?;
         }
-        // In force some time later; until then it is stamped when it is read, and
-        // seems to be asked too late. Captures are opened after this.
+        // It takes effect a little later. Until then datagrams are stamped when they are
+        // read, which looks too late. Captures are opened after this.
         setsockopt(&socket, ReceiveTimestampns, &true)?;
-        pass_sent(socket.as_fd(), addresses, ports)?;
+        attach_sent_filter(socket.as_fd(), addresses, ports)?;
         packet_socket::bind(socket.as_fd(), 0)?;
         Ok(Self { socket, ancillary: nix::cmsg_space!(TimeSpec) })
     }
 
-    /// From now on for these.
+    /// Changes the ports and addresses.
     pub(super) fn set(&self, addresses: &Networks, ports: &PortSet) -> io::Result<()> {
-        pass_sent(self.socket.as_fd(), addresses, ports)
+        attach_sent_filter(self.socket.as_fd(), addresses, ports)
     }
 
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 
-    /// Datagrams that found no room since this was asked before.
+    /// Returns the number of datagrams dropped since the last call.
     pub(super) fn missed(&self) -> u64 {
-        // They are told next time if they cannot be had now.
+        // After an error, the next call returns them.
         packet_socket::dropped_since_asked(self.socket.as_fd()).map_or(0, u64::from)
     }
 
-    /// Gives all that had been sent when it was called to `sink`, in the order of
-    /// sending. One system call for each, without allocating: what a host asks
-    /// is little beside what it is asked.
+    /// Passes all datagrams sent before the call to `sink`, in the order of sending. One
+    /// system call each, without allocating: a host sends few queries.
     pub(super) fn read(&mut self, sink: &mut dyn FnMut(Sent)) -> io::Result<()> {
         for _ in 0..WAITING {
             let mut headers = [0; SENT_LENGTH as usize];
@@ -116,8 +114,8 @@ fn timestamp(time: TimeSpec) -> Timestamp {
     Timestamp::from_nanos(i64::try_from(since_epoch).unwrap_or(i64::MAX))
 }
 
-/// From where to where the datagram goes that begins with these headers: whole,
-/// or the first of its fragments. `None` for anything else.
+/// Returns source and destination of the UDP datagram, or first fragment of one, that starts
+/// with these headers. `None` for anything else.
 fn ends(packet: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
     let (source, target, udp): (IpAddr, IpAddr, _) = match packet.first()? >> 4 {
         4 => {

@@ -1,5 +1,5 @@
-//! Stands for `queries` in a build without packet sockets: no query is seen, and
-//! nothing is an answer.
+//! Replacement for `queries` in a build without packet sockets: it sees no query, so no
+//! datagram counts as a reply.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,42 +7,42 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use portsentry_core::Observation;
 use rustix::event::epoll;
 
-use super::Watched;
+use crate::live::Watched;
 use crate::{Interface, QueryStats};
 
-/// No queries.
+/// Sees no queries.
 #[derive(Debug)]
-pub(super) struct Queries {
-    /// Holds nothing.
+pub(in crate::live) struct Queries {
+    /// Empty.
     epoll: OwnedFd,
 }
 
 impl Queries {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(in crate::live) fn new() -> io::Result<Self> {
         Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)? })
     }
 
-    pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
+    pub(in crate::live) fn descriptor(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
 
-    pub(super) fn watch(&mut self, _: &Watched) {}
+    pub(in crate::live) fn watch(&mut self, _: &Watched) {}
 
-    pub(super) fn complain(&mut self) {}
+    pub(in crate::live) fn log_failure(&mut self) {}
 
-    pub(super) fn set_broadcasts(&mut self, _: &[Interface]) {}
+    pub(in crate::live) fn set_broadcasts(&mut self, _: &[Interface]) {}
 
-    pub(super) fn attend(&mut self) -> io::Result<()> {
+    pub(in crate::live) fn handle_ready(&mut self) -> io::Result<()> {
         Ok(())
     }
 
-    pub(super) fn begin_round(&mut self) {}
+    pub(in crate::live) fn start_round(&mut self) {}
 
-    pub(super) fn is_answer(&mut self, _: &Observation) -> bool {
+    pub(in crate::live) fn is_reply(&mut self, _: &Observation) -> bool {
         false
     }
 
-    pub(super) fn stats(&mut self) -> QueryStats {
+    pub(in crate::live) fn stats(&mut self) -> QueryStats {
         QueryStats::default()
     }
 }

@@ -5,7 +5,7 @@ use super::{Form, Wire, form};
 use crate::expected::{SYN, UDP};
 use crate::frames::{TCP, UDP as DATAGRAM, tcp, udp};
 
-const IMPOSSIBLE: super::Outcome = Undecodable("impossible source");
+const IMPOSSIBLE: super::Outcome = Undecodable("martian source");
 
 fn syn_from(wire: &Wire, source: &str) -> Vec<Vec<u8>> {
     let wire = wire.with_source(source);

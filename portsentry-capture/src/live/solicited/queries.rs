@@ -1,0 +1,268 @@
+//! The queries of this host, behind one descriptor.
+//!
+//! A query must be processed before its reply. The reply waits in a block of its capture,
+//! while the query is readable immediately. Before a datagram is judged that is newer than the
+//! last read of the queries, they are read again.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use portsentry_core::{Evidence, Instant, Observation, Timestamp};
+use rustix::event::{Timespec, epoll};
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime,
+    timerfd_create, timerfd_settime,
+};
+
+use super::pending::PendingQueries;
+use super::sent::SentDatagrams;
+use crate::live::Watched;
+use crate::live::for_host::now;
+use crate::live::losses::{Loss, LossReport};
+use crate::{Interface, QueryStats};
+
+/// Tokens of the epoll set.
+const SENT: u64 = 0;
+const REARM: u64 = 1;
+const LOSSES: u64 = 2;
+
+const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+
+/// Pause between two wake-ups for queries. The socket buffer holds a million datagrams a
+/// second meanwhile.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+
+/// Consequence and remedy, for the log.
+const ADVICE: &str = "replies to them may be reported as probes; exclude the ports of \
+                      net.ipv4.ip_local_port_range from UDP_PORTS";
+
+/// Reads the queries of this host, while UDP ports are monitored.
+#[derive(Debug)]
+pub(in crate::live) struct Queries {
+    /// Contains the socket, for one event at a time, and the two timers.
+    epoll: OwnedFd,
+    pause: OwnedFd,
+    losses: LossReport,
+    open: Option<Open>,
+    watched: Watched,
+    broadcasts: Vec<Ipv4Addr>,
+    /// All queries up to this packet time were read.
+    read_until: Option<Timestamp>,
+    /// Why the socket cannot be opened or read.
+    failure: Option<String>,
+    /// Whether `failure` was not logged yet.
+    unlogged: bool,
+    stats: QueryStats,
+}
+
+/// State that exists only while a UDP port is monitored.
+#[derive(Debug)]
+struct Open {
+    datagrams: SentDatagrams,
+    pending: PendingQueries,
+}
+
+impl Queries {
+    /// Creates it without any monitored port.
+    pub(in crate::live) fn new() -> io::Result<Self> {
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let pause = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let losses = LossReport::new()?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for (descriptor, token) in [(pause.as_fd(), REARM), (losses.descriptor(), LOSSES)] {
+            let data = epoll::EventData::new_u64(token);
+            epoll::add(&epoll, descriptor, data, epoll::EventFlags::IN)?;
+        }
+        Ok(Self {
+            epoll,
+            pause,
+            losses,
+            open: None,
+            watched: Watched::default(),
+            broadcasts: Vec::new(),
+            read_until: None,
+            failure: None,
+            unlogged: false,
+            stats: QueryStats::default(),
+        })
+    }
+
+    /// Readable when [`handle_ready`](Self::handle_ready) has work.
+    pub(in crate::live) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// Watches for queries from these addresses and UDP ports. Without the socket only
+    /// replies are affected, so a failure is kept for [`log_failure`](Self::log_failure).
+    pub(in crate::live) fn watch(&mut self, watched: &Watched) {
+        let is_new = *watched != self.watched;
+        if is_new {
+            self.watched = watched.clone();
+        }
+        if watched.udp_ports.is_empty() {
+            self.close();
+        } else if is_new || self.open.is_none() || self.failure.is_some() {
+            let result = self.open_or_set();
+            self.record(result, "cannot capture the UDP queries of this host");
+        }
+    }
+
+    /// Sets the broadcast addresses, which count as groups.
+    pub(in crate::live) fn set_broadcasts(&mut self, interfaces: &[Interface]) {
+        let addresses = interfaces.iter().flat_map(|it| &it.addresses);
+        self.broadcasts = addresses.filter_map(|it| it.broadcast).collect();
+    }
+
+    fn open_or_set(&mut self) -> io::Result<()> {
+        let Watched { addresses, udp_ports, .. } = &self.watched;
+        match &self.open {
+            Some(open) => open.datagrams.set(addresses, udp_ports),
+            None => {
+                let datagrams = SentDatagrams::open(addresses, udp_ports)?;
+                let data = epoll::EventData::new_u64(SENT);
+                epoll::add(&self.epoll, datagrams.descriptor(), data, ONE_EVENT)?;
+                self.open = Some(Open { datagrams, pending: PendingQueries::new() });
+                Ok(())
+            }
+        }
+    }
+
+    /// Handles the events that made [`descriptor`](Self::descriptor) readable.
+    pub(in crate::live) fn handle_ready(&mut self) -> io::Result<()> {
+        let (flags, data) = (epoll::EventFlags::empty(), epoll::EventData::new_u64(0));
+        let mut events = [epoll::Event { flags, data }; 3];
+        let ready = epoll::wait(&self.epoll, &mut events, Some(&NEVER))?;
+        for event in events.get(..ready).unwrap_or_default() {
+            match event.data.u64() {
+                SENT => {
+                    self.read(now());
+                    self.arm_pause(PAUSE)?;
+                    self.losses.look_soon()?;
+                }
+                REARM => {
+                    self.arm_pause(NEVER)?;
+                    if let Some(Open { datagrams, .. }) = &self.open {
+                        let data = epoll::EventData::new_u64(SENT);
+                        epoll::modify(&self.epoll, datagrams.descriptor(), data, ONE_EVENT)?;
+                    }
+                }
+                _ => self.log_losses()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn arm_pause(&self, it_value: Timespec) -> io::Result<()> {
+        let timer = Itimerspec { it_interval: NEVER, it_value };
+        timerfd_settime(&self.pause, TimerfdTimerFlags::empty(), &timer)?;
+        Ok(())
+    }
+
+    fn log_losses(&mut self) -> io::Result<()> {
+        let missed = self.stats().missed;
+        let loss = Loss { capture: SENT, interface: "", packets: missed };
+        if let Some(new) = self.losses.looked(std::time::Instant::now(), &[loss])? {
+            let missed: u64 = new.iter().map(|(_, packets)| packets).sum();
+            log::warn!(
+                "the kernel dropped {missed} copies of UDP datagrams that this host sent \
+                 (buffer full): {ADVICE}"
+            );
+        }
+        Ok(())
+    }
+
+    /// Starts a round over the captures. Earlier reads no longer count, because the wall
+    /// clock may have been set back.
+    pub(in crate::live) fn start_round(&mut self) {
+        self.read_until = None;
+    }
+
+    /// Returns whether `observation` replies to a query. One or two look-ups for a datagram
+    /// to a monitored port and one comparison for anything else; a system call if the
+    /// datagram is newer than the last read of the queries.
+    pub(in crate::live) fn is_reply(&mut self, observation: &Observation) -> bool {
+        let Observation { time, source, source_port, target, target_port, .. } = *observation;
+        if observation.evidence != Evidence::Datagram
+            || self.open.is_none()
+            || !self.watched.udp_ports.contains(target_port)
+        {
+            return false;
+        }
+        let now = now();
+        if self.read_until.is_none_or(|until| time > until) {
+            self.read(now);
+        }
+        self.open.as_mut().is_some_and(|open| {
+            let (from, to) =
+                (SocketAddr::new(source, source_port), SocketAddr::new(target, target_port));
+            open.pending.is_reply(from, to, time, now)
+        })
+    }
+
+    /// Reads the datagrams that this host sent up to now.
+    fn read(&mut self, now: Instant) {
+        let Some(Open { datagrams, pending }) = &mut self.open else { return };
+        // The kernel stamps packets with the same clock.
+        self.read_until = Some(wall_clock());
+        let (addresses, broadcasts) = (&self.watched.addresses, &self.broadcasts);
+        let seen = &mut self.stats.seen;
+        let result = datagrams.read(&mut |sent| {
+            let to_group = match sent.to.ip() {
+                IpAddr::V4(to) => {
+                    to.is_multicast() || to.is_broadcast() || broadcasts.contains(&to)
+                }
+                IpAddr::V6(to) => to.is_multicast(),
+            };
+            // Forwarded datagrams are not queries of this host.
+            if addresses.contains(sent.from.ip()) || to_group && sent.from.ip().is_unspecified() {
+                *seen += 1;
+                pending.sent(sent.from, sent.to, to_group, sent.time, now);
+            }
+        });
+        if result.is_err() {
+            self.close();
+            self.record(result, "cannot read the UDP queries of this host any more");
+            self.log_failure();
+        }
+    }
+
+    fn close(&mut self) {
+        self.stats = self.stats();
+        self.open = None;
+    }
+
+    fn record(&mut self, result: io::Result<()>, what: &str) {
+        let failure = result.err().map(|error| {
+            format!("{what} ({error}), so {ADVICE}, or reload the configuration (SIGHUP) to retry")
+        });
+        self.unlogged = failure.is_some() && (self.unlogged || failure != self.failure);
+        self.failure = failure;
+    }
+
+    /// Logs the failure, once.
+    pub(in crate::live) fn log_failure(&mut self) {
+        if let Some(failure) = &self.failure
+            && std::mem::take(&mut self.unlogged)
+        {
+            log::warn!("{failure}");
+        }
+    }
+
+    /// Returns the counters since the start. One system call.
+    pub(in crate::live) fn stats(&mut self) -> QueryStats {
+        if let Some(Open { datagrams, .. }) = &self.open {
+            self.stats.missed += datagrams.missed();
+        }
+        let evicted = self.open.as_ref().map_or(0, |open| open.pending.evicted);
+        QueryStats { evicted: self.stats.evicted + evicted, ..self.stats }
+    }
+}
+
+/// The descriptor must be rearmed after each event.
+const ONE_EVENT: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::ONESHOT);
+
+fn wall_clock() -> Timestamp {
+    let now = clock_gettime(ClockId::Realtime);
+    Timestamp::from_nanos(now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec))
+}
