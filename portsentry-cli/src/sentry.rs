@@ -1,9 +1,8 @@
-//! The running sentry: one thread that waits, and does what concerns the whole
-//! program.
+//! The running sentry: the loop of the main thread.
 //!
-//! This thread heeds signals and talks to the responder. With one ring it is also
-//! the one that reads packets and decides. It never writes a line, starts a
-//! program or looks up a name itself; those are queues away.
+//! This thread handles signals and exchanges messages with the responder. With one ring it also
+//! reads packets and decides. It never writes a line, starts a program or looks up a name: other
+//! threads and the responder do that, behind queues.
 
 use std::sync::Arc;
 

@@ -1,7 +1,11 @@
 //! The configuration in force, from start to end, through reloads.
 //!
-//! The responder reads it and opens everything that it names before anything is
-//! changed: a reload is taken over whole, or refused whole.
+//! The responder reads the configuration, and opens every file that it names, before anything
+//! changes. A reload is therefore applied completely or refused completely.
+//!
+//! At the start, the captures are open before the hosts of the blocked file are restored. Packets
+//! that arrive in between wait in the kernel, and no packet is decided before all blocked hosts are
+//! known.
 
 use std::path::{Path, PathBuf};
 

@@ -1,16 +1,16 @@
 //! A bounded table of small counters, one for each source address.
 //!
-//! The table is a fixed array of buckets with four slots each, in the manner of
-//! a set-associative cache. An address can stand in one bucket only, chosen by a
-//! keyed hash; when that bucket is full, its least interesting entry makes room.
-//! So time and memory of an update are the same whatever arrives, and there is
-//! nothing to rehash, link or sweep.
+//! The table is a fixed array of buckets with four slots each, like a set-associative cache. A
+//! keyed hash of the address selects the only bucket that can hold its counter. If that bucket is
+//! full, the least interesting entry is evicted: the one with the fewest probes, then the one not
+//! seen for longest. Time and memory of an update are therefore constant, and nothing is rehashed,
+//! linked or swept. A flood of forged sources, each with one probe, cannot evict a scanner that
+//! has two.
 //!
-//! A bucket is one cache line: with many sources, what an update costs is the
-//! wait for memory. To fit, a slot holds the 64 bits of the hash and not the
-//! address. Two addresses with the same hash would share a counter and a note; that there are
-//! two such among a million has a chance of 1 in 4 million, and who does not know
-//! the key cannot choose them.
+//! A bucket is one cache line, because with many sources an update mostly waits for memory. To
+//! fit, a slot holds the 64 bits of the hash and not the address. Two addresses with the same hash
+//! would share a counter and a note. Among a million sources, the chance of one such pair is 1 in
+//! 4 million. Nobody can choose such addresses without the key.
 
 use alloc::vec;
 use alloc::vec::Vec;

@@ -1,8 +1,14 @@
-//! Datagrams that are being put together, all of them.
+//! All datagrams that are being reassembled.
 //!
-//! Whoever sends fragments decides what is held here, so it is bounded in
-//! memory and in time, and counted. What one family of addresses is sent takes
-//! nothing from the other.
+//! The sender of fragments decides how much is stored here. So the table is bounded in memory
+//! and in time, and evictions are counted. IPv4 and IPv6 have separate bounds, so a flood of one
+//! family evicts nothing of the other.
+//!
+//! Each interface has its own decoder, and so its own table. Linux also joins fragments that
+//! arrive on different interfaces, except for link-local IPv6 and between VRFs. This table does
+//! not, because a bridge and its port both show each fragment. One table for both would count a
+//! fragment twice where the kernel counts it once, and would then discard datagrams that the kernel
+//! completes.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, RandomState};

@@ -1,13 +1,13 @@
-//! What the kernel is asked to hold back.
+//! The program by which the kernel filters packets before they reach a capture.
 //!
-//! The program keeps the traffic of open connections, of other hosts and of
-//! other ports away from the reader, and loses nothing that could be a probe:
-//! what it cannot tell from a few fields passes and is judged by the decoder.
-//! Its length is bounded, whatever is watched: where a list is too long, ranges
-//! are joined and hold more than was asked for.
+//! The program discards packets of open connections, of other hosts and of other ports, but no
+//! packet that could be a probe. If a few fields do not decide, the packet passes, and the decoder
+//! and the engine decide: the filter only saves their time. The program is written for the watched
+//! addresses and ports, and replaced when they change. Its length is bounded. If a list is too
+//! long, ranges are joined, and some further ports pass.
 //!
-//! libpcap's language is not used: it cannot ask for the EtherType behind the
-//! tag that the kernel took off, nor search a list of ports.
+//! The language of libpcap is not used. It cannot test the EtherType behind a tag that the
+//! kernel has removed, and it cannot search a list of ports.
 
 mod coarse;
 mod program;

@@ -1,11 +1,10 @@
 //! All captures of a selection, as one sensor.
 //!
-//! The set opens a capture on every interface that is meant and ready, and
-//! follows the kernel: interfaces and addresses that come, go, or change name.
-//! What failed is tried again a second later and at each change. An owner who
-//! waits for its descriptor and drains it does all that is needed; captures,
-//! kernel notifications and the clock of the retries stand behind that one
-//! descriptor.
+//! The set opens a capture on every selected interface that is ready, and follows the kernel by
+//! netlink: interfaces and addresses that appear, disappear or are renamed. A capture that failed to
+//! open is retried a second later, and at each change. The owner only waits for the descriptor of
+//! the set and drains it. Captures, kernel notifications and the timer of the retries are behind
+//! that one descriptor.
 
 use std::collections::BTreeMap;
 use std::io;

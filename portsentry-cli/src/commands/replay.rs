@@ -1,7 +1,10 @@
 //! `portsentry replay`: the same engine over capture files.
 //!
-//! Times are those of the packets, the hash key is a constant, and nothing is
-//! responded to, so the same files give the same lines, every time.
+//! Times are those of the packets, the hash key is a constant, and no response runs. So the same
+//! files always give the same lines.
+//!
+//! Replies to queries are reported as probes. A capture file does not show which of its hosts the
+//! sentry would run on, and often has only one direction.
 
 use std::io::{self, BufWriter, Write};
 use std::path::Path;

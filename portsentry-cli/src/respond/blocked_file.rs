@@ -1,6 +1,7 @@
-//! The blocked hosts on disk: who may own the file, and how it is kept whole.
+//! The blocked hosts on disk: permissions of the file, and how it stays complete.
 //!
-//! What its bytes mean stands in [`blocked_record`](super::blocked_record).
+//! A host is appended and the file is synchronised before any line reports the host as blocked.
+//! The format is in [`blocked_record`](super::blocked_record).
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};

@@ -1,4 +1,7 @@
-//! The threads that carry out responses.
+//! The threads that run responses.
+//!
+//! A thread reports the lines of a response before it returns the outcome. So these lines are in the
+//! log before the event of the probe, which waits for the outcome.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

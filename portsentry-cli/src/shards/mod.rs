@@ -1,10 +1,18 @@
-//! Several rings: a packet thread for each, with sensors and an engine of its own.
+//! Several rings: one packet thread for each, with its own sensors and its own engine.
 //!
-//! The threads share nothing but the queue of lines. A source belongs to one of
-//! them, so each decides about its sources as one engine would about all. What is
-//! the whole program's stays with the main thread: signals, the configuration, the
-//! responder and the limit of responses. It gives orders, and the threads say what
-//! responses they want; neither costs anything while probes are only logged.
+//! The threads share only the queue of lines. Each source belongs to one thread, so the events of a
+//! source are those that a single engine would give. The main thread keeps everything that
+//! exists once in the program: signals, the configuration, the responder and `BLOCK_RATE`. It sends
+//! commands to the threads, and the threads send their requests for responses back. Neither costs
+//! anything while probes are only logged.
+//!
+//! - An engine requests a response first. If the common limit does not allow it, the main thread
+//!   withdraws it (`Engine::refuse`) with the time until which the engine need not ask again.
+//! - An outcome goes to the thread of its host, so the numbers of two engines cannot collide.
+//! - Caps are divided among the threads. A table is then full when its share is full.
+//! - A reload stops all threads between two packets, and lets them continue together.
+//! - At the end, every thread reads its remaining packets before any of them stops.
+//! - The watchdog is notified only while every thread runs its loop.
 
 mod post;
 #[cfg(test)]
