@@ -4,9 +4,11 @@
 //! three times; the trigger is two. Time stands still until this program moves it,
 //! which is how a test of one's own would use the engine as well.
 
+use std::net::Ipv4Addr;
+
 use portsentry_core::{
-    Effect, Engine, EventLine, Evidence, HashKey, Instant, IpOptions, Limits, Networks,
-    Observation, Outcome, Policy, TcpFlags, TcpSegment, Timestamp,
+    Effect, Engine, EventLine, HashKey, Instant, IpOptions, Limits, Networks, Observation, Outcome,
+    Policy, TcpFlags, Timestamp,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -52,16 +54,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// A SYN as it comes off the wire.
 fn syn(source: std::net::IpAddr, port: u16, second: u64) -> Observation {
-    Observation {
-        time: Timestamp::from_seconds_micros(second as i64, 0),
-        interface: 0,
-        source,
-        target: [198, 51, 100, 1].into(),
-        source_port: 40_000,
-        target_port: port,
-        evidence: Evidence::Segment(TcpSegment { flags: TcpFlags::SYN, ..Default::default() }),
-        ip_options: IpOptions::Absent,
-        ttl: 52,
-        ip_id: 0,
-    }
+    let target = (Ipv4Addr::new(198, 51, 100, 1), port);
+    Observation::segment((source, 40_000).into(), target.into(), TcpFlags::SYN)
+        .at(Instant::from_secs(second))
+        .stamped(Timestamp::from_seconds_micros(second as i64, 0))
+        .with_ip_options(IpOptions::Absent)
+        .with_ttl(52)
 }

@@ -4,19 +4,27 @@
 //! input. Whoever shows up three times is "blocked", here by printing so.
 
 use std::io::{self, StdinLock};
+use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::time::Instant as Clock;
 
 use portsentry_capture::{Drained, Sensor, SensorError, SensorStats};
 use portsentry_core::{
-    Effect, Engine, EventLine, Evidence, HashKey, Instant, IpOptions, Limits, Observation, Outcome,
-    Policy, Timestamp,
+    Effect, Engine, EventLine, HashKey, Instant, Limits, Observation, Outcome, Policy,
 };
 
 /// Hands out one observation for each line.
 struct HoneypotLog {
     lines: io::Lines<StdinLock<'static>>,
+    start: Clock,
     stats: SensorStats,
+}
+
+impl HoneypotLog {
+    /// Monotonic time. The log has no time stamps: a line counts when it is read.
+    fn now(&self) -> Instant {
+        Instant::from_nanos(self.start.elapsed().as_nanos() as u64)
+    }
 }
 
 impl Sensor for HoneypotLog {
@@ -38,7 +46,7 @@ impl Sensor for HoneypotLog {
             let line =
                 line.map_err(|source| SensorError::Io { name: self.name().into(), source })?;
             self.stats.received += 1;
-            if let Some(observation) = parse(&line) {
+            if let Some(observation) = parse(&line, self.now()) {
                 sink(&observation);
             }
         }
@@ -50,21 +58,12 @@ impl Sensor for HoneypotLog {
     }
 }
 
-fn parse(line: &str) -> Option<Observation> {
+fn parse(line: &str, now: Instant) -> Option<Observation> {
     let mut words = line.split_whitespace();
-    Some(Observation {
-        time: Timestamp::from_nanos(0),
-        interface: 0,
-        source: words.next()?.parse().ok()?,
-        target: words.next()?.parse().ok()?,
-        source_port: 0,
-        target_port: words.next()?.parse().ok()?,
-        // A honeypot completes the handshake: the source is no forgery.
-        evidence: Evidence::Connection,
-        ip_options: IpOptions::Unknown,
-        ttl: 0,
-        ip_id: 0,
-    })
+    let source = SocketAddr::new(words.next()?.parse().ok()?, 0);
+    let target = SocketAddr::new(words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    // A honeypot completes the handshake: the source is not forged.
+    Some(Observation::connection(source, target).at(now))
 }
 
 fn main() -> Result<(), SensorError> {
@@ -76,8 +75,9 @@ fn main() -> Result<(), SensorError> {
         ..Policy::default()
     };
     let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
-    let mut sensor = HoneypotLog { lines: io::stdin().lines(), stats: SensorStats::default() };
     let start = Clock::now();
+    let stats = SensorStats::default();
+    let mut sensor = HoneypotLog { lines: io::stdin().lines(), start, stats };
     let now = || Instant::from_nanos(start.elapsed().as_nanos() as u64);
     loop {
         let drained = sensor.drain(64, &mut |observation| {

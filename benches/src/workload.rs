@@ -258,7 +258,7 @@ impl Load {
             self.held.clear();
             for frame in frames {
                 if let Ok(packet) = decode(LinkType::Ethernet, &frame[..self.length]) {
-                    self.held.push(packet.observation(time, 2));
+                    self.held.push(packet.observation(time, 2).at(self.now));
                 }
             }
             self.engine.observe_batch(&self.held, self.now);

@@ -11,10 +11,7 @@ use std::net::Ipv4Addr;
 
 use portsentry_benches::{Form, Scan, Workload};
 use portsentry_capture::{CaptureFile, Drained, LinkType, Sensor, decode};
-use portsentry_core::{
-    Engine, Evidence, HashKey, Instant, IpOptions, Limits, Observation, Policy, TcpFlags,
-    TcpSegment, Timestamp,
-};
+use portsentry_core::{Engine, HashKey, Instant, IpOptions, Limits, Observation, Policy, TcpFlags};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -97,19 +94,12 @@ fn more_sources_than_counters_allocate_nothing() {
 }
 
 fn probe(source: u32) -> Observation {
-    let segment = TcpSegment { flags: TcpFlags::SYN, ..TcpSegment::default() };
-    Observation {
-        time: Timestamp::from_nanos(0),
-        interface: 2,
-        source: Ipv4Addr::from_bits(source).into(),
-        target: Ipv4Addr::new(192, 0, 2, 1).into(),
-        source_port: 40_000,
-        target_port: 23,
-        evidence: Evidence::Segment(segment),
-        ip_options: IpOptions::Absent,
-        ttl: 57,
-        ip_id: 1,
-    }
+    let source = (Ipv4Addr::from_bits(source), 40_000).into();
+    Observation::segment(source, (Ipv4Addr::new(192, 0, 2, 1), 23).into(), TcpFlags::SYN)
+        .on(2)
+        .with_ip_options(IpOptions::Absent)
+        .with_ttl(57)
+        .with_ip_id(1)
 }
 
 #[test]

@@ -4,8 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use portsentry_core::{
-    Effect, Engine, Evidence, HashKey, Instant, IpOptions, Limits, Observation, Outcome, Policy,
-    TcpFlags, TcpSegment, Timestamp,
+    Effect, Engine, HashKey, Instant, IpOptions, Limits, Observation, Outcome, Policy, TcpFlags,
 };
 
 mod heap;
@@ -27,18 +26,10 @@ fn probe(source: IpAddr) -> Observation {
     } else {
         IpAddr::V4(Ipv4Addr::from_bits(7))
     };
-    Observation {
-        time: Timestamp::from_nanos(0),
-        interface: 1,
-        source,
-        target,
-        source_port: 40_000,
-        target_port: 23,
-        evidence: Evidence::Segment(TcpSegment { flags: TcpFlags::SYN, ..TcpSegment::default() }),
-        ip_options: IpOptions::Absent,
-        ttl: 64,
-        ip_id: 0,
-    }
+    Observation::segment((source, 40_000).into(), (target, 23).into(), TcpFlags::SYN)
+        .on(1)
+        .with_ip_options(IpOptions::Absent)
+        .with_ttl(64)
 }
 
 #[test]

@@ -183,7 +183,7 @@ fn nothing_panics_and_nothing_grows() {
                 if packet.source.is_ipv4() {
                     packet.source = Ipv4Addr::from_bits(random.next_u64() as u32).into();
                 }
-                engine.observe(&packet.observation(time, 1), now);
+                engine.observe(&packet.observation(time, 1).at(now), now);
                 engine.handle_timeout(now);
             }
             Err(rejected) => tally.add(rejected),

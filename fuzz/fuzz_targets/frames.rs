@@ -76,9 +76,9 @@ fuzz_target!(|input: &[u8]| {
         match found {
             Ok(packet) => {
                 decoded += 1;
-                let observation = packet.observation(Timestamp::from_nanos(-1), 1);
-                let [one, other] = &mut engines;
                 let at = Instant::default().after(Duration::from_secs(now));
+                let observation = packet.observation(Timestamp::from_nanos(-1), 1).at(at);
+                let [one, other] = &mut engines;
                 let verdict = one.observe(&observation, at);
                 assert_eq!(verdict, other.observe(&observation, at), "the key has no say");
                 assert_ne!(verdict.reason, Reason::Blocked);

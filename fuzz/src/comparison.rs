@@ -65,6 +65,7 @@ impl Comparison {
     fn tell(&mut self, operation: &Operation) {
         let now = instant(self.now);
         if let Operation::Observe(observation) = operation {
+            let observation = &observation.at(now);
             self.pending.push(*observation);
             let verdict = self.engine.observe(observation, now);
             assert_eq!(verdict, self.model.observe(observation, self.now), "{observation:?}");
@@ -149,7 +150,7 @@ impl Comparison {
 
     fn check_statistics(&self) {
         let (found, model) = (self.engine.statistics(), &self.model);
-        for reason in Reason::ALL {
+        for &reason in Reason::ALL {
             assert_eq!(found.decided(reason), model.reasons[reason as usize], "{reason:?}");
         }
         assert_eq!(found.observations(), model.observations);

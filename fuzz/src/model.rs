@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use portsentry_core::{
-    Decision, Event, Evidence, Limits, Observation, Outcome, Probe, Protocol, Reason, TcpFlags,
+    Decision, Event, Evidence, Instant, Limits, Observation, Outcome, Protocol, Reason, TcpFlags,
     Verdict,
 };
 
@@ -29,7 +29,7 @@ pub(crate) struct Model {
     pub(crate) blocked: Blocked,
     pub(crate) summary_due: Option<Duration>,
     /// How often each reason ended a decision, those about outcomes included.
-    pub(crate) reasons: [u64; Reason::ALL.len()],
+    pub(crate) reasons: Vec<u64>,
     pub(crate) observations: u64,
     served_log: Counters,
     now: Duration,
@@ -48,7 +48,7 @@ impl Model {
             sources: Counters::new(limits.sources, limits.trigger_window, true),
             blocked: Blocked { cap: limits.blocked, hosts: Vec::new(), forgotten: 0 },
             summary_due: None,
-            reasons: Default::default(),
+            reasons: vec![0; Reason::ALL.len()],
             observations: 0,
             served_log: Counters::new(limits.served_lines, Some(MINUTE), false),
             now: Duration::ZERO,
@@ -72,7 +72,7 @@ impl Model {
         if decision == Decision::Report {
             self.tell(probe, reason);
         }
-        Verdict { decision, reason }
+        Verdict::new(decision, reason)
     }
 
     fn decide(&mut self, probe: &Observation) -> Reason {
@@ -101,7 +101,9 @@ impl Model {
         }
         // 4. Trigger.
         let trigger = self.rules.scan_trigger;
-        if trigger > 1 && self.sources.count(source, 0, self.now) < trigger {
+        if trigger > 1
+            && self.sources.count(source, 0, probe.at.since(Instant::default())) < trigger
+        {
             return Reason::BelowTrigger;
         }
         // 5. Local check.
@@ -149,8 +151,7 @@ impl Model {
     fn tell_of_service(&mut self, probe: &Observation) {
         let Observation { source, target_port: port, .. } = *probe;
         if self.served_log.count(source, port, self.now) == 1 {
-            let protocol = protocol(probe);
-            self.events.push_back(Event::ServedPort { source, protocol, port });
+            self.events.push_back(Event::served_port(probe));
         } else {
             self.held_back += 1;
             self.summary_due = self.summary_due.or(Some(self.now + MINUTE));
@@ -158,7 +159,7 @@ impl Model {
     }
 
     fn tell(&mut self, probe: &Observation, reason: Reason) {
-        self.events.push_back(Event::Probe(Probe { observation: *probe, reason }));
+        self.events.push_back(Event::probe(*probe, reason));
     }
 
     /// The end of the response of this number.
@@ -198,9 +199,9 @@ impl Model {
         let (probes, overloaded) = (std::mem::take(probes), std::mem::take(&mut self.overloaded));
         let limit = self.rules.block_rate;
         let lines = [
-            (packets, Event::ServedPortHeldBack { packets }),
-            (probes, Event::RateLimited { probes, limit }),
-            (overloaded, Event::Overloaded { probes: overloaded }),
+            (packets, Event::served_port_held_back(packets)),
+            (probes, Event::rate_limited(probes, limit)),
+            (overloaded, Event::overloaded(overloaded)),
         ];
         self.events.extend(lines.into_iter().filter(|(count, _)| *count > 0).map(|(_, e)| e));
     }
@@ -223,8 +224,8 @@ impl Model {
 
 fn protocol(probe: &Observation) -> Protocol {
     match probe.evidence {
-        Evidence::Segment(_) | Evidence::Connection => Protocol::Tcp,
         Evidence::Datagram | Evidence::Message => Protocol::Udp,
+        _ => Protocol::Tcp,
     }
 }
 
@@ -256,10 +257,11 @@ impl Counters {
         let (second, prolongs) = (now.as_secs(), self.prolongs);
         let mut entries = self.entries.iter_mut();
         if let Some(entry) = entries.find(|entry| (entry.source, entry.port) == (source, port)) {
-            if self.window.is_some_and(|window| second - entry.second >= window) {
+            if self.window.is_some_and(|window| second.saturating_sub(entry.second) >= window) {
                 (entry.count, entry.second) = (0, second);
             } else if prolongs {
-                entry.second = second;
+                // Time that goes back stands still.
+                entry.second = second.max(entry.second);
             }
             entry.count += 1;
             return entry.count;

@@ -4,13 +4,13 @@
 //! choices are small, so that random bytes meet: a dozen hosts, eight ports, and
 //! waits that lie around the engine's own times.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
 use portsentry_core::{
-    Evidence, IpOptions, Limits, Networks, Observation, Outcome, Policy, PortSet, Protocol,
-    ServedPorts, TcpFlags, TcpSegment, Timestamp,
+    Evidence, Limits, Networks, Observation, Outcome, Policy, PortSet, Protocol, ServedPorts,
+    TcpFlags, TcpSegment, Timestamp,
 };
 
 /// Hosts that probe. The last two are the targets.
@@ -206,24 +206,18 @@ fn observation(source: u8, [target, port, kind, noise]: [u8; 4]) -> Observation 
     // Mostly SYN: other flags end early.
     let flags = if kind & 1 == 0 { TcpFlags::SYN } else { TcpFlags::from_bits(noise.into()) };
     let evidence = match kind >> 1 & 7 {
-        0..5 => Evidence::Segment(TcpSegment { flags, ..TcpSegment::default() }),
+        0..5 => Evidence::Segment(TcpSegment::new(flags)),
         5 => Evidence::Datagram,
         6 => Evidence::Connection,
         _ => Evidence::Message,
     };
-    Observation {
-        time: Timestamp::from_nanos(noise.into()),
-        interface: 1,
-        source: host(source),
-        // Mostly a target; now and then any host.
-        target: if target < 240 { host(10 + (target & 1)) } else { host(target) },
-        source_port: 40_000,
-        target_port: u16::from(port % 9),
-        evidence,
-        ip_options: IpOptions::Unknown,
-        ttl: noise,
-        ip_id: 0,
-    }
+    // Mostly a target; now and then any host.
+    let target = if target < 240 { host(10 + (target & 1)) } else { host(target) };
+    let target = SocketAddr::new(target, u16::from(port % 9));
+    Observation::new(SocketAddr::new(host(source), 40_000), target, evidence)
+        .stamped(Timestamp::from_nanos(noise.into()))
+        .on(1)
+        .with_ttl(noise)
 }
 
 /// Up to four sockets.

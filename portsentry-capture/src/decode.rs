@@ -25,7 +25,7 @@ mod rejected;
 mod tally;
 mod transport;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use portsentry_core::{Evidence, IpOptions, Observation, Timestamp};
 
@@ -54,8 +54,8 @@ pub struct Packet {
     pub ip_options: IpOptions,
     /// Time to live, or hop limit.
     pub ttl: u8,
-    /// Identification of the IPv4 header; 0 for IPv6.
-    pub ip_id: u16,
+    /// Identification of the IPv4 header; `None` for IPv6.
+    pub ip_id: Option<u16>,
     /// Index of the receiving interface where the link header has one
     /// (Linux cooked v2), else 0.
     pub interface: u32,
@@ -65,23 +65,22 @@ pub struct Packet {
 }
 
 impl Packet {
-    /// The observation of this packet, received at `time` on the interface of
-    /// index `interface` (0: not known). An interface that the frame itself
-    /// names goes before that.
+    /// The observation of this packet, received at the wall-clock time `time`
+    /// on the interface of index `interface` (0: not known). An interface that
+    /// the frame itself names has precedence. The caller sets
+    /// [`Observation::at`].
     #[must_use]
+    #[inline]
     pub const fn observation(&self, time: Timestamp, interface: u32) -> Observation {
-        Observation {
-            time,
-            interface: if self.interface == 0 { interface } else { self.interface },
-            source: self.source,
-            target: self.target,
-            source_port: self.source_port,
-            target_port: self.target_port,
-            evidence: self.evidence,
-            ip_options: self.ip_options,
-            ttl: self.ttl,
-            ip_id: self.ip_id,
-        }
+        let interface = if self.interface == 0 { interface } else { self.interface };
+        let source = SocketAddr::new(self.source, self.source_port);
+        let target = SocketAddr::new(self.target, self.target_port);
+        let mut observation =
+            Observation::new(source, target, self.evidence).stamped(time).on(interface);
+        observation.ip_options = self.ip_options;
+        observation.ttl = Some(self.ttl);
+        observation.ip_id = self.ip_id;
+        observation
     }
 
     /// The packet, unless its frame was shorter on the wire than its IP header

@@ -35,7 +35,8 @@ const MAX_RECORD: usize = 1 << 20;
 /// A capture file as a sensor.
 ///
 /// Observations have the time stamps of the file and no interface, unless the
-/// frames name one. A file does not know whether a packet came from outside:
+/// frames name one. [`Observation::at`] is the time stamp as well, or the latest
+/// before it if time stamps go back. A file does not know whether a packet came from outside:
 /// a source in 127.0.0.0/8 counts as impossible unless the link header shows a
 /// loopback interface ([`LinkType::marks_loopback`]).
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct CaptureFile<R = File> {
     targets: Targets,
     decoder: Decoder,
     stats: SensorStats,
+    /// The latest time stamp so far.
+    latest: Instant,
     ended: bool,
 }
 
@@ -137,7 +140,8 @@ impl<R: Read> CaptureFile<R> {
         };
         let stats = SensorStats::default();
         let (targets, decoder) = (Targets::all(), Decoder::new());
-        Ok(Self { name, window, format, targets, decoder, stats, ended: false })
+        let latest = Instant::default();
+        Ok(Self { name, window, format, targets, decoder, stats, latest, ended: false })
     }
 
     /// Observes only packets to `targets`; the others are counted as
@@ -163,8 +167,9 @@ impl<R: Read> CaptureFile<R> {
                 Step::Packet { length, record } => {
                     records += 1;
                     self.stats.received += 1;
+                    self.latest = self.latest.max(instant(record.time));
                     match observed(&mut self.decoder, &record, &self.targets) {
-                        Ok(packet) => sink(&packet.observation(record.time, 0)),
+                        Ok(packet) => sink(&packet.observation(record.time, 0).at(self.latest)),
                         Err(kind) => self.stats.tally.add(kind),
                     }
                     self.window.consume(length);
@@ -201,8 +206,7 @@ fn observed(
         checksum: ChecksumState::Unknown,
     };
     // The only clock of a file is that of its packets.
-    let now = Instant::from_nanos(u64::try_from(record.time.as_nanos()).unwrap_or(0));
-    decoder.decode(&frame, now, |source, target| {
+    decoder.decode(&frame, instant(record.time), |source, target| {
         if !targets.contains(target) {
             Err(Rejected::NotForThisHost)
         } else if martian_source(source, link.marks_loopback(record.frame)) {
@@ -211,6 +215,11 @@ fn observed(
             Ok(())
         }
     })
+}
+
+/// Time stamps before 1970 are the origin.
+fn instant(time: Timestamp) -> Instant {
+    Instant::from_nanos(u64::try_from(time.as_nanos()).unwrap_or(0))
 }
 
 impl<R: Read> Sensor for CaptureFile<R> {

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,9 +16,7 @@ use portsentry_benches::{Times, is_wanted};
 use portsentry_cli::report::{
     Change, Console, History, Item, LineOptions, Outputs, Queue, Reporter,
 };
-use portsentry_core::{
-    Event, Evidence, IpOptions, Observation, Probe, Reason, TcpFlags, TcpSegment, Timestamp,
-};
+use portsentry_core::{Event, IpOptions, Observation, Reason, TcpFlags, Timestamp};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Fewer than the queue has room for, so that none is lost.
@@ -83,17 +82,11 @@ fn write(output: Option<File>, history: Option<History>) -> u128 {
 }
 
 fn event(number: u32) -> Event {
-    let observation = Observation {
-        time: Timestamp::from_seconds_micros(1_795_368_423, i64::from(number)),
-        interface: 2,
-        source: std::net::Ipv4Addr::from_bits(0xc633_6400 | number).into(),
-        target: [192, 0, 2, 1].into(),
-        source_port: 40_000,
-        target_port: number as u16,
-        evidence: Evidence::Segment(TcpSegment { flags: TcpFlags::SYN, ..TcpSegment::default() }),
-        ip_options: IpOptions::Absent,
-        ttl: 57,
-        ip_id: 1,
-    };
-    Event::Probe(Probe { observation, reason: Reason::LogOnly })
+    let source = std::net::Ipv4Addr::from_bits(0xc633_6400 | number);
+    let target = SocketAddr::from(([192, 0, 2, 1], number as u16));
+    let observation = Observation::segment((source, 40_000).into(), target, TcpFlags::SYN)
+        .stamped(Timestamp::from_seconds_micros(1_795_368_423, i64::from(number)))
+        .on(2)
+        .with_ip_options(IpOptions::Absent);
+    Event::probe(observation, Reason::LogOnly)
 }

@@ -111,7 +111,8 @@ impl CounterTable {
             let count = if fresh { meta.count().saturating_add(1) } else { 1 };
             let seen = match clock {
                 Clock::FirstUpdate if fresh => meta.seen(),
-                _ => seconds,
+                // Time that goes back stands still.
+                _ => seconds.max(meta.seen()),
             };
             slot[1] = Meta::new(count, seen, meta.note()).0;
             return count;

@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use crate::{Observation, Protocol, Reason};
 
 /// Something that an administrator wants to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(
     feature = "serde",
@@ -17,9 +17,12 @@ pub enum Event {
     Probe(Probe),
     /// A packet to a monitored port that a local program serves; the first in
     /// a minute of that source to that port.
+    #[non_exhaustive]
     ServedPort {
-        /// Who sent it.
+        /// The sender.
         source: IpAddr,
+        /// The address of this host that the packet was sent to.
+        target: IpAddr,
         /// The transport protocol.
         protocol: Protocol,
         /// The served port.
@@ -27,12 +30,14 @@ pub enum Event {
     },
     /// [`Event::ServedPort`] was held back this often in the last minute,
     /// because the same source had sent to the same port.
+    #[non_exhaustive]
     ServedPortHeldBack {
         /// How often.
         packets: u64,
     },
     /// Probes that would have been responded to, but that minute's share of
     /// responses was used up.
+    #[non_exhaustive]
     RateLimited {
         /// How many since the last such event.
         probes: u64,
@@ -40,6 +45,7 @@ pub enum Event {
         limit: u32,
     },
     /// Probes that would have been responded to, but too much was under way.
+    #[non_exhaustive]
     Overloaded {
         /// How many since the last such event.
         probes: u64,
@@ -48,10 +54,61 @@ pub enum Event {
 
 /// A probe of a monitored port and how the decision about it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Probe {
     /// The attempt.
     pub observation: Observation,
     /// Where the decision ended; gives the flags of the classic line.
     pub reason: Reason,
+}
+
+impl Probe {
+    /// The probe that `observation` showed, with the reason that ended the
+    /// decision about it.
+    #[must_use]
+    #[inline]
+    pub const fn new(observation: Observation, reason: Reason) -> Self {
+        Self { observation, reason }
+    }
+}
+
+/// The engine makes events. These constructors are for tests and for programs
+/// that store events in a form of their own.
+impl Event {
+    /// [`Event::Probe`] of `observation`.
+    #[must_use]
+    #[inline]
+    pub const fn probe(observation: Observation, reason: Reason) -> Self {
+        Self::Probe(Probe::new(observation, reason))
+    }
+
+    /// [`Event::ServedPort`] for the packet that `observation` shows.
+    #[must_use]
+    pub const fn served_port(observation: &Observation) -> Self {
+        Self::ServedPort {
+            source: observation.source,
+            target: observation.target,
+            protocol: observation.protocol(),
+            port: observation.target_port,
+        }
+    }
+
+    /// [`Event::ServedPortHeldBack`].
+    #[must_use]
+    pub const fn served_port_held_back(packets: u64) -> Self {
+        Self::ServedPortHeldBack { packets }
+    }
+
+    /// [`Event::RateLimited`].
+    #[must_use]
+    pub const fn rate_limited(probes: u64, limit: u32) -> Self {
+        Self::RateLimited { probes, limit }
+    }
+
+    /// [`Event::Overloaded`].
+    #[must_use]
+    pub const fn overloaded(probes: u64) -> Self {
+        Self::Overloaded { probes }
+    }
 }

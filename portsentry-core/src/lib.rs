@@ -9,8 +9,8 @@
 //!
 //! ```
 //! use portsentry_core::{
-//!     Decision, Effect, Engine, EventLine, Evidence, HashKey, Instant, IpOptions, Limits,
-//!     Observation, Outcome, Policy, Reason, TcpFlags, TcpSegment, Timestamp,
+//!     Decision, Effect, Engine, EventLine, HashKey, Instant, IpOptions, Limits, Observation,
+//!     Outcome, Policy, Reason, TcpFlags, Timestamp,
 //! };
 //!
 //! // Watch telnet and respond to the first probe.
@@ -24,18 +24,12 @@
 //! let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
 //!
 //! // A sensor saw a SYN.
-//! let probe = Observation {
-//!     time: Timestamp::from_nanos(1_700_000_000_000_000_000),
-//!     interface: 2,
-//!     source: "192.0.2.7".parse().unwrap(),
-//!     target: "198.51.100.1".parse().unwrap(),
-//!     source_port: 40_000,
-//!     target_port: 23,
-//!     evidence: Evidence::Segment(TcpSegment { flags: TcpFlags::SYN, ..Default::default() }),
-//!     ip_options: IpOptions::Absent,
-//!     ttl: 52,
-//!     ip_id: 54_321,
-//! };
+//! let (source, target) = ("192.0.2.7:40000", "198.51.100.1:23");
+//! let probe =
+//!     Observation::segment(source.parse().unwrap(), target.parse().unwrap(), TcpFlags::SYN)
+//!         .at(Instant::from_secs(1))
+//!         .stamped(Timestamp::from_nanos(1_700_000_000_000_000_000))
+//!         .with_ip_options(IpOptions::Absent);
 //! let verdict = engine.observe(&probe, Instant::from_secs(1));
 //! assert_eq!(verdict.decision, Decision::Respond);
 //!
@@ -78,6 +72,7 @@ pub mod config;
 mod counter_table;
 mod engine;
 mod event;
+mod evidence;
 mod hash_key;
 mod line;
 mod networks;
@@ -92,10 +87,11 @@ mod verdict;
 
 pub use engine::{Effect, Engine, Limits, Outcome, RateLimit, Response, ResponseId, Statistics};
 pub use event::{Event, Probe};
+pub use evidence::{Evidence, IpOptions, Mode, Protocol, TcpSegment};
 pub use hash_key::HashKey;
 pub use line::{EventLine, Importance, PreludeLine};
 pub use networks::Networks;
-pub use observation::{Evidence, IpOptions, Mode, Observation, Protocol, TcpSegment};
+pub use observation::Observation;
 pub use policy::Policy;
 pub use port_set::PortSet;
 pub use scan_kind::ScanKind;

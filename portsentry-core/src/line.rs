@@ -12,10 +12,12 @@ use crate::{Event, IpOptions, Mode, Probe, Protocol, Reason};
 /// and without line end.
 ///
 /// ```
-/// use portsentry_core::{Event, EventLine};
+/// use portsentry_core::{Event, EventLine, Observation, TcpFlags};
 ///
-/// let source = "192.0.2.7".parse().unwrap();
-/// let event = Event::ServedPort { source, protocol: portsentry_core::Protocol::Tcp, port: 80 };
+/// let (source, target) = ("192.0.2.7:40000", "198.51.100.1:80");
+/// let packet =
+///     Observation::segment(source.parse().unwrap(), target.parse().unwrap(), TcpFlags::SYN);
+/// let event = Event::served_port(&packet);
 /// assert_eq!(
 ///     EventLine::new(&event).to_string(),
 ///     "Ignoring packet from 192.0.2.7 to destination port 80, a service is running"

@@ -1,24 +1,52 @@
-//! What a sensor tells the engine: one attempt to reach a port.
+//! The input of the engine: one attempt to reach a port.
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
-use crate::{ScanKind, TcpFlags, Timestamp};
+use crate::{
+    Evidence, Instant, IpOptions, Mode, Protocol, ScanKind, TcpFlags, TcpSegment, Timestamp,
+};
 
 /// One attempt to reach a port of this host, as a sensor saw it.
 ///
-/// A plain value that knows nothing of how it was captured. Sensors fill one in
-/// per packet (or per accepted connection) and hand it to
-/// [`Engine::observe`](crate::Engine::observe); it is small enough to be passed
-/// and kept by value.
+/// A plain value that knows nothing of how it was captured. A sensor makes one
+/// per packet (or per accepted connection) and passes it to
+/// [`Engine::observe`](crate::Engine::observe). It is `Copy` and at most 96
+/// bytes long.
+///
+/// Later versions add fields, so an observation is made with a constructor:
+/// [`segment`](Self::segment), [`datagram`](Self::datagram),
+/// [`connection`](Self::connection), [`message`](Self::message), or
+/// [`new`](Self::new) with any [`Evidence`]. The setters, or an assignment, fill
+/// in the rest. Fields that the sensor cannot know keep the value of the
+/// constructor.
+///
+/// ```
+/// use portsentry_core::{Instant, Observation, TcpFlags, Timestamp};
+///
+/// let (source, target) = ("192.0.2.7:40000", "198.51.100.1:23");
+/// let mut probe =
+///     Observation::segment(source.parse().unwrap(), target.parse().unwrap(), TcpFlags::SYN)
+///         .at(Instant::from_secs(12))
+///         .stamped(Timestamp::from_nanos(1_700_000_000_000_000_000))
+///         .on(2);
+/// probe.ttl = Some(52);
+/// assert_eq!(probe.target_port, 23);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Observation {
-    /// When the packet was received.
+    /// Monotonic time of the packet. Detection compares this time only; it
+    /// should not go back from one observation of a sensor to the next. The
+    /// constructors set it to the origin.
+    pub at: Instant,
+    /// Wall-clock time of the packet, for display. The constructors set it to
+    /// 1970-01-01T00:00:00Z.
     pub time: Timestamp,
     /// The kernel's index of the receiving interface; 0 when not known.
     pub interface: u32,
-    /// The address that the packet names as its sender. Anyone can write any
-    /// address there, but for [`Evidence::Connection`].
+    /// Address in the packet's source field. Anyone can write any address
+    /// there, except for [`Evidence::Connection`].
     pub source: IpAddr,
     /// The address of this host that was probed.
     pub target: IpAddr,
@@ -26,112 +54,115 @@ pub struct Observation {
     pub source_port: u16,
     /// The probed port.
     pub target_port: u16,
-    /// What was seen, and with it transport protocol and mode.
+    /// The packet or connection, and with it transport protocol and mode.
     pub evidence: Evidence,
     /// Whether the IP header had options.
     pub ip_options: IpOptions,
-    /// Time to live, or hop limit, as received; 0 when not known.
-    pub ttl: u8,
-    /// The identification field of the IPv4 header; 0 when there is none.
-    pub ip_id: u16,
-}
-
-/// What a sensor saw of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
-pub enum Evidence {
-    /// A TCP segment on the wire. Its source may be forged.
-    Segment(TcpSegment),
-    /// A UDP datagram on the wire. Its source may be forged.
-    Datagram,
-    /// A TCP handshake completed with a socket that the sensor bound: the
-    /// source answered, so its address is real.
-    Connection,
-    /// A UDP datagram received by a socket that the sensor bound. Its source
-    /// may be forged.
-    Message,
-}
-
-/// The fields of a TCP header that tell one kind of scan, or one scanner, from
-/// another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct TcpSegment {
-    /// Control bits.
-    pub flags: TcpFlags,
-    /// Sequence number.
-    pub sequence: u32,
-    /// Window, unscaled.
-    pub window: u16,
-}
-
-/// Transport protocol of an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
-pub enum Protocol {
-    /// RFC 9293.
-    Tcp,
-    /// RFC 768.
-    Udp,
-}
-
-/// How the sensor watches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
-pub enum Mode {
-    /// Reading packets; the port stays closed.
-    Stealth,
-    /// Binding the port and answering on it.
-    Connect,
-}
-
-/// Whether the IP header of a packet had options.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
-pub enum IpOptions {
-    /// IPv4 header longer than 20 bytes.
-    Present,
-    /// IPv4 header of 20 bytes.
-    Absent,
-    /// IPv6, which has none, or a sensor that cannot see the header.
-    Unknown,
-}
-
-impl Evidence {
-    /// The transport protocol.
-    pub const fn protocol(&self) -> Protocol {
-        match self {
-            Self::Segment(_) | Self::Connection => Protocol::Tcp,
-            Self::Datagram | Self::Message => Protocol::Udp,
-        }
-    }
-
-    /// The mode of the sensor.
-    pub const fn mode(&self) -> Mode {
-        match self {
-            Self::Segment(_) | Self::Datagram => Mode::Stealth,
-            Self::Connection | Self::Message => Mode::Connect,
-        }
-    }
+    /// Time to live, or hop limit, as received.
+    pub ttl: Option<u8>,
+    /// The identification field of the IPv4 header.
+    pub ip_id: Option<u16>,
 }
 
 impl Observation {
+    /// An attempt of `source` to reach `target`.
+    ///
+    /// IPv4-mapped addresses (RFC 4291 section 2.5.5.2) become IPv4 addresses.
+    /// Flow label and scope of an IPv6 address are not kept.
+    #[must_use]
+    #[inline]
+    pub const fn new(source: SocketAddr, target: SocketAddr, evidence: Evidence) -> Self {
+        Self {
+            at: Instant::from_nanos(0),
+            time: Timestamp::from_nanos(0),
+            interface: 0,
+            source: source.ip().to_canonical(),
+            target: target.ip().to_canonical(),
+            source_port: source.port(),
+            target_port: target.port(),
+            evidence,
+            ip_options: IpOptions::Unknown,
+            ttl: None,
+            ip_id: None,
+        }
+    }
+
+    /// A TCP segment on the wire, see [`Evidence::Segment`].
+    #[must_use]
+    #[inline]
+    pub const fn segment(source: SocketAddr, target: SocketAddr, flags: TcpFlags) -> Self {
+        Self::new(source, target, Evidence::Segment(TcpSegment::new(flags)))
+    }
+
+    /// A UDP datagram on the wire, see [`Evidence::Datagram`].
+    #[must_use]
+    #[inline]
+    pub const fn datagram(source: SocketAddr, target: SocketAddr) -> Self {
+        Self::new(source, target, Evidence::Datagram)
+    }
+
+    /// An accepted TCP connection, see [`Evidence::Connection`].
+    #[must_use]
+    #[inline]
+    pub const fn connection(source: SocketAddr, target: SocketAddr) -> Self {
+        Self::new(source, target, Evidence::Connection)
+    }
+
+    /// A UDP datagram received by a bound socket, see [`Evidence::Message`].
+    #[must_use]
+    #[inline]
+    pub const fn message(source: SocketAddr, target: SocketAddr) -> Self {
+        Self::new(source, target, Evidence::Message)
+    }
+
+    /// Sets the monotonic time of the packet.
+    #[must_use]
+    #[inline]
+    pub const fn at(mut self, at: Instant) -> Self {
+        self.at = at;
+        self
+    }
+
+    /// Sets the wall-clock time of the packet.
+    #[must_use]
+    #[inline]
+    pub const fn stamped(mut self, time: Timestamp) -> Self {
+        self.time = time;
+        self
+    }
+
+    /// Sets the index of the receiving interface.
+    #[must_use]
+    #[inline]
+    pub const fn on(mut self, interface: u32) -> Self {
+        self.interface = interface;
+        self
+    }
+
+    /// Sets whether the IP header had options.
+    #[must_use]
+    #[inline]
+    pub const fn with_ip_options(mut self, ip_options: IpOptions) -> Self {
+        self.ip_options = ip_options;
+        self
+    }
+
+    /// Sets the time to live, or hop limit, as received.
+    #[must_use]
+    #[inline]
+    pub const fn with_ttl(mut self, ttl: u8) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets the identification field of the IPv4 header.
+    #[must_use]
+    #[inline]
+    pub const fn with_ip_id(mut self, ip_id: u16) -> Self {
+        self.ip_id = Some(ip_id);
+        self
+    }
+
     /// The transport protocol.
     pub const fn protocol(&self) -> Protocol {
         self.evidence.protocol()
@@ -142,21 +173,32 @@ impl Observation {
         self.evidence.mode()
     }
 
-    /// What kind of scan this looks like.
+    /// The kind of scan that this looks like.
     pub const fn kind(&self) -> ScanKind {
-        ScanKind::of(&self.evidence)
+        self.evidence.kind()
     }
 
-    /// Whether this opens a contact: everything but a TCP segment with ACK or
-    /// RST. Those two are answers and the rest of old connections, and tell
-    /// nothing without a table of connections (backscatter, RFC 9293 section
-    /// 3.10.7).
+    /// Whether this opens a contact, see [`Evidence::is_opener`].
     pub const fn is_opener(&self) -> bool {
-        match self.evidence {
-            Evidence::Segment(segment) => {
-                !segment.flags.contains(TcpFlags::ACK) && !segment.flags.contains(TcpFlags::RST)
-            }
-            _ => true,
-        }
+        self.evidence.is_opener()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_observation_stays_small() {
+        assert!(size_of::<Observation>() <= 96, "{} bytes", size_of::<Observation>());
+    }
+
+    #[test]
+    fn constructors_make_mapped_addresses_canonical() {
+        let (mapped, plain) = ("[::ffff:192.0.2.7]:7", "192.0.2.7:7");
+        let [mapped, plain]: [SocketAddr; 2] = [mapped, plain].map(|text| text.parse().unwrap());
+        assert_eq!(Observation::datagram(mapped, mapped), Observation::datagram(plain, plain));
+        let seen = Observation::connection(mapped, plain);
+        assert_eq!((seen.source, seen.source_port), (plain.ip(), 7));
     }
 }

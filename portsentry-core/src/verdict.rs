@@ -2,16 +2,27 @@
 
 /// What the engine decided about one observation, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Verdict {
-    /// What happens to it.
+    /// The consequence for the observation.
     pub decision: Decision,
-    /// Which rule said so.
+    /// The rule that ended the decision.
     pub reason: Reason,
+}
+
+impl Verdict {
+    /// A verdict, for tests and for engines of one's own.
+    #[must_use]
+    #[inline]
+    pub const fn new(decision: Decision, reason: Reason) -> Self {
+        Self { decision, reason }
+    }
 }
 
 /// What happens to an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -74,7 +85,10 @@ pub enum Reason {
 }
 
 /// The four answers at the end of the classic line; `None` is `unset`.
+///
+/// Given by [`Reason::flags`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Flags {
     /// The source is in the ignore list.
@@ -89,7 +103,7 @@ pub struct Flags {
 
 impl Reason {
     /// Every reason, in order.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: &'static [Self] = &[
         Self::NotOpener,
         Self::NotMonitored,
         Self::Served,

@@ -1,33 +1,29 @@
 //! What the feature `serde` writes, which other programs come to rely on.
 
 use portsentry_core::{
-    Event, Evidence, Instant, IpOptions, Observation, Probe, Reason, TcpFlags, TcpSegment,
-    Timestamp,
+    Event, Evidence, Instant, IpOptions, Observation, Reason, TcpFlags, TcpSegment, Timestamp,
 };
 use serde_json::{Value, from_value, json, to_value};
 
 fn observation(evidence: Evidence) -> Observation {
-    Observation {
-        time: Timestamp::from_nanos(1_700_000_000_000_000_001),
-        interface: 2,
-        source: [192, 0, 2, 7].into(),
-        target: "2001:db8::1".parse().unwrap(),
-        source_port: 40_000,
-        target_port: 23,
-        evidence,
-        ip_options: IpOptions::Absent,
-        ttl: 52,
-        ip_id: 54_321,
-    }
+    let (source, target) = ("192.0.2.7:40000", "[2001:db8::1]:23");
+    Observation::new(source.parse().unwrap(), target.parse().unwrap(), evidence)
+        .at(Instant::from_nanos(7_000_000_001))
+        .stamped(Timestamp::from_nanos(1_700_000_000_000_000_001))
+        .on(2)
+        .with_ip_options(IpOptions::Absent)
+        .with_ttl(52)
+        .with_ip_id(54_321)
 }
 
 #[test]
 fn an_event_is_written_and_read() {
-    let segment = TcpSegment { flags: TcpFlags::SYN | TcpFlags::ECE, sequence: 7, window: 1024 };
+    let segment = TcpSegment::new(TcpFlags::SYN | TcpFlags::ECE).with_sequence(7).with_window(1024);
     let observation = observation(Evidence::Segment(segment));
-    let event = Event::Probe(Probe { observation, reason: Reason::AlreadyBlocked });
+    let event = Event::probe(observation, Reason::AlreadyBlocked);
     let written = json!({ "probe": {
         "observation": {
+            "at": 7_000_000_001_u64,
             "time": 1_700_000_000_000_000_001_i64,
             "interface": 2,
             "source": "192.0.2.7",
@@ -41,7 +37,7 @@ fn an_event_is_written_and_read() {
         },
         "reason": "already_blocked",
     }});
-    assert_eq!(to_value(event).unwrap(), written);
+    assert_eq!(to_value(&event).unwrap(), written);
     assert_eq!(from_value::<Event>(written).unwrap(), event);
 }
 

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portsentry_core::{Evidence, Instant, IpOptions, Observation, Timestamp};
+use portsentry_core::{Evidence, Instant, Observation, Timestamp};
 use rustix::event::{Timespec, epoll};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -311,18 +311,13 @@ impl Acceptor {
             self.tally.add(Rejected::MartianSource);
             return Reply::Nothing;
         }
-        decide(&Observation {
-            time: wall_clock(),
-            interface,
-            source,
-            target,
-            source_port: peer.port(),
-            target_port: bound.endpoint.port,
-            evidence,
-            ip_options: IpOptions::Unknown,
-            ttl: 0,
-            ip_id: 0,
-        })
+        let target = SocketAddr::new(target, bound.endpoint.port);
+        decide(
+            &Observation::new(peer, target, evidence)
+                .at(monotonic())
+                .stamped(wall_clock())
+                .on(interface),
+        )
     }
 
     fn notify(&mut self, notice: ConnectNotice) {

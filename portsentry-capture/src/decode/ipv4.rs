@@ -43,7 +43,7 @@ pub(super) fn read(
         protocol: ip.protocol(),
         ip_options: if header_length > 20 { IpOptions::Present } else { IpOptions::Absent },
         ttl: ip.ttl(),
-        ip_id: ip.identification(),
+        ip_id: Some(ip.identification()),
         interface: datagram.interface,
         link: datagram.offset,
         length: header_length,

@@ -44,7 +44,7 @@ pub(super) fn read(
         protocol,
         ip_options: IpOptions::Unknown,
         ttl: ip.hop_limit(),
-        ip_id: 0,
+        ip_id: None,
         interface: datagram.interface,
         link: datagram.offset,
         length,

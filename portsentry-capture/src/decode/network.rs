@@ -25,7 +25,7 @@ pub(super) struct Header {
     pub(super) protocol: IpNumber,
     pub(super) ip_options: IpOptions,
     pub(super) ttl: u8,
-    pub(super) ip_id: u16,
+    pub(super) ip_id: Option<u16>,
     pub(super) interface: u32,
     /// Bytes of the link header.
     pub(super) link: usize,

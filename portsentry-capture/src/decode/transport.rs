@@ -73,11 +73,11 @@ fn tcp(
     Ok(Segment {
         source_port: header.source_port(),
         target_port: header.destination_port(),
-        evidence: Evidence::Segment(TcpSegment {
-            flags: TcpFlags::from_bits(u16::from_be_bytes([offset, control])),
-            sequence: header.sequence_number(),
-            window: header.window_size(),
-        }),
+        evidence: Evidence::Segment(
+            TcpSegment::new(TcpFlags::from_bits(u16::from_be_bytes([offset, control])))
+                .with_sequence(header.sequence_number())
+                .with_window(header.window_size()),
+        ),
     })
 }
 

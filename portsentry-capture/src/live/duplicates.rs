@@ -43,7 +43,7 @@ impl Duplicates {
 }
 
 fn same_packet(a: &Observation, b: &Observation) -> bool {
-    *a == Observation { time: a.time, interface: a.interface, ..*b }
+    *a == b.at(a.at).stamped(a.time).on(a.interface)
 }
 
 fn near(a: Timestamp, b: Timestamp) -> bool {
@@ -58,31 +58,32 @@ fn slot(observation: &Observation) -> usize {
         _ => 0,
     };
     let ports = u64::from(observation.source_port) << 16 | u64::from(observation.target_port);
-    let mixed = (ports ^ u64::from(observation.ip_id) << 24 ^ u64::from(sequence) << 32)
+    let mixed = (ports
+        ^ u64::from(observation.ip_id.unwrap_or_default()) << 24
+        ^ u64::from(sequence) << 32)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> 48) as usize % SLOTS
 }
 
 #[cfg(test)]
 mod tests {
-    use portsentry_core::{IpOptions, TcpFlags, TcpSegment};
+    use std::net::SocketAddr;
+
+    use portsentry_core::{Instant, IpOptions, TcpFlags, TcpSegment};
 
     use super::*;
 
     fn probe(interface: u32, nanos: i64) -> Observation {
-        let segment = TcpSegment { flags: TcpFlags::SYN, sequence: 77, window: 1024 };
-        Observation {
-            time: Timestamp::from_nanos(nanos),
-            interface,
-            source: "192.0.2.1".parse().unwrap(),
-            target: "192.0.2.2".parse().unwrap(),
-            source_port: 40_000,
-            target_port: 23,
-            evidence: Evidence::Segment(segment),
-            ip_options: IpOptions::Absent,
-            ttl: 64,
-            ip_id: 9,
-        }
+        let segment = TcpSegment::new(TcpFlags::SYN).with_sequence(77).with_window(1024);
+        let [source, target] = [("192.0.2.1", 40_000), ("192.0.2.2", 23)]
+            .map(|(address, port)| SocketAddr::new(address.parse().unwrap(), port));
+        Observation::new(source, target, Evidence::Segment(segment))
+            .at(Instant::from_nanos(nanos.unsigned_abs()))
+            .stamped(Timestamp::from_nanos(nanos))
+            .on(interface)
+            .with_ip_options(IpOptions::Absent)
+            .with_ttl(64)
+            .with_ip_id(9)
     }
 
     #[test]
@@ -97,29 +98,30 @@ mod tests {
         check("read in the other order", probe(2, 0), true);
         check("same interface: sent twice", probe(1, 5_000), false);
         check("much later", probe(2, 11_000_000), false);
-        check(
-            "another source",
-            Observation { source: "192.0.2.9".parse().unwrap(), ..seen },
-            false,
-        );
-        check(
-            "another target",
-            Observation { target: "192.0.2.9".parse().unwrap(), ..seen },
-            false,
-        );
-        check("another port", Observation { target_port: 24, ..seen }, false);
-        check("another identification", Observation { ip_id: 10, ..seen }, false);
-        check("another protocol", Observation { evidence: Evidence::Datagram, ..seen }, false);
-        check("one hop further", Observation { ttl: 63, ..seen }, false);
+        type Change = fn(&mut Observation);
+        let changes: [(&str, Change); 6] = [
+            ("another source", |it| it.source = [192, 0, 2, 9].into()),
+            ("another target", |it| it.target = [192, 0, 2, 9].into()),
+            ("another port", |it| it.target_port = 24),
+            ("another identification", |it| it.ip_id = Some(10)),
+            ("another protocol", |it| it.evidence = Evidence::Datagram),
+            ("one hop further", |it| it.ttl = Some(63)),
+        ];
+        for (name, change) in changes {
+            let mut second = seen;
+            change(&mut second);
+            check(name, second, false);
+        }
     }
 
     #[test]
     fn a_whole_burst_is_remembered() {
         let mut duplicates = Duplicates::new();
         let burst = |interface| {
-            (1..=256).map(move |port| Observation {
-                target_port: port,
-                ..probe(interface, i64::from(port))
+            (1..=256).map(move |port| {
+                let mut seen = probe(interface, i64::from(port));
+                seen.target_port = port;
+                seen
             })
         };
         assert_eq!(burst(1).filter(|it| duplicates.is_duplicate(it)).count(), 0);

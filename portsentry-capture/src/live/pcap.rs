@@ -144,7 +144,7 @@ impl Sensor for PcapSensor {
         let read = self.capture.dispatch(Some(budget), |frame| {
             let time = Timestamp::from_nanos(nanoseconds(frame.header));
             match frames.decode(frame.data, frame.header.len as usize, now) {
-                Ok(packet) => sink(&packet.observation(time, frames.place.index())),
+                Ok(packet) => sink(&packet.observation(time, frames.place.index()).at(now)),
                 Err(kind) => frames.tally.add(kind),
             }
         });

@@ -281,7 +281,7 @@ impl Frames {
             return self.tally.add(Rejected::NotForThisHost);
         }
         match self.decode(packet, now) {
-            Ok(found) => sink(&found.observation(packet.time, self.index)),
+            Ok(found) => sink(&found.observation(packet.time, self.index).at(now)),
             Err(kind) => self.tally.add(kind),
         }
     }

@@ -14,7 +14,7 @@ use portsentry_capture::{
     CaptureOptions, Drained, Interface, LiveBackend, LiveSensor, Rejected, Selection, Sensor,
     SensorError, SensorSet, SensorStats, Watched,
 };
-use portsentry_core::{Evidence, IpOptions, Observation, PortSet, Timestamp};
+use portsentry_core::{Observation, PortSet, Timestamp};
 use portsentry_testbed::{Namespace, Testbed, require_root};
 
 use crate::watch::{Method, interface, targets, watch_to_marker, with_each_method};
@@ -211,18 +211,9 @@ impl Sensor for Interleaved {
 impl Interleaved {
     fn datagram_to(&self, target_port: u16) -> Observation {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("clock");
-        Observation {
-            time: Timestamp::from_nanos(since.as_nanos().try_into().expect("nanoseconds")),
-            interface: 1,
-            source: self.resolver.ip(),
-            target: self.host,
-            source_port: self.resolver.port(),
-            target_port,
-            evidence: Evidence::Datagram,
-            ip_options: IpOptions::Absent,
-            ttl: 64,
-            ip_id: 0,
-        }
+        Observation::datagram(self.resolver, SocketAddr::new(self.host, target_port))
+            .stamped(Timestamp::from_nanos(since.as_nanos().try_into().expect("nanoseconds")))
+            .on(1)
     }
 }
 

@@ -70,7 +70,7 @@ fn a_probe_is_seen_once_with_all_its_facts(method: Method) {
         let seen = watch_to_marker(sensor.as_mut(), &bed.scanner, host);
         assert_eq!(targets(&seen), [(host, 23), (host, 69)]);
         for it in &seen {
-            assert_eq!((it.source, it.interface, it.ttl), (scanner, index, 64));
+            assert_eq!((it.source, it.interface, it.ttl), (scanner, index, Some(64)));
             let options = if host.is_ipv4() { IpOptions::Absent } else { IpOptions::Unknown };
             assert_eq!(it.ip_options, options);
             let time = it.time.as_nanos();

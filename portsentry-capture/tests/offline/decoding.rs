@@ -421,7 +421,7 @@ fn observation_of_a_packet() {
     assert_eq!((seen.source, seen.source_port), (packet.source, 40000));
     assert_eq!((seen.target, seen.target_port), (packet.target, 23));
     assert_eq!((seen.evidence, seen.ip_options), (packet.evidence, packet.ip_options));
-    assert_eq!((seen.ttl, seen.ip_id), (57, 0xabcd));
+    assert_eq!((seen.ttl, seen.ip_id), (Some(57), Some(0xabcd)));
     assert_eq!(Packet { interface: 9, ..packet }.observation(time, 3).interface, 9);
 
     assert_eq!(packet.on_wire(54), Ok(packet));

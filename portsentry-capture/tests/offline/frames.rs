@@ -199,14 +199,14 @@ pub(crate) fn segment_v4(flags: u16, wire_length: usize) -> Packet {
         target: TARGET_V4.into(),
         source_port: 40000,
         target_port: 23,
-        evidence: Evidence::Segment(TcpSegment {
-            flags: TcpFlags::from_bits(flags),
-            sequence: 0x0102_0304,
-            window: 1024,
-        }),
+        evidence: Evidence::Segment(
+            TcpSegment::new(TcpFlags::from_bits(flags))
+                .with_sequence(0x0102_0304)
+                .with_window(1024),
+        ),
         ip_options: IpOptions::Absent,
         ttl: 57,
-        ip_id: 0xabcd,
+        ip_id: Some(0xabcd),
         interface: 0,
         wire_length,
     }
@@ -223,7 +223,7 @@ pub(crate) fn over_v6(packet: Packet) -> Packet {
         source: v6(1).into(),
         target: v6(2).into(),
         ip_options: IpOptions::Unknown,
-        ip_id: 0,
+        ip_id: None,
         ..packet
     }
 }

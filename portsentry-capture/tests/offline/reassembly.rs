@@ -129,7 +129,7 @@ fn headers_are_those_of_the_first_fragment() {
     fragments[1] = sealed(with(&options, 4, &[0, 7, 0x20, 0]));
     let packet = Reader::new().read_all(&fragments).pop().unwrap().unwrap();
     assert_eq!((packet.ttl, packet.ip_options), (57, IpOptions::Present));
-    assert_eq!((packet.ip_id, packet.wire_length), (7, 28 + LENGTH));
+    assert_eq!((packet.ip_id, packet.wire_length), (Some(7), 28 + LENGTH));
 
     // Over IPv6 the next header, too.
     let (bytes, id) = (DOCUMENTATION.datagram(V6, 53, b'A'), 7);

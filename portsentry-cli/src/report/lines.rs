@@ -55,27 +55,15 @@ impl LineOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portsentry_core::{
-        Evidence, IpOptions, Observation, Probe, Reason, TcpFlags, TcpSegment, Timestamp,
-    };
+    use portsentry_core::{IpOptions, Observation, Reason, TcpFlags, Timestamp};
 
     fn event(reason: Reason) -> Event {
-        let observation = Observation {
-            time: Timestamp::from_seconds_micros(0, 1_000),
-            interface: 1,
-            source: "192.0.2.7".parse().unwrap(),
-            target: "198.51.100.1".parse().unwrap(),
-            source_port: 40_000,
-            target_port: 23,
-            evidence: Evidence::Segment(TcpSegment {
-                flags: TcpFlags::SYN,
-                ..TcpSegment::default()
-            }),
-            ip_options: IpOptions::Absent,
-            ttl: 64,
-            ip_id: 1,
-        };
-        Event::Probe(Probe { observation, reason })
+        let [source, target] = ["192.0.2.7:40000", "198.51.100.1:23"].map(|it| it.parse().unwrap());
+        let observation = Observation::segment(source, target, TcpFlags::SYN)
+            .stamped(Timestamp::from_seconds_micros(0, 1_000))
+            .on(1)
+            .with_ip_options(IpOptions::Absent);
+        Event::probe(observation, reason)
     }
 
     /// The lines of one event at `importance`.

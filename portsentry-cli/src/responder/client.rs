@@ -207,7 +207,7 @@ impl Responder {
 
     /// Asks for `response`. Never blocks.
     pub(crate) fn respond(&mut self, response: &Response) {
-        let Response { id, probe } = response;
+        let Response { id, probe, .. } = response;
         if self.socket.is_none() {
             self.fail(*id);
             return;

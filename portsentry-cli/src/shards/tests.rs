@@ -2,10 +2,7 @@
 
 use std::sync::mpsc;
 
-use portsentry_core::{
-    Effect, Engine, Evidence, HashKey, IpOptions, Limits, Observation, TcpFlags, TcpSegment,
-    Timestamp,
-};
+use portsentry_core::{Effect, Engine, HashKey, Limits, Observation, TcpFlags};
 
 use super::*;
 
@@ -123,18 +120,8 @@ fn response() -> Response {
     let policy =
         Policy { tcp_ports: [23].into_iter().collect(), block_tcp: true, ..Policy::default() };
     let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(1));
-    let probe = Observation {
-        time: Timestamp::from_nanos(0),
-        interface: 1,
-        source: [192, 0, 2, 7].into(),
-        target: [198, 51, 100, 1].into(),
-        source_port: 40_000,
-        target_port: 23,
-        evidence: Evidence::Segment(TcpSegment { flags: TcpFlags::SYN, ..TcpSegment::default() }),
-        ip_options: IpOptions::Absent,
-        ttl: 64,
-        ip_id: 1,
-    };
+    let [source, target] = ["192.0.2.7:40000", "198.51.100.1:23"].map(|it| it.parse().unwrap());
+    let probe = Observation::segment(source, target, TcpFlags::SYN).on(1);
     engine.observe(&probe, monotonic());
     let Some(Effect::Respond(response)) = engine.poll_effect() else { panic!("no response") };
     response

@@ -18,7 +18,7 @@ use crate::blocked_set::BlockedSet;
 use crate::counter_table::{Clock, CounterTable};
 use crate::hash_key::{HashKey, address_bits};
 use crate::{
-    Decision, Event, Instant, Observation, Policy, Probe, Protocol, Reason, ServedPorts, Verdict,
+    Decision, Event, Instant, Observation, Policy, Protocol, Reason, ServedPorts, Verdict,
 };
 
 pub use limits::{Limits, Statistics};
@@ -171,7 +171,7 @@ impl Engine {
         if known.ignored().unwrap_or_else(|| self.policy.ignore.contains(source)) {
             return self.report(observation, Reason::IgnoreList);
         }
-        if !self.reaches_trigger(hash, known) {
+        if !self.reaches_trigger(hash, observation.at, known) {
             return self.report(observation, Reason::BelowTrigger);
         }
         if source == target && !self.policy.respond_to_self {
@@ -212,11 +212,11 @@ impl Engine {
     }
 
     /// Counts a probe of a source that is not ignored.
-    fn reaches_trigger(&mut self, hash: u64, known: Standing) -> bool {
+    fn reaches_trigger(&mut self, hash: u64, at: Instant, known: Standing) -> bool {
         if !self.counts() {
             return true;
         }
-        let count = self.sources.bump(hash, self.now, Clock::LastUpdate);
+        let count = self.sources.bump(hash, at, Clock::LastUpdate);
         if !known.is_noted() {
             self.note(Standing::default(), hash);
         }
@@ -224,7 +224,7 @@ impl Engine {
     }
 
     fn report(&mut self, observation: &Observation, reason: Reason) -> Verdict {
-        self.events.push_back(Event::Probe(Probe { observation: *observation, reason }));
+        self.events.push_back(Event::probe(*observation, reason));
         Verdict { decision: Decision::Report, reason }
     }
 
@@ -233,8 +233,7 @@ impl Engine {
         let hash = self.served_log.hash(address_bits(source), port);
         let seen = self.served_log.bump(hash, self.now, Clock::FirstUpdate);
         if seen == 1 {
-            let protocol = observation.protocol();
-            self.events.push_back(Event::ServedPort { source, protocol, port });
+            self.events.push_back(Event::served_port(observation));
         } else {
             self.held_back.served_lines += 1;
             self.schedule_summary();

@@ -5,13 +5,14 @@ mod responses;
 mod shares;
 mod standing;
 
+use core::net::SocketAddr;
 use std::format;
 use std::string::{String, ToString};
 use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::{EventLine, Evidence, IpOptions, PortSet, Protocol, TcpFlags, TcpSegment, Timestamp};
+use crate::{EventLine, Evidence, IpOptions, PortSet, Probe, Protocol, TcpFlags};
 
 /// An engine, and a clock that only a test moves.
 struct Scenario {
@@ -34,18 +35,10 @@ fn probe_from(source: &str, port: u16) -> Observation {
 }
 
 fn with_flags(source: &str, port: u16, flags: TcpFlags) -> Observation {
-    Observation {
-        time: Timestamp::from_nanos(0),
-        interface: 1,
-        source: source.parse().unwrap(),
-        target: "198.51.100.1".parse().unwrap(),
-        source_port: 40_000,
-        target_port: port,
-        evidence: Evidence::Segment(TcpSegment { flags, ..TcpSegment::default() }),
-        ip_options: IpOptions::Absent,
-        ttl: 64,
-        ip_id: 1,
-    }
+    let source = SocketAddr::new(source.parse().unwrap(), 40_000);
+    Observation::segment(source, SocketAddr::new([198, 51, 100, 1].into(), port), flags)
+        .on(1)
+        .with_ip_options(IpOptions::Absent)
 }
 
 fn datagram_from(source: &str, port: u16) -> Observation {
@@ -67,7 +60,7 @@ impl Scenario {
     }
 
     fn observe(&mut self, observation: &Observation) -> Reason {
-        self.engine.observe(observation, self.now).reason
+        self.engine.observe(&observation.at(self.now), self.now).reason
     }
 
     fn probe(&mut self, source: &str, port: u16) -> Reason {

@@ -11,7 +11,7 @@ fn a_probe_waits_for_the_outcome_of_its_response() {
     assert_eq!(scenario.lines(), Vec::<String>::new());
 
     let (first, second) = (scenario.response(), scenario.response());
-    assert_eq!(first.probe, probe_from("192.0.2.7", 1));
+    assert_eq!(first.probe, probe_from("192.0.2.7", 1).at(scenario.now));
     assert_eq!(scenario.engine.poll_effect(), None);
     assert!(!scenario.engine.is_blocked(first.id.host()));
 

@@ -66,7 +66,7 @@ impl Several {
                 Step::Wait(seconds) => self.now = self.now.after(Duration::from_secs(seconds)),
                 Step::Probe(number, port, udp) => {
                     let probe = if udp { datagram_from } else { probe_from };
-                    let observation = probe(&source(number), port);
+                    let observation = probe(&source(number), port).at(self.now);
                     self.engines[engine(number)].observe(&observation, self.now);
                 }
                 Step::End(number, outcome) => {
