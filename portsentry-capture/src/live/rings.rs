@@ -1,17 +1,25 @@
-//! Several rings for each interface: the kernel spreads packets over them by
-//! source address, so that as many threads can read and decide.
+//! Several rings for each interface, so that several threads can read and decide. The kernel
+//! distributes packets over the rings by source address.
 //!
-//! Each thread has a [`RingBackend`], and with it a [`SensorSet`](super::SensorSet)
-//! that hands out the observations of its own sources and no others. The rings of
-//! an interface are one fanout group (`packet(7)`, `PACKET_FANOUT`), and the
-//! fragments of a datagram come to one ring, since they have one source.
+//! Each thread has a [`RingBackend`], and with it a [`SensorSet`](super::SensorSet) that returns
+//! only the observations of its own sources. The rings of an interface are one fanout group
+//! (`packet(7)`, `PACKET_FANOUT`). All fragments of a datagram arrive at one ring, because they
+//! have the same source.
 //!
-//! Which member of a group gets a packet is the hash of the source modulo the
-//! number of members, in an order that the kernel changes when one leaves. So the
-//! whole group is opened before any member receives, and a ring that is not needed
-//! for a while stays in it. Yet nothing rests on that: each observation's source
-//! is looked at again here, and what belongs to another ring is
-//! [handed on](handoff::Mailbox).
+//! The kernel selects the member of a group by a hash of the source modulo the number of members.
+//! It changes the order of the members when one leaves, and their number while they join. So the
+//! whole group is opened before any member receives. A group is full, so that no other process can
+//! join it and take packets away (Linux 5.11). A ring stays in its group if its interface is
+//! renamed. After one ring of an interface failed and was reopened, the order stays different.
+//!
+//! Correctness does not depend on that order. The same hash is computed here for each observation,
+//! and an observation of another ring is [handed over](handoff::Mailbox) before duplicates and
+//! solicited replies are recognised. That is bounded, counted, and costs one lock for each batch in
+//! which it happens, usually none.
+//!
+//! Some state exists once per ring. Any host may reply to a query that was sent to a group, so each
+//! ring reads all queries of this host, and has a table of 2 MiB for them. Each ring also has its
+//! own snapshot of served ports and its own ignore list.
 
 mod handoff;
 

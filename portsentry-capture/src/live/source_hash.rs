@@ -1,8 +1,8 @@
-//! Which of several rings a source belongs to.
+//! Selects the ring of a source, if there are several.
 //!
-//! The kernel and this process have to agree, so it is arithmetic that a classic
-//! BPF program can do. It spreads sources evenly and no more: whoever knew the key
-//! could meet others in one ring, which costs that ring time.
+//! The kernel and this process must compute the same hash, so it consists of operations that a
+//! classic BPF program has. It only distributes sources evenly. An attacker with the key could
+//! direct many sources to one ring, which costs time in that ring.
 
 use std::net::IpAddr;
 
