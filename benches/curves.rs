@@ -1,14 +1,14 @@
-//! What a packet costs as sources, hosts, networks and ports grow, as a table, and
-//! as a picture in the file that the first argument names.
+//! Measures the cost of a packet as the numbers of sources, hosts, networks and ports
+//! grow. Prints a table, and draws a picture into the file that the first argument names.
 //!
-//! Everything is measured in several rounds, and of each size the round with the least
-//! median counts: a neighbour who slows the machine down for a while would bend a curve.
+//! Every size is measured in several rounds, and the round with the lowest median counts:
+//! another program that slows the machine down for a while would bend a curve.
 
 use std::process::ExitCode;
 
 use portsentry_benches::{BATCH, Curve, Load, Times, Workload, curves};
 
-/// What grows, to which sizes, and what is measured then.
+/// Name of the number that grows, its values, and the workload for a value.
 type Growth = (&'static str, &'static [u32], fn(u32) -> Workload);
 
 const GROWTHS: [Growth; 4] = [
@@ -24,7 +24,7 @@ const ROUNDS: usize = 7;
 
 fn main() -> ExitCode {
     let Some(path) = std::env::args().skip(1).find(|argument| !argument.starts_with('-')) else {
-        eprintln!("name the file for the picture");
+        eprintln!("missing argument: the file for the picture");
         return ExitCode::from(2);
     };
     let mut best = GROWTHS.map(|(_, sizes, _)| vec![None::<Times>; sizes.len()]);

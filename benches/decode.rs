@@ -1,14 +1,14 @@
-//! What decoding alone costs, by the form of the frame, in nanoseconds.
+//! Measures the cost of decoding alone, by the form of the frame, in nanoseconds.
 
 use std::hint::black_box;
 
 use portsentry_benches::{Form, Scan, Times, is_wanted};
 use portsentry_capture::{LinkType, decode};
 
-/// Few enough to stay in the cache: memory is not what is measured.
+/// Frames of a batch. They fit into the cache, because the memory is not measured here.
 const FRAMES: usize = 256;
 
-/// Rounds through the frames in a batch, for the clock not to matter.
+/// Rounds through the frames in a batch, so that reading the clock costs little.
 const ROUNDS: usize = 16;
 
 fn main() {

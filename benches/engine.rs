@@ -1,4 +1,4 @@
-//! What a packet costs from its bytes to its event, in nanoseconds.
+//! Measures the cost of a packet from its bytes to its event, in nanoseconds.
 
 use portsentry_benches::{BATCH, Load, Times, Workload, is_wanted};
 

@@ -1,8 +1,8 @@
-//! Processes so many batches of a workload and ends: what
-//! `scripts/count-instructions` runs under callgrind.
+//! Processes a given number of batches of a workload and exits.
+//! `scripts/count-instructions` runs it under callgrind.
 //!
-//! `batches` lists the workloads, and the number of packets in a batch;
-//! `batches NAME COUNT` runs.
+//! `batches` lists the packets per batch and the name of each workload;
+//! `batches NAME COUNT` processes `COUNT` batches.
 
 use std::hint::black_box;
 use std::process::ExitCode;
@@ -21,7 +21,7 @@ fn main() -> ExitCode {
         [name, count] => {
             let workload = Workload::ALL.iter().find(|workload| workload.name == name);
             let (Some(workload), Ok(count)) = (workload, count.parse::<u32>()) else {
-                eprintln!("no such workload, or not a number");
+                eprintln!("unknown workload, or COUNT is not a number");
                 return ExitCode::from(2);
             };
             let mut load = workload.start();
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Nothing else is counted, and it is looked for by its name.
+/// Callgrind counts this function only, and finds it by its name.
 #[inline(never)]
 fn measured(load: &mut Load) {
     black_box(load).process();

@@ -1,8 +1,8 @@
-//! What the benchmarks measure: traffic of scanners, and a sentry without
-//! sensors and reporters that decodes it and decides about it.
+//! The workloads of the benchmarks: traffic of scanners, and a sentry without sensors and
+//! reporters that decodes it and decides about it.
 //!
-//! Everything is the same in every run, so that what is measured twice can be
-//! compared, and instructions can be counted to the last one.
+//! Everything is the same in every run, so that two measurements can be compared and
+//! instruction counts repeat exactly.
 
 mod plot;
 mod timing;

@@ -1,30 +1,31 @@
-//! Curves as an SVG picture: what a packet costs as something grows.
+//! Curves as an SVG picture: the cost of a packet as a number grows.
 //!
-//! One picture, a panel for each curve: a logarithmic scale along, and across the
-//! same linear one from zero in all panels, so that what is flat looks flat.
+//! The picture has a panel for each curve. The horizontal scale is logarithmic. The
+//! vertical scale is linear from zero, and the same in all panels, so that a constant cost
+//! is a horizontal line.
 
 use std::fmt::Write as _;
 
-/// Width and height of a panel's plot, and the room around it, in pixels.
+/// Width and height of a panel's plot, and the margin around it, in pixels.
 const PLOT: (f64, f64) = (250.0, 150.0);
 const MARGIN: f64 = 46.0;
 
-/// What a packet costs as something grows.
+/// The cost of a packet as a number grows.
 #[derive(Clone, Debug)]
 pub struct Curve {
-    /// What grows.
+    /// Name of the number that grows.
     pub name: &'static str,
-    /// How much of it there is, ascending and above 0, and nanoseconds per packet.
+    /// Values of the number, ascending and above 0, with the nanoseconds per packet.
     pub points: Vec<(u32, f64)>,
 }
 
-/// The picture of all `curves`, two panels in a row.
+/// Returns the picture of all `curves`, two panels in a row.
 #[must_use]
 pub fn curves(curves: &[Curve]) -> String {
     let (width, height) = (PLOT.0 + 2.0 * MARGIN, PLOT.1 + 2.0 * MARGIN);
     let rows = curves.len().div_ceil(2) as f64;
     let most = curves.iter().flat_map(|curve| &curve.points).map(|point| point.1);
-    // The next multiple of 20 ns above all.
+    // The scale ends at the next multiple of 20 ns above all points.
     let top = (most.fold(1.0, f64::max) / 20.0).ceil() * 20.0;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" \
@@ -35,7 +36,7 @@ pub fn curves(curves: &[Curve]) -> String {
     );
     for (number, curve) in curves.iter().enumerate() {
         let corner = ((number % 2) as f64 * width, (number / 2) as f64 * height);
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(svg, "<g transform=\"translate({},{})\">", corner.0, corner.1);
         panel(&mut svg, curve, top);
         svg.push_str("</g>\n");
@@ -95,10 +96,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn points_stand_where_the_scales_say() {
+    fn points_match_the_scales() {
         let curve = Curve { name: "hosts", points: vec![(1, 0.0), (10, 20.0), (100, 40.0)] };
         let svg = curves(&[curve.clone(), curve]);
-        // From the left lower corner over the middle to the right upper one.
+        // From the lower left corner through the centre to the upper right corner.
         let line = "points=\"46.0,196.0 171.0,121.0 296.0,46.0\"";
         assert_eq!(svg.matches(line).count(), 2, "{svg}");
         assert_eq!(svg.matches("<circle").count(), 6);

@@ -1,28 +1,27 @@
 //! Times that can be compared on a shared machine.
 //!
-//! Batches are timed one by one, and the median is what counts: a mean tells of
-//! the neighbours. What one batch in ten stays below shows the machine when they
-//! are quiet.
+//! Batches are timed one by one, and the median counts: a mean includes the load of other
+//! programs. The 10th percentile shows the machine without that load.
 
 use std::time::Instant;
 
-/// Batches that are timed.
+/// Number of batches that are timed.
 const BATCHES: usize = 2_000;
 
-/// How long batches took, in nanoseconds for each packet.
+/// Durations of batches, in nanoseconds per packet.
 #[derive(Clone, Copy, Debug)]
 pub struct Times {
-    /// What one batch in ten stays below.
+    /// The 10th percentile.
     pub quiet: f64,
-    /// What half of them stay below.
+    /// The 50th percentile.
     pub median: f64,
-    /// What nine in ten stay below.
+    /// The 90th percentile.
     pub busy: f64,
 }
 
 impl Times {
-    /// Times `process` for batches of so many packets. What `prepare` does before
-    /// each batch is not timed.
+    /// Times `process` for batches of `packets` packets. `prepare` runs before each batch
+    /// and is not timed.
     pub fn of<S: ?Sized>(
         packets: usize,
         state: &mut S,
@@ -37,7 +36,7 @@ impl Times {
         })
     }
 
-    /// From the nanoseconds that each of so many batches took.
+    /// Computes the percentiles. `time` returns the nanoseconds of one batch of `packets`.
     pub fn of_batches(batches: usize, packets: usize, mut time: impl FnMut() -> u128) -> Self {
         let mut times: Vec<f64> =
             (0..batches.max(1)).map(|_| time() as f64 / packets as f64).collect();
@@ -51,7 +50,7 @@ impl Times {
         Self::print_heading_of("ns per packet");
     }
 
-    /// The same for times of something else: `"ns per line"`.
+    /// Prints the heading of a table of times in another unit, such as `"ns per line"`.
     pub fn print_heading_of(unit: &str) {
         println!("{unit:<38} {:>8} {:>8} {:>8}", "10 %", "median", "90 %");
     }
@@ -63,8 +62,8 @@ impl Times {
     }
 }
 
-/// Whether the arguments of the program choose this row: by a part of its name,
-/// or none are given. Cargo's own `--bench` chooses nothing.
+/// Reports if the arguments of the program select the row `name`. Each argument is a part
+/// of a name; without arguments every row is selected. Cargo's own `--bench` is ignored.
 #[must_use]
 pub fn is_wanted(name: &str) -> bool {
     let mut parts = std::env::args().skip(1).filter(|part| !part.starts_with('-')).peekable();

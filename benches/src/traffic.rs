@@ -1,11 +1,11 @@
-//! Frames as scanners send them, the same in every run.
+//! Frames of scanners, the same in every run.
 //!
-//! They are built by etherparse with right lengths and checksums, so that
-//! nothing that reads them can take a short cut.
+//! etherparse builds them with correct lengths and checksums, so that no reader can take
+//! a short cut.
 
 use etherparse::{IpHeaders, IpNumber, Ipv6FlowLabel, Ipv6Header, PacketBuilder, VlanId};
 
-/// What a frame looks like.
+/// The headers of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// Ethernet, IPv4, TCP SYN without options.
@@ -32,13 +32,13 @@ impl Form {
 pub struct Random(u64);
 
 impl Random {
-    /// The sequence of this seed.
+    /// Starts the sequence of this seed.
     #[must_use]
     pub const fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub const fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -46,38 +46,38 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`, which is above 0; the bias is that of a modulus.
+    /// Returns a number below `bound`, which must be above 0, with the bias of a modulus.
     pub const fn below(&mut self, bound: u32) -> u32 {
         (self.next_u64() % bound as u64) as u32
     }
 }
 
-/// An endless scan of one host: frames of one form, from random ones of
-/// `sources` addresses to random ports.
+/// An endless scan of one host: frames of one form, from random addresses out of
+/// `sources` to random ports.
 #[derive(Clone, Debug)]
 pub struct Scan {
     form: Form,
     sources: u32,
-    /// The last of the ports, and how far they are apart.
+    /// The last port, and the distance between two ports.
     ports: (u16, u16),
     random: Random,
 }
 
 impl Scan {
-    /// From this many different sources, at least one and at most 2^24.
+    /// Scans from `sources` different sources, at least one and at most 2^24.
     #[must_use]
     pub fn new(form: Form, sources: u32, seed: u64) -> Self {
         let ports = (u16::MAX, 1);
         Self { form, sources: sources.clamp(1, 1 << 24), ports, random: Random::new(seed) }
     }
 
-    /// To ports from 1 to this one alone.
+    /// Restricts the scan to the ports from 1 to `last_port`.
     #[must_use]
     pub fn of_ports(self, last_port: u16) -> Self {
         Self { ports: (last_port.max(1), 1), ..self }
     }
 
-    /// To the first so many odd ports alone, at least one and at most 32,768.
+    /// Restricts the scan to the first `number` odd ports, at least one and at most 32,768.
     #[must_use]
     pub fn to_odd_ports(self, number: u16) -> Self {
         Self { ports: (2 * (number.clamp(1, 1 << 15) - 1) + 1, 2), ..self }
@@ -96,16 +96,16 @@ impl Iterator for Scan {
     }
 }
 
-/// The last three bytes of the address of the source of this number, below 2^24:
-/// different for each number, and all over the network however few there are, so
-/// that no search among networks always ends in one place.
+/// Returns the last three bytes of the address of source `number`, which is below 2^24.
+/// They differ for each number. Even a few sources are spread over the whole network, so
+/// that a search among networks does not always end at the same place.
 pub(crate) const fn scattered(number: u32) -> [u8; 3] {
     // An odd factor is a permutation modulo a power of two.
     let [_, a, b, c] = number.wrapping_mul(0x9e37_79b1).to_be_bytes();
     [a, b, c]
 }
 
-/// One frame from the source of this number; `noise` fills what varies.
+/// Returns one frame from source `source`; `noise` fills the fields that vary.
 fn frame(form: Form, source: u32, port: u16, noise: u64) -> Vec<u8> {
     let [a, b, c] = scattered(source);
     let (from4, to4) = ([10, a, b, c], [192, 0, 2, 1]);
@@ -141,7 +141,7 @@ fn with_hop_by_hop(source: [u8; 16], destination: [u8; 16]) -> IpHeaders {
         source,
         destination,
     };
-    // PadN of four bytes, the shortest header there is.
+    // PadN of four bytes makes the shortest possible header.
     let options = etherparse::Ipv6RawExtHeader::new_raw(IpNumber::TCP, &[1, 4, 0, 0, 0, 0]).ok();
     IpHeaders::Ipv6(
         header,
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_written_and_repeats() {
+    fn frames_of_every_form_are_valid_and_repeat() {
         for (form, length) in Form::ALL.into_iter().zip([54, 74, 58, 82, 50]) {
             let frames: Vec<_> = Scan::new(form, 100, 7).take(50).collect();
             assert!(frames.iter().all(|frame| frame.len() == length), "{form:?}");
@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_as_many_as_asked() {
+    fn a_scan_has_the_requested_number_of_sources() {
         let mut sources: Vec<_> = Scan::new(Form::Ipv4Syn, 16, 1)
             .take(1000)
             .map(|frame| frame[26..30].to_vec())
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_are_those_asked_for() {
+    fn a_scan_probes_the_requested_ports_only() {
         let ports = |scan: Scan| {
             let ports = scan.take(2000).map(|frame| u16::from_be_bytes([frame[36], frame[37]]));
             ports.collect::<std::collections::BTreeSet<_>>()
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn random_numbers_are_those_of_the_paper() {
+    fn random_numbers_match_the_reference() {
         // First outputs for seed 0, from the reference implementation by Vigna.
         let mut random = Random::new(0);
         assert_eq!(random.next_u64(), 0xe220_a839_7b1d_cdaf);

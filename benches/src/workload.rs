@@ -1,7 +1,7 @@
-//! The packet path without its ends: frames lie in memory, events go nowhere.
+//! The packet path without its ends: frames come from memory, events are discarded.
 //!
-//! A [`Workload`] is a row of the tables in `docs/performance.md`: what
-//! arrives, and what the engine has to look through for each packet.
+//! A [`Workload`] is a row of the tables in `docs/performance.md`: the traffic, and the
+//! tables that the engine searches for each packet.
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,19 +17,19 @@ use portsentry_core::{
 use crate::Scan;
 use crate::traffic::{Form, scattered};
 
-/// Packets between two hand-overs of events.
+/// Number of packets between two deliveries of events.
 pub const BATCH: usize = 1024;
 
-/// Observations that are decided about together.
+/// Number of observations that are decided about together.
 const HELD: usize = 64;
 
-/// Room for the longest frame of any [`Form`].
+/// Bytes of the longest frame of any [`Form`].
 const SLOT: usize = 96;
 
-/// What is measured.
+/// Traffic and tables of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Workload {
-    /// Its name in the tables.
+    /// Name in the tables.
     pub name: &'static str,
     form: Form,
     sources: u32,
@@ -40,16 +40,16 @@ pub struct Workload {
     ports: Ports,
 }
 
-/// What is monitored, and probed at random.
+/// Ports that are monitored, and probed at random.
 #[derive(Clone, Copy, Debug)]
 enum Ports {
     /// The ports from 1 to this one.
     UpTo(u16),
-    /// The first so many odd ports.
+    /// The first `n` odd ports.
     Odd(u16),
 }
 
-/// Log only, at the first probe, from a thousand sources.
+/// Logs the first probe of each decision, from a thousand sources.
 const LOG_ONLY: Workload = Workload {
     name: "log only",
     form: Form::Ipv4Syn,
@@ -61,8 +61,7 @@ const LOG_ONLY: Workload = Workload {
     ports: Ports::UpTo(u16::MAX),
 };
 
-/// Each packet is looked for in the counters, among the ignored networks and among
-/// the blocked hosts.
+/// Searches the counters, the ignored networks and the blocked hosts for each packet.
 const EVERYTHING: Workload = Workload {
     name: "everything at once",
     sources: 1_000_000,
@@ -76,7 +75,7 @@ const EVERYTHING: Workload = Workload {
 const COUNTING: Workload = Workload { scan_trigger: u16::MAX, ..LOG_ONLY };
 
 impl Workload {
-    /// Every row.
+    /// All rows.
     pub const ALL: [Self; 17] = [
         LOG_ONLY,
         Self { name: "counting, 1 source", sources: 1, ..COUNTING },
@@ -122,37 +121,37 @@ impl Workload {
         },
     ];
 
-    /// Counts the probes of so many sources, at most 2^24.
+    /// Counts the probes of `sources` sources, at most 2^24.
     #[must_use]
     pub const fn of_sources(sources: u32) -> Self {
         Self { sources, ..COUNTING }
     }
 
-    /// Finds each source among so many blocked hosts.
+    /// Finds each source among `blocked_hosts` blocked hosts.
     #[must_use]
     pub const fn of_blocked_hosts(blocked_hosts: u32) -> Self {
         Self { sources: blocked_hosts, blocked_hosts, ..LOG_ONLY }
     }
 
-    /// Looks for a million sources among so many ignored networks.
+    /// Searches `ignored_networks` ignored networks for a million sources.
     #[must_use]
     pub const fn of_ignored_networks(ignored_networks: u32) -> Self {
         Self { sources: 1_000_000, ignored_networks, ..LOG_ONLY }
     }
 
-    /// Decides about probes of so many monitored ports.
+    /// Decides about probes of the monitored ports 1 to `last_port`.
     #[must_use]
     pub const fn of_ports(last_port: u16) -> Self {
         Self { ports: Ports::UpTo(last_port), ..LOG_ONLY }
     }
 
-    /// Whether it is quick to start without optimization: few sources and hosts.
+    /// Reports if the workload starts quickly without optimization: few sources and hosts.
     #[must_use]
     pub const fn is_small(&self) -> bool {
         self.sources <= 1_000 && self.blocked_hosts <= 1_000
     }
 
-    /// The load, warm: every table has its final size, every source was seen.
+    /// Returns the load, warm: every table has its final size, and every source was seen.
     #[must_use]
     pub fn start(&self) -> Load {
         let mut engine = Engine::new(self.policy(), &Limits::default(), HashKey::new(0));
@@ -166,7 +165,7 @@ impl Workload {
             held: Vec::with_capacity(HELD),
             now: Instant::from_secs(1_000),
         };
-        // Often enough for nearly every source, or for every slot of the tables.
+        // Enough batches for nearly every source, or for every slot of the tables.
         for _ in 0..(4 * self.sources.min(3_000_000) as usize).div_ceil(BATCH).max(16) {
             load.receive();
             load.process();
@@ -199,8 +198,8 @@ impl Workload {
         }
     }
 
-    /// Networks of four addresses, evenly spread over the one that the sources
-    /// are in, so that few of them are ignored.
+    /// Returns networks of four addresses, spread evenly over the network of the sources,
+    /// so that few sources are ignored.
     fn ignored(&self) -> Networks {
         let distance = (1 << 24) / self.ignored_networks.max(1);
         (0..self.ignored_networks)
@@ -209,8 +208,8 @@ impl Workload {
             .collect()
     }
 
-    /// Every second socket is bound to the scanned address, the others to any;
-    /// all of them to ports that are seldom probed.
+    /// Binds every second socket to the scanned address and the others to any address. All
+    /// have ports that are rarely probed.
     fn served_ports(&self) -> ServedPorts {
         let addresses = [Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(192, 0, 2, 1)];
         let sockets = (0..self.served_sockets).map(|number| {
@@ -221,27 +220,26 @@ impl Workload {
     }
 }
 
-/// The IPv4 source of this number in a [`Scan`].
+/// Returns the IPv4 source of this number in a [`Scan`].
 fn ipv4_source(number: u32) -> IpAddr {
     let [a, b, c] = scattered(number);
     Ipv4Addr::new(10, a, b, c).into()
 }
 
-/// A workload under way.
+/// A workload in progress.
 #[derive(Debug)]
 pub struct Load {
     engine: Engine,
     scan: Scan,
     frames: Vec<[u8; SLOT]>,
-    /// Of each frame, in bytes.
+    /// Length of each frame, in bytes.
     length: usize,
     held: Vec<Observation>,
     now: Instant,
 }
 
 impl Load {
-    /// Puts the next [`BATCH`] frames in place, as a kernel does. Not to be
-    /// measured.
+    /// Puts the next [`BATCH`] frames in place, as a kernel does. Do not measure this call.
     pub fn receive(&mut self) {
         for (slot, frame) in self.frames.iter_mut().zip(&mut self.scan) {
             self.length = frame.len();
@@ -250,8 +248,8 @@ impl Load {
         self.now = self.now.after(Duration::from_micros(100));
     }
 
-    /// Decodes the batch, decides about each packet, and takes out the events.
-    /// Gives their number.
+    /// Decodes the batch, decides about each packet, takes out the events and returns
+    /// their number.
     pub fn process(&mut self) -> usize {
         let time = Timestamp::from_nanos(0);
         for frames in self.frames.chunks(HELD) {
@@ -277,9 +275,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_packet_of_every_workload_ends_in_an_event() {
+    fn every_packet_of_every_workload_produces_an_event() {
         for workload in Workload::ALL {
-            // Fewer sources and hosts, to be quick.
+            // Fewer sources and hosts keep the test quick.
             let blocked_hosts = workload.blocked_hosts.min(5_000);
             let sources = workload.sources.min(5_000);
             let mut load = Workload { sources, blocked_hosts, ..workload }.start();

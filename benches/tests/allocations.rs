@@ -1,7 +1,7 @@
 //! Nothing is allocated per packet once buffers and tables have their size.
 //!
-//! Allocations of this thread are counted; the test harness has threads of its
-//! own.
+//! Only the allocations of the test's thread are counted, because the test harness has
+//! other threads.
 #![allow(unsafe_code, reason = "a global allocator cannot be written without")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -17,20 +17,20 @@ thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-/// The system's allocator, counting.
+/// The system's allocator, with a counter.
 struct Counting;
 
-// SAFETY: every call goes to the system's allocator as it came. Counting does
-// not allocate: the counter is initialized by a constant and has no destructor.
+// SAFETY: every call is passed unchanged to the system's allocator. Counting does not
+// allocate: the counter is initialized by a constant and has no destructor.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller vouches for the layout.
+        // SAFETY: the caller promises a valid layout.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller vouches that `alloc` gave `pointer` for `layout`.
+        // SAFETY: the caller promises that `alloc` returned `pointer` for `layout`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -38,7 +38,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// How often this thread allocates within `work`.
+/// Returns the number of allocations of this thread within `work`.
 fn allocations(work: impl FnOnce()) -> usize {
     let before = ALLOCATIONS.get();
     work();
@@ -54,7 +54,7 @@ fn allocations_are_counted() {
 }
 
 #[test]
-fn decoding_and_deciding_allocate_nothing() {
+fn decoding_and_deciding_do_not_allocate() {
     for workload in Workload::ALL.iter().filter(|workload| workload.is_small()) {
         let mut load = workload.start();
         for _ in 0..20 {
@@ -66,10 +66,10 @@ fn decoding_and_deciding_allocate_nothing() {
     }
 }
 
-/// Memory does not grow with the sources: past the number of counters, they take the
-/// places of others.
+/// Memory does not grow with the number of sources: when the counters are full, new
+/// sources evict others.
 #[test]
-fn more_sources_than_counters_allocate_nothing() {
+fn sources_beyond_the_counters_do_not_allocate() {
     let policy =
         Policy { tcp_ports: [23].into_iter().collect(), scan_trigger: 3, ..Policy::default() };
     let mut limits = Limits::default();
@@ -103,7 +103,7 @@ fn probe(source: u32) -> Observation {
 }
 
 #[test]
-fn decoding_allocates_nothing_whatever_the_form() {
+fn decoding_does_not_allocate_for_any_form() {
     for form in Form::ALL {
         let frames: Vec<_> = Scan::new(form, 1_000, 1).take(100).collect();
         let decoded = || assert!(frames.iter().all(|f| decode(LinkType::Ethernet, f).is_ok()));
@@ -111,7 +111,7 @@ fn decoding_allocates_nothing_whatever_the_form() {
     }
 }
 
-/// A pcap file of so many records, never in memory as a whole.
+/// A pcap file of a given number of records, never in memory as a whole.
 struct Endless {
     record: Vec<u8>,
     position: usize,
@@ -132,7 +132,7 @@ impl Read for Endless {
 }
 
 #[test]
-fn reading_a_capture_file_allocates_nothing() {
+fn reading_a_capture_file_does_not_allocate() {
     let header: [u32; 6] = [0xa1b2_c3d4, 0x0004_0002, 0, 0, 262_144, 1];
     let mut scan = Scan::new(Form::Ipv4Syn, 1, 1);
     let frame = scan.next().unwrap();
@@ -145,7 +145,7 @@ fn reading_a_capture_file_allocates_nothing() {
 
     let mut file = CaptureFile::from_reader("endless", reader).unwrap();
     let mut packets = 0;
-    // The first buffer is filled, and made longer for a record that it cuts.
+    // The first read fills the buffer, and enlarges it for a record that it cuts.
     file.drain(10_000, &mut |_| packets += 1).unwrap();
     let counted =
         allocations(|| while file.drain(4_096, &mut |_| packets += 1).unwrap() == Drained::More {});

@@ -1,4 +1,4 @@
-//! The engine with every table full takes less memory than is promised.
+//! The engine with every table full takes less memory than its documentation promises.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use portsentry_core::{
 
 mod heap;
 
-/// What `Limits::default` promises, in bytes.
+/// Memory that the documentation of `Limits::default` promises, in bytes.
 const PROMISED: usize = 64 << 20;
 
 fn host(number: u32, is_v6: bool) -> IpAddr {
@@ -33,7 +33,7 @@ fn probe(source: IpAddr) -> Observation {
 }
 
 #[test]
-fn all_tables_full_stay_below_what_is_promised() {
+fn full_tables_take_less_memory_than_promised() {
     let before = heap::live();
     let limits = Limits::default();
     let policy = Policy {
@@ -48,13 +48,13 @@ fn all_tables_full_stay_below_what_is_promised() {
         let numbers = 0..=u32::try_from(cap).expect("a small cap");
         engine.restore_blocked(numbers.map(|number| host(number, is_v6)));
     }
-    // Sources are counted in a table that has its size from the start. Beyond
-    // those that are blocked, each comes twice, and as many responses fail as
-    // there is room for.
+    // The table of counters has its final size from the start. Each new source probes twice,
+    // which triggers a response, and twice as many responses fail as the table of failed
+    // responses has entries.
     let mut now = Instant::from_secs(1_000);
     let mut sources = (1 << 24)..;
     let mut trigger = |engine: &mut Engine, now| {
-        let number = sources.next().expect("endless");
+        let number = sources.next().expect("the range is endless");
         let probe = probe(host(number, number % 2 == 0));
         engine.observe(&probe, now);
         engine.observe(&probe, now);
@@ -67,14 +67,14 @@ fn all_tables_full_stay_below_what_is_promised() {
         }
         now = now.after(Duration::from_millis(1));
     }
-    // Then none ends any more, and those that are under way probe on.
+    // From here on no response ends, and the hosts of responses in progress continue to probe.
     for _ in 0..2 * limits.responses {
         trigger(&mut engine, now);
     }
     let under_way: Vec<_> = std::iter::from_fn(|| engine.poll_effect())
         .map(|effect| match effect {
             Effect::Respond(response) => response.probe,
-            _ => unreachable!("there is nothing else"),
+            _ => unreachable!("the engine has no other effect"),
         })
         .collect();
     for _ in 0..2 * limits.waiting / limits.responses {

@@ -1,9 +1,9 @@
-//! Mutated frames through decoder and engine: whatever arrives, nothing panics
-//! and nothing grows.
+//! Mutated frames through decoder and engine: no frame causes a panic, and memory does
+//! not grow.
 //!
-//! The frames are the seeds of the fuzzers, those of `PORTSENTRY_CAPTURES` and
-//! those of tcpdump's own tests, where they are there. `PORTSENTRY_MUTANTS` says
-//! how many mutants, `PORTSENTRY_SEED` which ones.
+//! The seeds are those of the fuzzers, the frames of `PORTSENTRY_CAPTURES` and of
+//! tcpdump's own tests, if they exist. `PORTSENTRY_MUTANTS` sets the number of mutants,
+//! `PORTSENTRY_SEED` the seed of the random numbers.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -37,7 +37,7 @@ fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// The files in a folder, sorted; none if it does not exist.
+/// Returns the files in a folder, sorted; none if the folder does not exist.
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.expect("entry").path()).collect();
@@ -45,7 +45,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The frames of a pcap file (`pcap-savefile(5)`); none of any other file.
+/// Returns the frames of a pcap file (`pcap-savefile(5)`), and none of any other file.
 fn frames_of(bytes: &[u8]) -> Vec<(LinkType, Vec<u8>)> {
     let Some((header, mut rest)) = bytes.split_at_checked(24) else { return Vec::new() };
     let is_big = match header[..4] {
@@ -71,7 +71,7 @@ fn frames_of(bytes: &[u8]) -> Vec<(LinkType, Vec<u8>)> {
     frames
 }
 
-/// All frames to begin with.
+/// Returns all frames to mutate.
 fn seeds() -> Vec<(LinkType, Vec<u8>)> {
     let read = |path: &PathBuf| fs::read(path).expect("read");
     let mut seeds: Vec<_> = files(&project("fuzz/corpus/decode"))
@@ -87,7 +87,7 @@ fn seeds() -> Vec<(LinkType, Vec<u8>)> {
     ];
     for folder in folders.into_iter().flatten() {
         seeds.extend(files(&folder).iter().filter(|path| path.is_file()).flat_map(|path| {
-            // A few of a long file are as good as all.
+            // The first frames of a long file are enough.
             frames_of(&read(path)).into_iter().take(200)
         }));
     }
@@ -98,7 +98,7 @@ fn seeds() -> Vec<(LinkType, Vec<u8>)> {
 fn mutate(random: &mut Random, frame: &mut Vec<u8>, other: &[u8]) {
     const ODD: [u8; 10] = [0, 1, 4, 5, 0x0f, 0x45, 0x60, 0x7f, 0x80, 0xff];
     for _ in 0..=random.below(6) {
-        // Mostly headers.
+        // Headers are mutated more often than payload.
         let reach = if random.below(4) == 0 { frame.len() } else { frame.len().min(80) };
         let at = random.below(reach.max(1) as u32) as usize;
         match (random.below(9), frame.get_mut(at)) {
@@ -122,7 +122,7 @@ fn mutate(random: &mut Random, frame: &mut Vec<u8>, other: &[u8]) {
 }
 
 #[test]
-fn nothing_panics_and_nothing_grows() {
+fn mutants_cause_no_panic_and_no_growth() {
     let (mutants, seed) = (number("PORTSENTRY_MUTANTS", 1_000_000), number("PORTSENTRY_SEED", 7));
     let seeds = seeds();
     let mut random = Random::new(seed);
@@ -133,12 +133,12 @@ fn nothing_panics_and_nothing_grows() {
         block_tcp: true,
         block_udp: true,
         remember_blocked: true,
-        // As many responses as it takes to fill what they leave behind.
+        // No limit, so that the tables that responses fill become full.
         block_rate: 0,
         ..Policy::default()
     };
     let mut limits = Limits::default();
-    // What has a cap reaches it within the first half.
+    // Small enough for the tables to be full within the first half.
     (limits.sources, limits.failed) = (1 << 12, 1 << 8);
     (limits.blocked, limits.blocked_v6) = (1 << 8, 1 << 8);
     let mut engine = Engine::new(policy.clone(), &limits, HashKey::new(seed.into()));
@@ -148,7 +148,7 @@ fn nothing_panics_and_nothing_grows() {
 
     for number in 0..mutants {
         if number % 4096 == 0 {
-            // Sources are counted, and then again each is responded to at once.
+            // Alternates between counting sources and responding at the first probe.
             let scan_trigger = 1 + (number / 4096 % 2) as u16;
             engine.set_policy(Policy { scan_trigger, ..policy.clone() });
         }
@@ -163,7 +163,7 @@ fn nothing_panics_and_nothing_grows() {
         }
         let checksum = CHECKSUMS[random.below(3) as usize];
         let wire_length = frame.len() + random.below(4) as usize / 3 * 40;
-        // Milliseconds; now and then a clock that makes no sense.
+        // Milliseconds; one in a thousand times is nonsense.
         let now = match random.below(1_000) {
             0 => Instant::from_nanos(0),
             _ => Instant::from_nanos(1_000_000 * number),
@@ -179,7 +179,7 @@ fn nothing_panics_and_nothing_grows() {
         match decoder.decode(&whole, now, admit) {
             Ok(mut packet) => {
                 decoded += 1;
-                // Mutants of few frames name few sources; tables see many.
+                // Mutants of few frames have few sources; the tables must see many.
                 if packet.source.is_ipv4() {
                     packet.source = Ipv4Addr::from_bits(random.next_u64() as u32).into();
                 }
@@ -200,7 +200,7 @@ fn nothing_panics_and_nothing_grows() {
         *half = heap::live().max(*half);
     }
 
-    assert_eq!(decoded + tally.total(), mutants, "each is accounted for");
+    assert_eq!(decoded + tally.total(), mutants, "each mutant is counted once");
     assert!(events > mutants / 50, "only {events} events: do the mutants reach the engine?");
     println!(
         "{mutants} mutants of {} frames, seed {seed}: {decoded} decoded, {events} events, \
@@ -210,8 +210,8 @@ fn nothing_panics_and_nothing_grows() {
         most[1] / 1024,
         decoder.stats(),
     );
-    // Fragments may take 8 MiB, but come and go; everything else has its size
-    // long before the half.
+    // Fragments may take 8 MiB at any time; every other table has its final size long
+    // before the second half.
     let bound = if mutants < 1_000_000 { 8 << 20 } else { 512 << 10 };
     assert!(most[1] < most[0] + bound, "grew from {} to {} bytes", most[0], most[1]);
 }

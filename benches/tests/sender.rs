@@ -1,4 +1,4 @@
-//! What the sender sends is what it says, as tcpdump and tshark see it.
+//! The frames of the sender are valid and varied, as tcpdump and tshark see them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use portsentry_testbed::{Testbed, require_root};
 const FRAMES: usize = 2_000;
 
 #[test]
-fn frames_are_valid_syns_from_many_sources_to_many_ports() {
+fn the_sender_sends_valid_syns_from_many_sources_to_many_ports() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let (interface, folder) = (bed.host.interface(), tempfile::tempdir().unwrap());
@@ -44,7 +44,7 @@ fn frames_are_valid_syns_from_many_sources_to_many_ports() {
     let mut sources = BTreeSet::new();
     let mut ports = BTreeSet::new();
     for frame in frames.lines() {
-        // Both sums good, SYN alone.
+        // Both checksums correct, SYN set alone.
         let rest = frame.strip_prefix(&format!("1\t1\t0x0002\t{target}\t198.18."));
         let (source, port) = rest.and_then(|rest| rest.split_once('\t')).expect(frame);
         assert_ne!(port, "0");
@@ -52,6 +52,6 @@ fn frames_are_valid_syns_from_many_sources_to_many_ports() {
         ports.insert(port.to_owned());
     }
     assert_eq!(frames.lines().count(), FRAMES);
-    // Of 65,536 values drawn 2,000 times, 30 twice on average.
+    // 2,000 draws out of 65,536 values repeat a value about 30 times.
     assert!(sources.len() > 1_800 && ports.len() > 1_800, "{} {}", sources.len(), ports.len());
 }

@@ -1,29 +1,29 @@
-//! The two calls of bpf(2) that the sender needs: to load a program, and to have the
+//! The two calls of bpf(2) that the sender needs: one loads a program, one lets the
 //! kernel run it over frames.
 //!
-//! This is the one module here with `unsafe`.
+//! This is the only module of this crate with `unsafe`.
 #![allow(unsafe_code, reason = "bpf(2) has no safe interface among the crates in use")]
 
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// One instruction, as `struct bpf_insn` has it (RFC 9669, section 3).
+/// One instruction, in the layout of `struct bpf_insn` (RFC 9669, section 3).
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Instruction {
     pub(crate) code: u8,
-    /// Both as in memory: destination in the low half on little-endian machines.
+    /// Both registers in one byte: the destination is the low half on little-endian machines.
     pub(crate) registers: u8,
     pub(crate) offset: i16,
     pub(crate) immediate: i32,
 }
 
-/// A program that decides about each frame that comes to an interface.
+/// A loaded program that decides about each frame that arrives on an interface.
 #[derive(Debug)]
 pub(crate) struct XdpProgram(OwnedFd);
 
-/// The head of `union bpf_attr` for `BPF_PROG_LOAD`.
+/// First fields of `union bpf_attr` for `BPF_PROG_LOAD`.
 #[repr(C)]
 #[derive(Default)]
 struct Load {
@@ -36,7 +36,7 @@ struct Load {
     log: u64,
 }
 
-/// The head of `union bpf_attr` for `BPF_PROG_TEST_RUN`.
+/// First fields of `union bpf_attr` for `BPF_PROG_TEST_RUN`.
 #[repr(C)]
 #[derive(Default)]
 struct TestRun {
@@ -55,22 +55,23 @@ struct TestRun {
     flags: u32,
     cpu: u32,
     batch_size: u32,
-    /// The structure ends on eight bytes; the kernel wants zeros here.
+    /// Fills the structure to a multiple of eight bytes; the kernel requires zeros here.
     padding: u32,
 }
 
 const PROG_LOAD: libc::c_int = 5;
 const PROG_TEST_RUN: libc::c_int = 10;
 const PROG_TYPE_XDP: u32 = 6;
-/// What the program says of a frame is done to it (Linux 5.18).
+/// Makes the kernel carry out the program's verdict about each frame (Linux 5.18).
 const LIVE_FRAMES: u32 = 1 << 1;
 
 impl XdpProgram {
-    /// Loads it.
+    /// Loads a program.
     ///
     /// # Errors
     ///
-    /// Whatever the kernel says; where its verifier refuses, why, in its words.
+    /// Returns the error of the kernel. If the verifier rejects the program, the error
+    /// contains the verifier's log.
     pub(crate) fn load(instructions: &[Instruction]) -> io::Result<Self> {
         let mut log = vec![0_u8; 1 << 16];
         let license = c"BSD";
@@ -83,12 +84,12 @@ impl XdpProgram {
             log_size: log.len() as u32,
             log: log.as_mut_ptr() as u64,
         };
-        // SAFETY: the pointers lead to as many instructions as it says, to a string that
-        // ends in zero and to a log of that size; all live until after the call, and the
-        // kernel keeps none.
+        // SAFETY: `instructions` points to `instruction_count` instructions, `license` to a
+        // string that ends in zero, `log` to `log_size` bytes. All of them live until after
+        // the call, and the kernel keeps no pointer.
         let result = unsafe { bpf(PROG_LOAD, &request) };
         match result {
-            // SAFETY: a descriptor that the kernel just made, and nobody else knows.
+            // SAFETY: the kernel has just created this descriptor, and nothing else owns it.
             Ok(number) => Ok(Self(unsafe { OwnedFd::from_raw_fd(number) })),
             Err(error) if error.raw_os_error() == Some(libc::EACCES) => {
                 let log = String::from_utf8_lossy(&log);
@@ -98,8 +99,9 @@ impl XdpProgram {
         }
     }
 
-    /// Has so many copies of `frame` come in, and does with each what the program says,
-    /// `batch` at a time. The program may find in a frame what it wrote into another.
+    /// Runs the program over `copies` copies of `frame`, as if they arrived, and carries out
+    /// its verdicts, `batch` frames at a time. The kernel reuses the buffers of frames, so the
+    /// program may find in one frame the bytes that it wrote into another.
     pub(crate) fn run(&self, frame: &[u8], copies: u32, batch: u32) -> io::Result<()> {
         if copies == 0 {
             return Ok(());
@@ -113,16 +115,17 @@ impl XdpProgram {
             batch_size: batch,
             ..TestRun::default()
         };
-        // SAFETY: `data_in` can be read for `size_in` bytes, and no other pointer is given.
+        // SAFETY: `data_in` can be read for `size_in` bytes, and there is no other pointer.
         unsafe { bpf(PROG_TEST_RUN, &request) }.map(drop)
     }
 }
 
 /// # Safety
 ///
-/// `request` is what `command` takes, and pointers in it lead to what it says.
+/// `request` has the layout that `command` expects, and its pointers are valid for the
+/// lengths next to them.
 unsafe fn bpf<T>(command: libc::c_int, request: &T) -> io::Result<libc::c_int> {
-    // SAFETY: `request` can be read for its size; what is in it is the caller's promise.
+    // SAFETY: `request` can be read for its size; the caller promises its content.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *request, size_of::<T>()) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as libc::c_int) }

@@ -1,11 +1,11 @@
-//! Sends SYNs to one host, each from a random one of 65,536 sources to a random port, as
-//! fast as one core can or at a rate.
+//! Sends SYNs to one host, each from a random one of 65,536 sources to a random port, at
+//! a given rate or as fast as one core can.
 //!
-//! The kernel makes the frames: it runs an XDP program over so many copies of one frame
-//! and sends each, batch by batch, as the driver of a network card does. No system call
-//! and no socket stands before a frame, which is what takes the time of senders with
-//! packet sockets. It needs root and Linux 5.18, and a veth whose other end takes frames
-//! in batches: `ethtool -K INTERFACE gro on` there.
+//! The kernel makes the frames: it runs an XDP program over copies of one frame and sends
+//! each copy, batch by batch, as the driver of a network card does. A frame needs no
+//! system call and no socket, which take most of the time of senders with packet sockets.
+//! The sender needs root, Linux 5.18, and a veth whose other end accepts frames in
+//! batches: run `ethtool -K INTERFACE gro on` there.
 
 mod bpf;
 mod program;
@@ -19,10 +19,10 @@ use std::time::{Duration, Instant};
 
 use bpf::XdpProgram;
 
-/// Frames that are handed over together: those that a network card has for its driver.
+/// Frames of a batch, as many as a network card hands to its driver.
 const BATCH: u32 = 64;
 
-/// A sender with a rate sends what is due, and then nothing for so long.
+/// A sender with a rate sends the frames that are due and then pauses for this time.
 const PAUSE: Duration = Duration::from_millis(1);
 
 const USAGE: &str = "usage: sender INTERFACE HARDWARE-ADDRESS IPV4-ADDRESS FRAMES [A-SECOND]
@@ -96,21 +96,21 @@ fn run(order: &Order) -> io::Result<()> {
         }
     }
     let seconds = start.elapsed().as_secs_f64();
-    // What the other end has taken: the kernel says nothing of the frames it drops. What
-    // others send through the interface meanwhile, a neighbour solicitation or two, hides
-    // as many losses.
+    // The frames that the other end accepted: the kernel does not report the frames that it
+    // drops. If another program sends a frame through the interface meanwhile, for example a
+    // neighbour solicitation, it hides one loss.
     let taken = counter(order, "statistics/tx_packets")?.saturating_sub(before);
     let lost = u64::from(order.frames).saturating_sub(taken);
     let sent = u64::from(order.frames) - lost;
     println!("{sent} frames in {seconds:.3} s: {:.0} a second", sent as f64 / seconds);
     if lost > 0 {
-        let advice = "see that the other end has `ethtool -K INTERFACE gro on`";
+        let advice = "run `ethtool -K INTERFACE gro on` at the other end";
         return Err(io::Error::other(format!("{lost} frames were not taken; {advice}")));
     }
     Ok(())
 }
 
-/// What the kernel tells of the interface under this name.
+/// Reads the number in the file `name` of the interface in `/sys/class/net`.
 fn counter(order: &Order, name: &str) -> io::Result<u64> {
     let path = PathBuf::from("/sys/class/net").join(&order.interface).join(name);
     std::fs::read_to_string(path)?.trim().parse().map_err(io::Error::other)

@@ -1,5 +1,5 @@
-//! The frame that is sent, and the program that makes each copy a probe of its own: from
-//! a random one of 65,536 sources to a random port, with right checksums.
+//! The frame to send, and the program that turns each copy into a different probe: from a
+//! random one of 65,536 sources to a random port, with correct checksums.
 
 use std::net::Ipv4Addr;
 
@@ -7,17 +7,17 @@ use etherparse::PacketBuilder;
 
 use crate::bpf::Instruction;
 
-/// The first of the sources, from the network for measurements (RFC 2544, appendix C).
+/// First of the sources, in the network for benchmarks (RFC 2544, appendix C).
 const FIRST_SOURCE: [u8; 4] = [198, 18, 0, 0];
 
-// Where fields are in a frame: Ethernet, IPv4 without options, TCP.
+// Offsets of fields in a frame: Ethernet, IPv4 without options, TCP.
 const IPV4_CHECKSUM: i16 = 24;
 const SOURCE_LOW_HALF: i16 = 28;
 const TARGET_PORT: i16 = 36;
 const TCP_CHECKSUM: i16 = 50;
 
-/// The SYN for this host, with zeros for what is to vary, and checksums that are right
-/// for zeros.
+/// Returns the SYN for this host, with zeros in the fields that vary, and with checksums
+/// that are correct for these zeros.
 pub(crate) fn template(hardware: [u8; 6], target: Ipv4Addr) -> Vec<u8> {
     let mut frame = Vec::new();
     let written = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], hardware)
@@ -25,12 +25,12 @@ pub(crate) fn template(hardware: [u8; 6], target: Ipv4Addr) -> Vec<u8> {
         .tcp(40_000, 0, 1, 1024)
         .syn()
         .write(&mut frame, &[]);
-    debug_assert!(written.is_ok(), "nothing in this frame can be too long");
+    debug_assert!(written.is_ok(), "no part of this frame can be too long");
     frame
 }
 
-/// Registers by their number: 0 is what a call and the program give back, 1 and 2 are
-/// what a call takes, and a call keeps 6 to 9 alone.
+/// Number of a register. Calls and the program return their result in 0; calls take
+/// arguments in 1 and 2 and preserve 6 to 9.
 type Register = u8;
 
 /// Registers of the program.
@@ -40,17 +40,17 @@ const FRAME: Register = 7;
 const SUM: Register = 2;
 const CARRY: Register = 3;
 
-// Helpers of the kernel.
+// Numbers of kernel helpers.
 const GET_PRANDOM_U32: i32 = 7;
 const REDIRECT: i32 = 23;
 
-/// For copies of [`template`]: varies each, and sends it through the interface of this
-/// index.
+/// Returns the program for copies of [`template`]. It varies each copy and sends it
+/// through the interface with this index.
 ///
-/// All is done in halves of the machine's own byte order: the sum of the checksum is the
-/// same in either (RFC 1071, section 2).
+/// The program computes with 16-bit words in the byte order of the machine: the sum of the
+/// checksum is the same in either order (RFC 1071, section 2).
 pub(crate) fn program(template: &[u8], interface: u32) -> Vec<Instruction> {
-    // The sum of all that does not vary.
+    // The sum of the words that do not vary.
     let sum_at = |offset: i16| {
         let place = offset as usize;
         i32::from(!u16::from_ne_bytes([template[place], template[place + 1]]))
@@ -80,14 +80,14 @@ pub(crate) fn program(template: &[u8], interface: u32) -> Vec<Instruction> {
         &send,
     ]
     .concat();
-    // The kernel's verifier wants to see that no access is beyond the end.
+    // The kernel's verifier requires proof that no access is beyond the end.
     let (to_exit, length) = (varied.len() as i16 - 1, template.len() as i32);
     let begin = [
         load_word(FRAME, 1, 0),
         load_word(CARRY, 1, 4),
         copy(SUM, FRAME),
         add_number(SUM, length),
-        // XDP_DROP, for that case.
+        // XDP_DROP, for a frame that is too short.
         set(RANDOM, 1),
         skip_if_greater(SUM, CARRY, to_exit),
     ];
@@ -98,7 +98,7 @@ pub(crate) fn program(template: &[u8], interface: u32) -> Vec<Instruction> {
 fn complement(offset: i16) -> Vec<Instruction> {
     let fold = [copy(CARRY, SUM), shift_right(CARRY, 16), and(SUM, 0xffff), add(SUM, CARRY)];
     let store = [exclusive_or(SUM, -1), store_half(FRAME, offset, SUM)];
-    // The second time takes in the carry of the first.
+    // The second fold adds the carry of the first.
     [fold.as_slice(), &fold, &store].concat()
 }
 
