@@ -181,7 +181,7 @@ fn config() -> Vec<(String, Vec<u8>)> {
                 ValueKind::Ports => "1, 7,10-20",
                 ValueKind::Networks => "192.0.2.0/24 2001:db8::/32, 198.51.100.7",
                 ValueKind::Path => "/run/portsentry/file",
-                ValueKind::Number { .. } => "10",
+                ValueKind::Number { .. } | ValueKind::Duration { .. } => "10",
                 ValueKind::Switch | ValueKind::BlockMode => "1",
                 _ => "act on $TARGET$ for $PORT$ by $MODE$",
             };

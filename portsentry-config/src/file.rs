@@ -1,4 +1,4 @@
-//! Reading a file that a person named, and saying what is wrong when that fails.
+//! Reading of files that people name, with errors for people.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -9,38 +9,40 @@ use thiserror::Error;
 
 use crate::snippet::harmless;
 
-/// The largest file that is read, in bytes: 64 MiB, some four million networks.
+/// Maximum size of a file, in bytes: 64 MiB, about four million networks.
 pub const MAX_FILE_SIZE: u64 = 64 << 20;
 
-/// Why a file could not be read. The message names the file and says what to do.
+/// Why a file could not be read. The message names the file and the remedy.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum FileError {
-    /// There is no file of this name.
-    #[error("cannot read {}: there is no such file; create it or correct the path", shown(.0))]
+    /// The file does not exist.
+    #[error("cannot read {}: it does not exist; create it or correct the path", shown(.0))]
     Missing(PathBuf),
-    /// This user may not read it.
+    /// This user may not read the file.
     #[error(
-        "cannot read {}: permission denied; let the user that starts portsentry read the file and \
-         enter its directories",
+        "cannot read {}: permission denied; give the user that starts portsentry access to the file \
+         and its directories",
         shown(.0)
     )]
     Forbidden(PathBuf),
-    /// It is a directory.
-    #[error("cannot read {}: it is a directory; name a file in it", shown(.0))]
+    /// The path is a directory.
+    #[error("cannot read {}: it is a directory; write the path of a file", shown(.0))]
     Directory(PathBuf),
-    /// It is a pipe, a socket or a disk: reading could wait for ever.
-    #[error("cannot read {}: it is not an ordinary file; write the text to one", shown(.0))]
+    /// The path is a pipe, a socket or a block device, from which reading could block for
+    /// ever.
+    #[error("cannot read {}: it is not a regular file; write the path of one", shown(.0))]
     NotAFile(PathBuf),
-    /// It is larger than [`MAX_FILE_SIZE`].
-    #[error("cannot read {}: it is larger than 64 MiB; is this the right file?", shown(.0))]
+    /// The file is larger than [`MAX_FILE_SIZE`].
+    #[error("cannot read {}: it is larger than 64 MiB; check that this is the right file", shown(.0))]
     TooLarge(PathBuf),
-    /// The system says something else.
+    /// Another error of the system.
     #[error("cannot read {}: {source}", shown(.path))]
+    #[non_exhaustive]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error.
         source: io::Error,
     },
 }
@@ -69,14 +71,14 @@ impl FileError {
     }
 }
 
-/// The whole file. A character device is read as one, so that `/dev/null` is an
-/// empty file.
+/// Reads a whole file. Character devices are allowed, so that `/dev/null` is an empty
+/// file.
 ///
 /// # Errors
 ///
-/// What keeps it from being read, see [`FileError`].
+/// The reason why the file cannot be read, see [`FileError`].
 pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
-    // Asked before opening: to open a pipe is to wait for someone who writes.
+    // Before opening, because opening a pipe waits for a writer.
     let kind = fs::metadata(path).map_err(|error| FileError::of(path, error))?.file_type();
     if kind.is_dir() {
         return Err(FileError::Directory(path.into()));
@@ -94,7 +96,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// A path as messages show it.
+/// A path, with characters that do not print escaped.
 pub(crate) fn shown(path: &Path) -> String {
     path.to_string_lossy().chars().map(harmless).collect()
 }

@@ -1,4 +1,4 @@
-//! What was found in the files, ready to be shown.
+//! Findings in files, ready to be shown.
 
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -11,61 +11,61 @@ use crate::file::shown;
 use crate::snippet::{Snippet, Snippets};
 use crate::suggestion::similar_key;
 
-/// One thing found wrong, or worth a warning, at a place of a file.
+/// An error or a warning about a place in a file.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Finding {
     /// The file.
     pub path: PathBuf,
-    /// Whether the configuration can be used nevertheless.
+    /// Whether the configuration can be used.
     pub severity: Severity,
     /// The place in the file.
     pub span: Span,
-    /// What was found.
+    /// The problem.
     pub cause: Cause,
     snippet: Snippet,
 }
 
-/// What a [`Finding`] is about.
+/// The problem that a [`Finding`] is about.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Cause {
-    /// The text of the file.
+    /// A problem of the text.
     #[error(transparent)]
     Problem(#[from] Problem),
-    /// A file that the text names.
+    /// A problem of a file that the text names.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A relative path, where the working directory has a name that is not
-    /// UTF-8.
+    /// A relative path in a working directory whose name is not UTF-8.
     #[error(
-        "the path is relative and the working directory's name is not UTF-8; write an absolute path"
+        "the path is relative, and the name of the working directory is not UTF-8; write an absolute path"
     )]
     WorkingDirectory,
 }
 
-/// Everything that was found: errors first-to-last in each file, the
-/// configuration before the ignore list. `Display` is [`Findings::render`]
-/// without colour.
+/// All findings: first those of the configuration, then those of the ignore list, each
+/// from the first line to the last. `Display` is [`Findings::render`] without colour.
 #[derive(Debug, Default)]
 pub struct Findings(Vec<Finding>);
 
-/// How findings are drawn.
+/// How findings are shown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Style {
-    /// Text alone.
+    /// Plain text.
     #[default]
     Plain,
-    /// With colours, by ANSI escapes (ECMA-48 section 8.3.117).
+    /// Text with colours, by ANSI escapes (ECMA-48 section 8.3.117).
     Coloured,
 }
 
 impl Findings {
-    /// From first to last.
+    /// The findings from first to last.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter()
     }
 
-    /// Whether nothing was found.
+    /// Whether there is no finding.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -75,7 +75,7 @@ impl Findings {
         self.0.iter().any(|finding| finding.severity == Severity::Error)
     }
 
-    /// Every finding as lines for people, each line with its end:
+    /// All findings as lines for people, each with a line end:
     ///
     /// ```text
     /// /etc/portsentry/portsentry.conf:3:1: error: unknown key `TCP_PORT`
@@ -84,7 +84,7 @@ impl Findings {
     ///     help: did you mean `TCP_PORTS`?
     /// ```
     ///
-    /// Whatever the files hold, what comes out is safe to write to a terminal.
+    /// The text is safe to write to a terminal, whatever the files contain.
     pub fn render(&self, style: Style) -> String {
         let mut text = String::new();
         for finding in &self.0 {
@@ -94,21 +94,21 @@ impl Findings {
         text
     }
 
-    /// Adds what was found in `file`, which was read from `path`.
+    /// Adds findings in `file`, the content of `path`.
     pub(crate) fn extend(&mut self, path: &Path, file: &[u8], diagnostics: Vec<Diagnostic>) {
         let mut snippets = Snippets::of(file);
-        self.0.extend(diagnostics.into_iter().map(|Diagnostic { severity, span, problem }| {
-            Finding {
+        self.0.extend(diagnostics.into_iter().map(
+            |Diagnostic { severity, span, problem, .. }| Finding {
                 path: path.into(),
                 severity,
                 span,
                 cause: problem.into(),
                 snippet: snippets.cut(span),
-            }
-        }));
+            },
+        ));
     }
 
-    /// Adds an error that a value of `file` leads to.
+    /// Adds an error about a value of `file`.
     pub(crate) fn push_error(
         &mut self,
         path: &Path,
@@ -125,7 +125,7 @@ impl Findings {
         });
     }
 
-    /// Puts the findings of one file in the order of their places.
+    /// Sorts the findings of one file by their places.
     pub(crate) fn sort(&mut self) {
         self.0.sort_by_key(|finding| (finding.span.line, finding.span.column));
     }
@@ -138,7 +138,7 @@ impl fmt::Display for Findings {
 }
 
 impl Finding {
-    /// What to write instead, where there is more to say than the message does.
+    /// A suggestion in addition to the message.
     pub fn help(&self) -> Option<String> {
         match &self.cause {
             Cause::Problem(Problem::UnknownKey(name)) => {
@@ -177,7 +177,7 @@ impl Style {
             (Self::Coloured, Severity::Error) => {
                 Colours { bold: "\x1b[1m", severity: "\x1b[1;31m", end: "\x1b[0m" }
             }
-            (Self::Coloured, Severity::Warning) => {
+            (Self::Coloured, _) => {
                 Colours { bold: "\x1b[1m", severity: "\x1b[1;33m", end: "\x1b[0m" }
             }
         }

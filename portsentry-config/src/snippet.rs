@@ -1,9 +1,8 @@
 //! A line of a file with a mark under the place, as a terminal shows it.
 //!
-//! The line is someone's file and may hold anything. What could move the cursor
-//! or turn the writing direction is shown as an escape, tabs as blanks, and of a
-//! long line the part around the place; the mark is as wide as what stands over
-//! it.
+//! The file may contain any text. Characters that could move the cursor or change the
+//! writing direction are shown as escapes, tabs as blanks, and only a part of a long line
+//! is shown. The mark is as wide as the text above it.
 
 use std::borrow::Cow;
 use std::iter;
@@ -11,22 +10,22 @@ use std::iter;
 use portsentry_core::config::Span;
 use unicode_width::UnicodeWidthStr as _;
 
-/// A line and the place in it, in columns of the terminal.
+/// A line and a place in it, in columns of the terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Snippet {
     pub(crate) text: String,
-    /// Columns before the mark.
+    /// Number of columns before the mark.
     pub(crate) indent: usize,
-    /// Columns of the mark, at least 1.
+    /// Number of columns of the mark, at least 1.
     pub(crate) width: usize,
 }
 
-/// Characters of a line that are shown at most, and of them before the place.
+/// Maximum number of characters of a line to show, and of those before the place.
 const SHOWN: usize = 100;
 const SHOWN_BEFORE: usize = 50;
 const CUT: &str = "...";
 
-/// A character as it may be shown: itself, or an escape if it does not print.
+/// The character itself, or an escape if it does not print.
 pub(crate) fn harmless(c: char) -> Cow<'static, str> {
     match c {
         '\t' => "    ".into(),
@@ -35,13 +34,13 @@ pub(crate) fn harmless(c: char) -> Cow<'static, str> {
     }
 }
 
-/// Cuts snippets out of a file. Places must come in ascending order; the file is
-/// gone through once, whatever their number.
+/// Cuts snippets out of a file. The places must be in ascending order, so that one pass
+/// over the file is enough.
 pub(crate) struct Snippets<'a> {
     lines: Box<dyn Iterator<Item = (&'a [u8], usize)> + 'a>,
     line: Cow<'a, str>,
     number: usize,
-    /// A byte offset in the line, and the characters before it.
+    /// A byte offset in the line, and the number of characters before it.
     reached: (usize, usize),
 }
 
@@ -58,9 +57,8 @@ impl<'a> Snippets<'a> {
     }
 
     pub(crate) fn cut(&mut self, place: Span) -> Snippet {
-        while self.number < place.line
-            && let Some((bytes, number)) = self.lines.next()
-        {
+        while self.number < place.line {
+            let Some((bytes, number)) = self.lines.next() else { break };
             if number == place.line {
                 self.line = String::from_utf8_lossy(bytes.strip_suffix(b"\r").unwrap_or(bytes));
             }
@@ -68,7 +66,7 @@ impl<'a> Snippets<'a> {
             self.reached = (0, 0);
         }
         let start = place.column - 1;
-        // A line that fits is shown whole.
+        // A short line is shown whole.
         let from =
             if start + place.length.min(SHOWN_BEFORE) <= SHOWN { 0 } else { start - SHOWN_BEFORE };
         let window = self.rest_from(from);
@@ -94,7 +92,7 @@ impl<'a> Snippets<'a> {
         snippet
     }
 
-    /// The line from its character number `from` on.
+    /// The line from character number `from` on.
     fn rest_from(&mut self, from: usize) -> &str {
         let (mut offset, mut characters) = self.reached;
         if from < characters {
@@ -111,14 +109,14 @@ impl<'a> Snippets<'a> {
 mod tests {
     use super::*;
 
-    /// The snippet as two lines, blanks at the end left out.
+    /// The snippet as two lines, without blanks at the end.
     fn drawn(file: &str, line: usize, column: usize, length: usize) -> String {
         let snippet = Snippets::of(file.as_bytes()).cut(Span { line, column, length });
         format!("{}\n{}{}", snippet.text, " ".repeat(snippet.indent), "^".repeat(snippet.width))
     }
 
     #[test]
-    fn marks_stand_under_their_place() {
+    fn marks_are_under_their_place() {
         let check = |file: &str, (line, column, length), expected: &str| {
             assert_eq!(drawn(file, line, column, length), expected, "{file:?}");
         };
@@ -141,7 +139,7 @@ mod tests {
         let line = format!("{}X{}", "a".repeat(500), "b".repeat(500));
         let expected = format!("...{}X{}...\n{}^", "a".repeat(50), "b".repeat(49), " ".repeat(53));
         assert_eq!(drawn(&line, 1, 501, 1), expected);
-        // A mark that is longer than what is shown ends with it.
+        // A mark that is longer than the shown part ends with it.
         let expected = format!("{}...\n{}", "a".repeat(100), "^".repeat(100));
         assert_eq!(drawn(&line, 1, 1, 600), expected);
     }

@@ -1,10 +1,10 @@
-//! What someone who wrote an unknown key may have meant.
+//! Suggestions for unknown keys.
 
 use portsentry_core::config::KEYS;
 use strsim::damerau_levenshtein;
 
-/// The key most like `name`, if one is: at most a third of it has to be changed,
-/// capitals aside.
+/// The key most similar to `name`, apart from capitals. `None` if more than a third of
+/// it would have to change.
 pub(crate) fn similar_key(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_uppercase().replace('-', "_");
     KEYS.iter()

@@ -49,9 +49,10 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
     };
     match &configuration.origin {
         Origin::File(path) => line("configuration", &format_args!("{} is fine", path.display())),
-        Origin::BuiltIn { missing } => {
+        Origin::BuiltIn { missing, .. } => {
             line("configuration", &format_args!("built in, as there is no {}", missing.display()));
         }
+        _ => {}
     }
     line("TCP ports", &ports(&settings.tcp_ports));
     line("UDP ports", &ports(&settings.udp_ports));
@@ -97,6 +98,10 @@ fn response(settings: &Settings, protocol: Protocol) -> String {
     let keys: Vec<&str> = actions.in_order(protocol).map(Action::key).collect();
     match keys.as_slice() {
         [] => "none, log only".to_owned(),
-        keys => format!("{}, at most {} s each", keys.join(", then "), settings.response_timeout),
+        keys => format!(
+            "{}, at most {} s each",
+            keys.join(", then "),
+            settings.response_timeout.as_secs()
+        ),
     }
 }

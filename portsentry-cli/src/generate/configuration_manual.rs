@@ -51,7 +51,8 @@ fn describe(page: &mut Page, key: &Key) {
     }
     page.more(&match key.default {
         DefaultValue::Value(value) => format!("Default: `{value}`"),
-        DefaultValue::Unset(meaning) => format!("Default: unset; {meaning}."),
+        DefaultValue::Unset { meaning, .. } => format!("Default: unset; {meaning}."),
+        _ => return,
     });
 }
 

@@ -37,7 +37,8 @@ fn keys(text: &mut String) {
         let _ = writeln!(text, "### {}\n\n{}. Value: {}.", key.name, key.summary, key.kind);
         let _ = match key.default {
             DefaultValue::Value(value) => writeln!(text, "Default: `{value}`.\n"),
-            DefaultValue::Unset(meaning) => writeln!(text, "Default: unset; {meaning}.\n"),
+            DefaultValue::Unset { meaning, .. } => writeln!(text, "Default: unset; {meaning}.\n"),
+            _ => Ok(()),
         };
         if !key.help.is_empty() {
             let _ = writeln!(text, "{}\n", key.help);

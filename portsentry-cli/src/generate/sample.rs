@@ -39,32 +39,15 @@ fn describe(text: &mut String, key: &Key, settings: &Settings) {
     wrap(text, comment.trim_end());
     let value = key.value(settings);
     // Writing to a string does not fail.
-    let _ = match (value, key.default, example(key.name)) {
-        (Some(value), DefaultValue::Unset(_), _) => writeln!(text, "{} = \"{value}\"", key.name),
-        (_, DefaultValue::Value(value), _) => writeln!(text, "#{} = \"{value}\"", key.name),
-        (_, DefaultValue::Unset(meaning), example) => {
+    let _ = match (value, key.default) {
+        (Some(value), DefaultValue::Unset { .. }) => writeln!(text, "{} = \"{value}\"", key.name),
+        (_, DefaultValue::Value(value)) => writeln!(text, "#{} = \"{value}\"", key.name),
+        (_, DefaultValue::Unset { meaning, example, .. }) => {
             wrap(text, &format!("Unset: {meaning}. For example:"));
             writeln!(text, "#{} = \"{example}\"", key.name)
         }
+        _ => Ok(()),
     };
-}
-
-/// A value for a key that has none as shipped.
-fn example(key: &str) -> &'static str {
-    match key {
-        "KILL_ROUTE" => {
-            "case $TARGET$ in *:*) s=scanners6;; *) s=scanners4;; esac; \
-             exec nft add element inet portsentry $s { $TARGET$ }"
-        }
-        "KILL_HOSTS_DENY" => "ALL: [$TARGET$]",
-        "KILL_RUN_CMD" => "logger -t portsentry-alarm 'port $PORT$ probed by $TARGET$'",
-        "PORT_BANNER" => "** This port is watched **",
-        "NEVER_BLOCK" => "192.0.2.0/24, 2001:db8::/32",
-        "CAPTURE_BUFFER" => "8",
-        "CAPTURE_LATENCY" => "5",
-        "RUN_AS" => "nobody",
-        _ => "",
-    }
 }
 
 /// Appends `words` as comment lines.

@@ -85,7 +85,7 @@ impl Actions {
             kill_run_cmd: settings.kill_run_cmd.clone(),
             answered: Default::default(),
             command_first: settings.kill_run_cmd_first,
-            limit: Duration::from_secs(settings.response_timeout.into()),
+            limit: settings.response_timeout,
             hosts_deny: Mutex::new(settings.hosts_deny_file.clone().into()),
             blocked_file: blocked_file.map(Mutex::new),
         }
@@ -135,12 +135,12 @@ impl Actions {
             Protocol::Udp => self.udp,
         };
         let order: &[Action] = match mode {
-            BlockMode::Log => &[],
             BlockMode::Command => &[Action::Command],
             BlockMode::Block if self.command_first => {
                 &[Action::Command, Action::Route, Action::HostsDeny]
             }
             BlockMode::Block => &[Action::Route, Action::HostsDeny, Action::Command],
+            _ => &[],
         };
         order.iter().copied().filter(|action| self.template(*action).is_some())
     }

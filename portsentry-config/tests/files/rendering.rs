@@ -1,11 +1,11 @@
-//! How findings are shown.
+//! The form in which findings are shown.
 
 use portsentry_config::Style;
 use proptest::prelude::*;
 
 use crate::Place;
 
-/// What is shown for a refused file, its directory left out.
+/// The text that is shown for a refused file, without its directory.
 fn shown(text: &[u8], style: Style) -> String {
     let place = Place::new();
     place.file("portsentry.conf", text);
@@ -22,16 +22,16 @@ portsentry.conf:1:1: error: unknown key `TCP_PORT`
     TCP_PORT = \"1,7\"
     ^~~~~~~~
     help: did you mean `TCP_PORTS`?
-portsentry.conf:2:14: error: `70000` is above 65535, the last port
+portsentry.conf:2:14: error: `70000` is above 65535, the highest port
     UDP_PORTS=\"7,70000\" # and more
                  ^~~~~
-portsentry.conf:3:1: warning: UDP_PORTS is set again: this line counts, line 2 does not
+portsentry.conf:3:1: warning: UDP_PORTS is set again: this line overrides line 2
     UDP_PORTS    = \"\u{65e5},x\"
     ^~~~~~~~~
-portsentry.conf:3:14: error: `\u{65e5}` is not a port; write ports and ranges between commas: `1,7,10-20`
+portsentry.conf:3:14: error: `\u{65e5}` is not a port; write ports and ranges, separated by commas: `1,7,10-20`
     UDP_PORTS    = \"\u{65e5},x\"
                     ^~
-portsentry.conf:3:16: error: `x` is not a port; write ports and ranges between commas: `1,7,10-20`
+portsentry.conf:3:16: error: `x` is not a port; write ports and ranges, separated by commas: `1,7,10-20`
     UDP_PORTS    = \"\u{65e5},x\"
                        ^
 ";
@@ -45,7 +45,7 @@ fn coloured() {
     TCP_PORT=\"1\"
     \x1b[1;31m^~~~~~~~\x1b[0m
     \x1b[1mhelp:\x1b[0m did you mean `TCP_PORTS`?
-\x1b[1mportsentry.conf:2:11: \x1b[1;31merror:\x1b[0m the value must stand in double quotes: `KEY = \"value\"`
+\x1b[1mportsentry.conf:2:11: \x1b[1;31merror:\x1b[0m the value must be in double quotes: `KEY = \"value\"`
     UDP_PORTS=1
     \x1b[1;31m          ^\x1b[0m
 ";
@@ -54,10 +54,10 @@ fn coloured() {
 }
 
 #[test]
-fn what_is_not_shown_is_counted() {
+fn findings_above_the_limit_are_counted() {
     let text = "x\n".repeat(1_200);
     let drawn = shown(text.as_bytes(), Style::Plain);
-    // The missing ports are the 1201st error.
+    // The 1201st error is that no port is set.
     assert!(
         drawn.ends_with(
             "portsentry.conf: error: 201 more errors and 0 more warnings are not shown\n"
@@ -68,8 +68,7 @@ fn what_is_not_shown_is_counted() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Hostile files: whatever they hold, a terminal is shown printable
-    /// characters and line ends alone.
+    /// Hostile files: the text contains only printable characters and line ends.
     #[test]
     fn nothing_harmful_reaches_the_terminal(
         text in prop::collection::vec(

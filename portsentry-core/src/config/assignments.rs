@@ -1,5 +1,4 @@
-//! Which keys a file sets, and where: what the checks of keys against keys need
-//! beside the values.
+//! The lines that set keys, for checks across keys.
 
 use alloc::vec::Vec;
 
@@ -9,13 +8,13 @@ use super::Span;
 pub(super) struct Assignment {
     pub(super) name: &'static str,
     pub(super) line: usize,
-    /// The value, or the key where the value could not be made out.
+    /// Place of the value, or of the key if the value could not be delimited.
     pub(super) value: Span,
-    /// Whether the line was without an error.
-    pub(super) is_usable: bool,
+    /// Whether the line has no error.
+    pub(super) is_valid: bool,
 }
 
-/// For each key that is set, the line that counts.
+/// The last line that sets each key.
 #[derive(Default)]
 pub(super) struct Assignments(Vec<Assignment>);
 
@@ -24,19 +23,19 @@ impl Assignments {
         self.0.iter().find(|assignment| assignment.name == name)
     }
 
-    /// Adds a line; an earlier one of the same key counts no more.
+    /// Adds a line, which replaces an earlier one of the same key.
     pub(super) fn put(&mut self, assignment: Assignment) {
         self.0.retain(|earlier| earlier.name != assignment.name);
         self.0.push(assignment);
     }
 
-    /// Whether the file tries to set `name` and fails: then what is missing is
-    /// there in intent, and a second error about it would only confuse.
+    /// Whether the line that sets `name` has an error. A second error about the missing
+    /// value would only confuse.
     pub(super) fn is_invalid(&self, name: &str) -> bool {
-        self.find(name).is_some_and(|assignment| !assignment.is_usable)
+        self.find(name).is_some_and(|assignment| !assignment.is_valid)
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = (&'static str, Span)> {
+    pub(super) fn spans(&self) -> impl Iterator<Item = (&'static str, Span)> {
         self.0.iter().map(|assignment| (assignment.name, assignment.value))
     }
 }

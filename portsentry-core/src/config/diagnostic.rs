@@ -1,4 +1,4 @@
-//! What was found wrong in a file, and where.
+//! Findings in a file, with their places.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -6,26 +6,28 @@ use core::fmt;
 use super::span::Fragment;
 use super::{Problem, Span};
 
-/// One thing found wrong, or worth a warning, in a file.
+/// An error or a warning about a place in a file.
 ///
-/// `Display` gives `line:column: error: message`; the message is safe to show
-/// on a terminal whatever the file holds.
+/// `Display` gives `line:column: error: message`. The message is safe to show on a
+/// terminal, whatever the file contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Diagnostic {
-    /// Whether the file can be used nevertheless.
+    /// Whether the file can be used.
     pub severity: Severity,
-    /// Where.
+    /// The place.
     pub span: Span,
-    /// What.
+    /// The problem.
     pub problem: Problem,
 }
 
-/// Whether a file with such a finding can be used.
+/// Whether a file with a finding can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Severity {
-    /// It can, though what was meant may be something else.
+    /// The file can be used, but may not express what its author meant.
     Warning,
-    /// It cannot.
+    /// The file cannot be used.
     Error,
 }
 
@@ -45,9 +47,9 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// The errors, and likewise the warnings, that are kept of one file. What is
-/// above is counted: a file that is not a configuration at all would otherwise
-/// cost many times its size.
+/// Maximum number of errors, and of warnings, that are kept for one file. The others
+/// are counted: otherwise, a file that is no configuration would need many times its
+/// size in memory.
 pub(super) const KEPT: usize = 1000;
 
 /// The findings of one file while it is read.
@@ -59,14 +61,14 @@ pub(super) struct Report {
 }
 
 impl Report {
-    pub(super) fn error(&mut self, place: Fragment<'_>, problem: Problem) {
+    pub(super) fn error(&mut self, fragment: Fragment<'_>, problem: Problem) {
         self.errors += 1;
+        // Counting columns costs time; a finding that is not kept needs none.
         if self.errors <= KEPT {
-            self.keep(Severity::Error, place.span(), problem);
+            self.keep(Severity::Error, fragment.span(), problem);
         }
     }
 
-    /// An error at a place that is known by its numbers alone.
     pub(super) fn error_at(&mut self, span: Span, problem: Problem) {
         self.errors += 1;
         if self.errors <= KEPT {
@@ -74,14 +76,21 @@ impl Report {
         }
     }
 
-    pub(super) fn warning(&mut self, place: Fragment<'_>, problem: Problem) {
+    pub(super) fn warning(&mut self, fragment: Fragment<'_>, problem: Problem) {
         self.warnings += 1;
         if self.warnings <= KEPT {
-            self.keep(Severity::Warning, place.span(), problem);
+            self.keep(Severity::Warning, fragment.span(), problem);
         }
     }
 
-    /// The errors so far, those not kept among them.
+    pub(super) fn warning_at(&mut self, span: Span, problem: Problem) {
+        self.warnings += 1;
+        if self.warnings <= KEPT {
+            self.keep(Severity::Warning, span, problem);
+        }
+    }
+
+    /// The number of errors so far, including those that were not kept.
     pub(super) fn errors(&self) -> usize {
         self.errors
     }
@@ -90,8 +99,8 @@ impl Report {
         self.diagnostics.push(Diagnostic { severity, span, problem });
     }
 
-    /// The findings from the first line to the last; behind them, how many more
-    /// there are.
+    /// The findings from the first line to the last, followed by the number of those
+    /// that were not kept.
     pub(super) fn finish(self) -> Vec<Diagnostic> {
         let Self { mut diagnostics, errors, warnings } = self;
         diagnostics.sort_by_key(|diagnostic| (diagnostic.span.line, diagnostic.span.column));
@@ -99,11 +108,8 @@ impl Report {
         if errors + warnings > 0 {
             let severity = if errors > 0 { Severity::Error } else { Severity::Warning };
             let span = diagnostics.last().map_or(Span::start_of(1), |last| last.span);
-            diagnostics.push(Diagnostic {
-                severity,
-                span,
-                problem: Problem::More { errors, warnings },
-            });
+            let problem = Problem::More { errors, warnings };
+            diagnostics.push(Diagnostic { severity, span, problem });
         }
         diagnostics
     }

@@ -1,13 +1,12 @@
-//! Text of the file, as messages quote it.
+//! Quotations from a file, for messages.
 
 use alloc::string::String;
 use core::fmt::{self, Write as _};
 
-/// A text taken from a file: cut to 64 characters, so that a finding stays
-/// small whatever the file holds.
+/// A quotation from a file, at most 64 characters long, so that a finding stays small.
 ///
-/// `Display` puts it between backticks and escapes what could move the cursor,
-/// turn the writing direction or otherwise fool a reader.
+/// `Display` puts it between backticks. It escapes characters that could move the
+/// cursor, change the writing direction or otherwise mislead a reader.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Excerpt {
     text: String,
@@ -23,7 +22,7 @@ impl Excerpt {
         Self { text: kept.unwrap_or(text).into(), is_cut: kept.is_some() }
     }
 
-    /// The text as it stands in the file, at most 64 characters of it.
+    /// The text as in the file, at most 64 characters.
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -54,7 +53,7 @@ mod tests {
     use std::string::ToString;
 
     #[test]
-    fn what_is_shown() {
+    fn quotations() {
         let check =
             |text: &str, expected: &str| assert_eq!(Excerpt::of(text).to_string(), expected);
         check("http", "`http`");

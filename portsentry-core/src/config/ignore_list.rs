@@ -1,4 +1,4 @@
-//! The ignore file: an address or network a line.
+//! The ignore file: one address or network per line.
 
 use super::diagnostic::Report;
 use super::encoding::{is_text, is_utf16};
@@ -11,11 +11,11 @@ use alloc::vec::Vec;
 
 use ipnet::IpNet;
 
-/// Reads an ignore file: one IPv4 or IPv6 address or network a line, comments
-/// from `#` to the end of the line.
+/// Reads an ignore file: one IPv4 or IPv6 address or network per line, comments from
+/// `#` to the end of the line.
 ///
-/// O(n log n) in the size of the file. At most 1000 errors and 1000 warnings are
-/// kept; behind them stands how many more there are.
+/// O(n log n) in the size of the file. At most 1000 errors and 1000 warnings are kept;
+/// a last finding gives the number of the others.
 pub fn parse_ignore_list(file: &[u8]) -> Parsed<Networks> {
     let mut report = Report::default();
     let mut networks = Vec::new();

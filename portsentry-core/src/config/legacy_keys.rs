@@ -1,17 +1,17 @@
-//! Keys of portsentry 1.x that are no more, with what to write today. Those that
-//! live on under the same name are not here.
+//! Keys of portsentry 1.x that no longer exist, with their replacements. Keys that
+//! exist under the same name are not listed.
 
 use super::Problem;
 
-const ADVANCED_PORTS: &str = "ports are listed: write `TCP_PORTS = \"1-1023\"` (or `UDP_PORTS`) \
-     with the ports to watch; those that a program serves are left out by themselves";
-const ADVANCED_EXCLUDE: &str = "take it out: leave these ports out of `TCP_PORTS` and \
-     `UDP_PORTS`; those that a program serves are left out by themselves";
-const MODE: &str = "take it out: the ports in `TCP_PORTS` and `UDP_PORTS` say what is watched, \
-     and `--stealth` (the default) or `--connect` how";
+const ADVANCED_PORTS: &str = "list the ports to watch: `TCP_PORTS = \"1-1023\"` (or `UDP_PORTS`); \
+     ports that a program serves are left out automatically";
+const ADVANCED_EXCLUDE: &str = "remove it, and list only the ports to watch in `TCP_PORTS` and \
+     `UDP_PORTS`; ports that a program serves are left out automatically";
+const MODE: &str = "remove it: `TCP_PORTS` and `UDP_PORTS` define the watched ports, and \
+     the option `--stealth` (default) or `--connect` defines the mode";
 
-/// What is wrong with `name` if portsentry 1.x, or the scripts that Debian
-/// started it with, knew it as a key.
+/// The problem of `name` if it was a key of portsentry 1.x, or of the scripts with
+/// which Debian started it.
 pub(super) fn legacy_key(name: &str) -> Option<Problem> {
     const LEGACY_KEYS: [(&str, &str); 6] = [
         ("ADVANCED_PORTS_TCP", ADVANCED_PORTS),

@@ -1,4 +1,4 @@
-//! Addresses and networks, as ignore files and `NEVER_BLOCK` hold them.
+//! Addresses and networks, as in ignore files and `NEVER_BLOCK`.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -8,12 +8,12 @@ use super::diagnostic::Report;
 use super::span::Fragment;
 use super::{Excerpt, Problem};
 
-/// The network that `item` names: an address, or an address with a prefix
-/// length or (IPv4) a dotted mask.
+/// Reads a network: an address, or an address with a prefix length or (IPv4) a dotted
+/// mask.
 ///
-/// Strict about how an address is written, because programs differ in what they
-/// make of the rest: `010.1` may be 8.0.0.1 (RFC 6943 section 3.1.1). An
-/// IPv4-mapped address gives the IPv4 one; host bits are cleared with a warning.
+/// Accepts only the usual forms of an address, because programs read others
+/// differently: `010.1` may be 8.0.0.1 (RFC 6943 section 3.1.1). An IPv4-mapped address
+/// becomes the IPv4 address. Host bits are cleared with a warning.
 pub(super) fn read_network(item: Fragment<'_>, report: &mut Report) -> Option<IpNet> {
     match parse(item) {
         Ok(network) => {
@@ -23,8 +23,8 @@ pub(super) fn read_network(item: Fragment<'_>, report: &mut Report) -> Option<Ip
             }
             Some(trimmed)
         }
-        Err((place, problem)) => {
-            report.error(place, problem);
+        Err((fragment, problem)) => {
+            report.error(fragment, problem);
             None
         }
     }
@@ -58,7 +58,7 @@ fn parse_address(text: &str) -> Result<IpAddr, Problem> {
     text.parse().map_err(|_| explain(text))
 }
 
-/// Why `text` is not an address.
+/// The reason why `text` is not an address.
 fn explain(text: &str) -> Problem {
     let excerpt = Excerpt::of(text);
     if text.contains('%') {
@@ -85,7 +85,7 @@ fn explain(text: &str) -> Problem {
     Problem::NotAnAddress(excerpt)
 }
 
-/// The prefix length behind the slash, at most that of `address`.
+/// Reads the prefix length after the slash, at most the length of `address`.
 fn parse_length(text: &str, address: IpAddr) -> Result<u8, Problem> {
     if text.contains('.') {
         return match address {
@@ -104,7 +104,7 @@ fn parse_length(text: &str, address: IpAddr) -> Result<u8, Problem> {
     }
 }
 
-/// The number of ones of a dotted mask whose ones stand before its zeros.
+/// The number of ones in a dotted mask, if all ones come before the zeros.
 fn mask_length(text: &str) -> Option<u8> {
     let mask = u32::from(text.parse::<Ipv4Addr>().ok()?);
     let ones = mask.leading_ones();

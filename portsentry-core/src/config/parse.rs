@@ -9,42 +9,48 @@ use super::encoding::{is_text, is_utf16};
 use super::legacy_keys::legacy_key;
 use super::span::{Line, lines};
 use super::statement::{Statement, read_statement};
-use super::{Diagnostic, Excerpt, Key, Problem, Settings, Severity, Span};
+use super::{Context, Diagnostic, Excerpt, Key, Problem, Settings, Severity, Span};
 
-/// What was read from a file, and what was found wrong with it.
+/// The value that a file contains, and the findings.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Parsed<T> {
-    /// What could be read. To be used only if there is no error.
+    /// The parts that could be read. Use it only if there is no error.
     pub value: T,
-    /// What was found, from the first line to the last.
+    /// The findings, from the first line to the last.
     pub diagnostics: Vec<Diagnostic>,
-    places: Vec<(&'static str, Span)>,
+    spans: Vec<(&'static str, Span)>,
 }
 
 impl<T> Parsed<T> {
     pub(super) fn new(value: T, report: Report) -> Self {
-        Self { value, diagnostics: report.finish(), places: Vec::new() }
+        Self { value, diagnostics: report.finish(), spans: Vec::new() }
     }
 
-    /// Whether nothing worse than a warning was found.
+    /// Whether all findings are warnings.
     pub fn is_valid(&self) -> bool {
         self.diagnostics.iter().all(|diagnostic| diagnostic.severity < Severity::Error)
     }
 }
 
 impl Parsed<Settings> {
-    /// Where the file sets the value that counts for the key `name`, the quotes
-    /// left out; `None` if it does not.
+    /// The place of the value of the key `name`, without the quotes; `None` if the file
+    /// does not set the key. If several lines set it, the last one counts.
     pub fn span_of(&self, name: &str) -> Option<Span> {
-        self.places.iter().find(|(key, _)| *key == name).map(|(_, place)| *place)
+        self.spans.iter().find(|(key, _)| *key == name).map(|(_, span)| *span)
     }
 }
 
-/// Reads a configuration file.
+/// Reads a configuration file, for the default [`Context`].
 ///
-/// Linear in the size of the file. At most 1000 errors and 1000 warnings are
-/// kept; behind them stands how many more there are.
+/// Linear in the size of the file. At most 1000 errors and 1000 warnings are kept; a
+/// last finding gives the number of the others.
 pub fn parse(file: &[u8]) -> Parsed<Settings> {
+    parse_in(file, Context::default())
+}
+
+/// Like [`parse`], for a program with the properties in `context`.
+pub fn parse_in(file: &[u8], context: Context) -> Parsed<Settings> {
     let mut report = Report::default();
     let mut settings = Settings::default();
     if is_utf16(file) {
@@ -57,8 +63,8 @@ pub fn parse(file: &[u8]) -> Parsed<Settings> {
         last_line = line.number();
         read_line(&line, &mut settings, &mut assignments, &mut report);
     }
-    cross_check(&settings, &assignments, Span::start_of(last_line), &mut report);
-    Parsed { places: assignments.places().collect(), ..Parsed::new(settings, report) }
+    cross_check(&settings, &assignments, context, Span::start_of(last_line), &mut report);
+    Parsed { spans: assignments.spans().collect(), ..Parsed::new(settings, report) }
 }
 
 fn read_line(
@@ -69,10 +75,10 @@ fn read_line(
 ) {
     let errors = report.errors();
     let is_text = is_text(line, report);
-    // What is wrong with the rest of an unreadable line tells nobody anything,
-    // but which key it was about matters to the checks of keys against keys.
-    let mut unheard = Report::default();
-    let grammar_report = if is_text { &mut *report } else { &mut unheard };
+    // Further errors of a line that is not text are of no use, but checks across keys
+    // need to know its key.
+    let mut discarded = Report::default();
+    let grammar_report = if is_text { &mut *report } else { &mut discarded };
     let Some(Statement { key: name, value }) = read_statement(line, grammar_report) else {
         return;
     };
@@ -95,6 +101,6 @@ fn read_line(
         name: key.name,
         line: line.number(),
         value: value.unwrap_or(name).span(),
-        is_usable: report.errors() == errors,
+        is_valid: report.errors() == errors,
     });
 }

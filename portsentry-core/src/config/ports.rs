@@ -6,14 +6,13 @@ use super::diagnostic::Report;
 use super::span::Fragment;
 use crate::PortSet;
 
-/// The ports of a list; what is wrong with an item is reported, and the item
-/// left out.
+/// The valid ports of a list. Reports each invalid item.
 pub(super) fn read_ports(list: Fragment<'_>, report: &mut Report) -> PortSet {
     let mut ports = PortSet::new();
     for item in list.split(',').map(Fragment::trim) {
         match read_range(item) {
             Ok((first, last)) => ports.insert_range(first..=last),
-            Err((place, problem)) => report.error(place, problem),
+            Err((fragment, problem)) => report.error(fragment, problem),
         }
     }
     ports
@@ -46,7 +45,7 @@ fn read_port(port: Fragment<'_>) -> Result<u16, (Fragment<'_>, Problem)> {
     match text.parse() {
         Ok(0) => Err((port, Problem::PortZero)),
         Ok(number) => Ok(number),
-        // Digits alone fail for one reason: there are too many.
+        // Digits can only fail to parse because there are too many.
         Err(_) => Err((port, Problem::PortTooLarge(Excerpt::of(text)))),
     }
 }

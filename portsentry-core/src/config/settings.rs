@@ -2,102 +2,97 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
+use core::time::Duration;
 
 use ipnet::IpNet;
 
-use super::{KEYS, Key, Template, ValueKind};
+use super::Template;
 use crate::PortSet;
 
-/// The configuration as a value: what the keys of the file say.
+/// The configuration as a value: one field for each key of the file.
 ///
-/// [`Settings::default`] is an empty file: every key at its default, and so no
-/// port to watch. `Display` writes a file that reads back as the same value,
-/// provided that no text holds what a file cannot (a double quote, a line break
-/// or another control character) and no network has bits behind its prefix.
+/// [`Settings::default`] is an empty file: every key has its default, and no port is
+/// watched. `Display` writes a file that reads back as the same value, if no text
+/// contains characters that a file cannot (a double quote, a line break or another
+/// control character), no network has bits after its prefix, and durations are whole
+/// seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// `TCP_PORTS`: the TCP ports watched.
+    /// `TCP_PORTS`: TCP ports to watch.
     pub tcp_ports: PortSet,
-    /// `UDP_PORTS`: the UDP ports watched.
+    /// `UDP_PORTS`: UDP ports to watch.
     pub udp_ports: PortSet,
-    /// `IGNORE_FILE`: the list of hosts that are let be.
-    pub ignore_file: Option<String>,
-    /// `HISTORY_FILE`: where each probe is recorded.
-    pub history_file: Option<String>,
-    /// `BLOCKED_FILE`: where blocked hosts are remembered.
-    pub blocked_file: Option<String>,
-    /// `RESOLVE_HOST`: whether names of hosts are looked up.
-    pub resolve_host: bool,
-    /// `BLOCK_TCP`: what a TCP probe leads to.
-    pub block_tcp: BlockMode,
-    /// `BLOCK_UDP`: what a UDP probe leads to.
-    pub block_udp: BlockMode,
-    /// `KILL_ROUTE`: the shell command that blocks a host.
-    pub kill_route: Option<Template>,
-    /// `KILL_HOSTS_DENY`: the line for [`hosts_deny_file`](Self::hosts_deny_file).
-    pub kill_hosts_deny: Option<Template>,
-    /// `KILL_RUN_CMD`: the shell command that is run besides.
-    pub kill_run_cmd: Option<Template>,
-    /// `KILL_RUN_CMD_FIRST`: whether that command comes before blocking.
-    pub kill_run_cmd_first: bool,
-    /// `SCAN_TRIGGER`: the probes of one host that raise the alarm. 0 and 1
-    /// both mean the first.
-    pub scan_trigger: u16,
-    /// `PORT_BANNER`: what connect mode answers.
+    /// `PORT_BANNER`: text that connect mode sends to each client.
     pub port_banner: Option<String>,
-    /// `RESPONSE_TIMEOUT`: seconds until a response is ended.
-    pub response_timeout: u32,
-    /// `HOSTS_DENY_FILE`: the file that `KILL_HOSTS_DENY` goes to.
+    /// `IGNORE_FILE`: path of the list of hosts and networks to ignore.
+    pub ignore_file: Option<String>,
+    /// `SCAN_TRIGGER`: number of the probe from one host that triggers a response. 0 and
+    /// 1 both mean the first.
+    pub scan_trigger: u16,
+    /// `BLOCK_TCP`: response to a TCP probe.
+    pub block_tcp: BlockMode,
+    /// `BLOCK_UDP`: response to a UDP probe.
+    pub block_udp: BlockMode,
+    /// `KILL_ROUTE`: shell command that blocks a host.
+    pub kill_route: Option<Template>,
+    /// `KILL_HOSTS_DENY`: line for [`hosts_deny_file`](Self::hosts_deny_file).
+    pub kill_hosts_deny: Option<Template>,
+    /// `HOSTS_DENY_FILE`: path of the file to which `KILL_HOSTS_DENY` is added.
     pub hosts_deny_file: String,
-    /// `NEVER_BLOCK`: networks never acted on. `None` if the file says nothing:
-    /// the own addresses, gateways and resolvers of this host then; an empty
-    /// list is none at all.
+    /// `KILL_RUN_CMD`: shell command to run in addition to blocking.
+    pub kill_run_cmd: Option<Template>,
+    /// `KILL_RUN_CMD_FIRST`: whether that command runs before blocking.
+    pub kill_run_cmd_first: bool,
+    /// `RESPONSE_TIMEOUT`: time limit of each action of a response, in whole seconds.
+    pub response_timeout: Duration,
+    /// `BLOCKED_FILE`: path of the file that stores blocked hosts.
+    pub blocked_file: Option<String>,
+    /// `NEVER_BLOCK`: networks without a response. `None` if the file does not set it:
+    /// then the addresses of this host, its gateways and its resolvers. An empty list
+    /// means no network.
     pub never_block: Option<Vec<IpNet>>,
-    /// `BLOCK_RATE`: new hosts acted on per minute, 0 for any number.
+    /// `BLOCK_RATE`: maximum number of new hosts per minute that cause a response; 0 for
+    /// no limit.
     pub block_rate: u32,
-    /// `CAPTURE_BUFFER`: MiB of capture buffer per interface, `None` for what
-    /// the sensor thinks best.
+    /// `HISTORY_FILE`: path of the file to which each probe is appended.
+    pub history_file: Option<String>,
+    /// `RESOLVE_HOST`: whether to look up host names.
+    pub resolve_host: bool,
+    /// `CAPTURE_BUFFER`: capture buffer per interface, in MiB; `None` for the default of
+    /// the sensor.
     pub capture_buffer: Option<u32>,
-    /// `CAPTURE_RINGS`: rings per interface, each read by a thread of its own.
-    pub capture_rings: u16,
-    /// `CAPTURE_LATENCY`: milliseconds that a packet may wait for others,
-    /// `None` for what the sensor thinks best.
+    /// `CAPTURE_LATENCY`: longest time that a packet waits to be read, in milliseconds;
+    /// `None` for the default of the sensor.
     pub capture_latency: Option<u32>,
-    /// `RUN_AS`: the user to become after the start.
+    /// `CAPTURE_RINGS`: number of rings per interface, each read by its own thread.
+    pub capture_rings: u16,
+    /// `RUN_AS`: user of the packet process.
     pub run_as: Option<String>,
-    /// `SANDBOX`: whether the packet process gives up rights it does not use.
+    /// `SANDBOX`: whether the packet process drops all rights that it does not use.
     pub sandbox: bool,
 }
 
-/// What a probe of a protocol leads to.
+/// The response to a probe of one protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum BlockMode {
-    /// `0`: it is logged.
+    /// `0`: log only.
     #[default]
     Log,
-    /// `1`: the host is blocked, and the command run if there is one.
+    /// `1`: block the host, and run the command if one is set.
     Block,
-    /// `2`: the command is run, and nothing else.
+    /// `2`: run the command only.
     Command,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        let mut settings = Self::blank();
-        KEYS.iter().for_each(|key| key.reset(&mut settings));
-        settings
-    }
-}
-
 impl Settings {
-    /// The settings for a host without a configuration file: log only, on ports
-    /// whose services left common use long ago and that scanners still try.
+    /// The settings for a host without a configuration file: log only, on ports whose
+    /// services are rarely used today and that scanners still probe.
     ///
-    /// No UDP port that stray broadcasts reach (7 and 9 are used to wake
-    /// machines, 513 by rwho), and none above 1023, where late answers to this
-    /// host's own queries arrive.
+    /// It contains no UDP port that stray broadcasts reach (7 and 9 wake machines, 513
+    /// is rwho), and no UDP port above 1023, to which late replies to the queries of this
+    /// host go.
     pub fn built_in() -> Self {
         // systat, daytime, netstat, qotd, chargen, telnet, time, nameserver,
         // gopher, finger, supdup, pop2, rexec, rlogin, uucp, kerberized rlogin and
@@ -113,26 +108,5 @@ impl Settings {
             udp_ports: UDP.into_iter().collect(),
             ..Self::default()
         }
-    }
-
-    /// Shows every path that is set to `visit`, with its key, in the order of
-    /// the table. For whoever makes them absolute.
-    pub fn for_each_path(&mut self, mut visit: impl FnMut(&'static Key, &mut String)) {
-        for key in KEYS.iter().filter(|key| key.kind == ValueKind::Path) {
-            if let Some(path) = (key.field_mut)(self).text_mut() {
-                visit(key, path);
-            }
-        }
-    }
-}
-
-impl fmt::Display for Settings {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for key in KEYS {
-            if let Some(value) = key.value(self) {
-                writeln!(f, "{} = \"{value}\"", key.name)?;
-            }
-        }
-        Ok(())
     }
 }

@@ -1,21 +1,21 @@
-//! Places in a file: lines, and pieces of them that know where they stand.
+//! Places in a file: lines, and fragments of lines that know their position.
 //!
-//! Everything that reads a piece of the file takes a [`Fragment`], so that
-//! whatever it finds wrong can be pointed at without passing numbers about.
+//! All functions that read a part of the file take a [`Fragment`], so that they can
+//! report the place of an error.
 
 use alloc::borrow::Cow;
 use alloc::string::String;
 use core::cell::Cell;
 use core::ops::Range;
 
-/// Where something stands in a file.
+/// A place in a file: a part of one line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Span {
     /// Line, from 1.
     pub line: usize,
-    /// Column of the first character, from 1. Counted in characters (Unicode
-    /// scalar values), a byte-order mark left out; what is not UTF-8 counts as
-    /// [`String::from_utf8_lossy`] replaces it.
+    /// Column of the first character, from 1. Counted in characters (Unicode scalar
+    /// values), without a byte-order mark. Bytes that are not UTF-8 count as the characters
+    /// by which [`String::from_utf8_lossy`] replaces them.
     pub column: usize,
     /// Number of characters, at least 1.
     pub length: usize,
@@ -34,14 +34,14 @@ pub(super) struct Line<'a> {
     text: Cow<'a, str>,
     /// Offset of the first byte sequence that was not UTF-8.
     invalid: Option<usize>,
-    /// An offset, and the characters before it. Places are mostly asked for
-    /// from left to right; counting on from here keeps a line of many errors
-    /// from costing its length for each.
+    /// A byte offset, and the number of characters before it. Most spans are computed
+    /// from left to right. Counting on from here makes the cost of a line with many errors
+    /// linear in its length.
     counted: Cell<(usize, usize)>,
 }
 
-/// The lines of a file: LF or CRLF, the last line's end may be missing, a
-/// byte-order mark before the first is left out.
+/// The lines of a file, separated by LF or CRLF; the last line end may be missing. A
+/// byte-order mark before the first line is removed.
 pub(super) fn lines(file: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
     let file = file.strip_suffix(b"\n").unwrap_or(file);
@@ -58,23 +58,23 @@ impl<'a> Line<'a> {
         Self { number, text, invalid, counted: Cell::new((0, 0)) }
     }
 
-    /// Text that does not come from a file.
+    /// A line that is not from a file.
     pub(super) fn of_text(text: &'a str) -> Self {
         Self::new(text.as_bytes(), 0)
     }
 
-    /// Its number, from 1.
+    /// The line number, from 1.
     pub(super) fn number(&self) -> usize {
         self.number
     }
 
-    /// The whole of it.
+    /// The whole line.
     pub(super) fn fragment(&self) -> Fragment<'_> {
         Fragment { line: self, start: 0, text: &self.text }
     }
 
-    /// If there are bytes that are not UTF-8: what stands before the first, and
-    /// the character that stands for it.
+    /// If the line contains bytes that are not UTF-8: the text before the first of them, and
+    /// its replacement character.
     pub(super) fn invalid(&self) -> Option<(Fragment<'_>, Fragment<'_>)> {
         let (before, rest) = self.fragment().split_at(self.invalid?)?;
         Some((before, rest.first_char()))
@@ -94,7 +94,7 @@ impl<'a> Line<'a> {
     }
 }
 
-/// A piece of a line that knows where it stands.
+/// A part of a line that knows its position.
 #[derive(Clone, Copy)]
 pub(super) struct Fragment<'a> {
     line: &'a Line<'a>,
@@ -102,7 +102,7 @@ pub(super) struct Fragment<'a> {
     text: &'a str,
 }
 
-/// What may stand around keys, values and items.
+/// Characters that are allowed around keys, values and items.
 pub(super) const BLANKS: [char; 2] = [' ', '\t'];
 
 impl<'a> Fragment<'a> {
@@ -118,7 +118,7 @@ impl<'a> Fragment<'a> {
         self.line.span(self.start..self.start + self.text.len())
     }
 
-    /// Split before the byte at `offset`; `None` if no character begins there.
+    /// Splits before the byte at `offset`; `None` if no character starts there.
     pub(super) fn split_at(self, offset: usize) -> Option<(Self, Self)> {
         let (before, after) = self.text.split_at_checked(offset)?;
         Some((
@@ -127,19 +127,19 @@ impl<'a> Fragment<'a> {
         ))
     }
 
-    /// Split before the first character for which `stop` holds, or at the end.
+    /// Splits before the first character for which `stop` returns true, or at the end.
     pub(super) fn split_before(self, stop: impl FnMut(char) -> bool) -> (Self, Self) {
         let offset = self.text.find(stop).unwrap_or(self.text.len());
         self.split_at(offset).unwrap_or((self, self))
     }
 
-    /// Split around the first `separator`.
+    /// Splits at the first `separator`, which is in neither part.
     pub(super) fn split_once(self, separator: char) -> Option<(Self, Self)> {
         let (before, after) = self.split_at(self.text.find(separator)?)?;
         Some((before, after.strip_prefix(separator)?))
     }
 
-    /// The pieces between separators: one more than there are separators.
+    /// The parts between separators: one more than there are separators.
     pub(super) fn split(self, separator: char) -> impl Iterator<Item = Self> {
         let mut rest = Some(self);
         core::iter::from_fn(move || {
@@ -153,7 +153,7 @@ impl<'a> Fragment<'a> {
         })
     }
 
-    /// The pieces between blanks, none of them empty.
+    /// The words between blanks, none of them empty.
     pub(super) fn words(self) -> impl Iterator<Item = Self> {
         let mut rest = self;
         core::iter::from_fn(move || {
@@ -168,25 +168,25 @@ impl<'a> Fragment<'a> {
         Some(Self { start: self.start + prefix.len_utf8(), text, ..self })
     }
 
-    /// Without the blanks around it.
+    /// The fragment without the blanks around it.
     pub(super) fn trim(self) -> Self {
         let trimmed = self.trim_start();
         Self { text: trimmed.text.trim_end_matches(BLANKS), ..trimmed }
     }
 
-    /// Without the blanks before it.
+    /// The fragment without the blanks before it.
     pub(super) fn trim_start(self) -> Self {
         let text = self.text.trim_start_matches(BLANKS);
         Self { start: self.start + self.text.len() - text.len(), text, ..self }
     }
 
-    /// Its first character; empty if it is.
+    /// The first character; empty if the fragment is.
     pub(super) fn first_char(self) -> Self {
         let end = self.text.chars().next().map_or(0, char::len_utf8);
         self.split_at(end).map_or(self, |(first, _)| first)
     }
 
-    /// Each of its characters that `wanted` holds for.
+    /// Each character for which `wanted` returns true.
     pub(super) fn chars_that(
         self,
         wanted: impl Fn(char) -> bool,
@@ -229,7 +229,7 @@ mod tests {
             .map(|item| (item.span().column, item.span().length))
             .collect();
         assert_eq!(spans, vec![(1, 3), (5, 4), (10, 1)]);
-        // Asked from right to left, and for nothing at all.
+        // From right to left, and an empty fragment.
         assert_eq!(line.fragment().span().column, 1);
         assert_eq!(
             line.fragment().split_at(0).unwrap().0.span(),

@@ -4,16 +4,16 @@ use super::diagnostic::Report;
 use super::span::{BLANKS, Fragment, Line};
 use super::{Excerpt, Key, Problem};
 
-/// What a line sets.
+/// A line that sets a key.
 pub(super) struct Statement<'a> {
-    /// What stands before the equals sign; not yet looked up.
+    /// Text before the equals sign; not necessarily a known key.
     pub(super) key: Fragment<'a>,
-    /// What stands between the quotes, or `None` if they could not be made out.
+    /// Text between the quotes; `None` if the quotes are wrong.
     pub(super) value: Option<Fragment<'a>>,
 }
 
-/// Reads a line. `None` if it sets nothing: a blank line, a comment, or a line
-/// that is reported as no statement at all.
+/// Reads a line. `None` if it sets no key: a blank line, a comment, or a line that is
+/// reported as malformed.
 pub(super) fn read_statement<'a>(line: &'a Line<'_>, report: &mut Report) -> Option<Statement<'a>> {
     let text = line.fragment().trim();
     if text.is_empty() || text.text().starts_with('#') {
@@ -23,7 +23,7 @@ pub(super) fn read_statement<'a>(line: &'a Line<'_>, report: &mut Report) -> Opt
     let rest = rest.trim_start();
     let Some(quoted) = rest.strip_prefix('=') else {
         report.error(rest.first_char(), Problem::MissingEquals { key: Excerpt::of(key.text()) });
-        // Prose is no attempt at a key; one error about it is enough.
+        // One error is enough for a line of prose.
         return Key::find(key.text()).map(|_| Statement { key, value: None });
     };
     if key.is_empty() {

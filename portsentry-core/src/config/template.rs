@@ -1,31 +1,30 @@
-//! Commands and lines with placeholders for what is known of a probe.
+//! Commands and lines with placeholders for the facts of a probe.
 
 use alloc::string::String;
 use core::fmt::{self, Write as _};
 
 use crate::Mode;
 
-/// A text with placeholders: `$TARGET$`, `$PORT$` and `$MODE$`, wherever they
-/// stand and however often.
+/// A text with any number of placeholders: `$TARGET$`, `$PORT$` and `$MODE$`.
 ///
-/// Every text is a template; a dollar sign that begins none of the three stands
-/// for itself, so that shell variables pass through.
+/// Every text is a template. A dollar sign that starts none of the three is kept, so
+/// that shell variables work.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
     text: String,
 }
 
 impl Template {
-    /// From the text as it stands in the configuration.
+    /// Creates a template from the text in the configuration.
     pub fn parse(text: &str) -> Self {
         Self { text: text.into() }
     }
 
-    /// The text with every placeholder replaced: the host that is acted on, the
-    /// port it probed, `stealth` or `connect`.
+    /// The text with all placeholders replaced: by the address of the host, the port that
+    /// it probed, and `stealth` or `connect`.
     ///
-    /// What `target` writes is not looked at again and not quoted: pass an
-    /// address, never a name that someone else chose.
+    /// The output of `target` is neither scanned for placeholders nor quoted. Pass an
+    /// address, never a name that a remote party chose.
     pub fn expand(&self, target: impl fmt::Display, port: u16, mode: Mode) -> String {
         let mut expanded = String::with_capacity(self.text.len() + 32);
         for piece in pieces(&self.text) {
@@ -43,18 +42,18 @@ impl Template {
         expanded
     }
 
-    /// Whether `$TARGET$` stands in it.
+    /// Whether it contains `$TARGET$`.
     pub fn mentions_target(&self) -> bool {
         pieces(&self.text).any(|piece| matches!(piece, Piece::Target))
     }
 
-    /// The text as it was given to [`parse`](Self::parse).
+    /// The text that was passed to [`parse`](Self::parse).
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Offset and text of each thing that looks like a placeholder and is none:
-    /// capitals between two dollar signs.
+    /// Offset and text of each apparent placeholder that is none: capitals between two
+    /// dollar signs.
     pub(super) fn unknown_placeholders(&self) -> impl Iterator<Item = (usize, &str)> {
         let mut offset = 0;
         pieces(&self.text).filter_map(move |piece| {
@@ -81,11 +80,11 @@ enum Piece<'a> {
     Mode,
 }
 
-/// Two placeholders may share a dollar sign, as in `$PORT$TARGET$`; the one that
-/// stands first here has it, and the rest of the other is text.
+/// Two placeholders may share a dollar sign, as in `$PORT$TARGET$`. The one that comes
+/// first in this list gets it; the rest of the other is text.
 const PLACEHOLDERS: [Piece<'static>; 3] = [Piece::Target, Piece::Port, Piece::Mode];
 
-/// The pieces of `text`, in order; put together they are `text` again.
+/// The pieces of `text`, in order; joined, they are `text` again.
 fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = text;
     core::iter::from_fn(move || {
@@ -96,8 +95,7 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
 }
 
 impl<'a> Piece<'a> {
-    /// The piece that `text` begins with: a placeholder, or what stands before
-    /// the next dollar sign.
+    /// The first piece of `text`: a placeholder, or the text up to the next dollar sign.
     fn first_of(text: &'a str) -> Option<Self> {
         first_placeholder(text, &PLACEHOLDERS).or_else(|| {
             let second = text.char_indices().skip(1).find(|(_, c)| *c == '$');
@@ -106,7 +104,7 @@ impl<'a> Piece<'a> {
         })
     }
 
-    /// The text that it was read from.
+    /// The text of the piece.
     fn source(&self) -> &'a str {
         match self {
             Self::Text(text) => text,
@@ -117,8 +115,8 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// The one of `among` that `text` begins with, unless its last dollar sign
-/// belongs to one that stands before it in the list.
+/// The first placeholder of `among` that `text` starts with, unless its last dollar sign
+/// belongs to one that comes before it in the list.
 fn first_placeholder(text: &str, among: &[Piece<'static>]) -> Option<Piece<'static>> {
     let (last, before) = among.split_last()?;
     let begins = text.starts_with(last.source())
@@ -161,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_placeholder_and_is_none() {
+    fn apparent_placeholders() {
         let check = |text: &str, expected: &[(usize, &str)]| {
             let template = Template::parse(text);
             assert_eq!(template.unknown_placeholders().collect::<Vec<_>>(), expected, "{text}");

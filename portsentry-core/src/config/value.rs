@@ -3,10 +3,12 @@
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
+use core::time::Duration;
 
 use ipnet::IpNet;
 
 use super::diagnostic::Report;
+use super::duration::read_duration;
 use super::network::read_network;
 use super::ports::read_ports;
 use super::span::Fragment;
@@ -15,17 +17,17 @@ use crate::PortSet;
 
 /// The type of a field of [`Settings`](super::Settings).
 pub(super) trait Value {
-    /// Takes the value that `text` says, or reports why not. The rules that the
-    /// type alone does not give stand in `kind`.
+    /// Sets the value from `text`, or reports why that is not possible. `kind` contains
+    /// the rules that the type alone does not give.
     fn read(&mut self, text: Fragment<'_>, kind: ValueKind, report: &mut Report);
 
-    /// The text that reads as this value; `None` if it is unset.
+    /// The text that [`read`](Self::read) turns into this value; `None` if it is unset.
     fn write(&self) -> Option<String>;
 
-    /// Back to nothing.
+    /// Makes it unset or empty.
     fn clear(&mut self);
 
-    /// The text that it is, for fields that are texts and are set.
+    /// The text itself, for fields that contain text and are set.
     fn text_mut(&mut self) -> Option<&mut String> {
         None
     }
@@ -121,10 +123,9 @@ impl Value for Option<Template> {
     fn read(&mut self, text: Fragment<'_>, kind: ValueKind, report: &mut Report) {
         let template = Template::parse(text.text());
         for (offset, name) in template.unknown_placeholders() {
-            if let Some((_, rest)) = text.split_at(offset)
-                && let Some((place, _)) = rest.split_at(name.len())
-            {
-                report.warning(place, Problem::UnknownPlaceholder(Excerpt::of(name)));
+            let rest = text.split_at(offset).map(|(_, rest)| rest);
+            if let Some((placeholder, _)) = rest.and_then(|rest| rest.split_at(name.len())) {
+                report.warning(placeholder, Problem::UnknownPlaceholder(Excerpt::of(name)));
             }
         }
         let needs_target =
@@ -167,7 +168,7 @@ impl Value for Option<String> {
     }
 }
 
-/// The names that useradd(8) makes, capitals and dots besides; or digits.
+/// The names that useradd(8) creates, and those with capitals and dots; or digits.
 fn is_user(name: &str) -> bool {
     name.len() <= 32
         && !name.starts_with(['-', '.'])
@@ -239,6 +240,28 @@ impl Value for Option<u32> {
     }
 }
 
+/// Written as a bare number of seconds, so that scripts can read the value of a key
+/// without knowing units.
+impl Value for Duration {
+    fn read(&mut self, text: Fragment<'_>, kind: ValueKind, report: &mut Report) {
+        let (min, max) = match kind {
+            ValueKind::Duration { min, max } => (min, max),
+            _ => (Self::ZERO, Self::MAX),
+        };
+        if let Some(duration) = read_duration(text, min, max, report) {
+            *self = duration;
+        }
+    }
+
+    fn write(&self) -> Option<String> {
+        Some(self.as_secs().to_string())
+    }
+
+    fn clear(&mut self) {
+        *self = Self::ZERO;
+    }
+}
+
 fn read_number(text: Fragment<'_>, kind: ValueKind, report: &mut Report) -> Option<u32> {
     let (min, max, unit) = match kind {
         ValueKind::Number { min, max, unit } => (min, max, unit),
@@ -249,7 +272,7 @@ fn read_number(text: Fragment<'_>, kind: ValueKind, report: &mut Report) -> Opti
         report.error(text, Problem::NotANumber(number));
         return None;
     }
-    // Digits alone fail only when there are too many.
+    // Digits can only fail to parse because there are too many.
     let found = text.text().parse().ok().filter(|number| (min..=max).contains(number));
     if found.is_none() {
         report.error(text, Problem::OutOfRange { number, min, max, unit });

@@ -1,0 +1,52 @@
+//! What checks across keys have to know about the program.
+
+/// Properties of the program that checks across keys depend on.
+///
+/// [`Context::default`] is right for a program that carries out the responses of the
+/// configuration and supports several rings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Context {
+    /// Who carries out responses.
+    pub responses: Responses,
+    /// Support for several rings.
+    pub rings: Rings,
+}
+
+/// Who carries out responses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Responses {
+    /// The actions of the `KILL_` keys. A configuration that blocks must set one.
+    #[default]
+    Configured,
+    /// The embedding program. `BLOCK_TCP` and `BLOCK_UDP` need no `KILL_` key.
+    Embedder,
+}
+
+/// Support for several rings per interface, `CAPTURE_RINGS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rings {
+    /// Any number; also for a program that does not capture.
+    #[default]
+    Supported,
+    /// One, because of the chosen method: another number is an error.
+    NeedRaw,
+    /// One, because of how the program was built: another number is a warning.
+    NotBuilt,
+}
+
+impl Context {
+    /// The same with `responses`.
+    #[must_use]
+    pub const fn responses(self, responses: Responses) -> Self {
+        Self { responses, ..self }
+    }
+
+    /// The same with `rings`.
+    #[must_use]
+    pub const fn rings(self, rings: Rings) -> Self {
+        Self { rings, ..self }
+    }
+}
