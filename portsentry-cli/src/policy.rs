@@ -1,4 +1,4 @@
-//! From the configuration to the engine's rules.
+//! The networks that are never blocked.
 
 use std::fs;
 use std::io;
@@ -7,26 +7,6 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use portsentry_capture::{Interface, default_gateways};
 use portsentry_config::Configuration;
-use portsentry_core::Policy;
-use portsentry_core::config::BlockMode;
-
-/// The rules that `configuration` means. Hosts in `never_block` are not acted on.
-pub(crate) fn policy(configuration: &Configuration, never_block: &[IpNet]) -> Policy {
-    let settings = &configuration.settings;
-    Policy {
-        tcp_ports: settings.tcp_ports.clone(),
-        udp_ports: settings.udp_ports.clone(),
-        ignore: configuration.ignore.clone(),
-        never_block: never_block.iter().copied().collect(),
-        scan_trigger: settings.scan_trigger,
-        block_tcp: settings.block_tcp != BlockMode::Log,
-        block_udp: settings.block_udp != BlockMode::Log,
-        remember_blocked: settings.blocked_file.is_some(),
-        block_rate: settings.block_rate,
-        respond_to_self: !configuration.local_check,
-        watch_served_ports: !configuration.service_check,
-    }
-}
 
 /// The networks that are never acted on, sorted: those of `NEVER_BLOCK`, or
 /// else what this host cannot do without, and forged packets would cut off:

@@ -10,23 +10,16 @@
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
-use portsentry_config::{Configuration, FileError, Overrides, read_file};
-use portsentry_core::config::{BlockMode, KEYS};
+use portsentry_config::{Configuration, FileError, Overrides, Rings, read_file};
+use portsentry_core::config::{BlockMode, KEYS, Key, Reload};
 
 use crate::arguments::{Method, WatchOptions};
 use crate::commands::{configuration_with, importance};
 use crate::failure::Failure;
-use crate::policy::policy;
 use crate::report::{Change, History, Item, Level, LineOptions, Queue};
 use crate::respond::Hosts;
 use crate::responder::Responder;
 use crate::sentry::{Interrupted, Sentry};
-
-/// Keys that are read at the start alone.
-const NEXT_START: [&str; 3] = ["CAPTURE_BUFFER", "CAPTURE_RINGS", "CAPTURE_LATENCY"];
-
-/// Keys that a running sentry cannot follow, for it has given up what that takes.
-const NEED_RESTART: [&str; 2] = ["RUN_AS", "SANDBOX"];
 
 /// What is in force, and who is told when it changes.
 pub(crate) struct Session<'a> {
@@ -87,20 +80,13 @@ impl<'a> Session<'a> {
         directory: &Path,
         read: &mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>,
     ) -> Result<Configuration, Failure> {
-        let overrides = Overrides {
-            local_check: !options.disable_local_check,
-            // The sentry's own sockets serve the ports in connect mode.
-            service_check: !options.disable_service_check && !options.connect,
-        };
-        let configuration = configuration_with(&options.general, overrides, directory, read)?;
-        let rings = configuration.settings.capture_rings;
-        if rings > 1 && !options.connect && options.method != Method::Raw {
-            return Err(Failure::Configuration(format!(
-                "CAPTURE_RINGS = \"{rings}\" needs the method raw: start with `-m raw`, or leave \
-                 CAPTURE_RINGS out"
-            )));
-        }
-        Ok(configuration)
+        let one_ring = !options.connect && options.method != Method::Raw;
+        let overrides = Overrides::default()
+            .with_local_check(!options.disable_local_check)
+            // In connect mode, the sockets of the sentry itself serve the ports.
+            .with_service_check(!options.disable_service_check && !options.connect)
+            .with_rings(if one_ring { Rings::NeedRaw } else { Rings::Supported });
+        configuration_with(&options.general, overrides, directory, read)
     }
 
     /// Puts the first configuration in force, but for the hosts that are blocked
@@ -178,12 +164,10 @@ impl<'a> Session<'a> {
 
     /// Whether the rights that are left are enough for `new`.
     fn check_rights(&self, new: &Configuration) -> Result<(), Failure> {
-        let changed = KEYS
-            .iter()
-            .filter(|key| NEED_RESTART.contains(&key.name))
-            .find(|key| key.value(&self.configuration.settings) != key.value(&new.settings));
-        changed
-            .map_or(Ok(()), |key| Err(Failure::RestartNeeded(format!("{} has changed", key.name))))
+        match changes(&self.configuration, new).find(|key| key.reload == Reload::Restart) {
+            Some(key) => Err(Failure::RestartNeeded(format!("{} has changed", key.name))),
+            None => Ok(()),
+        }
     }
 
     fn put_in_force(&mut self, opened: Opened, sentry: &mut Sentry) {
@@ -198,7 +182,8 @@ impl<'a> Session<'a> {
     }
 
     fn set_policy(&mut self, never_block: Vec<IpNet>, sentry: &mut Sentry) {
-        sentry.packets.set_policy(policy(&self.configuration, &never_block));
+        let networks = never_block.iter().copied().collect();
+        sentry.packets.set_policy(self.configuration.policy(networks));
         let settings = &self.configuration.settings;
         let responds =
             [settings.block_tcp, settings.block_udp].iter().any(|m| *m != BlockMode::Log);
@@ -212,24 +197,25 @@ impl<'a> Session<'a> {
 
     fn say_what_changed(&self, old: &Configuration) {
         let new = &self.configuration;
-        let mut changed: Vec<&str> = KEYS
-            .iter()
-            .filter(|key| key.value(&old.settings) != key.value(&new.settings))
-            .map(|key| key.name)
-            .collect();
+        let mut changed: Vec<&str> = changes(old, new).map(|key| key.name).collect();
         if old.ignore != new.ignore {
             changed.push("the ignore list");
         }
         let what = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
         self.say(Level::Notice, &format!("Configuration read again; changed: {what}"));
-        for key in changed.into_iter().filter(|key| NEXT_START.contains(key)) {
-            log::warn!("{key} takes effect at the next start");
+        for key in changes(old, new).filter(|key| key.reload == Reload::NextStart) {
+            log::warn!("{} takes effect at the next start", key.name);
         }
     }
 
     fn say(&self, level: Level, line: &str) {
         self.queue.push(Item::Line(level, line.to_owned()));
     }
+}
+
+/// The keys with different values, in the order of the table.
+fn changes(old: &Configuration, new: &Configuration) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(|key| key.value(&old.settings) != key.value(&new.settings))
 }
 
 impl Opened {
@@ -271,10 +257,9 @@ mod tests {
     #[test]
     fn only_the_same_files_are_not_read_again() {
         let parse = |text: &str| {
-            let overrides = Overrides { local_check: true, service_check: true };
-            let source = Source::File("portsentry.conf".into());
+            let source = Source::file("portsentry.conf");
             let mut read = |_: &Path| Ok(text.into());
-            load_with(&source, overrides, Path::new("/"), &mut read).unwrap()
+            load_with(&source, Overrides::default(), Path::new("/"), &mut read).unwrap()
         };
         let path = || PathBuf::from("/portsentry.conf");
         let ports = |known: Option<&str>, found: &[(PathBuf, Vec<u8>)]| {

@@ -1,34 +1,48 @@
-//! The configuration as people meet it: files, paths and messages.
+//! Configuration files of portsentry: reading, paths and messages.
 //!
-//! [`load`] finds and reads the configuration file and the ignore list it
-//! names, lays the command line over them, and gives either a [`Configuration`]
-//! that can be used as it is, or every reason why there is none, each shown with
-//! its line and a mark under the place. What the text means is decided by
-//! [`portsentry_core::config`]; this crate opens the files. It never prints,
-//! and reads neither the environment nor the working directory: the caller
-//! passes them in, so that a reload long after the start gives the same.
+//! [`load`] reads the configuration file and the ignore list that it names, and applies
+//! the command line. It returns a [`Configuration`] that can be used as it is, or all
+//! errors, each with its line and a mark under the place. [`portsentry_core::config`]
+//! defines the syntax and the keys; this crate opens the files. It never prints, and
+//! reads neither the environment nor the working directory: the caller passes them, so
+//! that a reload long after the start gives the same result.
 //!
-//! ```no_run
-//! use portsentry_config::{Overrides, Source, Style, load};
+//! ```
+//! use std::path::Path;
 //!
-//! let directory = std::env::current_dir()?;
-//! match load(&Source::default(), Overrides::default(), &directory) {
-//!     Ok(configuration) => println!("watching {}", configuration.settings.tcp_ports),
+//! use portsentry_config::{Overrides, Responses, Source, Style, load_with};
+//!
+//! // Usually `load`, which reads real files.
+//! let mut read = |path: &Path| {
+//!     assert_eq!(path, Path::new("/etc/gateway/probes.conf"));
+//!     Ok(b"TCP_PORTS = \"23, 445\"\nBLOCK_TCP = \"1\"\n".to_vec())
+//! };
+//! // This program blocks hosts itself, so the file needs no KILL_ key.
+//! let source = Source::file("probes.conf").with_responses(Responses::Embedder);
+//! let directory = Path::new("/etc/gateway");
+//! match load_with(&source, Overrides::default(), directory, &mut read) {
+//!     Ok(configuration) => {
+//!         let never_block = ["192.0.2.1/32".parse().unwrap()];
+//!         let policy = configuration.policy(never_block.into_iter().collect());
+//!         assert!(policy.block_tcp && policy.tcp_ports.contains(445));
+//!     }
 //!     Err(error) => eprint!("{}", error.render(Style::Plain)),
 //! }
-//! # Ok::<(), std::io::Error>(())
 //! ```
 
 #![forbid(unsafe_code)]
 
+mod configuration;
 mod file;
 mod finding;
 mod load;
 mod snippet;
+mod source;
 mod suggestion;
 
+pub use configuration::{Configuration, Origin};
 pub use file::{FileError, MAX_FILE_SIZE, read_file};
 pub use finding::{Cause, Finding, Findings, Style};
-pub use load::{
-    Configuration, DEFAULT_PATH, LoadError, Origin, Overrides, Source, load, load_with,
-};
+pub use load::{LoadError, load, load_with};
+pub use portsentry_core::config::{Responses, Rings};
+pub use source::{DEFAULT_PATH, IfMissing, Overrides, Source};

@@ -46,7 +46,7 @@ pub(crate) fn working_directory() -> Result<PathBuf, Failure> {
 }
 
 fn source(options: &GeneralOptions) -> Source {
-    options.configfile.clone().map_or_else(Source::default, Source::File)
+    options.configfile.clone().map_or_else(Source::default, Source::file)
 }
 
 /// Shows what is odd in the configuration, but no error.

@@ -16,7 +16,6 @@ use portsentry_core::{Engine, HashKey, Instant, Limits, Observation, Policy};
 use super::{configuration, importance, show_warnings, working_directory};
 use crate::arguments::ReplayOptions;
 use crate::failure::Failure;
-use crate::policy::policy;
 use crate::report::{DEBUG_PREFIX, Level, LineOptions, last_words};
 use crate::sandbox::Sandbox;
 use crate::summary::Summary;
@@ -25,7 +24,9 @@ use crate::summary::Summary;
 const BATCH: usize = 1024;
 
 pub(crate) fn replay(options: &ReplayOptions) -> Result<(), Failure> {
-    let overrides = Overrides { local_check: !options.disable_local_check, service_check: false };
+    let overrides = Overrides::default()
+        .with_local_check(!options.disable_local_check)
+        .with_service_check(false);
     let configuration = configuration(&options.general, overrides, &working_directory()?)?;
     show_warnings(&configuration);
     // What follows reads files that anyone may have written.
@@ -71,7 +72,11 @@ struct Replay {
 
 impl Replay {
     fn new(options: &ReplayOptions, configuration: &Configuration) -> Self {
-        let policy = Policy { block_tcp: false, block_udp: false, ..policy(configuration, &[]) };
+        let policy = Policy {
+            block_tcp: false,
+            block_udp: false,
+            ..configuration.policy(Default::default())
+        };
         Self {
             engine: Engine::new(policy, &Limits::default(), HashKey::new(0)),
             targets: match options.host.as_slice() {

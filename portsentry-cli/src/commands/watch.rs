@@ -17,7 +17,6 @@ use crate::background::{self, Background};
 use crate::failure::Failure;
 use crate::logging;
 use crate::packets::Packets;
-use crate::policy::policy;
 use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog, last_words};
 use crate::responder::Responder;
 use crate::sandbox::{Sandbox, User};
@@ -135,7 +134,7 @@ impl Start<'_> {
         let key = HashKey::new(random_bits()?);
         let sandbox = Sandbox::new(options.connect, &configuration.settings);
         sandbox.enter(user.as_ref())?;
-        let policy = policy(&configuration, &opened.never_block);
+        let policy = configuration.policy(opened.never_block.iter().copied().collect());
         let limits = Limits::default().share(sensors.len());
         let mut shards = sensors.into_iter().map(|sensors| {
             let engine = Engine::new(policy.clone(), &limits, key.clone());
@@ -207,12 +206,13 @@ fn describe(configuration: &Configuration) {
     let settings = &configuration.settings;
     match &configuration.origin {
         Origin::File(path) => log::debug!("configuration file: {}", path.display()),
-        Origin::BuiltIn { missing } => log::warn!(
+        Origin::BuiltIn { missing, .. } => log::warn!(
             "There is no configuration file {}: watching TCP ports {} and UDP ports {}, and only logging",
             missing.display(),
             settings.tcp_ports,
             settings.udp_ports,
         ),
+        _ => {}
     }
     for line in settings.to_string().lines() {
         log::debug!("{line}");

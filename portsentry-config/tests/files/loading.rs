@@ -1,5 +1,4 @@
-//! Files: which are read, relative to what, and what is said of those that
-//! cannot be.
+//! Which files are read, how relative paths are resolved, and errors of reading.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -42,30 +41,33 @@ fn a_configuration_and_its_ignore_list() {
 }
 
 #[test]
-fn the_command_line_lies_over_the_file() {
+fn the_command_line_overrides_the_file() {
     let place = Place::new();
     place.file("c", "TCP_PORTS=\"1\"\n");
-    let overrides = Overrides { local_check: false, service_check: true };
-    let configuration = load(&Source::File("c".into()), overrides, place.path()).unwrap();
+    let overrides = Overrides::default().with_local_check(false);
+    let configuration = load(&Source::file("c"), overrides, place.path()).unwrap();
     assert!(!configuration.local_check && configuration.service_check);
 }
 
 #[test]
-fn without_a_file_the_built_in_settings_hold() {
+fn without_a_file_the_built_in_settings_apply() {
     let place = Place::new();
-    let source = Source::FileOrBuiltIn("none/portsentry.conf".into());
+    let source = Source::file_or_built_in("none/portsentry.conf");
     let configuration = load(&source, Overrides::default(), place.path()).unwrap();
     assert_eq!(configuration.settings, Settings::built_in());
     assert!(configuration.ignore.is_empty());
     let missing = place.path().join("none/portsentry.conf");
-    assert_eq!(configuration.origin, Origin::BuiltIn { missing });
+    match &configuration.origin {
+        Origin::BuiltIn { missing: path, .. } => assert_eq!(*path, missing),
+        other => panic!("{other:?}"),
+    }
 
-    // A file that is there and wrong is not passed over.
+    // A file that exists and is invalid is an error.
     place.file("wrong", "TCP_PORTS=\"x\"\n");
-    let source = Source::FileOrBuiltIn("wrong".into());
+    let source = Source::file_or_built_in("wrong");
     let error = load(&source, Overrides::default(), place.path()).unwrap_err();
     assert!(matches!(error, LoadError::Invalid(_)), "{error}");
-    assert_eq!(Source::default(), Source::FileOrBuiltIn("/etc/portsentry/portsentry.conf".into()));
+    assert_eq!(Source::default(), Source::file_or_built_in("/etc/portsentry/portsentry.conf"));
 }
 
 #[test]
@@ -79,12 +81,9 @@ fn files_that_cannot_be_read() {
 
     let check = |name: &str, expected: &str| {
         let path = place.path().join(name);
-        // As the configuration itself, even where a built-in one would do.
-        let source = if name == "missing" {
-            Source::File(name.into())
-        } else {
-            Source::FileOrBuiltIn(name.into())
-        };
+        // As the configuration, also if the built-in one may replace a missing file.
+        let source =
+            if name == "missing" { Source::file(name) } else { Source::file_or_built_in(name) };
         let error = load(&source, Overrides::default(), place.path()).unwrap_err();
         let said = error.render(Style::Plain);
         assert_eq!(said.matches('\n').count(), 1, "{said}");
@@ -93,7 +92,7 @@ fn files_that_cannot_be_read() {
             "{said}"
         );
 
-        // As the ignore list: at its place in the configuration, beside other errors.
+        // As the ignore list: at its place in the configuration, with other errors.
         place.file("c", format!("TCP_PORTS=\"1\"\nIGNORE_FILE = \"{name}\"\nRUN_AS=\"?\"\n"));
         let findings = place.refused("c");
         let causes: Vec<_> =
@@ -108,9 +107,9 @@ fn files_that_cannot_be_read() {
                 .contains(&format!("c:2:16: error: cannot read {}", path.display()))
         );
     };
-    check("missing", "there is no such file");
+    check("missing", "it does not exist");
     check("directory", "it is a directory");
-    check("socket", "it is not an ordinary file");
+    check("socket", "it is not a regular file");
     check("large", "it is larger than 64 MiB");
     check("file/below", "");
 }
@@ -165,9 +164,9 @@ fn a_working_directory_that_is_not_utf8() {
     fs::create_dir(&directory).unwrap();
     let load = |text: &str| {
         fs::write(directory.join("c"), text).unwrap();
-        load(&Source::File("c".into()), Overrides::default(), &directory)
+        load(&Source::file("c"), Overrides::default(), &directory)
     };
-    // Only what needs it is refused.
+    // Only relative paths are refused.
     assert!(load("TCP_PORTS=\"1\"\nHISTORY_FILE=\"/h\"\n").is_ok());
     let Err(LoadError::Invalid(findings)) =
         load("TCP_PORTS=\"1\"\nHISTORY_FILE=\"h\"\nIGNORE_FILE=\"i\"\n")
@@ -183,8 +182,8 @@ fn a_working_directory_that_is_not_utf8() {
 }
 
 #[test]
-fn missing_files_are_told_from_others() {
-    let error = load(&Source::File("/nonexistent/x".into()), Overrides::default(), Path::new("/"))
-        .unwrap_err();
+fn missing_files_have_their_own_error() {
+    let error =
+        load(&Source::file("/nonexistent/x"), Overrides::default(), Path::new("/")).unwrap_err();
     assert!(matches!(error, LoadError::Unreadable(FileError::Missing(_))), "{error}");
 }

@@ -1,8 +1,10 @@
-//! Configurations as files: what is refused, with which message at which place,
-//! what is accepted, and how it is shown.
+//! Configurations as files: which are refused, with which message at which place,
+//! which are accepted, and how findings are shown.
 
 mod loading;
 mod malformed;
+mod policy;
+mod program;
 mod rendering;
 
 use std::fs;
@@ -11,8 +13,7 @@ use std::path::{Path, PathBuf};
 use portsentry_config::{Configuration, Findings, LoadError, Overrides, Source, load};
 use tempfile::TempDir;
 
-/// A directory of its own, as working directory of a program that is started in
-/// it.
+/// A temporary directory, as the working directory of a program.
 struct Place(TempDir);
 
 impl Place {
@@ -31,10 +32,10 @@ impl Place {
     }
 
     fn load(&self, name: &str) -> Result<Configuration, LoadError> {
-        load(&Source::File(name.into()), Overrides::default(), self.path())
+        load(&Source::file(name), Overrides::default(), self.path())
     }
 
-    /// What is found in a configuration that must be refused.
+    /// The findings of a configuration that must be refused.
     fn refused(&self, name: &str) -> Findings {
         match self.load(name) {
             Err(LoadError::Invalid(findings)) => {

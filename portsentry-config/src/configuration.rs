@@ -1,0 +1,102 @@
+//! The loaded configuration.
+
+use std::path::PathBuf;
+
+use portsentry_core::config::{BlockMode, Settings};
+use portsentry_core::{Networks, Policy};
+
+use crate::{Findings, Overrides};
+
+/// A configuration without errors.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Configuration {
+    /// The keys of the file; all paths are absolute.
+    pub settings: Settings,
+    /// Hosts and networks to ignore.
+    pub ignore: Networks,
+    /// Whether to ignore probes from this host to itself.
+    pub local_check: bool,
+    /// Whether to ignore ports that a local program serves.
+    pub service_check: bool,
+    /// Where the settings come from.
+    pub origin: Origin,
+    /// Findings that are no errors.
+    pub warnings: Findings,
+}
+
+/// Where settings come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Origin {
+    /// This file, by its absolute path.
+    File(PathBuf),
+    /// [`Settings::built_in`], because the file does not exist.
+    #[non_exhaustive]
+    BuiltIn {
+        /// The absolute path of the missing file.
+        missing: PathBuf,
+    },
+    /// The embedding program, see [`Configuration::new`].
+    Program,
+}
+
+impl Configuration {
+    /// A configuration of settings that do not come from a file. No host is ignored, and
+    /// the other fields have the values of [`Overrides::default`].
+    ///
+    /// ```
+    /// use portsentry_config::Configuration;
+    /// use portsentry_core::config::Settings;
+    ///
+    /// let mut configuration = Configuration::new(Settings::built_in());
+    /// configuration.ignore = ["192.0.2.0/24".parse().unwrap()].into_iter().collect();
+    /// ```
+    pub fn new(settings: Settings) -> Self {
+        Self::assemble(settings, Networks::default(), Overrides::default(), Origin::Program)
+    }
+
+    /// A configuration without warnings.
+    pub(crate) fn assemble(
+        settings: Settings,
+        ignore: Networks,
+        overrides: Overrides,
+        origin: Origin,
+    ) -> Self {
+        let Overrides { local_check, service_check, .. } = overrides;
+        let warnings = Findings::default();
+        Self { settings, ignore, local_check, service_check, origin, warnings }
+    }
+
+    /// The rules for the engine. It never responds to hosts in `never_block`.
+    ///
+    /// `never_block` replaces the key `NEVER_BLOCK`, whose default depends on the
+    /// addresses, gateways and resolvers of the host. The caller combines the two:
+    ///
+    /// ```
+    /// # use portsentry_config::Configuration;
+    /// # use portsentry_core::config::Settings;
+    /// # let configuration = Configuration::new(Settings::built_in());
+    /// # let of_this_host = Vec::new;
+    /// let networks = configuration.settings.never_block.clone();
+    /// let policy = configuration.policy(networks.unwrap_or_else(of_this_host).into_iter().collect());
+    /// assert!(policy.tcp_ports.contains(23));
+    /// assert!(!policy.block_tcp);
+    /// ```
+    pub fn policy(&self, never_block: Networks) -> Policy {
+        let settings = &self.settings;
+        Policy {
+            tcp_ports: settings.tcp_ports.clone(),
+            udp_ports: settings.udp_ports.clone(),
+            ignore: self.ignore.clone(),
+            never_block,
+            scan_trigger: settings.scan_trigger,
+            block_tcp: settings.block_tcp != BlockMode::Log,
+            block_udp: settings.block_udp != BlockMode::Log,
+            remember_blocked: settings.blocked_file.is_some(),
+            block_rate: settings.block_rate,
+            respond_to_self: !self.local_check,
+            watch_served_ports: !self.service_check,
+        }
+    }
+}
