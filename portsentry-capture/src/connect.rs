@@ -24,9 +24,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use portsentry_core::{Observation, PortSet, Protocol};
-use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
+use crate::reactor::Ready;
 use crate::{Drained, Sensor, SensorError, SensorStats};
 
 pub use acceptor::ConnectStats;
@@ -206,18 +206,14 @@ impl ConnectSensor {
         budget: usize,
         decide: &mut dyn FnMut(&Observation) -> Reply,
     ) -> Result<Drained, SensorError> {
-        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let (flags, data) = (epoll::EventFlags::empty(), epoll::EventData::new_u64(0));
-        let mut events = [epoll::Event { flags, data }; ROUND];
-        let round = self.acceptor.open_connections(&mut events).map_err(io_error)?;
+        let round = self.acceptor.advance_connections::<ROUND>().map_err(io_error)?;
         let mut more = round.more;
         if round.sockets_ready {
-            let epoll = self.bound.descriptor();
-            let ready = epoll::wait(epoll, &mut events, Some(&NOW)).map_err(io_error)?;
-            more |= ready == ROUND;
-            let share = (budget / ready.max(1)).max(1);
-            for event in events.get(..ready).unwrap_or_default() {
-                let Some(bound) = self.bound.get(event.data.u64()) else { continue };
+            let ready: Ready<ROUND> = self.bound.ready().map_err(io_error)?;
+            more |= ready.is_full();
+            let share = (budget / ready.count().max(1)).max(1);
+            for index in ready.tokens() {
+                let Some(bound) = self.bound.get(index) else { continue };
                 if self.acceptor.pauses() {
                     break;
                 }

@@ -23,6 +23,7 @@
 //! }
 //! ```
 
+pub mod clock;
 #[cfg(feature = "connect")]
 mod connect;
 mod decode;
@@ -30,9 +31,11 @@ mod file;
 mod interfaces;
 mod live;
 mod netlink;
+pub mod reactor;
 mod sensor;
 mod served;
 mod targets;
+pub mod wake;
 
 #[cfg(feature = "connect")]
 pub use connect::{

@@ -11,15 +11,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use portsentry_core::{Evidence, Instant, Observation, Timestamp};
-use rustix::event::{Timespec, epoll};
+use portsentry_core::{Evidence, Instant, Observation};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with, getsockname};
-use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime,
-    timerfd_create, timerfd_settime,
-};
 
 use super::answer_limit::{Answer, AnswerLimit};
 use super::bound::Bound;
@@ -27,7 +22,8 @@ use super::connections::Connections;
 use super::datagrams::{Receiver, answer};
 use super::notice::ConnectNotice;
 use super::{ConnectLimits, Reply};
-use crate::{Rejected, SensorStats, Tally, martian_source};
+use crate::reactor::{EventSet, Ready, Timer, Watch};
+use crate::{Rejected, SensorStats, Tally, clock, martian_source};
 
 /// What epoll says is ready; connections have the numbers from
 /// `FIRST_CONNECTION`.
@@ -75,8 +71,8 @@ pub struct ConnectStats {
 /// Takes connections and datagrams.
 #[derive(Debug)]
 pub(super) struct Acceptor {
-    epoll: OwnedFd,
-    timer: OwnedFd,
+    events: EventSet,
+    timer: Timer,
     /// When the timer will go off.
     timer_set: Option<Instant>,
     paused_until: Option<Instant>,
@@ -92,7 +88,7 @@ pub(super) struct Acceptor {
     counted: ConnectStats,
 }
 
-/// What [`Acceptor::open_connections`] found.
+/// What [`Acceptor::advance_connections`] found.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Round {
     /// Something has come in through a bound socket.
@@ -108,15 +104,11 @@ impl Acceptor {
         banner: Vec<u8>,
         limits: &ConnectLimits,
     ) -> io::Result<Self> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        for (descriptor, token) in [(sockets, SOCKETS), (timer.as_fd(), TIMER)] {
-            let data = epoll::EventData::new_u64(token);
-            epoll::add(&epoll, descriptor, data, epoll::EventFlags::IN)?;
-        }
+        let (events, timer) = (EventSet::new()?, Timer::new()?);
+        events.add(sockets, SOCKETS, Watch::In)?;
+        events.add(&timer, TIMER, Watch::In)?;
         Ok(Self {
-            epoll,
+            events,
             timer,
             timer_set: None,
             paused_until: None,
@@ -165,19 +157,17 @@ impl Acceptor {
 
     /// Goes on with the connections that are ready, and ends those whose time is
     /// up.
-    pub(super) fn open_connections(&mut self, events: &mut [epoll::Event]) -> io::Result<Round> {
-        const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let ready = epoll::wait(&self.epoll, &mut *events, Some(&NOW))?;
-        let mut round = Round { more: ready == events.len(), ..Round::default() };
-        for event in events.get(..ready).unwrap_or_default() {
-            match event.data.u64() {
+    pub(super) fn advance_connections<const N: usize>(&mut self) -> io::Result<Round> {
+        let ready: Ready<N> = self.events.ready()?;
+        let mut round = Round { more: ready.is_full(), ..Round::default() };
+        for token in ready.tokens() {
+            match token {
                 SOCKETS => round.sockets_ready = true,
                 TIMER => {
-                    // What it has to say is that it went off.
-                    let _ = rustix::io::read(&self.timer, &mut [0_u8; 8]);
+                    self.timer.disarm()?;
                     self.timer_set = None;
                 }
-                token => self.connections.advance(token, &self.epoll, FIRST_CONNECTION),
+                token => self.connections.advance(token, &self.events, FIRST_CONNECTION),
             }
         }
         Ok(round)
@@ -220,7 +210,7 @@ impl Acceptor {
                     let (port, errno) = (bound.endpoint.port, error.raw_os_error());
                     self.notify(ConnectNotice::AcceptFailed { port, errno });
                     if !is_of_the_connection(error) {
-                        self.paused_until = Some(monotonic().after(PAUSE));
+                        self.paused_until = Some(clock::monotonic().after(PAUSE));
                         return Ok(false);
                     }
                 }
@@ -246,9 +236,14 @@ impl Acceptor {
     }
 
     fn send_banner(&mut self, socket: OwnedFd) -> io::Result<()> {
-        let now = monotonic();
-        match self.connections.send_banner(socket, &self.banner, now, &self.epoll, FIRST_CONNECTION)
-        {
+        let now = clock::monotonic();
+        match self.connections.send_banner(
+            socket,
+            &self.banner,
+            now,
+            &self.events,
+            FIRST_CONNECTION,
+        ) {
             // No room in epoll: the banner is with the kernel, or is lost.
             Err(Errno::NOSPC | Errno::NOMEM) => {
                 self.counted.turned_away += 1;
@@ -271,7 +266,7 @@ impl Acceptor {
                 Ok(None) => return Ok(false),
                 Err(error) => {
                     log::debug!("cannot receive on UDP port {}: {error}", bound.endpoint.port);
-                    self.paused_until = Some(monotonic().after(PAUSE));
+                    self.paused_until = Some(clock::monotonic().after(PAUSE));
                     return Ok(false);
                 }
             };
@@ -284,7 +279,7 @@ impl Acceptor {
             let (sender, interface) = (datagram.sender, datagram.interface);
             let reply = self.observe(bound, Evidence::Message, sender, target, interface, decide);
             if reply == Reply::Banner && !self.banner.is_empty() {
-                match self.limit.ask(sender.ip().to_canonical(), monotonic()) {
+                match self.limit.ask(sender.ip().to_canonical(), clock::monotonic()) {
                     Answer::Allowed => match answer(bound.socket(), &datagram, &self.banner) {
                         Ok(()) => self.counted.answers += 1,
                         Err(_) => self.counted.unreachable += 1,
@@ -314,8 +309,8 @@ impl Acceptor {
         let target = SocketAddr::new(target, bound.endpoint.port);
         decide(
             &Observation::new(peer, target, evidence)
-                .at(monotonic())
-                .stamped(wall_clock())
+                .at(clock::monotonic())
+                .stamped(clock::wall())
                 .on(interface),
         )
     }
@@ -332,7 +327,7 @@ impl Acceptor {
     /// something. To be called last in each round; without open connections it
     /// costs nothing.
     pub(super) fn set_timer(&mut self, sockets: BorrowedFd<'_>) -> io::Result<()> {
-        let now = monotonic();
+        let now = clock::monotonic();
         let pause_over = self.follow_pause(sockets, now)?;
         let next = self.connections.expire(now).into_iter().chain(pause_over).min();
         // One that goes off early does no harm, and is set again then.
@@ -340,9 +335,7 @@ impl Acceptor {
             return Ok(());
         };
         let wait = next.since(now).max(Duration::from_millis(1));
-        let value = Timespec::try_from(wait).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
-        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+        self.timer.arm(wait)?;
         self.timer_set = Some(next);
         Ok(())
     }
@@ -356,8 +349,7 @@ impl Acceptor {
     ) -> io::Result<Option<Instant>> {
         let Some(until) = self.paused_until else { return Ok(None) };
         let over = until <= now;
-        let interest = if over { epoll::EventFlags::IN } else { epoll::EventFlags::empty() };
-        epoll::modify(&self.epoll, sockets, epoll::EventData::new_u64(SOCKETS), interest)?;
+        self.events.modify(sockets, SOCKETS, if over { Watch::In } else { Watch::Nothing })?;
         if over {
             self.paused_until = None;
         }
@@ -368,7 +360,7 @@ impl Acceptor {
 impl AsFd for Acceptor {
     /// Readable when there is something to do.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        self.events.as_fd()
     }
 }
 
@@ -392,14 +384,4 @@ fn is_of_the_connection(error: Errno) -> bool {
 
 fn spare() -> Option<OwnedFd> {
     open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
-}
-
-fn monotonic() -> Instant {
-    let now = clock_gettime(ClockId::Monotonic);
-    Instant::from_nanos(now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned())
-}
-
-fn wall_clock() -> Timestamp {
-    let now = clock_gettime(ClockId::Realtime);
-    Timestamp::from_nanos(now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec))
 }

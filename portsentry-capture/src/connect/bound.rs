@@ -8,7 +8,6 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use portsentry_core::{PortSet, Protocol};
-use rustix::event::epoll;
 use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
@@ -16,6 +15,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_w
 use super::datagrams::tell_destinations;
 use super::notice::{ConnectNotice, Endpoint};
 use crate::SensorError;
+use crate::reactor::{EventSet, Ready, Watch};
 
 /// Handshakes that wait to be accepted, for each port. The kernel lowers it to
 /// `net.core.somaxconn`.
@@ -37,7 +37,7 @@ pub(super) struct Bound {
 /// All bound sockets.
 #[derive(Debug)]
 pub(super) struct BoundSockets {
-    epoll: OwnedFd,
+    events: EventSet,
     addresses: Vec<Address>,
     /// What a new IPv6 socket is set to, so that most need not be told
     /// (`bindv6only` of ip-sysctl). Nothing where there are no such sockets.
@@ -63,7 +63,7 @@ impl Bound {
 impl BoundSockets {
     /// Will bind to `addresses`; to all of both families if there are none.
     pub(super) fn new(addresses: &[IpAddr]) -> Result<Self, SensorError> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(refused)?;
+        let events = EventSet::new().map_err(refused)?;
         let addresses = match addresses {
             [] => vec![wildcard()],
             given => distinct(given),
@@ -71,7 +71,7 @@ impl BoundSockets {
         let usual_v6_only = unbound(Ipv6Addr::UNSPECIFIED.into(), SocketType::DGRAM)
             .and_then(sockopt::ipv6_v6only)
             .ok();
-        Ok(Self { epoll, addresses, usual_v6_only, slots: Vec::new(), holes: Vec::new() })
+        Ok(Self { events, addresses, usual_v6_only, slots: Vec::new(), holes: Vec::new() })
     }
 
     /// How many sockets these ports take.
@@ -86,7 +86,12 @@ impl BoundSockets {
 
     /// Readable when one of the sockets is.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        self.events.as_fd()
+    }
+
+    /// Returns the indices of sockets that are readable now.
+    pub(super) fn ready<const N: usize>(&self) -> Result<Ready<N>, Errno> {
+        self.events.ready()
     }
 
     pub(super) fn get(&self, index: u64) -> Option<&Bound> {
@@ -163,8 +168,7 @@ impl BoundSockets {
             Protocol::Udp => Some(fstat(&socket)?.st_ino),
         };
         let index = self.holes.pop().unwrap_or(self.slots.len());
-        let data = epoll::EventData::new_u64(index as u64);
-        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
+        self.events.add(&socket, index as u64, Watch::In)?;
         let bound = Some(Bound { socket, endpoint, inode });
         match self.slots.get_mut(index) {
             Some(hole) => *hole = bound,
@@ -241,8 +245,8 @@ fn distinct(given: &[IpAddr]) -> Vec<Address> {
     addresses
 }
 
-fn refused(error: Errno) -> SensorError {
-    SensorError::Io { name: super::NAME.to_owned(), source: io::Error::from(error) }
+fn refused(error: impl Into<io::Error>) -> SensorError {
+    SensorError::Io { name: super::NAME.to_owned(), source: error.into() }
 }
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portsentry_core::Instant;
-use rustix::event::epoll;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt};
+
+use crate::reactor::{EventSet, Watch};
 
 /// Bytes of the peer's that are read before his patience counts for nothing.
 const MOST_READ: usize = 64 * 1024;
@@ -80,15 +81,14 @@ impl Connections {
         }
     }
 
-    /// Sends `banner` to a new connection. What the peer does not take at once
-    /// is waited for in `epoll`, with `first_token` and the connection's number
-    /// for a token.
+    /// Sends `banner` to a new connection. If the peer does not accept all of it immediately,
+    /// adds the connection to `events`; its token is `first_token` plus its number.
     pub(super) fn send_banner(
         &mut self,
         socket: OwnedFd,
         banner: &Arc<[u8]>,
         now: Instant,
-        epoll: &OwnedFd,
+        events: &EventSet,
         first_token: u64,
     ) -> Result<(), Errno> {
         let banner = Arc::clone(banner);
@@ -96,11 +96,10 @@ impl Connections {
         let mut open = Open { number: self.next, socket, banner, sent: 0, read: 0, deadline };
         let interest = match open.advance(&mut self.outcomes) {
             Progress::Over => return Ok(()),
-            Progress::Unsent => epoll::EventFlags::OUT,
-            Progress::Lingering => epoll::EventFlags::IN,
+            Progress::Unsent => Watch::Out,
+            Progress::Lingering => Watch::In,
         };
-        let token = epoll::EventData::new_u64(first_token + open.number);
-        epoll::add(epoll, &open.socket, token, interest)?;
+        events.add(&open.socket, first_token + open.number, interest)?;
         self.next += 1;
         let place = open.number;
         if let Some(place) = self.place(place)
@@ -111,8 +110,8 @@ impl Connections {
         Ok(())
     }
 
-    /// Goes on with a connection that epoll says is ready.
-    pub(super) fn advance(&mut self, token: u64, epoll: &OwnedFd, first_token: u64) {
+    /// Advances the connection with this token, which is ready.
+    pub(super) fn advance(&mut self, token: u64, events: &EventSet, first_token: u64) {
         let number = token - first_token;
         let mut outcomes = self.outcomes;
         let Some(place) = self.place(number) else { return };
@@ -120,8 +119,7 @@ impl Connections {
         let unsent = open.sent < open.banner.len();
         match open.advance(&mut outcomes) {
             Progress::Lingering if unsent => {
-                let data = epoll::EventData::new_u64(token);
-                if epoll::modify(epoll, &open.socket, data, epoll::EventFlags::IN).is_err() {
+                if events.modify(&open.socket, token, Watch::In).is_err() {
                     *place = None;
                 }
             }
@@ -205,12 +203,13 @@ mod tests {
     use rustix::net::sockopt::socket_send_buffer_size;
 
     use super::*;
+    use crate::reactor::Ready;
 
     const PATIENCE: Duration = Duration::from_secs(5);
     const FIRST: u64 = 7;
 
     struct Bench {
-        epoll: OwnedFd,
+        events: EventSet,
         listener: TcpListener,
         connections: Connections,
     }
@@ -218,7 +217,7 @@ mod tests {
     impl Bench {
         fn new(capacity: usize) -> Self {
             Self {
-                epoll: epoll::create(epoll::CreateFlags::CLOEXEC).unwrap(),
+                events: EventSet::new().unwrap(),
                 listener: TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap(),
                 connections: Connections::new(capacity, PATIENCE),
             }
@@ -230,22 +229,17 @@ mod tests {
             client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
             let (socket, _) = self.listener.accept().unwrap();
             let (banner, now) = (banner.into(), Instant::from_secs(second));
-            self.connections.send_banner(socket.into(), &banner, now, &self.epoll, FIRST).unwrap();
+            self.connections.send_banner(socket.into(), &banner, now, &self.events, FIRST).unwrap();
             client
         }
 
         /// Lets whatever is ready go on until `done`.
         fn run_until(&mut self, mut done: impl FnMut(&Connections) -> bool) {
-            let mut events = [epoll::Event {
-                flags: epoll::EventFlags::empty(),
-                data: epoll::EventData::new_u64(0),
-            }; 8];
-            let wait = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
             while !done(&self.connections) {
-                let ready = epoll::wait(&self.epoll, &mut events, Some(&wait)).unwrap();
-                assert!(ready > 0, "nothing happened: {:?}", self.connections.outcomes);
-                for event in &events[..ready] {
-                    self.connections.advance(event.data.u64(), &self.epoll, FIRST);
+                let ready: Ready<8> = self.events.wait(Duration::from_secs(10)).unwrap();
+                assert!(ready.count() > 0, "nothing happened: {:?}", self.connections.outcomes);
+                for token in ready.tokens() {
+                    self.connections.advance(token, &self.events, FIRST);
                 }
             }
         }

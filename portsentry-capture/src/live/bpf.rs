@@ -10,10 +10,10 @@
 //! kernel has removed, and it cannot search a list of ports.
 
 mod coarse;
+#[cfg(feature = "raw")]
+mod fanout;
 mod program;
 mod sent;
-#[cfg(feature = "raw")]
-mod source;
 #[cfg(test)]
 mod tests;
 
@@ -28,10 +28,10 @@ use self::coarse::coarse;
 use self::program::{Ancillary, Assembler, Condition, Label, Op};
 use super::{SNAP_LENGTH, Watched, packet_socket};
 
+#[cfg(feature = "raw")]
+pub(super) use fanout::attach_fanout_program;
 pub(super) use program::Instruction;
 pub(super) use sent::{SENT_LENGTH, attach_sent_filter};
-#[cfg(feature = "raw")]
-pub(super) use source::attach_fanout_program;
 
 /// Packet types of `linux/if_packet.h`: for another host, seen because the
 /// interface is promiscuous or a port of a bridge; and sent by this host.

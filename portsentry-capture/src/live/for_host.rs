@@ -1,7 +1,6 @@
 //! Decodes frames of a live capture with the checks that need to know this host.
 
 use portsentry_core::Instant;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::Watched;
 use crate::{Decoder, Frame, Packet, Rejected, martian_source};
@@ -25,12 +24,4 @@ pub(super) fn decode_for_host(
             Ok(())
         }
     })
-}
-
-/// The time that fragments wait by. Some 20 ns: to be asked once for a batch of
-/// packets.
-pub(super) fn now() -> Instant {
-    let now = clock_gettime(ClockId::Monotonic);
-    let (seconds, nanoseconds) = (now.tv_sec.unsigned_abs(), now.tv_nsec.unsigned_abs());
-    Instant::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds))
 }

@@ -1,38 +1,34 @@
-//! Saying what the kernel dropped: soon, and not too often.
+//! When to check the kernel's drop counters, and when to log them.
 //!
-//! Counters are looked at a second after packets were read, so that an idle
-//! sensor set is never woken, and one line a minute is the most that is said.
+//! The counters are checked one second after packets were read, so that an idle sensor set is
+//! never woken. At most one line a minute is logged.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use rustix::event::Timespec;
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
-};
-
 use crate::SensorStats;
+use crate::reactor::Timer;
 
 const SOON: Duration = Duration::from_secs(1);
 const BETWEEN_LINES: Duration = Duration::from_secs(60);
 
-/// When to look at the counters, and when to speak.
+/// Schedule of the checks and of the log lines.
 #[derive(Debug)]
 pub(super) struct LossReport {
-    timer: OwnedFd,
+    timer: Timer,
     armed: bool,
-    spoke: Option<Instant>,
-    /// What was said of each capture, by its number.
-    said: BTreeMap<u64, u64>,
+    last_line: Option<Instant>,
+    /// Number of drops already logged, by capture.
+    logged: BTreeMap<u64, u64>,
 }
 
-/// What the kernel has dropped of a capture since that was opened.
+/// Number of packets that the kernel dropped from a capture since it was opened.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Loss<'a> {
-    /// A number that no other capture has or had.
+    /// Number of the capture, never reused.
     pub(super) capture: u64,
     /// The name of its interface.
     pub(super) interface: &'a str,
@@ -41,44 +37,41 @@ pub(super) struct Loss<'a> {
 
 impl LossReport {
     pub(super) fn new() -> io::Result<Self> {
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
-        Ok(Self { timer, armed: false, spoke: None, said: BTreeMap::new() })
+        Ok(Self { timer: Timer::new()?, armed: false, last_line: None, logged: BTreeMap::new() })
     }
 
-    /// Readable when it is time to look.
+    /// Readable when it is time to check the counters.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.timer.as_fd()
     }
 
-    /// Packets were read, so some may have been dropped.
-    pub(super) fn look_soon(&mut self) -> io::Result<()> {
+    /// Schedules a check, because packets were read and some may have been dropped.
+    pub(super) fn check_soon(&mut self) -> io::Result<()> {
         if self.armed { Ok(()) } else { self.arm(SOON) }
     }
 
-    /// It was time to look, and the captures that are open have lost this. Gives
-    /// what is to be said now, by interface; if there is something to say and none
-    /// is due yet, the counters are to be looked at again later.
-    pub(super) fn looked<'a>(
+    /// Takes the counters of the open captures. Returns the drops to log now, by interface. If
+    /// there are drops but no line is due yet, schedules another check.
+    pub(super) fn checked<'a>(
         &mut self,
         now: Instant,
         losses: &[Loss<'a>],
     ) -> io::Result<Option<Vec<(&'a str, u64)>>> {
-        let unsaid = |loss: &Loss<'_>| {
-            loss.packets - self.said.get(&loss.capture).copied().unwrap_or_default()
+        let unlogged = |loss: &Loss<'_>| {
+            loss.packets - self.logged.get(&loss.capture).copied().unwrap_or_default()
         };
         let new: Vec<(&str, u64)> = losses
             .iter()
-            .map(|loss| (loss.interface, unsaid(loss)))
+            .map(|loss| (loss.interface, unlogged(loss)))
             .filter(|(_, packets)| *packets > 0)
             .collect();
-        let wait = self.spoke.map(|spoke| BETWEEN_LINES.saturating_sub(now - spoke));
+        let wait = self.last_line.map(|last_line| BETWEEN_LINES.saturating_sub(now - last_line));
         match wait.unwrap_or_default() {
             _ if new.is_empty() => self.disarm()?,
             Duration::ZERO => {
                 self.disarm()?;
-                self.spoke = Some(now);
-                self.said = losses.iter().map(|loss| (loss.capture, loss.packets)).collect();
+                self.last_line = Some(now);
+                self.logged = losses.iter().map(|loss| (loss.capture, loss.packets)).collect();
                 return Ok(Some(new));
             }
             wait => self.arm(wait)?,
@@ -87,43 +80,35 @@ impl LossReport {
     }
 
     fn arm(&mut self, wait: Duration) -> io::Result<()> {
-        self.set(Timespec::try_from(wait).map_err(|_| io::ErrorKind::InvalidInput)?)?;
         self.armed = true;
-        Ok(())
+        self.timer.arm(wait)
     }
 
     fn disarm(&mut self) -> io::Result<()> {
-        self.set(Timespec { tv_sec: 0, tv_nsec: 0 })?;
         self.armed = false;
-        Ok(())
-    }
-
-    fn set(&self, it_value: Timespec) -> io::Result<()> {
-        let timer = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value };
-        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &timer)?;
-        Ok(())
+        self.timer.disarm()
     }
 }
 
-/// What one interface has lost.
+/// Packets lost on one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InterfaceLoss {
-    /// Its name.
+    /// Name of the interface.
     pub interface: String,
-    /// Packets that were dropped because they were not read in time.
+    /// Number of packets dropped because they were not read in time.
     pub packets: u64,
 }
 
-/// What was lost, by interface.
+/// Lost packets by interface.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger(BTreeMap<String, u64>);
 
 impl Ledger {
-    /// Interfaces that are told apart. On a host that runs for years containers
-    /// come and go, and each has an interface of another name.
+    /// Maximum number of names. Containers come and go for years, each with an interface
+    /// name of its own.
     const NAMES: usize = 256;
 
-    /// Adds what a capture of `interface` has lost, if anything.
+    /// Adds the losses of a capture of `interface`.
     pub(super) fn add(&mut self, interface: &str, stats: &SensorStats) {
         let packets = stats.dropped_by_kernel + stats.dropped_by_interface;
         if packets == 0 {
@@ -134,23 +119,23 @@ impl Ledger {
         *self.0.entry(interface.to_owned()).or_default() += packets;
     }
 
-    /// By name.
+    /// Returns the losses, sorted by name.
     pub(super) fn into_losses(self) -> Vec<InterfaceLoss> {
         let losses = self.0.into_iter();
         losses.map(|(interface, packets)| InterfaceLoss { interface, packets }).collect()
     }
 }
 
-/// What is said of packets that captures have lost.
+/// Returns the log line for dropped packets.
 pub(super) fn line(dropped: &[(&str, u64)]) -> String {
-    let mut line = "packets were lost, because they were not read in time:".to_owned();
+    let mut line = "the kernel dropped".to_owned();
     let mut separator = "";
     for (name, packets) in dropped {
         // Writing to a string does not fail.
-        let _ = write!(line, "{separator} {packets} on interface {name}");
+        let _ = write!(line, "{separator} {packets} packets on {name}");
         separator = ",";
     }
-    line + "; CAPTURE_BUFFER makes more room"
+    line + " (capture buffer full); consider raising CAPTURE_BUFFER"
 }
 
 #[cfg(test)]
@@ -158,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_lost_is_told_by_interface() {
+    fn losses_are_counted_by_interface() {
         let mut ledger = Ledger::default();
         let stats = |kernel, interface| SensorStats {
             dropped_by_kernel: kernel,
@@ -184,33 +169,33 @@ mod tests {
     }
 
     #[test]
-    fn one_line_a_minute() {
+    fn at_most_one_line_a_minute_is_logged() {
         let mut report = LossReport::new().unwrap();
         let start = Instant::now();
         let mut check = |second: u64, losses: [u64; 2], expected: Option<&str>, later: bool| {
-            report.look_soon().unwrap();
+            report.check_soon().unwrap();
             let [eth0, lo] = losses;
             let losses = [
                 Loss { capture: 3, interface: "eth0", packets: eth0 },
                 Loss { capture: 4, interface: "lo", packets: lo },
             ];
-            let new = report.looked(start + Duration::from_secs(second), &losses).unwrap();
+            let new = report.checked(start + Duration::from_secs(second), &losses).unwrap();
             let line = new.map(|new| line(&new));
             let expected = expected.map(|what| {
                 format!(
-                    "packets were lost, because they were not read in time: {what}; \
-                     CAPTURE_BUFFER makes more room"
+                    "the kernel dropped {what} (capture buffer full); \
+                     consider raising CAPTURE_BUFFER"
                 )
             });
             assert_eq!((line, report.armed), (expected, later), "second {second}");
         };
         check(0, [0, 0], None, false);
-        check(1, [7, 0], Some("7 on interface eth0"), false);
+        check(1, [7, 0], Some("7 packets on eth0"), false);
         check(2, [7, 0], None, false);
         check(3, [9, 0], None, true);
         check(60, [9, 1], None, true);
-        check(61, [16, 1], Some("9 on interface eth0, 1 on interface lo"), false);
+        check(61, [16, 1], Some("9 packets on eth0, 1 packets on lo"), false);
         check(200, [16, 1], None, false);
-        check(201, [16, 3], Some("2 on interface lo"), false);
+        check(201, [16, 3], Some("2 packets on lo"), false);
     }
 }

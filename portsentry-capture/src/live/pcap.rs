@@ -13,11 +13,11 @@ use portsentry_core::{Instant, Observation, Timestamp};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
-use super::for_host::{decode_for_host, now};
+use super::for_host::decode_for_host;
 use super::{CaptureOptions, LiveBackend, LiveSensor, SNAP_LENGTH, Watched, bpf, packet_socket};
 use crate::{
     ChecksumState, Decoder, Drained, Frame, Interface, LinkType, Packet, Rejected, Sensor,
-    SensorError, SensorStats, Tally,
+    SensorError, SensorStats, Tally, clock,
 };
 
 /// The device that stands for all interfaces.
@@ -140,7 +140,7 @@ impl Sensor for PcapSensor {
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError> {
         let budget = budget.clamp(1, i32::MAX as usize);
-        let (frames, now) = (&mut self.frames, now());
+        let (frames, now) = (&mut self.frames, clock::monotonic());
         let read = self.capture.dispatch(Some(budget), |frame| {
             let time = Timestamp::from_nanos(nanoseconds(frame.header));
             match frames.decode(frame.data, frame.header.len as usize, now) {

@@ -15,12 +15,12 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with
 
 use super::block::{Cursor, RingPacket};
 use super::bpf::{self, IPV4, IPV6, PACKET_OTHERHOST, PACKET_OUTGOING, VLAN_TAGS};
-use super::for_host::{decode_for_host, now};
+use super::for_host::decode_for_host;
 use super::packet_socket::{self, RxRing};
 use super::{CaptureOptions, LiveBackend, LiveSensor, Watched};
 use crate::{
     Decoder, Drained, Frame, Interface, LinkType, Packet, Rejected, Sensor, SensorError,
-    SensorStats, Tally,
+    SensorStats, Tally, clock,
 };
 
 /// VLAN tags that are stepped over, the one that the kernel took off included.
@@ -206,7 +206,7 @@ impl Sensor for RawSensor {
         let budget = budget.max(1);
         let mut left = budget;
         let mut found_block = false;
-        let now = now();
+        let now = clock::monotonic();
         while let Some(block) = self.ring.block() {
             found_block = true;
             let cursor = self.cursor.get_or_insert_with(|| Cursor::new(block));

@@ -6,32 +6,26 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use portsentry_core::{Evidence, Instant, Observation, Timestamp};
-use rustix::event::{Timespec, epoll};
-use rustix::time::{
-    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, clock_gettime,
-    timerfd_create, timerfd_settime,
-};
 
 use super::pending::PendingQueries;
 use super::sent::SentDatagrams;
 use crate::live::Watched;
-use crate::live::for_host::now;
 use crate::live::losses::{Loss, LossReport};
-use crate::{Interface, QueryStats};
+use crate::reactor::{EventSet, Ready, Timer, Watch};
+use crate::{Interface, QueryStats, clock};
 
 /// Tokens of the epoll set.
 const SENT: u64 = 0;
 const REARM: u64 = 1;
 const LOSSES: u64 = 2;
 
-const NEVER: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-
 /// Pause between two wake-ups for queries. The socket buffer holds a million datagrams a
 /// second meanwhile.
-const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Consequence and remedy, for the log.
 const ADVICE: &str = "replies to them may be reported as probes; exclude the ports of \
@@ -41,8 +35,8 @@ const ADVICE: &str = "replies to them may be reported as probes; exclude the por
 #[derive(Debug)]
 pub(in crate::live) struct Queries {
     /// Contains the socket, for one event at a time, and the two timers.
-    epoll: OwnedFd,
-    pause: OwnedFd,
+    events: EventSet,
+    pause: Timer,
     losses: LossReport,
     open: Option<Open>,
     watched: Watched,
@@ -66,16 +60,12 @@ struct Open {
 impl Queries {
     /// Creates it without any monitored port.
     pub(in crate::live) fn new() -> io::Result<Self> {
-        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
-        let pause = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let (events, pause) = (EventSet::new()?, Timer::new()?);
         let losses = LossReport::new()?;
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        for (descriptor, token) in [(pause.as_fd(), REARM), (losses.descriptor(), LOSSES)] {
-            let data = epoll::EventData::new_u64(token);
-            epoll::add(&epoll, descriptor, data, epoll::EventFlags::IN)?;
-        }
+        events.add(&pause, REARM, Watch::In)?;
+        events.add(losses.descriptor(), LOSSES, Watch::In)?;
         Ok(Self {
-            epoll,
+            events,
             pause,
             losses,
             open: None,
@@ -90,7 +80,7 @@ impl Queries {
 
     /// Readable when [`handle_ready`](Self::handle_ready) has work.
     pub(in crate::live) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        self.events.as_fd()
     }
 
     /// Watches for queries from these addresses and UDP ports. Without the socket only
@@ -120,8 +110,7 @@ impl Queries {
             Some(open) => open.datagrams.set(addresses, udp_ports),
             None => {
                 let datagrams = SentDatagrams::open(addresses, udp_ports)?;
-                let data = epoll::EventData::new_u64(SENT);
-                epoll::add(&self.epoll, datagrams.descriptor(), data, ONE_EVENT)?;
+                self.events.add(datagrams.descriptor(), SENT, Watch::InOnce)?;
                 self.open = Some(Open { datagrams, pending: PendingQueries::new() });
                 Ok(())
             }
@@ -130,21 +119,18 @@ impl Queries {
 
     /// Handles the events that made [`descriptor`](Self::descriptor) readable.
     pub(in crate::live) fn handle_ready(&mut self) -> io::Result<()> {
-        let (flags, data) = (epoll::EventFlags::empty(), epoll::EventData::new_u64(0));
-        let mut events = [epoll::Event { flags, data }; 3];
-        let ready = epoll::wait(&self.epoll, &mut events, Some(&NEVER))?;
-        for event in events.get(..ready).unwrap_or_default() {
-            match event.data.u64() {
+        let ready: Ready<3> = self.events.ready()?;
+        for token in ready.tokens() {
+            match token {
                 SENT => {
-                    self.read(now());
-                    self.arm_pause(PAUSE)?;
-                    self.losses.look_soon()?;
+                    self.read(clock::monotonic());
+                    self.pause.arm(PAUSE)?;
+                    self.losses.check_soon()?;
                 }
                 REARM => {
-                    self.arm_pause(NEVER)?;
+                    self.pause.disarm()?;
                     if let Some(Open { datagrams, .. }) = &self.open {
-                        let data = epoll::EventData::new_u64(SENT);
-                        epoll::modify(&self.epoll, datagrams.descriptor(), data, ONE_EVENT)?;
+                        self.events.modify(datagrams.descriptor(), SENT, Watch::InOnce)?;
                     }
                 }
                 _ => self.log_losses()?,
@@ -153,16 +139,10 @@ impl Queries {
         Ok(())
     }
 
-    fn arm_pause(&self, it_value: Timespec) -> io::Result<()> {
-        let timer = Itimerspec { it_interval: NEVER, it_value };
-        timerfd_settime(&self.pause, TimerfdTimerFlags::empty(), &timer)?;
-        Ok(())
-    }
-
     fn log_losses(&mut self) -> io::Result<()> {
         let missed = self.stats().missed;
         let loss = Loss { capture: SENT, interface: "", packets: missed };
-        if let Some(new) = self.losses.looked(std::time::Instant::now(), &[loss])? {
+        if let Some(new) = self.losses.checked(std::time::Instant::now(), &[loss])? {
             let missed: u64 = new.iter().map(|(_, packets)| packets).sum();
             log::warn!(
                 "the kernel dropped {missed} copies of UDP datagrams that this host sent \
@@ -189,7 +169,7 @@ impl Queries {
         {
             return false;
         }
-        let now = now();
+        let now = clock::monotonic();
         if self.read_until.is_none_or(|until| time > until) {
             self.read(now);
         }
@@ -204,7 +184,7 @@ impl Queries {
     fn read(&mut self, now: Instant) {
         let Some(Open { datagrams, pending }) = &mut self.open else { return };
         // The kernel stamps packets with the same clock.
-        self.read_until = Some(wall_clock());
+        self.read_until = Some(clock::wall());
         let (addresses, broadcasts) = (&self.watched.addresses, &self.broadcasts);
         let seen = &mut self.stats.seen;
         let result = datagrams.read(&mut |sent| {
@@ -257,12 +237,4 @@ impl Queries {
         let evicted = self.open.as_ref().map_or(0, |open| open.pending.evicted);
         QueryStats { evicted: self.stats.evicted + evicted, ..self.stats }
     }
-}
-
-/// The descriptor must be rearmed after each event.
-const ONE_EVENT: epoll::EventFlags = epoll::EventFlags::IN.union(epoll::EventFlags::ONESHOT);
-
-fn wall_clock() -> Timestamp {
-    let now = clock_gettime(ClockId::Realtime);
-    Timestamp::from_nanos(now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec))
 }

@@ -2,28 +2,28 @@
 //! datagram counts as a reply.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 use portsentry_core::Observation;
-use rustix::event::epoll;
 
 use crate::live::Watched;
+use crate::reactor::EventSet;
 use crate::{Interface, QueryStats};
 
 /// Sees no queries.
 #[derive(Debug)]
 pub(in crate::live) struct Queries {
     /// Empty.
-    epoll: OwnedFd,
+    events: EventSet,
 }
 
 impl Queries {
     pub(in crate::live) fn new() -> io::Result<Self> {
-        Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)? })
+        Ok(Self { events: EventSet::new()? })
     }
 
     pub(in crate::live) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        self.events.as_fd()
     }
 
     pub(in crate::live) fn watch(&mut self, _: &Watched) {}
