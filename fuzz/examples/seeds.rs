@@ -1,7 +1,7 @@
 //! Writes the seed corpora of the fuzz targets into `fuzz/corpus`.
 //!
 //! `cargo run -p portsentry-fuzz --example seeds`
-#![allow(dead_code, reason = "the builders serve the tests too")]
+#![allow(dead_code, reason = "the tests use the other builders")]
 
 use std::path::Path;
 use std::{fs, io};
@@ -41,7 +41,7 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Frames behind the number of their link type.
+/// Frames, each after the number of its link type.
 fn decode() -> Vec<(String, Vec<u8>)> {
     let syn = tcp(SYN);
     let chain = extension(
@@ -85,13 +85,13 @@ fn decode() -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// Orders for fragments, as the target reads them, in front of a datagram.
+/// Fragments in the format of the target, followed by the bytes of a datagram.
 fn reassembly() -> Vec<(String, Vec<u8>)> {
-    // Protocols as the target numbers them.
+    // Numbers of the target for protocols.
     const TCP_NUMBER: u8 = 0;
     const UDP_NUMBER: u8 = 1;
     const OPTIONS_NUMBER: u8 = 3;
-    // Offset in units, more, length, in the datagram of 40 bytes.
+    // Offset in units of 8 bytes, more fragments, length; in a datagram of 40 bytes.
     type Order = (u8, bool, u8);
     let scripts: [(&str, &[Order]); 8] = [
         ("two", &[(0, true, 24), (3, false, 16)]),
@@ -126,7 +126,7 @@ fn reassembly() -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// Files of every format.
+/// Capture files of every format.
 fn capture_file() -> Vec<(String, Vec<u8>)> {
     let syn = ethernet(0x0800, &ipv4(TCP, &tcp(SYN)));
     let raw = ipv6(UDP, &udp(b"who"));
@@ -172,7 +172,7 @@ fn capture_file() -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// Configurations: every key, every freedom, and mistakes of every kind.
+/// Configurations: every key, every permitted notation, and mistakes of every kind.
 fn config() -> Vec<(String, Vec<u8>)> {
     let every_key: String = KEYS
         .iter()
@@ -183,7 +183,7 @@ fn config() -> Vec<(String, Vec<u8>)> {
                 ValueKind::Path => "/run/portsentry/file",
                 ValueKind::Number { .. } | ValueKind::Duration { .. } => "10",
                 ValueKind::Switch | ValueKind::BlockMode => "1",
-                _ => "act on $TARGET$ for $PORT$ by $MODE$",
+                _ => "respond to $TARGET$ for $PORT$ by $MODE$",
             };
             format!("{} = \"{value}\"\n", key.name)
         })
@@ -208,7 +208,7 @@ fn config() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
-/// Ignore files.
+/// Ignore lists.
 fn ignore_list() -> Vec<(String, Vec<u8>)> {
     let good = "\u{feff}127.0.0.1/8 # loopback\r\n::1\n\n 192.0.2.1/255.255.255.0\t\n\
                 2001:DB8::/32\n::ffff:192.0.2.7\n::ffff:10.0.0.0/104\n0.0.0.0/0\n::/0";
@@ -222,7 +222,7 @@ fn ignore_list() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
-/// Lives of an engine, as `portsentry_fuzz::Script` reads them.
+/// Lives of an engine, in the format of `portsentry_fuzz::Script`.
 fn engine() -> Vec<(String, Vec<u8>)> {
     const TAKE: [u8; 6] = [9, 0, 0, 0, 0, 0];
     const TIMEOUT: [u8; 6] = [13, 0, 0, 0, 0, 0];
@@ -237,8 +237,8 @@ fn engine() -> Vec<(String, Vec<u8>)> {
         let start = [bounds, window, 0, 0xfe, 0xfe, 0x24, trigger, switches];
         [&start[..], &operations.concat()].concat()
     };
-    // Switches: 0 blocks and remembers, 4 blocks without memory, 3 logs only,
-    // 0x20 allows one response a minute. Waits: 4 is 5 s, 6 a minute, 15 back.
+    // Switches: 0 blocks and remembers, 4 blocks without a blocked set, 3 logs only, 0x20
+    // allows one response a minute. Waits: 4 is 5 s, 6 is a minute, 15 is one second back.
     let waiting = [probe(0, 1), probe(0, 2), datagram(6, 3), TAKE, probe(0, 4), TAKE];
     let ended = [succeed(0), probe(0, 5), fail(1), probe(6, 1), wait(4), probe(6, 1), succeed(0)];
     let counted = [probe(0, 1), probe(1, 1), wait(3), probe(0, 2), wait(15), probe(0, 3)];
@@ -260,7 +260,7 @@ fn engine() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
-/// Frames as the target reads them: each behind its five bytes.
+/// Frames in the format of the target: each after its five bytes.
 fn frames() -> Vec<(String, Vec<u8>)> {
     let frame = |link: usize, kernel: u8, cut: u8, wait: u8, bytes: &[u8]| {
         let [high, low] = (bytes.len() as u16).to_be_bytes();
@@ -299,7 +299,7 @@ fn frames() -> Vec<(String, Vec<u8>)> {
     seeds
 }
 
-/// An IPv4 packet whose header has its checksum again.
+/// Returns an IPv4 packet with the checksum of its header recomputed.
 fn resealed(mut packet: Vec<u8>) -> Vec<u8> {
     packet[10..12].copy_from_slice(&[0, 0]);
     let sum = !ones_sum(&[&packet[..20]]);
@@ -307,7 +307,7 @@ fn resealed(mut packet: Vec<u8>) -> Vec<u8> {
     packet
 }
 
-/// Blocked files: whole, torn, odd, and of portsentry 1.x.
+/// Blocked files: complete, cut, invalid, and of portsentry 1.x.
 fn blocked_file() -> Vec<(String, Vec<u8>)> {
     let v4 = [&2_u16.to_ne_bytes()[..], &SOURCE_V4].concat();
     let v6 = [&10_u16.to_ne_bytes()[..], &v6(1)].concat();
@@ -324,7 +324,7 @@ fn blocked_file() -> Vec<(String, Vec<u8>)> {
     ]
 }
 
-/// Templates behind choice, port and address.
+/// Templates, each after the choice byte, the port and the address.
 fn template() -> Vec<(String, Vec<u8>)> {
     let texts = [
         ("route", "ip route replace blackhole $TARGET$"),

@@ -1,4 +1,4 @@
-//! Any bytes as a configuration file.
+//! Reads any bytes as a configuration file.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

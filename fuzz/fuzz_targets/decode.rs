@@ -1,12 +1,12 @@
-//! Any bytes as a frame of any link type. The first byte chooses the link type,
-//! and whether checksums are put right first: else hardly any would be.
+//! Decodes any bytes as a frame of any link type. The first byte chooses the link type,
+//! and if checksums are corrected first: otherwise nearly all would be wrong.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use portsentry_capture::{LinkType, Packet, Rejected, decode, martian_source};
 
 #[path = "../offline/frames.rs"]
-#[allow(dead_code, reason = "it serves tests too")]
+#[allow(dead_code, reason = "the tests use the other builders")]
 mod frames;
 #[path = "../offline/oracle.rs"]
 mod oracle;
@@ -36,24 +36,24 @@ fuzz_target!(|input: &[u8]| {
     }
     let frame = &frame[..];
 
-    assert_eq!(oracle::ours(link, frame), oracle::theirs(link, frame), "two decoders");
+    assert_eq!(oracle::ours(link, frame), oracle::theirs(link, frame), "the decoders differ");
 
     let Ok(packet) = decode(link, frame) else { return };
     assert_eq!(packet.on_wire(packet.wire_length), Ok(packet));
     assert_eq!(packet.on_wire(packet.wire_length - 1), Err(Rejected::ShortFrame));
 
-    // What lies behind the packet has no say.
+    // The bytes after the packet do not change the result.
     let end = packet.wire_length.min(frame.len());
     assert_eq!(decode(link, &frame[..end]), Ok(packet), "padding");
 
-    // A capture that is cut shows the same packet or none.
+    // A frame that is cut decodes to the same packet or to none.
     for length in 0..end {
         if let Ok(cut) = decode(link, &frame[..length]) {
             assert_eq!(Packet { wire_length: packet.wire_length, ..cut }, packet, "cut");
         }
     }
 
-    // What is possible from outside is possible on loopback.
+    // A source that is possible from outside is also possible on loopback.
     assert!(
         martian_source(packet.source, false) || !martian_source(packet.source, true),
         "{}",

@@ -1,4 +1,4 @@
-//! Any bytes as the life of an engine.
+//! Reads any bytes as the life of an engine.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,9 +1,8 @@
-//! Any bytes as frames that come one after the other to one decoder, of any
-//! link type, cut anywhere and at any time, and on to an engine.
+//! Reads any bytes as a sequence of frames for one decoder and an engine: of any link
+//! type, cut anywhere, at any time.
 //!
-//! Each frame has five bytes before it: link type and what the kernel says of
-//! the checksum, how much was cut off, seconds since the frame before, and the
-//! length, high byte first.
+//! Each frame follows five bytes: link type and the kernel's state of the checksum, number
+//! of bytes cut off, seconds since the previous frame, and the length, high byte first.
 #![no_main]
 
 use std::time::Duration;
@@ -30,7 +29,7 @@ fn engine(key: u128) -> Engine {
     let policy =
         Policy { tcp_ports: ports(), udp_ports: ports(), scan_trigger: 2, ..Policy::default() };
     let mut limits = Limits::default();
-    // Small, so that a short input can fill them.
+    // Small tables, so that a short input can fill them.
     (limits.sources, limits.served_lines) = (64, 16);
     Engine::new(policy, &limits, HashKey::new(key))
 }
@@ -58,9 +57,9 @@ fuzz_target!(|input: &[u8]| {
         };
         let found = decoder.decode(&frame, Instant::from_secs(now), admit);
 
-        // What remembers fragments says the same of all else as what does not. Of
-        // a jumbogram it knows the length, and so whether its checksum covers
-        // what is there.
+        // For all frames but fragments, the decoder that reassembles agrees with the one that
+        // does not. For a jumbogram, only the first knows the length of the frame, and so if
+        // the checksum covers the captured bytes.
         let alone = decode(link, captured).and_then(|packet| packet.on_wire(length));
         let is_comparable = checksum == ChecksumState::Unknown
             && captured.len() == length
@@ -80,12 +79,12 @@ fuzz_target!(|input: &[u8]| {
                 let observation = packet.observation(Timestamp::from_nanos(-1), 1).at(at);
                 let [one, other] = &mut engines;
                 let verdict = one.observe(&observation, at);
-                assert_eq!(verdict, other.observe(&observation, at), "the key has no say");
+                assert_eq!(verdict, other.observe(&observation, at), "the key changes a verdict");
                 assert_ne!(verdict.reason, Reason::Blocked);
                 assert_eq!(one.poll_event(), other.poll_event());
             }
             Err(rejected) => tally.add(rejected),
         }
     }
-    assert_eq!(decoded + tally.total(), frames, "each frame is accounted for");
+    assert_eq!(decoded + tally.total(), frames, "each frame is counted once");
 });

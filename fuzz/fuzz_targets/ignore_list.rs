@@ -1,4 +1,4 @@
-//! Any bytes as an ignore file.
+//! Reads any bytes as an ignore list.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

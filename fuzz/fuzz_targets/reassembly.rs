@@ -1,9 +1,9 @@
-//! Any fragments of one datagram, against the model that puts them together
-//! byte by byte.
+//! Compares the decoder with the model that reassembles byte by byte, on any fragments of
+//! one datagram.
 //!
-//! The first byte chooses the IP version. Each fragment is then five bytes:
-//! protocol, offset in units of 8 bytes, flags, length, and where its bytes are
-//! taken from in the datagram that the rest of the input is.
+//! The first byte chooses the IP version. Each fragment is five bytes: protocol, offset in
+//! units of 8 bytes, flags, length, and the position of its bytes in the datagram, which
+//! is the rest of the input.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,10 +16,10 @@ use frames::*;
 use model::{Model, Piece};
 
 #[path = "../offline/fragments.rs"]
-#[allow(dead_code, reason = "it serves tests too")]
+#[allow(dead_code, reason = "the tests use the other builders")]
 mod fragments;
 #[path = "../offline/frames.rs"]
-#[allow(dead_code, reason = "it serves tests too")]
+#[allow(dead_code, reason = "the tests use the other builders")]
 mod frames;
 #[path = "../offline/model.rs"]
 mod model;
@@ -27,7 +27,7 @@ mod model;
 const PROTOCOLS: [u8; 8] =
     [TCP, UDP, AUTHENTICATION, DESTINATION, ROUTING, HOP_BY_HOP, FRAGMENT, 58];
 
-/// Fragments of an input, at most.
+/// Highest number of fragments that are read from an input.
 const FRAGMENTS: usize = 24;
 
 fuzz_target!(|input: &[u8]| {
@@ -41,12 +41,12 @@ fuzz_target!(|input: &[u8]| {
     for order in orders.chunks_exact(5) {
         let [protocol, unit, flags, length, from] = *order else { return };
         let protocol = PROTOCOLS[usize::from(protocol) % PROTOCOLS.len()];
-        // The far end of what can be addressed, too.
+        // Offsets reach the highest addressable bytes as well.
         let unit = usize::from(unit) + if flags & 2 == 0 { 0 } else { 8191 - 255 };
         let start = 8 * unit;
         let more = flags & 1 == 1;
-        // At offset 0 without more it is no fragment; over IPv4 one protocol is
-        // one datagram, and what is neither TCP nor UDP nor AH is none at all.
+        // A packet at offset 0 without more fragments is not a fragment. Over IPv4, a
+        // datagram has one protocol, and only TCP, UDP and AH are reassembled.
         let protocol =
             if version == V4 { PROTOCOLS[usize::from(choice >> 1) % 3] } else { protocol };
         if start == 0 && !more {

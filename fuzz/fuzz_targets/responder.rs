@@ -1,11 +1,11 @@
-//! Any bytes as what packet process and responder say to each other.
+//! Reads any bytes as a message between the packet process and the responder.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use portsentry_cli::responder::protocol::{MAX_MESSAGE, Message, Request};
 
 fuzz_target!(|input: &[u8]| {
-    // What is taken is what would have been sent, to the last byte.
+    // A message that decodes is encoded to the same bytes.
     if let Ok(request) = Request::decode(input) {
         assert_eq!(request.encode(), input);
     }

@@ -1,6 +1,6 @@
-//! Any bytes as the template of a command, with any address and port.
+//! Reads any bytes as the template of a command, with an address and a port.
 //!
-//! The first byte chooses mode and IP version, two are the port and sixteen the
+//! The first byte chooses the mode and the IP version, two bytes are the port, sixteen the
 //! address; the rest is the text.
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! A script, told to the engine and to the model.
+//! Applies a script to the engine and to the model, and compares them.
 
 use std::time::Duration;
 
@@ -10,19 +10,19 @@ use crate::model::Model;
 use crate::script::served_ports;
 use crate::{Operation, Script};
 
-/// Tells the script that `bytes` are to the engine and to the model.
+/// Applies the script in `bytes` to the engine and to the model.
 ///
-/// Packets go to the engine one by one, and to a second one with another hash
-/// key in batches; that may make no difference.
+/// The engine gets the packets one by one. A second engine gets them in batches and has
+/// another hash key, which must not make a difference.
 ///
 /// # Panics
 ///
-/// At the first difference.
+/// Panics at the first difference.
 pub fn replay(bytes: &[u8]) {
     let script = Script::read(bytes);
     let mut comparison = Comparison::new(&script);
     for (index, operation) in script.operations.iter().enumerate() {
-        comparison.tell(operation);
+        comparison.apply(operation);
         comparison.check(index, operation);
     }
     comparison.close();
@@ -32,17 +32,17 @@ struct Comparison {
     engine: Engine,
     model: Model,
     now: Duration,
-    /// Responses in the order in which they were handed out, as the engine and
-    /// as the model name them.
+    /// Ids of the responses in the order in which they were handed out, in the engine and in
+    /// the model.
     handed_out: Vec<(ResponseId, u64)>,
     batched: Engine,
-    /// Observations that the batched engine was not told yet.
+    /// Observations that the batched engine has not received yet.
     pending: Vec<Observation>,
-    /// Events that the batched engine should have.
-    told: Vec<Event>,
-    /// Probes, and the events of probes, so far.
+    /// Events that the batched engine must return.
+    expected_events: Vec<Event>,
+    /// Number of probes so far; the next field is the number of their events.
     probes: usize,
-    probes_told: usize,
+    probes_reported: usize,
 }
 
 impl Comparison {
@@ -56,13 +56,13 @@ impl Comparison {
             handed_out: Vec::new(),
             batched: engine(!u128::from(*key)),
             pending: Vec::new(),
-            told: Vec::new(),
+            expected_events: Vec::new(),
             probes: 0,
-            probes_told: 0,
+            probes_reported: 0,
         }
     }
 
-    fn tell(&mut self, operation: &Operation) {
+    fn apply(&mut self, operation: &Operation) {
         let now = instant(self.now);
         if let Operation::Observe(observation) = operation {
             let observation = &observation.at(now);
@@ -122,22 +122,22 @@ impl Comparison {
         }
     }
 
-    /// Tells the batched engine what it has not heard.
+    /// Passes the pending observations to the batched engine, and compares the results.
     fn flush(&mut self) {
         self.batched.observe_batch(&self.pending, instant(self.now));
         self.pending.clear();
         let events: Vec<_> = std::iter::from_fn(|| self.batched.poll_event()).collect();
-        assert_eq!(events, std::mem::take(&mut self.told));
+        assert_eq!(events, std::mem::take(&mut self.expected_events));
         assert_eq!(self.engine.statistics(), self.batched.statistics());
     }
 
-    /// Compares all that can be seen from outside.
+    /// Compares everything that is visible from outside.
     fn check(&mut self, index: usize, operation: &Operation) {
         let events: Vec<_> = std::iter::from_fn(|| self.engine.poll_event()).collect();
         let expected: Vec<_> = self.model.events.drain(..).collect();
         assert_eq!(events, expected, "events of operation {index}, {operation:?}");
-        self.probes_told += probes_in(&events);
-        self.told.extend(events);
+        self.probes_reported += probes_in(&events);
+        self.expected_events.extend(events);
 
         let due = self.model.summary_due.map(instant);
         assert_eq!(self.engine.poll_timeout(), due, "operation {index}, {operation:?}");
@@ -162,14 +162,18 @@ impl Comparison {
         assert_eq!(found.waiting, model.responses.waiting());
     }
 
-    /// Ends all lives. By then each probe has had its one event.
+    /// Closes engines and model. By then each probe has had exactly one event.
     fn close(mut self) {
         self.flush();
         assert_eq!(self.engine.close(), self.model.close(), "responses under way at the end");
         let events: Vec<_> = std::iter::from_fn(|| self.engine.poll_event()).collect();
         assert_eq!(events, Vec::from(std::mem::take(&mut self.model.events)), "last events");
         self.check_statistics();
-        assert_eq!(self.probes_told + probes_in(&events), self.probes, "one event for each probe");
+        assert_eq!(
+            self.probes_reported + probes_in(&events),
+            self.probes,
+            "one event for each probe"
+        );
         assert_eq!(self.engine.statistics().probes(), self.probes as u64);
     }
 }
@@ -178,7 +182,7 @@ fn probes_in(events: &[Event]) -> usize {
     events.iter().filter(|event| matches!(event, Event::Probe(_))).count()
 }
 
-/// The engine's clock.
+/// Returns the time of the engine.
 fn instant(now: Duration) -> Instant {
     Instant::from_nanos(now.as_nanos() as u64)
 }

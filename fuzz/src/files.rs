@@ -1,4 +1,4 @@
-//! Any bytes as a configuration or ignore file.
+//! Checks any bytes as a configuration file or an ignore list.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -6,12 +6,12 @@ use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
 use portsentry_core::Networks;
 use portsentry_core::config::{self, Diagnostic, Severity};
 
-/// Reads `bytes` as a configuration file.
+/// Parses `bytes` as a configuration file.
 ///
 /// # Panics
 ///
-/// If a finding does not lie in the file or cannot be shown on a terminal, or if
-/// settings without errors do not read back as they were written.
+/// Panics if the place of a finding is outside the file, if its message contains a control
+/// character, or if valid settings differ after being written and parsed again.
 pub fn check_configuration(bytes: &[u8]) {
     let parsed = config::parse(bytes);
     check_findings(bytes, &parsed.diagnostics, parsed.is_valid());
@@ -25,13 +25,13 @@ pub fn check_configuration(bytes: &[u8]) {
     }
 }
 
-/// Reads `bytes` as an ignore file.
+/// Parses `bytes` as an ignore list.
 ///
 /// # Panics
 ///
-/// If a finding does not lie in the file or cannot be shown on a terminal, or if
-/// a list without errors holds other networks than another reader finds in it or
-/// does not read back as it was written.
+/// Panics if the place of a finding is outside the file, if its message contains a control
+/// character, if another parser finds other networks in a valid list, or if the list differs
+/// after being written and parsed again.
 pub fn check_ignore_list(bytes: &[u8]) {
     let parsed = config::parse_ignore_list(bytes);
     check_findings(bytes, &parsed.diagnostics, parsed.is_valid());
@@ -48,7 +48,7 @@ pub fn check_ignore_list(bytes: &[u8]) {
     }
 }
 
-/// An ignore file of these networks.
+/// Returns an ignore list of these networks.
 fn written(networks: &Networks) -> String {
     let lines = networks.ranges().flat_map(|range| match range.into_inner() {
         (IpAddr::V4(first), IpAddr::V4(last)) => {
@@ -62,7 +62,7 @@ fn written(networks: &Networks) -> String {
     lines.collect()
 }
 
-/// The network of an item, by the parsers of the standard library and of ipnet.
+/// Parses an item with the parsers of the standard library and of ipnet.
 fn network(item: &str) -> IpNet {
     let found = match item.split_once('/') {
         None => item.parse().ok().map(IpAddr::into),
@@ -81,10 +81,10 @@ fn network(item: &str) -> IpNet {
             _ => None,
         },
     };
-    found.unwrap_or_else(|| panic!("accepted, and no network: {item:?}"))
+    found.unwrap_or_else(|| panic!("accepted, but not a network: {item:?}"))
 }
 
-/// The IPv4 network that an IPv4-mapped one means.
+/// Returns the IPv4 network of an IPv4-mapped one.
 fn mapped(address: Ipv6Addr, length: u8) -> Option<IpNet> {
     let network = Ipv4Net::new(address.to_ipv4_mapped()?, length.checked_sub(96)?);
     network.ok().map(IpNet::V4)
@@ -101,12 +101,12 @@ fn check_findings(bytes: &[u8], findings: &[Diagnostic], is_valid: bool) {
     }
 }
 
-/// A place lies in the text, or right behind a line where something is missing.
+/// Asserts that a place is in the text, or directly after a line that lacks something.
 #[track_caller]
 fn assert_within(bytes: &[u8], place: config::Span) {
     let text = String::from_utf8_lossy(bytes);
     let line = text.split('\n').nth(place.line.wrapping_sub(1));
-    let Some(line) = line else { panic!("{place:?} lies behind the last line") };
+    let Some(line) = line else { panic!("{place:?} is after the last line") };
     assert!(place.column >= 1 && place.length >= 1, "{place:?}");
     assert!(place.column + place.length <= line.chars().count() + 2, "{place:?} in {line:?}");
 }

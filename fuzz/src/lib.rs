@@ -1,10 +1,9 @@
-//! What the fuzz targets hold the library against.
+//! References that the fuzz targets compare the library with.
 //!
-//! [`replay`] tells any bytes to the engine as a [`Script`], and to a model of
-//! the contract that knows no hash and no index: lists, walked from one end to
-//! the other. [`check_configuration`] and [`check_ignore_list`] read any bytes as
-//! a file, [`check_template`] any text as a command. All panic where something
-//! does not hold.
+//! [`replay`] applies any bytes, read as a [`Script`], to the engine and to a model of the
+//! contract. The model has no hash and no index: it searches lists from one end to the
+//! other. [`check_configuration`] and [`check_ignore_list`] parse any bytes as a file,
+//! [`check_template`] expands any text as a command. Each of them panics at a difference.
 
 mod comparison;
 mod files;

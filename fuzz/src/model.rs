@@ -1,7 +1,7 @@
-//! The decision as the contract words it, on lists.
+//! The decision, on lists, in the words of the contract.
 //!
-//! Slow and plain on purpose: each rule stands where the contract has it, and
-//! nothing is remembered that could be looked up.
+//! The model is slow and simple by design: the rules have the order of the contract, and
+//! nothing is stored that can be computed.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -15,20 +15,20 @@ use portsentry_core::{
 use crate::Rules;
 use crate::responses::Responses;
 
-/// Lines about one source and served port, and summaries, are this far apart.
+/// Shortest time between two lines about one source and served port, or two summaries.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// What the engine should be.
+/// Model of an engine.
 pub(crate) struct Model {
     pub(crate) rules: Rules,
-    /// Protocol, address, port, and whether IPv6 alone.
+    /// Protocol, address and port of each socket, and if it takes IPv6 only.
     pub(crate) served: Vec<(Protocol, IpAddr, u16, bool)>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) responses: Responses,
     pub(crate) sources: Counters,
     pub(crate) blocked: Blocked,
     pub(crate) summary_due: Option<Duration>,
-    /// How often each reason ended a decision, those about outcomes included.
+    /// Number of decisions for each reason, with the reasons of outcomes.
     pub(crate) reasons: Vec<u64>,
     pub(crate) observations: u64,
     served_log: Counters,
@@ -70,7 +70,7 @@ impl Model {
             _ => Decision::Report,
         };
         if decision == Decision::Report {
-            self.tell(probe, reason);
+            self.report(probe, reason);
         }
         Verdict::new(decision, reason)
     }
@@ -92,7 +92,7 @@ impl Model {
         }
         // 2. Service check.
         if !self.rules.watch_served_ports && self.is_served(protocol, target, probe.target_port) {
-            self.tell_of_service(probe);
+            self.report_served(probe);
             return Reason::Served;
         }
         // 3. Ignore list.
@@ -110,7 +110,7 @@ impl Model {
         if source == target && !self.rules.respond_to_self {
             return Reason::SameAddress;
         }
-        // 7. Blocking is off, or the host is never to be blocked.
+        // 7. Blocking is off, or the host must never be blocked.
         if !blocks {
             return Reason::LogOnly;
         }
@@ -148,7 +148,7 @@ impl Model {
         })
     }
 
-    fn tell_of_service(&mut self, probe: &Observation) {
+    fn report_served(&mut self, probe: &Observation) {
         let Observation { source, target_port: port, .. } = *probe;
         if self.served_log.count(source, port, self.now) == 1 {
             self.events.push_back(Event::served_port(probe));
@@ -158,11 +158,11 @@ impl Model {
         }
     }
 
-    fn tell(&mut self, probe: &Observation, reason: Reason) {
+    fn report(&mut self, probe: &Observation, reason: Reason) {
         self.events.push_back(Event::probe(*probe, reason));
     }
 
-    /// The end of the response of this number.
+    /// Ends the response with this number.
     pub(crate) fn end(&mut self, serial: u64, outcome: Outcome, now: Duration) {
         self.advance(now);
         let Some((host, probes)) = self.responses.end(serial, outcome, self.now) else { return };
@@ -175,13 +175,13 @@ impl Model {
                 (0, true) => Reason::Blocked,
                 (0, false) => Reason::ResponseFailed,
                 (_, true) if self.rules.remember_blocked => Reason::AlreadyBlocked,
-                // Each further probe acts again, one at a time.
+                // Each further probe requests a response again, one at a time.
                 (_, true) => self.respond(probe),
                 (_, false) => Reason::RetryLater,
             };
             self.reasons[reason as usize] += 1;
             if !matches!(reason, Reason::Triggered | Reason::Responding) {
-                self.tell(probe, reason);
+                self.report(probe, reason);
             }
         }
     }
@@ -210,13 +210,13 @@ impl Model {
         let (under_way, probes) = self.responses.abandon();
         for probe in probes {
             self.reasons[Reason::ResponseFailed as usize] += 1;
-            self.tell(&probe, Reason::ResponseFailed);
+            self.report(&probe, Reason::ResponseFailed);
         }
         self.summarize();
         under_way
     }
 
-    /// A clock that goes back stands still.
+    /// Advances the clock, which never goes back.
     fn advance(&mut self, now: Duration) {
         self.now = self.now.max(now);
     }
@@ -229,17 +229,17 @@ fn protocol(probe: &Observation) -> Protocol {
     }
 }
 
-/// Counters of probes, and who makes room for whom.
+/// Counters of probes, and the rule that chooses the one to evict.
 pub(crate) struct Counters {
     capacity: usize,
     window: Option<u64>,
-    /// Whether each probe prolongs the window.
+    /// Whether each probe extends the window.
     prolongs: bool,
     pub(crate) entries: Vec<Counter>,
     pub(crate) evicted: u64,
 }
 
-/// Source, port, count, and the second that the window counts from.
+/// Source, port, number of probes, and the second in which the window starts.
 pub(crate) struct Counter {
     source: IpAddr,
     port: u16,
@@ -270,10 +270,10 @@ impl Counters {
         if self.entries.len() < self.capacity {
             self.entries.push(entry);
         } else {
-            // The fewest counts, then the longest unseen, then the first.
+            // Evicts the lowest count, then the longest unseen, then the first in the list.
             let entries = self.entries.iter_mut();
-            if let Some(dull) = entries.min_by_key(|entry| (entry.count, entry.second)) {
-                *dull = entry;
+            if let Some(victim) = entries.min_by_key(|entry| (entry.count, entry.second)) {
+                *victim = entry;
                 self.evicted += 1;
             }
         }
@@ -281,7 +281,7 @@ impl Counters {
     }
 }
 
-/// Hosts that were dealt with, oldest first; so many of each family.
+/// Blocked hosts, oldest first, at most `cap` of each family.
 pub(crate) struct Blocked {
     cap: usize,
     pub(crate) hosts: Vec<IpAddr>,

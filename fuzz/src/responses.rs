@@ -1,4 +1,4 @@
-//! Responses under way and failed ones, on lists.
+//! Responses in progress and failed responses, on lists.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -11,13 +11,13 @@ pub(crate) struct Responses {
     limits: Limits,
     under_way: Vec<UnderWay>,
     failed: Vec<Failed>,
-    /// The second of every response that was begun.
-    begun: Vec<u64>,
-    /// Responses to be taken out: number and probe.
+    /// The second in which each response was started.
+    started: Vec<u64>,
+    /// Responses to be handed out: number and probe.
     pub(crate) wanted: VecDeque<(u64, Observation)>,
 }
 
-/// A response that has begun. The first of the probes is the one responded to.
+/// A response in progress. Its first probe triggered it; the others wait.
 struct UnderWay {
     serial: u64,
     failures: u32,
@@ -40,8 +40,8 @@ impl UnderWay {
 impl Responses {
     pub(crate) fn new(limits: &Limits) -> Self {
         let (under_way, failed) = (Vec::new(), Vec::new());
-        let (begun, wanted) = (Vec::new(), VecDeque::new());
-        Self { limits: limits.clone(), under_way, failed, begun, wanted }
+        let (started, wanted) = (Vec::new(), VecDeque::new());
+        Self { limits: limits.clone(), under_way, failed, started, wanted }
     }
 
     pub(crate) fn under_way(&self) -> usize {
@@ -52,7 +52,7 @@ impl Responses {
         self.under_way.iter().map(|response| response.probes.len() - 1).sum()
     }
 
-    /// Begins a response, or says why not.
+    /// Starts a response, or returns the reason why it is not started.
     pub(crate) fn admit(&mut self, probe: &Observation, now: Duration, rate: u32) -> Reason {
         let room_to_wait = self.waiting() < self.limits.waiting;
         if let Some(known) = self.under_way.iter_mut().find(|known| known.host() == probe.source) {
@@ -69,20 +69,20 @@ impl Responses {
         if self.under_way.len() >= self.limits.responses {
             return Reason::Overloaded;
         }
-        let recent = self.begun.iter().filter(|begun| now.as_secs() - **begun < 60).count();
+        let recent = self.started.iter().filter(|started| now.as_secs() - **started < 60).count();
         if rate > 0 && recent >= rate as usize {
             return Reason::RateLimited;
         }
         let failures = failed.map_or(0, |failed| self.failed.remove(failed).failures);
-        self.begun.push(now.as_secs());
-        let serial = self.begun.len() as u64;
+        self.started.push(now.as_secs());
+        let serial = self.started.len() as u64;
         self.under_way.push(UnderWay { serial, failures, probes: vec![*probe] });
         self.wanted.push_back((serial, *probe));
         Reason::Triggered
     }
 
-    /// Ends a response: its host, and the probes that waited for it. `None` if
-    /// it is not under way.
+    /// Ends a response and returns its host and its probes. Returns `None` if it is not in
+    /// progress.
     pub(crate) fn end(
         &mut self,
         serial: u64,
@@ -94,7 +94,7 @@ impl Responses {
         let host = response.host();
         if outcome == Outcome::Failed {
             let failures = response.failures + 1;
-            // 5 s, 10 s, 20 s ... and never more than an hour.
+            // 5 s, 10 s, 20 s ... up to an hour.
             let seconds = (0..failures - 1).fold(5, |seconds, _| 3600.min(2 * seconds));
             let retry_at = now + Duration::from_secs(seconds);
             self.failed.push(Failed { host, failures, retry_at });
@@ -105,8 +105,8 @@ impl Responses {
         Some((host, response.probes))
     }
 
-    /// Gives everything up: the number of responses under way, and their probes
-    /// by host.
+    /// Abandons everything. Returns the number of responses in progress, and their probes by
+    /// host.
     pub(crate) fn abandon(&mut self) -> (usize, Vec<Observation>) {
         let mut under_way = std::mem::take(&mut self.under_way);
         under_way.sort_by_key(UnderWay::host);

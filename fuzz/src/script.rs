@@ -1,8 +1,8 @@
-//! A life of an engine, from any bytes.
+//! The life of an engine, decoded from any bytes.
 //!
-//! Eight bytes choose limits and rules, each further six one operation. All
-//! choices are small, so that random bytes meet: a dozen hosts, eight ports, and
-//! waits that lie around the engine's own times.
+//! Eight bytes choose limits and rules, each further six bytes one operation. All choices
+//! are small, so that random bytes meet: a dozen hosts, eight ports, and waits close to the
+//! engine's own times.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use portsentry_core::{
     TcpFlags, TcpSegment, Timestamp,
 };
 
-/// Hosts that probe. The last two are the targets.
+/// Addresses of hosts that probe. The last two are the targets.
 const HOSTS: [&str; 12] = [
     "192.0.2.1",
     "192.0.2.2",
@@ -29,28 +29,28 @@ const HOSTS: [&str; 12] = [
     "2001:db8:ffff::1",
 ];
 
-/// Networks that are ignored or never acted on.
+/// Networks that are ignored or never blocked.
 const NETWORKS: [&str; 4] =
     ["203.0.113.128/25", "2001:db8:0:1::/64", "192.0.2.2/32", "203.0.113.192/26"];
 
-/// Addresses that sockets are bound to, and whether to IPv6 alone.
+/// Addresses that sockets are bound to, and if they take IPv6 only.
 const BOUND: [(&str, bool); 4] =
     [("0.0.0.0", false), ("::", false), ("::", true), ("198.51.100.1", false)];
 
-/// Everything that an engine is told in its life.
+/// All inputs of an engine in its life.
 #[derive(Clone, Debug)]
 pub struct Script {
-    /// The bounds of the engine's tables.
+    /// Sizes of the engine's tables.
     pub limits: Limits,
-    /// The first rules.
+    /// Rules at the start.
     pub rules: Rules,
-    /// For the hash key, which has no say.
+    /// Hash key, which must not change any result.
     pub key: u8,
-    /// What happens, in order.
+    /// Operations, in order.
     pub operations: Vec<Operation>,
 }
 
-/// A policy as lists.
+/// A policy, on lists.
 #[derive(Clone, Debug)]
 pub struct Rules {
     /// Monitored TCP ports.
@@ -59,7 +59,7 @@ pub struct Rules {
     pub udp_ports: Vec<u16>,
     /// The ignore list.
     pub ignore: Vec<IpNet>,
-    /// Networks that are never acted on.
+    /// Networks that are never blocked.
     pub never_block: Vec<IpNet>,
     /// As in [`Policy`].
     pub scan_trigger: u16,
@@ -80,27 +80,27 @@ pub struct Rules {
 /// One call of the engine.
 #[derive(Clone, Debug)]
 pub enum Operation {
-    /// Time passes, or a clock goes back by a second.
+    /// Time passes, or, for `None`, a clock goes back by a second.
     Wait(Option<Duration>),
     /// A packet arrives.
     Observe(Observation),
-    /// The next effect is taken out.
+    /// The next effect is taken out of the engine.
     TakeEffect,
-    /// The response that was handed out as the one of this number ends. It may
-    /// have ended before.
+    /// The response with this number, in the order of handing out, ends. It may have ended
+    /// before.
     End(usize, Outcome),
-    /// The time-out is handled, due or not.
+    /// The timeout is handled, due or not.
     HandleTimeout,
-    /// New rules come into force.
+    /// The rules are replaced.
     SetRules(Rules),
-    /// Local programs serve other ports: protocol, address, port, IPv6 only.
+    /// The served ports are replaced: protocol, address, port, IPv6 only.
     SetServed(Vec<(Protocol, IpAddr, u16, bool)>),
-    /// A host of an earlier run is added to the blocked set.
+    /// A host from an earlier run is added to the blocked set.
     RestoreBlocked(IpAddr),
 }
 
 impl Script {
-    /// The script that `bytes` are.
+    /// Decodes the script in `bytes`.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         let (start, rest) = bytes.split_at(bytes.len().min(8));
@@ -108,7 +108,7 @@ impl Script {
         header[..start.len()].copy_from_slice(start);
         let [bounds, window, key, rules @ ..] = header;
         let mut limits = Limits::default();
-        // One bucket of counters, of the most that it can hold, or room for all.
+        // A single bucket of counters, at its maximum, or space for all sources.
         limits.sources = if bounds & 1 == 0 { 1 << 12 } else { 4 };
         limits.served_lines = if bounds & 2 == 0 { 1 << 12 } else { 4 };
         limits.blocked = 1 + usize::from(bounds >> 2 & 3) * 3;
@@ -122,7 +122,7 @@ impl Script {
         Self { limits, rules: Rules::read(rules), key, operations }
     }
 
-    /// All hosts that the scripts know.
+    /// Returns all hosts that occur in scripts.
     pub fn hosts() -> impl Iterator<Item = IpAddr> {
         HOSTS.iter().map(|host| parsed(host))
     }
@@ -150,7 +150,7 @@ impl Rules {
         }
     }
 
-    /// The same for the engine.
+    /// Returns the same rules as a policy of the engine.
     #[must_use]
     pub fn policy(&self) -> Policy {
         Policy {
@@ -170,7 +170,7 @@ impl Rules {
 }
 
 impl Operation {
-    /// From six bytes. Half of all operations are packets.
+    /// Decodes six bytes. Half of all operations are packets.
     fn read(bytes: &[u8]) -> Self {
         let mut six = [0; 6];
         six.copy_from_slice(bytes);
@@ -191,8 +191,8 @@ impl Operation {
     }
 }
 
-/// Waits around what the engine waits for: a second of a window or rate, the
-/// retries after 5, 10 and 20 s, and the minute of summaries and rates.
+/// Returns a wait close to a time of the engine: a second of a window or rate, the retries
+/// after 5, 10 and 20 s, and the minute of summaries and rates.
 fn wait(choice: u8) -> Duration {
     const MILLIS: [u64; 8] = [1, 300, 999, 1_000, 5_000, 19_999, 60_000, 4_000_000];
     Duration::from_millis(MILLIS[usize::from(choice % 8)])
@@ -203,7 +203,7 @@ fn host(choice: u8) -> IpAddr {
 }
 
 fn observation(source: u8, [target, port, kind, noise]: [u8; 4]) -> Observation {
-    // Mostly SYN: other flags end early.
+    // Mostly SYN, because decisions about other flags end early.
     let flags = if kind & 1 == 0 { TcpFlags::SYN } else { TcpFlags::from_bits(noise.into()) };
     let evidence = match kind >> 1 & 7 {
         0..5 => Evidence::Segment(TcpSegment::new(flags)),
@@ -211,7 +211,7 @@ fn observation(source: u8, [target, port, kind, noise]: [u8; 4]) -> Observation 
         6 => Evidence::Connection,
         _ => Evidence::Message,
     };
-    // Mostly a target; now and then any host.
+    // Mostly one of the two targets, sometimes any host.
     let target = if target < 240 { host(10 + (target & 1)) } else { host(target) };
     let target = SocketAddr::new(target, u16::from(port % 9));
     Observation::new(SocketAddr::new(host(source), 40_000), target, evidence)
@@ -220,7 +220,7 @@ fn observation(source: u8, [target, port, kind, noise]: [u8; 4]) -> Observation 
         .with_ttl(noise)
 }
 
-/// Up to four sockets.
+/// Returns up to four sockets.
 fn sockets(choices: [u8; 4]) -> Vec<(Protocol, IpAddr, u16, bool)> {
     let bound = choices.into_iter().filter(|choice| choice & 0x80 == 0);
     bound
@@ -232,7 +232,7 @@ fn sockets(choices: [u8; 4]) -> Vec<(Protocol, IpAddr, u16, bool)> {
         .collect()
 }
 
-/// A constant of this file.
+/// Parses a constant of this file.
 fn parsed<T: std::str::FromStr>(text: &str) -> T {
     match text.parse() {
         Ok(value) => value,
@@ -240,7 +240,7 @@ fn parsed<T: std::str::FromStr>(text: &str) -> T {
     }
 }
 
-/// The same for the engine.
+/// Returns the same sockets as the served ports of the engine.
 pub(crate) fn served_ports(sockets: &[(Protocol, IpAddr, u16, bool)]) -> ServedPorts {
     ServedPorts::new(sockets.iter().copied())
 }

@@ -1,18 +1,17 @@
-//! Any text as the template of a command.
+//! Checks any text as the template of a command.
 
 use std::net::IpAddr;
 
 use portsentry_core::Mode;
 use portsentry_core::config::{self, Template};
 
-/// Expands `text` and holds it against replacing each placeholder in turn;
-/// where the text can stand in a configuration, it has to come out of one as it
-/// went in.
+/// Expands `text` and compares the result with a replacement of each placeholder in turn.
+/// A text that is valid in a configuration must be the same after parsing.
 ///
 /// # Panics
 ///
-/// If they differ, or if the probe brings anything into the command that is not
-/// of an address or a port.
+/// Panics if the results differ, or if the probe adds characters to the command that are
+/// not a part of an address or a port.
 pub fn check_template(text: &str, target: IpAddr, port: u16, stealth: bool) {
     let (mode, word) =
         if stealth { (Mode::Stealth, "stealth") } else { (Mode::Connect, "connect") };
@@ -30,7 +29,7 @@ pub fn check_template(text: &str, target: IpAddr, port: u16, stealth: bool) {
 
     let file = format!("TCP_PORTS = \"1\"\nKILL_RUN_CMD = \"{text}\"\n");
     let parsed = config::parse(file.as_bytes());
-    // A quote would end the value.
+    // A quote in the text would end the value.
     if parsed.is_valid() && !text.contains('"') && !text.trim().is_empty() {
         let read = parsed.value.kill_run_cmd.as_ref().map(Template::as_str);
         assert_eq!(read, Some(text));

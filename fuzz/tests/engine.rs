@@ -1,4 +1,4 @@
-//! The engine against the model of its contract, without a fuzzer.
+//! Compares the engine with the model of its contract, without a fuzzer.
 
 use portsentry_fuzz::replay;
 use proptest::prelude::*;
@@ -7,16 +7,16 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_500))]
 
     #[test]
-    fn agrees_with_the_contract(
+    fn the_engine_agrees_with_the_contract(
         start in any::<[u8; 8]>(),
         operations in prop::collection::vec(any::<[u8; 6]>(), 0..150),
     ) {
         replay(&[&start[..], &operations.concat()].concat());
     }
 
-    /// Rules that let most probes through to a response.
+    /// Uses rules under which most probes trigger a response.
     #[test]
-    fn agrees_with_the_contract_about_responses(
+    fn the_engine_agrees_with_the_contract_about_responses(
         bounds in any::<[u8; 3]>(),
         (trigger, switches) in (0_u8..3, any::<u8>()),
         operations in prop::collection::vec((0_u8..14, any::<[u8; 5]>()), 0..150),
@@ -26,10 +26,10 @@ proptest! {
         replay(&start.into_iter().chain(operations).collect::<Vec<u8>>());
     }
 
-    /// Few hosts and ports, so that the same ones come again and again: probes
-    /// are counted or go to a served port.
+    /// Uses few hosts and ports, so that they repeat: probes are counted or go to a served
+    /// port.
     #[test]
-    fn agrees_with_the_contract_about_counters(
+    fn the_engine_agrees_with_the_contract_about_counters(
         bounds in any::<u8>(),
         trigger in 0_u8..6,
         operations in prop::collection::vec(counting(), 0..150),

@@ -2,7 +2,7 @@
 
 pub(crate) const SECONDS: u32 = 1_700_000_000;
 
-/// Writes numbers in one byte order.
+/// A byte order, with functions that write numbers and records in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Order {
     Little,
@@ -38,7 +38,7 @@ impl Order {
         [self.u32s(&header), frame.to_vec()].concat()
     }
 
-    /// A pcapng block of this kind around `body`, which is padded.
+    /// Returns a pcapng block of this kind around `body`, which is padded.
     pub(crate) fn block(self, kind: u32, body: &[u8]) -> Vec<u8> {
         let mut body = body.to_vec();
         body.resize(body.len().next_multiple_of(4), 0xee);

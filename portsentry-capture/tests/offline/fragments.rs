@@ -1,11 +1,11 @@
-//! Fragments of one datagram, written down in short, and what becomes of them.
+//! Fragments of one datagram in a short notation, and the expected results.
 
 use crate::frames::*;
 
-/// Bytes of the UDP datagrams that are cut up, header included.
+/// Length in bytes of the fragmented UDP datagrams, with their header.
 pub(crate) const LENGTH: usize = 96;
 
-/// An IP version, with what a test does the same way for both.
+/// An IP version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Version {
     V4,
@@ -21,12 +21,12 @@ pub(crate) struct Between {
     pub(crate) v6: [[u8; 16]; 2],
 }
 
-/// The addresses that the builders write.
+/// Addresses that the builders use, from the ranges for documentation.
 pub(crate) const DOCUMENTATION: Between =
     Between { v4: [SOURCE_V4, TARGET_V4], v6: [v6(1), v6(2)] };
 
 impl Between {
-    /// An IP packet of this version around `payload`.
+    /// Returns an IP packet of this version around `payload`.
     pub(crate) fn packet(&self, version: Version, protocol: u8, payload: &[u8]) -> Vec<u8> {
         match version {
             V4 => sealed(with(&ipv4(protocol, payload), 12, &self.v4.concat())),
@@ -34,8 +34,8 @@ impl Between {
         }
     }
 
-    /// One fragment of a datagram that is `payload` behind its IP header:
-    /// `bytes` at offset `start`.
+    /// Returns one fragment of the datagram whose IP payload is `payload`: `bytes` at offset
+    /// `start`.
     pub(crate) fn fragment(
         &self,
         version: Version,
@@ -62,17 +62,17 @@ impl Between {
         }
     }
 
-    /// A UDP datagram of [`LENGTH`] bytes from 40000 to `port`, with its payload
-    /// full of `letter`; without its IP header.
+    /// Returns a UDP datagram of [`LENGTH`] bytes without IP header, from port 40000 to
+    /// `port`, with `letter` as every byte of its payload.
     pub(crate) fn datagram(&self, version: Version, port: u16, letter: u8) -> Vec<u8> {
         let datagram = with(&udp(&[letter; LENGTH - 8]), 2, &port.to_be_bytes());
         let packet = self.packet(version, UDP, &datagram);
         packet[packet.len() - LENGTH..].to_vec()
     }
 
-    /// The fragments that `script` lists: `0-16` is those bytes, a `+` or a `.`
-    /// behind it says that more follow or not (else it is told from the end),
-    /// and a `!` that the bytes are those of another datagram.
+    /// Returns the fragments that `script` lists. `0-16` is a fragment with these bytes. A
+    /// `+` after it sets "more fragments" and a `.` clears it; without either, the position
+    /// of the end decides. A `!` takes the bytes from another datagram.
     pub(crate) fn fragments(
         &self,
         version: Version,
@@ -87,7 +87,7 @@ impl Between {
             let (start, end) = range.split_once('-').unwrap();
             let (start, end): (usize, usize) = (start.parse().unwrap(), end.parse().unwrap());
             let more = token.ends_with('+') || !token.ends_with('.') && end < LENGTH;
-            // What is behind the end of the datagram is told by the flag alone.
+            // Bytes after the end of the datagram are zeros.
             let bytes: Vec<u8> =
                 (start..end).map(|at| bytes.get(at).copied().unwrap_or_default()).collect();
             self.fragment(version, UDP, id, start, more, &bytes)
@@ -96,10 +96,10 @@ impl Between {
     }
 }
 
-/// Fragments as [`Between::fragments`] reads them, and what becomes of each over
-/// IPv4 and over IPv6: it waits or is ignored (`w`), it completes the datagram
-/// (`P`), it overlaps (`O`), has an impossible length (`L`), lacks headers (`F`),
-/// or the datagram that it completes has a wrong checksum (`C`).
+/// Fragments in the notation of [`Between::fragments`], and the result of each over IPv4
+/// and over IPv6: it waits or is ignored (`w`), it completes the datagram (`P`), it overlaps
+/// (`O`), it has an impossible length (`L`), it lacks headers (`F`), or the datagram that it
+/// completes has a wrong checksum (`C`).
 pub(crate) const SCRIPTS: [(&str, &str, &str, &str); 36] = [
     ("two", "0-16 16-96", "wP", "wP"),
     ("two, the last first", "16-96 0-16", "wP", "wP"),
@@ -113,7 +113,7 @@ pub(crate) const SCRIPTS: [(&str, &str, &str, &str); 36] = [
     ("copy of the last", "16-96 16-96 0-16", "wwP", "wwP"),
     ("copies of all", "0-16 0-16 16-40 0-16 16-40 40-96", "wwwwwP", "wwwwwP"),
     ("copy after the end", "0-16 16-96 16-96", "wPw", "wPw"),
-    ("copy with other bytes: the first stand", "0-16 0-16! 16-96", "wwP", "wwP"),
+    ("copy with other bytes: the first remain", "0-16 0-16! 16-96", "wwP", "wwP"),
     ("other bytes first", "0-16! 0-16 16-96", "wwC", "wwC"),
     ("other bytes within one fragment", "0-16 8-16! 16-96", "wwP", "wwP"),
     ("other bytes across two in order", "0-8 8-16 0-16! 16-96", "wwwP", "wwwP"),
@@ -122,13 +122,13 @@ pub(crate) const SCRIPTS: [(&str, &str, &str, &str); 36] = [
     ("overlap at the start", "8-24 0-16 24-96", "wOw", "wOw"),
     ("overlap around", "8-16 0-24 24-96", "wOw", "wOw"),
     ("overlap with the last", "16-96 8-24 0-8", "wOw", "wOw"),
-    ("after an overlap all anew", "0-16 8-24 0-16 16-96", "wOwP", "wOwP"),
+    ("all fragments again after an overlap", "0-16 8-24 0-16 16-96", "wOwP", "wOwP"),
     ("teardrop: the last within the first", "0-40 24-32.", "wL", "wL"),
     ("Paxson and Shankar's", "0-24 32-48 48-72 8-40 48-72 72-96", "wwwOww", "wwwOww"),
     ("two ends", "0-16 32-96 24-32.", "wwL", "wwL"),
     ("two ends, the longer second", "24-32. 32-96", "wL", "wL"),
     ("beyond the end", "16-96 96-104+", "wL", "wL"),
-    ("the end before what came", "40-48+ 24-32.", "wL", "wL"),
+    ("the end before received bytes", "40-48+ 24-32.", "wL", "wL"),
     ("no bytes", "0-16 16-16+ 16-96", "wLw", "wLw"),
     ("no bytes, last", "0-96+ 96-96.", "wL", "wL"),
     ("21 bytes and more: cut to 16", "0-21+ 16-96", "wP", "Lw"),
@@ -139,12 +139,11 @@ pub(crate) const SCRIPTS: [(&str, &str, &str, &str); 36] = [
     ("two datagrams with one identification", "0-16 16-96 0-16! 16-96!", "wPwP", "wPwP"),
 ];
 
-/// Kind and length in bytes of IPv6 extension headers.
+/// Kinds and lengths in bytes of IPv6 extension headers.
 pub(crate) type Chain = &'static [(u8, usize)];
 
-/// Extension headers between the fragment header and UDP; the length of the
-/// first fragment; whether that is taken (RFC 7112 section 5, and what Linux
-/// makes of it).
+/// Extension headers between the fragment header and UDP, the length of the first
+/// fragment, and if the decoder accepts it (RFC 7112 section 5, and as Linux does).
 pub(crate) const CHAINS: [(Chain, usize, bool); 15] = [
     (&[], 8, true),
     (&[(DESTINATION, 16)], 8, false),
@@ -163,7 +162,7 @@ pub(crate) const CHAINS: [(Chain, usize, bool); 15] = [
     (&[(DESTINATION, 1000), (ROUTING, 8), (DESTINATION, 808)], 1000, true),
 ];
 
-/// The two fragments of a row of [`CHAINS`].
+/// Returns the two fragments of a row of [`CHAINS`].
 pub(crate) fn chain_fragments(
     between: &Between,
     id: u16,
@@ -185,8 +184,8 @@ pub(crate) fn chain_fragments(
     ]
 }
 
-/// Destination options of `length` bytes: of a type that nobody knows and that
-/// asks to be skipped (RFC 8200 section 4.2), since Linux is wary of padding.
+/// Returns destination options of `length` bytes: one unknown option with the bits for
+/// "skip" (RFC 8200 section 4.2), because Linux rejects long padding.
 fn skippable_options(next: u8, length: usize) -> Vec<u8> {
     let mut header = vec![next, (length / 8 - 1) as u8];
     while header.len() < length {

@@ -1,4 +1,4 @@
-//! Frames written byte by byte, from the RFCs and not from the decoder.
+//! Frames written byte by byte, after the RFCs and independently of the decoder.
 
 use portsentry_capture::{LinkType, Packet};
 use portsentry_core::{Evidence, IpOptions, TcpFlags, TcpSegment};
@@ -14,12 +14,12 @@ pub(crate) const DESTINATION: u8 = 60;
 pub(crate) const SOURCE_V4: [u8; 4] = [192, 0, 2, 1];
 pub(crate) const TARGET_V4: [u8; 4] = [198, 51, 100, 7];
 
-/// 2001:db8:: with this last byte.
+/// Returns the address 2001:db8:: with this last byte.
 pub(crate) const fn v6(last: u8) -> [u8; 16] {
     [0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last]
 }
 
-/// 40000 to 23, sequence 0x01020304, window 1024.
+/// Returns a segment from port 40000 to 23, sequence number 0x01020304, window 1024.
 pub(crate) fn tcp(flags: u16) -> Vec<u8> {
     let [high, low] = flags.to_be_bytes();
     let mut header = vec![0x9c, 0x40, 0, 23, 1, 2, 3, 4, 0, 0, 0, 0, 0x50 | high, low];
@@ -27,7 +27,7 @@ pub(crate) fn tcp(flags: u16) -> Vec<u8> {
     header
 }
 
-/// A SYN with this many words of options.
+/// Returns a SYN with `words` words of options.
 pub(crate) fn tcp_with_options(words: u8) -> Vec<u8> {
     let mut header = tcp(0x002);
     header[12] = (5 + words) << 4;
@@ -35,7 +35,7 @@ pub(crate) fn tcp_with_options(words: u8) -> Vec<u8> {
     header
 }
 
-/// 40000 to 53.
+/// Returns a datagram from port 40000 to 53.
 pub(crate) fn udp(payload: &[u8]) -> Vec<u8> {
     let [high, low] = (8 + payload.len() as u16).to_be_bytes();
     [&[0x9c, 0x40, 0, 53, high, low, 0, 0], payload].concat()
@@ -61,25 +61,25 @@ pub(crate) fn ipv6(next: u8, payload: &[u8]) -> Vec<u8> {
     sealed([&[0x60, 0, 0, 0, high, low, next, 57], &v6(1)[..], &v6(2), payload].concat())
 }
 
-/// An extension header of `8 * (units + 1)` bytes in front of `rest`.
+/// Returns an extension header of `8 * (units + 1)` bytes, followed by `rest`.
 pub(crate) fn extension(next: u8, units: u8, rest: &[u8]) -> Vec<u8> {
     let mut header = vec![0; 8 * (usize::from(units) + 1)];
     header[..4].copy_from_slice(&[next, units, 1, 4]);
     [&header, rest].concat()
 }
 
-/// A routing header of type 0 without addresses, that asks for `left` more hops.
+/// Returns a routing header of type 0 without addresses, with `left` segments left.
 pub(crate) fn routing(next: u8, left: u8, rest: &[u8]) -> Vec<u8> {
     [&[next, 0, 0, left, 0, 0, 0, 0], rest].concat()
 }
 
-/// A fragment header; the offset in bytes.
+/// Returns a fragment header; `offset` is in bytes.
 pub(crate) fn fragment(next: u8, offset: u16, more: bool, rest: &[u8]) -> Vec<u8> {
     let [high, low] = (offset | u16::from(more)).to_be_bytes();
     [&[next, 0, high, low, 0, 0, 0, 9], rest].concat()
 }
 
-/// An authentication header of `4 * (units + 2)` bytes.
+/// Returns an authentication header of `4 * (units + 2)` bytes.
 pub(crate) fn authentication(next: u8, units: u8, rest: &[u8]) -> Vec<u8> {
     let mut header = vec![0; 4 * (usize::from(units) + 2)];
     header[..2].copy_from_slice(&[next, units]);
@@ -91,33 +91,33 @@ pub(crate) fn ethernet(ether_type: u16, payload: &[u8]) -> Vec<u8> {
     [&[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, high, low], payload].concat()
 }
 
-/// VLAN 6; the EtherType of the tag itself stands in front of it.
+/// Returns the tag of VLAN 6; the EtherType of the tag itself must precede it.
 pub(crate) fn tag(ether_type: u16, payload: &[u8]) -> Vec<u8> {
     let [high, low] = ether_type.to_be_bytes();
     [&[0, 6, high, low], payload].concat()
 }
 
-/// A cooked frame from a device of this ARP hardware type.
+/// Returns a cooked frame from a device of this ARP hardware type.
 pub(crate) fn sll(hardware: u16, protocol: u16, payload: &[u8]) -> Vec<u8> {
     let ([h0, h1], [p0, p1]) = (hardware.to_be_bytes(), protocol.to_be_bytes());
     [&[0, 0, h0, h1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0, p0, p1], payload].concat()
 }
 
-/// The same, version 2, on interface 0x01020304.
+/// Returns the same for version 2, from interface 0x01020304.
 pub(crate) fn sll2(hardware: u16, protocol: u16, payload: &[u8]) -> Vec<u8> {
     let ([h0, h1], [p0, p1]) = (hardware.to_be_bytes(), protocol.to_be_bytes());
     let header = [p0, p1, 0, 0, 1, 2, 3, 4, h0, h1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0];
     [&header, payload].concat()
 }
 
-/// `bytes` with those at `offset` replaced.
+/// Returns `bytes` with those at `offset` replaced.
 pub(crate) fn with(bytes: &[u8], offset: usize, new: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     bytes[offset..offset + new.len()].copy_from_slice(new);
     bytes
 }
 
-/// Ones' complement sum of 16-bit words (RFC 1071), not complemented.
+/// Returns the ones' complement sum of the 16-bit words (RFC 1071), not complemented.
 pub(crate) fn ones_sum(parts: &[&[u8]]) -> u16 {
     let mut sum = 0u32;
     for pair in parts.iter().flat_map(|part| part.chunks(2)) {
@@ -127,14 +127,14 @@ pub(crate) fn ones_sum(parts: &[&[u8]]) -> u16 {
     sum as u16
 }
 
-/// The pseudo-header of a segment in this IP packet.
+/// Returns the pseudo-header of a segment in this IP packet.
 pub(crate) fn pseudo_header(packet: &[u8], protocol: u8, length: usize) -> Vec<u8> {
     let addresses = if packet[0] >> 4 == 4 { &packet[12..20] } else { &packet[8..40] };
     [addresses, &[0, protocol], &(length as u32).to_be_bytes()].concat()
 }
 
-/// Protocol and place of the transport header of an IP packet, where there is
-/// one that is whole.
+/// Returns the protocol and the place of the transport header of an IP packet, if there is
+/// a complete one.
 pub(crate) fn segment(packet: &[u8]) -> Option<(u8, std::ops::Range<usize>)> {
     let field =
         |at: usize| Some(usize::from(u16::from_be_bytes([*packet.get(at)?, *packet.get(at + 1)?])));
@@ -167,7 +167,7 @@ pub(crate) fn segment(packet: &[u8]) -> Option<(u8, std::ops::Range<usize>)> {
     (at + shortest <= end && end <= packet.len()).then_some((next, at..end))
 }
 
-/// The IP packet with right checksums, as far as it has any.
+/// Returns the IP packet with correct checksums, if it has any.
 pub(crate) fn sealed(mut packet: Vec<u8>) -> Vec<u8> {
     if let Some((protocol, place)) = segment(&packet) {
         let pseudo_header = pseudo_header(&packet, protocol, place.len());
@@ -192,7 +192,7 @@ pub(crate) fn sealed(mut packet: Vec<u8>) -> Vec<u8> {
     packet
 }
 
-/// What [`tcp`] in [`ipv4`] of `wire_length` bytes decodes to.
+/// Returns the decoded form of [`tcp`] in [`ipv4`] of `wire_length` bytes.
 pub(crate) fn segment_v4(flags: u16, wire_length: usize) -> Packet {
     Packet {
         source: SOURCE_V4.into(),
@@ -212,12 +212,12 @@ pub(crate) fn segment_v4(flags: u16, wire_length: usize) -> Packet {
     }
 }
 
-/// What [`udp`] in [`ipv4`] decodes to.
+/// Returns the decoded form of [`udp`] in [`ipv4`].
 pub(crate) fn datagram_v4(wire_length: usize) -> Packet {
     Packet { target_port: 53, evidence: Evidence::Datagram, ..segment_v4(0, wire_length) }
 }
 
-/// The same in [`ipv6`].
+/// Returns the same packet over [`ipv6`].
 pub(crate) fn over_v6(packet: Packet) -> Packet {
     Packet {
         source: v6(1).into(),
@@ -237,7 +237,7 @@ pub(crate) const LINKS: [LinkType; 5] = [
     LinkType::LinuxSll2,
 ];
 
-/// `payload` behind a link header that announces IPv4 or IPv6.
+/// Returns `payload` after a link header that announces IPv4 or IPv6.
 pub(crate) fn framed(link: LinkType, is_v6: bool, payload: &[u8]) -> Vec<u8> {
     let ether_type = if is_v6 { 0x86dd } else { 0x0800 };
     match link {

@@ -1,6 +1,6 @@
-//! Putting fragments together the naive way: byte by byte, for one datagram, by
-//! rules written down from the kernel's documentation and behaviour. A datagram
-//! that is complete is written as one packet and decoded as such.
+//! A simple model of reassembly: byte by byte, for one datagram. Its rules are written
+//! after the documentation and the behaviour of the kernel. A complete datagram is encoded
+//! as one packet and decoded.
 
 use std::collections::BTreeMap;
 
@@ -17,15 +17,14 @@ pub(crate) struct Piece {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// What arrived.
+/// The fragments received so far.
 #[derive(Default)]
 pub(crate) struct Model {
     is_v6: bool,
-    /// Each byte, and the number of the fragment that it came with or was
-    /// joined to.
+    /// Each byte, with the number of the run of fragments that it belongs to.
     bytes: BTreeMap<usize, (u8, usize)>,
     count: usize,
-    /// Where the datagram ends, and whether that is certain.
+    /// End of the datagram, as far as it is known.
     end: usize,
     is_certain: bool,
     first_protocol: Option<u8>,
@@ -36,7 +35,7 @@ impl Model {
         Self { is_v6, ..Self::default() }
     }
 
-    /// The packet that this fragment completes.
+    /// Adds a fragment and returns the packet that it completes.
     pub(crate) fn add(&mut self, piece: &Piece) -> Option<Packet> {
         let Piece { protocol, start, more, .. } = *piece;
         let mut bytes = &piece.bytes[..];
@@ -90,14 +89,14 @@ impl Model {
     }
 }
 
-/// The packet of a whole datagram, as the frames of [`Piece`]s would give it.
+/// Returns the packet of a complete datagram, as the frames of its [`Piece`]s decode.
 fn decoded(is_v6: bool, protocol: u8, bytes: &[u8]) -> Option<Packet> {
     if !is_v6 {
         let length = u16::try_from(20 + bytes.len()).ok()?.to_be_bytes();
         let header = with(&ipv4(protocol, &[]), 2, &length);
         return decode(LinkType::RawIp, &[sealed(header), bytes.to_vec()].concat()).ok();
     }
-    // A fragment header that says that the packet is whole, since there was one.
+    // The fragment header remains, because the fragments had one; it marks a whole packet.
     let payload = fragment(protocol, 0, false, bytes);
     let length = u16::try_from(payload.len()).ok()?.to_be_bytes();
     let header = with(&ipv6(FRAGMENT, &[]), 4, &length);
@@ -105,8 +104,8 @@ fn decoded(is_v6: bool, protocol: u8, bytes: &[u8]) -> Option<Packet> {
     Some(Packet { wire_length: packet.wire_length - 8, ..packet })
 }
 
-/// Whether Linux drops a first fragment of IPv6: its headers are there, but not
-/// all of that of the transport layer.
+/// Reports if Linux drops this first fragment of IPv6 because a part of its transport
+/// header is missing.
 fn is_headless(protocol: u8, bytes: &[u8]) -> bool {
     let missing = |header: usize| bytes.len() < header;
     match (protocol, bytes) {
@@ -120,7 +119,7 @@ fn is_headless(protocol: u8, bytes: &[u8]) -> bool {
             };
             match bytes.get(length..) {
                 Some(rest) => is_headless(*next, rest),
-                // It ends within this one: then it matters what kind follows.
+                // The fragment ends within this header, so the kind of the next one decides.
                 None => !matches!(
                     *next,
                     HOP_BY_HOP | ROUTING | DESTINATION | FRAGMENT | AUTHENTICATION | 59

@@ -1,6 +1,5 @@
-//! A second decoder, written on `pnet_packet`. It shares nothing with ours but
-//! the RFCs, checks every length and checksum itself, and only says whether it
-//! sees a packet.
+//! A second decoder, based on `pnet_packet`. It has only the RFCs in common with ours,
+//! checks every length and checksum itself, and reports only if a frame contains a packet.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -18,7 +17,7 @@ use pnet_packet::vlan::VlanPacket;
 use portsentry_capture::{LinkType, decode};
 use portsentry_core::Evidence;
 
-/// What both decoders can tell of a frame.
+/// The properties of a frame that both decoders can report.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Seen {
     addresses: (IpAddr, IpAddr),
@@ -71,7 +70,7 @@ pub(crate) fn theirs(link: LinkType, frame: &[u8]) -> Option<Seen> {
     }
 }
 
-/// The kernel may have named what is behind an inner tag that is still there.
+/// The kernel may name the protocol after an inner tag that is still in the frame.
 fn theirs_cooked(ether_type: EtherType, rest: &[u8], tags_left: u8) -> Option<Seen> {
     let version = match ether_type {
         EtherTypes::Ipv4 => 4,
@@ -131,8 +130,8 @@ fn theirs_v6(bytes: &[u8]) -> Option<Seen> {
         return None;
     }
     let mut next = ip.get_next_header();
-    // Without the length of the frame that of a jumbogram is not known, and no
-    // checksum can be verified.
+    // The length of a jumbogram is unknown without the length of the frame, and so its
+    // checksum cannot be verified.
     let is_jumbo = ip.get_payload_length() == 0 && next == Next::Hopopt;
     let mut rest = &bytes[40..];
     let mut length = match ip.get_payload_length() {
@@ -143,15 +142,15 @@ fn theirs_v6(bytes: &[u8]) -> Option<Seen> {
     loop {
         let (following, size) = match next {
             Next::Hopopt if !walked.is_empty() => return None,
-            // To be sent on.
+            // The packet has further hops.
             Next::Ipv6Route if *rest.get(3)? > 0 => return None,
             Next::Hopopt | Next::Ipv6Route | Next::Ipv6Opts => {
                 (*rest.first()?, 8 + 8 * usize::from(*rest.get(1)?))
             }
             Next::Ipv6Frag => {
                 let header = FragmentPacket::new(rest)?;
-                // Not `get_fragment_offset`: it takes a reserved bit for one of the
-                // offset's.
+                // Not `get_fragment_offset`, which counts a reserved bit as a part of the
+                // offset.
                 let is_second = walked.contains(&Next::Ipv6Frag);
                 if header.get_fragment_offset_with_flags() & 0xfff9 != 0 || is_second || is_jumbo {
                     return None;
@@ -176,7 +175,7 @@ fn theirs_v6(bytes: &[u8]) -> Option<Seen> {
     theirs_transport(addresses, ip.get_hop_limit(), next, rest, length, !is_jumbo)
 }
 
-/// `pnet_packet` has no authentication header.
+/// Skips an authentication header, which `pnet_packet` does not know.
 fn theirs_ah(rest: &[u8], length: usize) -> Option<(IpNextHeaderProtocol, usize)> {
     let size = 4 * (usize::from(*rest.get(1)?) + 2);
     let fits = size >= 12 && size <= length && size <= rest.len();
@@ -234,7 +233,7 @@ fn theirs_transport(
     }
 }
 
-/// Zero and its complement are the same checksum.
+/// Compares two checksums; zero and its complement are equal.
 fn same(a: u16, b: u16) -> bool {
     a % 0xffff == b % 0xffff
 }
@@ -255,7 +254,7 @@ fn udp_checksum(addresses: (IpAddr, IpAddr), datagram: &UdpPacket<'_>) -> u16 {
     }
 }
 
-/// What Linux leaves in the field for hardware to finish.
+/// Returns the sum that Linux leaves in the field for the hardware to complete.
 fn pseudo_header_sum(addresses: (IpAddr, IpAddr), protocol: u8, length: usize) -> u16 {
     let mut bytes = Vec::new();
     for address in [addresses.0, addresses.1] {
