@@ -7,9 +7,10 @@
 use std::net::Ipv4Addr;
 
 use portsentry_core::{
-    Effect, Engine, EventLine, HashKey, Instant, IpOptions, Limits, Networks, Observation, Outcome,
-    Policy, TcpFlags, Timestamp,
+    Effect, Engine, HashKey, Instant, IpOptions, Limits, Networks, Observation, Outcome, Policy,
+    TcpFlags, Timestamp,
 };
+use portsentry_report::EventLine;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let policy = Policy {

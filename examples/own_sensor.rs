@@ -9,9 +9,8 @@ use std::os::fd::BorrowedFd;
 use std::time::Instant as Clock;
 
 use portsentry_capture::{Drained, Sensor, SensorError, SensorStats};
-use portsentry_core::{
-    Effect, Engine, EventLine, HashKey, Instant, Limits, Observation, Outcome, Policy,
-};
+use portsentry_core::{Effect, Engine, HashKey, Instant, Limits, Observation, Outcome, Policy};
+use portsentry_report::EventLine;
 
 /// Hands out one observation for each line.
 struct HoneypotLog {

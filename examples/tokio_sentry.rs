@@ -14,7 +14,8 @@ use std::time::{Duration, Instant as Clock};
 use portsentry_capture::{
     CaptureOptions, Drained, RawBackend, Selection, Sensor, SensorSet, served_ports,
 };
-use portsentry_core::{Engine, Event, EventLine, HashKey, Instant, Limits, Policy, PortSet};
+use portsentry_core::{Engine, Event, HashKey, Instant, Limits, Policy, PortSet};
+use portsentry_report::EventLine;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::sync::mpsc::{Sender, channel};
 

@@ -13,9 +13,9 @@ use std::thread;
 
 use portsentry_capture::{CaptureFile, Drained, Sensor, SensorError};
 use portsentry_core::{
-    Effect, Engine, EventLine, HashKey, Instant, Limits, Outcome, Policy, PortSet, Response,
-    ResponseId,
+    Effect, Engine, HashKey, Instant, Limits, Outcome, Policy, PortSet, Response, ResponseId,
 };
+use portsentry_report::EventLine;
 
 type Answer = (ResponseId, Outcome);
 

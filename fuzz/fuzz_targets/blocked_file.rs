@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portsentry_cli::respond::{Hosts, OddRecord, Restored, encode_records};
+use portsentry_respond::{Hosts, OddRecord, Restored, encode_records};
 
 fuzz_target!(|input: &[u8]| match Restored::read(input.to_vec()) {
     Ok(restored) => {

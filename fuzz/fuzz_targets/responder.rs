@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portsentry_cli::responder::protocol::{MAX_MESSAGE, Message, Request};
+use portsentry_respond::protocol::{MAX_MESSAGE, Message, Request};
 
 fuzz_target!(|input: &[u8]| {
     // A message that decodes is encoded to the same bytes.

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portsentry_benches::{Times, is_wanted};
-use portsentry_cli::report::{
-    Change, Console, History, Item, LineOptions, Outputs, Queue, Reporter,
-};
+use portsentry_cli::output::{Change, Console, Item, Outputs, Queue, Reporter};
 use portsentry_core::{Event, IpOptions, Observation, Reason, TcpFlags, Timestamp};
+use portsentry_report::LineOptions;
+use portsentry_respond::History;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Fewer than the queue has room for, so that none is lost.

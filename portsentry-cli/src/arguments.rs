@@ -10,9 +10,9 @@ use clap::builder::PossibleValuesParser;
 use clap::{ArgAction, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use portsentry_core::config::KEYS;
+use portsentry_report::Importance;
 
-use crate::generate::Document;
-use crate::report::Syslog;
+use crate::output::Syslog;
 
 /// What `-V` prints behind the name.
 pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (Rust, BSD-2-Clause, Linux)");
@@ -149,6 +149,17 @@ pub(crate) struct GeneralOptions {
     pub(crate) verbose: bool,
 }
 
+impl GeneralOptions {
+    /// The least important lines that are wanted.
+    pub(crate) const fn importance(&self) -> Importance {
+        match (self.debug, self.verbose) {
+            (true, _) => Importance::Debug,
+            (false, true) => Importance::Verbose,
+            (false, false) => Importance::Notice,
+        }
+    }
+}
+
 /// How packets are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Method {
@@ -220,6 +231,25 @@ pub(crate) struct GenerateOptions {
     /// What to write
     #[arg(value_name = "WHAT")]
     pub(crate) document: Document,
+}
+
+/// Something that can be generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Document {
+    /// Manual page portsentry(8)
+    Man,
+    /// Manual page portsentry.conf(5)
+    ConfMan,
+    /// Completions for bash
+    Bash,
+    /// Completions for zsh
+    Zsh,
+    /// Completions for fish
+    Fish,
+    /// Configuration file with comments
+    Config,
+    /// Reference of all options and keys, in Markdown
+    Reference,
 }
 
 /// Names of keys; completions offer them.

@@ -2,13 +2,13 @@
 //! says what to do next.
 
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use portsentry_capture::SensorError;
+use portsentry_respond::{ClientError, LoadError, ServerError};
+use portsentry_sandbox::UserError;
 
-use crate::report::last_words;
-use crate::respond::BlockedFileError;
+use crate::output::print_final;
 
 /// What stopped the program.
 #[derive(Debug, thiserror::Error)]
@@ -30,32 +30,10 @@ pub(crate) enum Failure {
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
 
-    /// The blocked file cannot be used.
-    #[error(transparent)]
-    BlockedFile(#[from] BlockedFileError),
-
-    /// The pid file cannot be written.
-    #[error("cannot write the pid file {}: {source}", path.display())]
-    PidFile {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-
     /// The program in the background has failed with this exit status, and has
     /// said why.
     #[error("the program in the background has failed")]
     Background(u8),
-
-    /// The history file cannot be opened.
-    #[error("cannot open the history file {}: {source}\nMake it writable for this user, or change HISTORY_FILE in the configuration.", path.display())]
-    History {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
 
     /// There is not enough memory.
     #[error(
@@ -66,14 +44,13 @@ pub(crate) enum Failure {
         mebibytes: usize,
     },
 
-    /// The responder says why it cannot do what it was asked for.
-    #[error("{why}")]
-    Responder {
-        /// The exit status that fits.
-        status: u8,
-        /// Its reason.
-        why: String,
-    },
+    /// The responder has refused to do what it was asked for.
+    #[error("{0}")]
+    Refused(String),
+
+    /// The responder itself has failed.
+    #[error(transparent)]
+    Responder(ServerError),
 
     /// A right is missing that the configuration needs.
     #[error("{0}")]
@@ -102,11 +79,9 @@ impl Failure {
     /// Writes the message to standard error.
     pub(crate) fn show(&self) {
         match self {
-            Self::Configuration(findings) => last_words(findings),
+            Self::Configuration(findings) => print_final(findings),
             Self::Background(_) => {}
-            // As in the process that has found them.
-            Self::Responder { status: 78, why } => last_words(why),
-            other => last_words(&format!("portsentry: {other}")),
+            other => print_final(&format!("portsentry: {other}")),
         }
     }
 
@@ -119,17 +94,55 @@ impl Failure {
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Sensor(SensorError::MissingPrivilege { .. }) | Self::Privilege(_) => 77,
-            Self::Background(code) | Self::Responder { status: code, .. } => *code,
+            Self::Background(code) => *code,
             Self::Usage(_) => 2,
             Self::Configuration(_) => 78,
             Self::Sensor(_)
             | Self::Output(_)
-            | Self::BlockedFile(_)
-            | Self::History { .. }
-            | Self::PidFile { .. }
+            | Self::Refused(_)
+            | Self::Responder(_)
             | Self::Memory { .. }
             | Self::RestartNeeded(_)
             | Self::System { .. } => 1,
+        }
+    }
+}
+
+impl From<ServerError> for Failure {
+    fn from(error: ServerError) -> Self {
+        match error {
+            ServerError::Configuration(findings) => Self::Configuration(findings),
+            ServerError::NotStarted { .. } => Self::Usage(error.to_string()),
+            other => Self::Responder(other),
+        }
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Refused(LoadError::Configuration(findings)) => {
+                Self::Configuration(findings)
+            }
+            ClientError::System { what, source } => Self::System { what, source },
+            other => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+impl From<UserError> for Failure {
+    fn from(error: UserError) -> Self {
+        match error {
+            UserError::Unknown(name) => Self::Configuration(format!(
+                "error: RUN_AS: there is no user `{name}`; make one with `useradd --system`, or \
+                 name another\n"
+            )),
+            UserError::Become { name, source } => Self::Privilege(format!(
+                "cannot become the user {name}, as RUN_AS says: {source}\nStart it as root, or \
+                 with that user and without RUN_AS."
+            )),
+            UserError::LookUp(source) => Self::system("cannot look up RUN_AS")(source),
+            other => Self::Privilege(other.to_string()),
         }
     }
 }

@@ -1,42 +1,26 @@
-//! The parts of the program `portsentry`.
+//! The program `portsentry`.
 //!
-//! The packet thread reads sensors, owns the engine and does nothing that can
-//! wait: [`report`] writes lines on a thread of its own behind a bounded queue,
-//! and [`responder`] is a process of its own that carries out responses
-//! ([`respond`]). The process with the packet thread gives up what it does not
-//! use (`sandbox`). What the program does is one of the `commands`; why it ends
-//! before its time is told in one place.
+//! The packet process reads sensors, owns the engine and gives up the rights that it
+//! does not need ([`portsentry_sandbox`]). Its packet thread does nothing that can wait:
+//! [`output`] writes lines on a thread of its own behind a bounded queue, and the
+//! responder, a second process, carries out responses ([`portsentry_respond`]).
 //!
-//! Tools that want the detection alone embed `portsentry-core` and
-//! `portsentry-capture`; this crate is for those that want the writing and
-//! responding as well. [`main`] is the program:
+//! Tools that need the detection alone embed `portsentry-core` and `portsentry-capture`.
+//! [`main`] is the program:
 //!
 //! ```no_run
 //! let status = portsentry_cli::main(["portsentry", "check", "-c", "test.conf"]);
 //! ```
 
 mod arguments;
-mod background;
 mod commands;
+mod configuration;
 mod failure;
 mod generate;
+mod legacy_modes;
 mod logging;
-mod old_modes;
-mod packets;
-mod policy;
-pub mod report;
-pub mod respond;
-pub mod responder;
-mod sandbox;
-mod sensors;
-mod sentry;
-mod service;
-mod session;
-mod shard;
-mod shards;
-mod signals;
-mod summary;
-mod time;
+pub mod output;
+mod runtime;
 
 use std::ffi::OsString;
 use std::io::{self, Write as _};
@@ -56,7 +40,7 @@ use arguments::{Arguments, Command, VERSION};
 /// thread for good.
 pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
-    if let Err(failure) = old_modes::refuse(&words) {
+    if let Err(failure) = legacy_modes::refuse(&words) {
         failure.show();
         return failure.exit_code();
     }
@@ -74,7 +58,7 @@ pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode 
         return ExitCode::SUCCESS;
     }
     let result = match &arguments.command {
-        None if responder::is_called() => responder::run(&arguments.watch),
+        None if portsentry_respond::is_called() => commands::respond(&arguments.watch),
         None => commands::watch(&arguments.watch),
         Some(Command::Check(options)) => commands::check(options),
         Some(Command::Replay(options)) => commands::replay(options),

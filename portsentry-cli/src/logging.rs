@@ -2,9 +2,7 @@
 
 use env_logger::{Builder, Logger};
 use log::{LevelFilter, Log, Metadata, Record};
-use portsentry_core::Importance;
-
-use crate::report::Level;
+use portsentry_report::{Importance, Level};
 
 /// Narrows or widens what is logged by module, in the syntax of `env_logger`:
 /// `PORTSENTRY_LOG=portsentry_capture=debug`.

@@ -36,6 +36,8 @@ mod configuration;
 mod file;
 mod finding;
 mod load;
+#[cfg(feature = "reference")]
+pub mod reference;
 mod snippet;
 mod source;
 mod suggestion;

@@ -1,5 +1,7 @@
 //! The kinds of packet or connection that reveal an attempt.
 
+use core::fmt;
+
 use crate::{ScanKind, TcpFlags};
 
 /// What a sensor saw of an attempt.
@@ -140,5 +142,33 @@ impl Evidence {
             }
             _ => true,
         }
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Udp => "UDP",
+        })
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stealth => "stealth",
+            Self::Connect => "connect",
+        })
+    }
+}
+
+impl fmt::Display for IpOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Present => "set",
+            Self::Absent => "not set",
+            Self::Unknown => "unknown",
+        })
     }
 }

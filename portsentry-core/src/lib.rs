@@ -9,7 +9,7 @@
 //!
 //! ```
 //! use portsentry_core::{
-//!     Decision, Effect, Engine, EventLine, HashKey, Instant, IpOptions, Limits, Observation,
+//!     Decision, Effect, Engine, Event, HashKey, Instant, IpOptions, Limits, Observation,
 //!     Outcome, Policy, Reason, TcpFlags, Timestamp,
 //! };
 //!
@@ -40,13 +40,9 @@
 //!     }
 //! }
 //!
-//! // Now the event of the probe can be told.
+//! // The event of the probe carries the outcome.
 //! let event = engine.poll_event().expect("one event for each probe");
-//! assert_eq!(
-//!     EventLine::new(&event).to_string(),
-//!     "Scan from: [192.0.2.7] (192.0.2.7) protocol: [TCP] port: [23] type: [TCP SYN/Normal scan] \
-//!      IP opts: [not set] ignored: [false] triggered: [true] noblock: [false] blocked: [true]"
-//! );
+//! assert!(matches!(event, Event::Probe(probe) if probe.reason == Reason::Blocked));
 //! // The host is blocked from now on.
 //! assert_eq!(engine.observe(&probe, Instant::from_secs(3)).reason, Reason::AlreadyBlocked);
 //! ```
@@ -74,7 +70,6 @@ mod engine;
 mod event;
 mod evidence;
 mod hash_key;
-mod line;
 mod networks;
 mod observation;
 mod policy;
@@ -89,7 +84,6 @@ pub use engine::{Effect, Engine, Limits, Outcome, RateLimit, Response, ResponseI
 pub use event::{Event, Probe};
 pub use evidence::{Evidence, IpOptions, Mode, Protocol, TcpSegment};
 pub use hash_key::HashKey;
-pub use line::{EventLine, Importance, PreludeLine};
 pub use networks::Networks;
 pub use observation::Observation;
 pub use policy::Policy;

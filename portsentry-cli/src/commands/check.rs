@@ -5,14 +5,14 @@ use std::io::{self, Write as _};
 
 use portsentry_config::{Configuration, Origin, Overrides};
 use portsentry_core::config::{KEYS, Settings};
-use portsentry_core::{Importance, PortSet, Protocol};
+use portsentry_core::{PortSet, Protocol};
+use portsentry_report::{Action, Importance};
+use portsentry_respond::{Actions, never_block};
 
-use super::{configuration, importance, show_warnings, working_directory};
 use crate::arguments::CheckOptions;
+use crate::configuration::{configuration, show_warnings, working_directory};
 use crate::failure::Failure;
-use crate::policy::never_block;
-use crate::respond::{Action, Actions};
-use crate::sandbox::{Sandbox, User};
+use crate::runtime::sandbox;
 
 pub(crate) fn check(options: &CheckOptions) -> Result<(), Failure> {
     let configuration =
@@ -20,7 +20,7 @@ pub(crate) fn check(options: &CheckOptions) -> Result<(), Failure> {
     show_warnings(&configuration);
     let settings = &configuration.settings;
     let text = match options.show.as_slice() {
-        [] if importance(&options.general) > Importance::Notice => {
+        [] if options.general.importance() > Importance::Notice => {
             format!("{}\nAs a file:\n{settings}", describe(&configuration)?)
         }
         [] => describe(&configuration)?,
@@ -73,8 +73,8 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
     line("never blocked", &or_else(&never.join(", "), "nobody"));
     line("history", &or_else(settings.history_file.as_deref().unwrap_or_default(), "none"));
     line("blocked file", &or_else(settings.blocked_file.as_deref().unwrap_or_default(), "none"));
-    let user = settings.run_as.as_deref().map(User::find).transpose()?;
-    for (label, text) in Sandbox::new(false, settings).describe(user.as_ref()) {
+    let user = sandbox::user(settings)?;
+    for (label, text) in sandbox::describe(settings, user.as_ref()) {
         line(label, &text);
     }
     Ok(text)

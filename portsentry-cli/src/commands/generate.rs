@@ -4,9 +4,10 @@ use std::io::{self, Write as _};
 
 use crate::arguments::GenerateOptions;
 use crate::failure::Failure;
+use crate::generate::text;
 
 pub(crate) fn generate(options: &GenerateOptions) -> Result<(), Failure> {
-    match io::stdout().write_all(options.document.text().as_bytes()) {
+    match io::stdout().write_all(text(options.document).as_bytes()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::Output(error)),
         _ => Ok(()),
     }

@@ -12,13 +12,13 @@ use std::path::Path;
 use portsentry_capture::{CaptureFile, Drained, Sensor, SensorStats, Targets};
 use portsentry_config::{Configuration, Overrides};
 use portsentry_core::{Engine, HashKey, Instant, Limits, Observation, Policy};
+use portsentry_report::{DEBUG_PREFIX, Level, LineOptions};
 
-use super::{configuration, importance, show_warnings, working_directory};
 use crate::arguments::ReplayOptions;
+use crate::configuration::{configuration, show_warnings, working_directory};
 use crate::failure::Failure;
-use crate::report::{DEBUG_PREFIX, Level, LineOptions, last_words};
-use crate::sandbox::Sandbox;
-use crate::summary::Summary;
+use crate::output::print_final;
+use crate::runtime::{Summary, sandbox};
 
 /// Packets between two looks at the engine's events.
 const BATCH: usize = 1024;
@@ -30,7 +30,7 @@ pub(crate) fn replay(options: &ReplayOptions) -> Result<(), Failure> {
     let configuration = configuration(&options.general, overrides, &working_directory()?)?;
     show_warnings(&configuration);
     // What follows reads files that anyone may have written.
-    Sandbox::new(false, &configuration.settings).enter_to_read(&options.files);
+    sandbox::enter_to_read(&configuration.settings, &options.files);
     match run(options, &configuration) {
         // Whoever read the lines, `head` say, has seen enough.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -57,7 +57,7 @@ fn run(options: &ReplayOptions, configuration: &Configuration) -> Result<(), Fai
     let (probes, displaced) = (engine.probes(), engine.into());
     let losses = Vec::new();
     let summary = Summary { sensors, losses, answers: None, probes, displaced, live: false };
-    last_words(&summary.to_string());
+    print_final(&summary.to_string());
     outcome
 }
 
@@ -84,7 +84,7 @@ impl Replay {
                 hosts => Targets::within(hosts.iter().copied()),
             },
             lines: LineOptions {
-                importance: importance(&options.general),
+                importance: options.general.importance(),
                 ignore_file: configuration.settings.ignore_file.clone().unwrap_or_default(),
             },
             line: Vec::new(),

@@ -4,30 +4,26 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
 use portsentry_capture::SourceHash;
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
+use portsentry_report::Level;
+use portsentry_respond::{Client, Notification};
 
-use super::{importance, show_warnings, working_directory};
 use crate::arguments::{LogOutput, VERSION, WatchOptions};
-use crate::background::{self, Background};
+use crate::configuration::{show_warnings, working_directory};
 use crate::failure::Failure;
 use crate::logging;
-use crate::packets::Packets;
-use crate::report::{Console, Item, Level, Outputs, Queue, Reporter, Syslog, last_words};
-use crate::responder::Responder;
-use crate::sandbox::{Sandbox, User};
-use crate::sensors::Watching;
-use crate::sentry::{Heartbeat, Sentry};
-use crate::service::Manager;
-use crate::session::{Known, Opened, Session};
-use crate::shard::{ServedPorts, Shard};
-use crate::shards::Shards;
-use crate::signals::Signals;
-use crate::summary::Summary;
+use crate::output::{Console, Item, Outputs, Queue, Reporter, Syslog, print_final};
+use crate::runtime::{
+    Background, Heartbeat, Known, Manager, Opened, Packets, Sentry, ServedPorts, Session, Shard,
+    Shards, Signals, Summary, Watching, background, sandbox,
+};
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let watching = Watching::from_options(options)?;
@@ -42,7 +38,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let queue = Arc::new(Queue::default());
     // The responder reads the configuration while this process does. What is wrong with
     // that is said by this one, in full and before all else; the other opens nothing then.
-    let mut responder = Responder::start(&queue);
+    let mut responder = start_responder(&queue);
     if let Ok(responder) = &mut responder {
         responder.load();
     }
@@ -54,7 +50,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
 
     let outputs = outputs(options).map_err(Failure::system("standard output"))?;
     let lines = Arc::clone(&queue);
-    logging::install(importance(&options.general), move |level, line| {
+    logging::install(options.general.importance(), move |level, line| {
         lines.push(Item::Line(level, line));
     });
     let start = Start { options, directory, queue: &queue, background };
@@ -65,13 +61,31 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let result = prepared.and_then(|prepared| start_watching(start, prepared));
     let unwritten = reporter.finish();
     if unwritten > 0 {
-        last_words(&format!(
+        print_final(&format!(
             "portsentry: {unwritten} lines could not be written: the log or history does not take them"
         ));
     }
     // After all lines, so that it stands last even if both go to one place.
-    last_words(&result?.to_string());
+    print_final(&result?.to_string());
     Ok(())
+}
+
+/// Starts this program with the same arguments as the responder. What it reports goes to
+/// `queue`.
+fn start_responder(queue: &Arc<Queue>) -> io::Result<Client> {
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .arg0("portsentry: responder")
+        .args(std::env::args_os().skip(1))
+        .env_remove(background::VARIABLE);
+    let queue = Arc::clone(queue);
+    Client::start(command, move |notification| {
+        queue.push(match notification {
+            Notification::Report(report) => Item::Report(report),
+            Notification::Line(level, line) => Item::Line(level, line),
+            Notification::History(history) => Item::History(Box::new(history)),
+        });
+    })
 }
 
 /// Memory that a sentry may come to need, whatever it is sent, in bytes.
@@ -118,7 +132,7 @@ impl Start<'_> {
         watching: Watching<'_>,
         known: Known,
         signals: Signals,
-        mut responder: Responder,
+        mut responder: Client,
     ) -> Result<Prepared, Failure> {
         let Self { options, directory, queue, .. } = self;
         queue.push(Item::Line(Level::Notice, format!("Portsentry {VERSION}")));
@@ -130,10 +144,9 @@ impl Start<'_> {
             Opened::take(options, directory, Some(known), &mut responder)?;
         describe(&configuration);
         // Looked up first: that takes files which are out of reach later.
-        let user = configuration.settings.run_as.as_deref().map(User::find).transpose()?;
+        let user = sandbox::user(&configuration.settings)?;
         let key = HashKey::new(random_bits()?);
-        let sandbox = Sandbox::new(options.connect, &configuration.settings);
-        sandbox.enter(user.as_ref())?;
+        sandbox::enter(options.connect, &configuration.settings, user.as_ref())?;
         let policy = configuration.policy(opened.never_block.iter().copied().collect());
         let limits = Limits::default().share(sensors.len());
         let mut shards = sensors.into_iter().map(|sensors| {

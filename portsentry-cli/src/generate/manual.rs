@@ -2,9 +2,9 @@
 //! sections around it stand here.
 
 use clap::Command;
+use portsentry_config::reference::{Page, option_term};
 use roff::{bold, italic, roman};
 
-use super::page::{Page, option_term};
 use super::{command_line, option_default, option_help, option_values, value_name};
 
 pub(super) fn page() -> String {

@@ -8,9 +8,9 @@ use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-use portsentry_cli::respond::{Happened, Report, Tokens};
-use portsentry_cli::responder::protocol::{Message, Request};
 use portsentry_core::{Mode, Outcome, Protocol};
+use portsentry_respond::protocol::{Message, Request};
+use portsentry_respond::{Happened, Report, Tokens};
 use portsentry_testbed::{Namespace, Signal, Testbed, require_root};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags,

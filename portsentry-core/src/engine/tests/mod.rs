@@ -1,6 +1,7 @@
 //! Scenarios on a clock made of numbers.
 
 mod decisions;
+mod line;
 mod responses;
 mod shares;
 mod standing;
@@ -12,7 +13,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::{EventLine, Evidence, IpOptions, PortSet, Probe, Protocol, TcpFlags};
+use crate::{Evidence, IpOptions, PortSet, Probe, Protocol, TcpFlags};
 
 /// An engine, and a clock that only a test moves.
 struct Scenario {
@@ -81,9 +82,7 @@ impl Scenario {
 
     /// The lines of all queued events.
     fn lines(&mut self) -> Vec<String> {
-        core::iter::from_fn(|| self.engine.poll_event())
-            .map(|event| EventLine::new(&event).to_string())
-            .collect()
+        core::iter::from_fn(|| self.engine.poll_event()).map(|event| line::of(&event)).collect()
     }
 
     /// Source, port and reason of all queued probes; other events do not count.

@@ -1,0 +1,13 @@
+//! What the program can be asked to do.
+
+mod check;
+mod generate;
+mod replay;
+mod respond;
+mod watch;
+
+pub(crate) use check::check;
+pub(crate) use generate::generate;
+pub(crate) use replay::replay;
+pub(crate) use respond::respond;
+pub(crate) use watch::watch;

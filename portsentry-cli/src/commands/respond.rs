@@ -1,0 +1,30 @@
+//! The responder, which the sentry starts.
+
+use portsentry_core::Mode;
+use portsentry_respond::{Options, ReplySender, Server};
+
+use crate::arguments::WatchOptions;
+use crate::configuration::{to_watch, working_directory};
+use crate::failure::Failure;
+use crate::logging;
+
+/// Serves the packet process that has started this one, until it ends. `options` are
+/// those of the packet process.
+pub(crate) fn respond(options: &WatchOptions) -> Result<(), Failure> {
+    let replies = ReplySender::from_stdin()?;
+    let logger = replies.clone();
+    logging::install(options.general.importance(), move |level, line| logger.log(level, line));
+    let directory = working_directory()?;
+    let (own, start) = (options.clone(), directory.clone());
+    let load = move |read: &mut dyn FnMut(&_) -> _| {
+        to_watch(&own, &start, read).map_err(|failure| failure.to_string())
+    };
+    let options = Options {
+        mode: if options.connect { Mode::Connect } else { Mode::Stealth },
+        directory,
+        leave_directory: options.daemon,
+        pid_file: options.pidfile.clone(),
+        load: Box::new(load),
+    };
+    Ok(Server::run(options, replies)?)
+}

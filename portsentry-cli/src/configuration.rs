@@ -1,0 +1,68 @@
+//! The configuration that the command line asks for.
+
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use portsentry_config::{
+    Configuration, FileError, Overrides, Rings, Source, Style, load_with, read_file,
+};
+
+use crate::arguments::{GeneralOptions, Method, WatchOptions};
+use crate::failure::Failure;
+
+/// Loads the configuration that the options ask for. Relative paths are
+/// relative to `directory`.
+pub(crate) fn configuration(
+    options: &GeneralOptions,
+    overrides: Overrides,
+    directory: &Path,
+) -> Result<Configuration, Failure> {
+    configuration_with(options, overrides, directory, &mut read_file)
+}
+
+/// Like [`configuration`], with files read by `read`.
+fn configuration_with(
+    options: &GeneralOptions,
+    overrides: Overrides,
+    directory: &Path,
+    read: &mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>,
+) -> Result<Configuration, Failure> {
+    load_with(&source(options), overrides, directory, read)
+        .map_err(|error| Failure::Configuration(error.render(style())))
+}
+
+/// Loads the configuration of a sentry with these options, with files read by `read`.
+pub(crate) fn to_watch(
+    options: &WatchOptions,
+    directory: &Path,
+    read: &mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>,
+) -> Result<Configuration, Failure> {
+    let one_ring = !options.connect && options.method != Method::Raw;
+    let overrides = Overrides::default()
+        .with_local_check(!options.disable_local_check)
+        // In connect mode, the sockets of the sentry itself serve the ports.
+        .with_service_check(!options.disable_service_check && !options.connect)
+        .with_rings(if one_ring { Rings::NeedRaw } else { Rings::Supported });
+    configuration_with(&options.general, overrides, directory, read)
+}
+
+/// The directory that the program was started in.
+pub(crate) fn working_directory() -> Result<PathBuf, Failure> {
+    std::env::current_dir().map_err(Failure::system("cannot tell the working directory"))
+}
+
+fn source(options: &GeneralOptions) -> Source {
+    options.configfile.clone().map_or_else(Source::default, Source::file)
+}
+
+/// Shows what is odd in the configuration, but no error.
+pub(crate) fn show_warnings(configuration: &Configuration) {
+    // If standard error does not work, nobody wants to know.
+    let _ = io::stderr().write_all(configuration.warnings.render(style()).as_bytes());
+}
+
+/// Colours for people, plain text for files; `NO_COLOR` is heeded.
+fn style() -> Style {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if wanted && io::stderr().is_terminal() { Style::Coloured } else { Style::Plain }
+}

@@ -1,0 +1,137 @@
+//! The log on standard output, with errors on standard error.
+
+use std::fs::File;
+use std::time::Instant;
+
+use portsentry_report::{DEBUG_PREFIX, Level};
+
+use super::sink::Sink;
+
+/// Bytes gathered before they are written, so that one write carries a batch.
+const CHUNK: usize = 1 << 16;
+
+/// Two streams for lines.
+pub struct Console {
+    output: Sink<File>,
+    error: Sink<File>,
+    /// Whether each line begins with its severity, as the journal reads it
+    /// (`sd-daemon(3)`).
+    severities: bool,
+    /// What is to be said about standard output since the last flush.
+    complaint: Option<String>,
+}
+
+impl Console {
+    /// Lines go to `output`, warnings and errors to `error`, each a file, a pipe
+    /// or a terminal. With `severities`, the severity stands before each line, as
+    /// `<5>`.
+    pub fn new(output: File, error: File, severities: bool) -> Self {
+        let output = Sink::new("standard output", output);
+        let error = Sink::new("standard error", error);
+        Self { output, error, severities, complaint: None }
+    }
+
+    /// Adds a line, to be written with the next flush. Both streams may lead to
+    /// one place, so lines of the other one that are gathered go first.
+    pub(in crate::output) fn line(&mut self, level: Level, line: &[u8]) {
+        let sink = if level <= Level::Warning {
+            self.flush_output();
+            &mut self.error
+        } else {
+            self.flush_error();
+            &mut self.output
+        };
+        sink.line(|pending| {
+            if self.severities {
+                pending.extend_from_slice(&[b'<', b'0' + level.severity(), b'>']);
+            } else if level == Level::Debug {
+                pending.extend_from_slice(DEBUG_PREFIX.as_bytes());
+            }
+            pending.extend_from_slice(line);
+        });
+    }
+
+    /// Whether enough has been gathered.
+    pub(in crate::output) fn is_full(&self) -> bool {
+        self.output.pending() >= CHUNK || self.error.pending() >= CHUNK
+    }
+
+    /// Writes what was gathered, as far as the streams take it; gives what is to
+    /// be said about standard output.
+    pub(in crate::output) fn flush(&mut self) -> Option<String> {
+        self.flush_output();
+        self.flush_error();
+        self.complaint.take()
+    }
+
+    /// When to flush again, if a stream was not ready.
+    pub(in crate::output) fn deadline(&self) -> Option<Instant> {
+        [self.output.deadline(), self.error.deadline()].into_iter().flatten().min()
+    }
+
+    /// Lines that are not written.
+    pub(in crate::output) fn unwritten(&self) -> u64 {
+        self.output.unwritten() + self.error.unwritten()
+    }
+
+    fn flush_output(&mut self) {
+        let complaint = self.output.flush(Instant::now());
+        self.complaint = complaint.or(self.complaint.take());
+    }
+
+    fn flush_error(&mut self) {
+        // Nobody is left to be told that standard error does not work.
+        let _ = self.error.flush(Instant::now());
+    }
+}
+
+impl std::fmt::Debug for Console {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Console").field("severities", &self.severities).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::OpenOptions;
+    use std::path::Path;
+
+    use super::*;
+
+    fn open(path: &Path) -> File {
+        OpenOptions::new().create(true).append(true).open(path).unwrap()
+    }
+
+    /// What one line of each level leaves on the two streams.
+    fn streams(severities: bool) -> [String; 2] {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["output", "error"].map(|name| folder.path().join(name));
+        let [output, error] = paths.each_ref().map(|path| open(path));
+        let mut console = Console::new(output, error, severities);
+        let levels = [Level::Error, Level::Warning, Level::Notice, Level::Verbose, Level::Debug];
+        for (number, level) in levels.into_iter().enumerate() {
+            console.line(level, number.to_string().as_bytes());
+        }
+        assert_eq!(console.flush(), None);
+        paths.map(|path| std::fs::read_to_string(path).unwrap())
+    }
+
+    #[test]
+    fn errors_go_to_the_other_stream() {
+        assert_eq!(streams(false), ["2\n3\ndebug: 4\n", "0\n1\n"]);
+        assert_eq!(streams(true), ["<5>2\n<6>3\n<7>4\n", "<3>0\n<4>1\n"]);
+    }
+
+    #[test]
+    fn lines_keep_their_order_in_one_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("both");
+        let mut console = Console::new(open(&place), open(&place), false);
+        let levels = [Level::Notice, Level::Error, Level::Error, Level::Notice, Level::Warning];
+        for (number, level) in levels.into_iter().enumerate() {
+            console.line(level, number.to_string().as_bytes());
+        }
+        assert_eq!(console.flush(), None);
+        assert_eq!(std::fs::read_to_string(&place).unwrap(), "0\n1\n2\n3\n4\n");
+    }
+}

@@ -1,0 +1,255 @@
+//! The reporter thread: takes events out of the queue, writes lines.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use portsentry_core::Event;
+use portsentry_report::{Level, LineOptions};
+use portsentry_respond::History;
+
+use super::names::{Lookup, Names};
+use super::queue::{Batch, Change, Deadline, Item, Queue};
+use super::sinks::{Console, Sink, Syslog};
+use super::timestamp::Stamper;
+
+/// How long the end of the program waits for lines to be written.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How much of it goes to outputs that do not take lines.
+const LAST_CHANCE: Duration = Duration::from_millis(500);
+
+/// The handle of the reporter thread.
+#[derive(Debug)]
+pub struct Reporter {
+    queue: Arc<Queue>,
+    thread: JoinHandle<()>,
+}
+
+/// Where the log goes: to any of these.
+#[derive(Debug, Default)]
+pub struct Outputs {
+    /// Standard output and standard error.
+    pub console: Option<Console>,
+    /// The system's log.
+    pub syslog: Option<Syslog>,
+}
+
+impl Reporter {
+    /// Starts the thread, which writes to `outputs` what `queue` gets: important
+    /// lines alone, without names and history, until an [`Item::Change`] comes.
+    ///
+    /// # Errors
+    ///
+    /// If the system has no thread left.
+    pub fn start(queue: Arc<Queue>, outputs: Outputs) -> io::Result<Self> {
+        let mut writer = Writer {
+            options: LineOptions::default(),
+            outputs,
+            history: None,
+            names: None,
+            stamper: Stamper::system(),
+            line: Vec::new(),
+            queue: Arc::clone(&queue),
+        };
+        let thread = std::thread::Builder::new().name("reporter".to_owned()).spawn(move || {
+            writer.run();
+            writer.queue.finish(writer.unwritten());
+        })?;
+        Ok(Self { queue, thread })
+    }
+
+    /// Writes what is in the queue and ends the thread. If an output has
+    /// stalled, gives up after half a second, or three in the worst case; gives
+    /// the number of lines left unwritten.
+    pub fn finish(self) -> u64 {
+        self.queue.close();
+        let (finished, unwritten) = self.queue.wait_finished(PATIENCE);
+        if finished {
+            // A thread that has finished its work is only a moment from its end.
+            let _ = self.thread.join();
+        }
+        unwritten
+    }
+}
+
+struct Writer {
+    options: LineOptions,
+    outputs: Outputs,
+    history: Option<Sink<History>>,
+    names: Option<Names>,
+    stamper: Stamper,
+    /// The line being formatted.
+    line: Vec<u8>,
+    queue: Arc<Queue>,
+}
+
+impl Writer {
+    fn run(&mut self) {
+        let mut batch = Batch::default();
+        while self.queue.take(&mut batch, self.deadline()) {
+            for item in batch.items.drain(..) {
+                self.handle(item);
+            }
+            self.give_up_names();
+            if batch.lost > 0 {
+                let lost = batch.lost;
+                self.complain(&format!(
+                    "{lost} lines were lost: the log or history could not keep up"
+                ));
+            }
+            self.flush();
+        }
+        // Whoever is there but slow gets a last chance.
+        let patience = Instant::now() + LAST_CHANCE;
+        while let Some(deadline) = self.retry()
+            && deadline < patience
+        {
+            std::thread::sleep(deadline.saturating_duration_since(Instant::now()));
+            self.flush();
+        }
+    }
+
+    /// When something is to be done even if nothing comes: names are waited for
+    /// to their end, outputs only while the queue is open.
+    fn deadline(&self) -> Deadline {
+        Deadline { firm: self.names.as_ref().and_then(Names::deadline), while_open: self.retry() }
+    }
+
+    /// When an output is to be tried again that did not take everything.
+    fn retry(&self) -> Option<Instant> {
+        let Self { outputs: Outputs { console, syslog }, history, .. } = self;
+        let console = console.as_ref().and_then(Console::deadline);
+        let syslog = syslog.as_ref().and_then(Syslog::deadline);
+        let history = history.as_ref().and_then(Sink::deadline);
+        [console, syslog, history].into_iter().flatten().min()
+    }
+
+    /// Lines that are not written, and of which no line has told.
+    fn unwritten(&self) -> u64 {
+        let Self { outputs: Outputs { console, syslog }, history, .. } = self;
+        console.as_ref().map_or(0, Console::unwritten)
+            + syslog.as_ref().map_or(0, Syslog::unsent)
+            + history.as_ref().map_or(0, Sink::unwritten)
+    }
+
+    fn handle(&mut self, item: Item) {
+        match item {
+            Item::Name(host, name) => self.learn(host, name),
+            Item::Change(change) => {
+                self.flush();
+                self.change(*change);
+            }
+            Item::History(new) => {
+                // Unless the configuration has named another since.
+                let same = self.history.as_mut().filter(|it| it.inner().path() == new.path());
+                if let Some(history) = same {
+                    history.replace(*new);
+                    self.flush();
+                }
+            }
+            item => match (&mut self.names, item.host()) {
+                (Some(names), Some(host)) => match names.look_up(host, item, Instant::now()) {
+                    Lookup::Write(item, name) => self.append(&item, Some(&name)),
+                    Lookup::Waits => {}
+                },
+                _ => self.append(&item, None),
+            },
+        }
+    }
+
+    fn learn(&mut self, host: IpAddr, name: Option<String>) {
+        let Some(names) = &mut self.names else { return };
+        let (items, name) = names.learn(host, name, Instant::now());
+        for item in items {
+            self.append(&item, Some(&name));
+        }
+    }
+
+    fn give_up_names(&mut self) {
+        while let Some(host) = self.names.as_mut().and_then(|names| names.overdue(Instant::now())) {
+            self.learn(host, None);
+        }
+    }
+
+    fn change(&mut self, change: Change) {
+        self.options = change.options;
+        self.history = change.history.map(|history| {
+            Sink::new(format!("history file {}", history.path().display()), history)
+        });
+        match (change.resolve_names, &self.names) {
+            (true, None) => match Names::start(&self.queue) {
+                Ok(names) => self.names = Some(names),
+                Err(error) => self.complain(&format!("cannot look up names: {error}")),
+            },
+            (false, Some(_)) => {
+                while let Some(host) = self.names.as_ref().and_then(Names::any_waiting) {
+                    self.learn(host, None);
+                }
+                self.names = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts the lines of `item` with those to be written.
+    fn append(&mut self, item: &Item, name: Option<&str>) {
+        let Self { options, outputs, history, stamper, line, .. } = self;
+        match item {
+            Item::Event(event) => {
+                options.format(event, name, line, |level, line| outputs.line(level, line));
+                if let (Event::Probe(probe), Some(history)) = (event, history) {
+                    history.line(|pending| {
+                        stamper.append(probe.observation.time, pending);
+                        pending.push(b' ');
+                        pending.extend_from_slice(line);
+                    });
+                }
+            }
+            Item::Report(report) => {
+                let level = report.level();
+                if level <= options.importance.into() {
+                    outputs.line(level, report.line(name).to_string().as_bytes());
+                }
+            }
+            Item::Line(level, line) => outputs.line(*level, line.as_bytes()),
+            Item::Name(..) | Item::Change(_) | Item::History(_) => {}
+        }
+        if self.outputs.console.as_ref().is_some_and(Console::is_full) {
+            self.flush();
+        }
+    }
+
+    /// Writes all that is pending, and says what has changed with the sinks.
+    fn flush(&mut self) {
+        // A line that can be seen in the log is in the history already.
+        let history = self.history.as_mut().and_then(|history| history.flush(Instant::now()));
+        let console = self.outputs.console.as_mut().and_then(Console::flush);
+        let complaints = [console, history];
+        if complaints.iter().any(Option::is_some) {
+            complaints.iter().flatten().for_each(|complaint| self.complain(complaint));
+            // Standard output may be what fails; errors have a stream of their own.
+            let _ = self.outputs.console.as_mut().and_then(Console::flush);
+        }
+        if let Some(syslog) = &mut self.outputs.syslog {
+            syslog.flush(Instant::now());
+        }
+    }
+
+    fn complain(&mut self, complaint: &str) {
+        self.outputs.line(Level::Error, complaint.as_bytes());
+    }
+}
+
+impl Outputs {
+    fn line(&mut self, level: Level, line: &[u8]) {
+        if let Some(console) = &mut self.console {
+            console.line(level, line);
+        }
+        if let Some(syslog) = &mut self.syslog {
+            syslog.line(level, line);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The running sentry: what it opens, waits for and gives up.
+
+pub(crate) mod background;
+mod decider;
+mod open_sensors;
+pub(crate) mod sandbox;
+mod sensors;
+mod sentry;
+mod service;
+mod session;
+mod shard;
+mod shards;
+mod signals;
+mod summary;
+mod time;
+mod workers;
+
+pub(crate) use background::Background;
+pub(crate) use decider::ServedPorts;
+pub(crate) use open_sensors::Watching;
+pub(crate) use sentry::{Heartbeat, Sentry};
+pub(crate) use service::Manager;
+pub(crate) use session::{Known, Opened, Session};
+pub(crate) use shard::Shard;
+pub(crate) use shards::Shards;
+pub(crate) use signals::Signals;
+pub(crate) use summary::Summary;
+pub(crate) use workers::Packets;

@@ -1,0 +1,184 @@
+//! From the options to what watches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use portsentry_capture::{
+    CaptureOptions, ConnectLimits, ConnectOptions, LiveBackend, RawBackend, RingBackend, Selection,
+    SensorSet, SourceHash,
+};
+use portsentry_config::Configuration;
+use portsentry_core::config::{BlockMode, Settings};
+use portsentry_report::Importance;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::sensors::{Sensors, banner};
+use crate::arguments::{Method, WatchOptions};
+use crate::failure::Failure;
+use crate::output::Queue;
+
+/// What the options ask for, found to be possible.
+pub(crate) struct Watching<'a> {
+    options: &'a WatchOptions,
+    selection: Selection,
+    importance: Importance,
+}
+
+impl<'a> Watching<'a> {
+    /// Reads the options. Nothing is opened.
+    pub(crate) fn from_options(options: &'a WatchOptions) -> Result<Self, Failure> {
+        if !options.connect {
+            check_method(options.method)?;
+        }
+        let importance = options.general.importance();
+        Ok(Self { options, selection: selection(options)?, importance })
+    }
+
+    /// Opens everything: sensors for each of so many rings as `configuration` says,
+    /// over which sources are spread by `hash`. Bound sockets have no rings.
+    pub(crate) fn open(
+        self,
+        configuration: &Configuration,
+        hash: SourceHash,
+        queue: &Arc<Queue>,
+    ) -> Result<Vec<Sensors>, Failure> {
+        let settings = &configuration.settings;
+        if self.options.connect {
+            let connect = ConnectOptions {
+                tcp_ports: settings.tcp_ports.clone(),
+                udp_ports: settings.udp_ports.clone(),
+                addresses: self.options.bind.clone(),
+                banner: banner(settings),
+                limits: ConnectLimits::default(),
+            };
+            return Ok(vec![Sensors::listen(connect, queue, self.importance)?]);
+        }
+        let options = capture_options(self.options.method, settings);
+        let stealth = |backend| {
+            let (tcp_ports, udp_ports) = (settings.tcp_ports.clone(), settings.udp_ports.clone());
+            let set = SensorSet::open(self.selection.clone(), backend, tcp_ports, udp_ports)?;
+            Ok(Sensors::Stealth(Box::new(set)))
+        };
+        if settings.capture_rings > 1 {
+            allow_descriptors();
+            let backends = RingBackend::several(settings.capture_rings, hash, options)
+                .map_err(Failure::system("cannot open several rings"))?;
+            return backends.into_iter().map(|backend| stealth(Box::new(backend))).collect();
+        }
+        Ok(vec![stealth(backend(self.options.method, options))?])
+    }
+}
+
+/// Raises the limit of open files as far as it goes: each ring of each interface is one,
+/// and sixteen of them would serve sixty interfaces with the usual limit.
+fn allow_descriptors() {
+    let limit = getrlimit(Resource::Nofile);
+    // What is missing then is told where it is missed.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+}
+
+/// The interfaces that the options mean.
+fn selection(options: &WatchOptions) -> Result<Selection, Failure> {
+    let all = match options.method {
+        Method::Pcap => "ALL_NLO",
+        Method::Raw => "ALL",
+    };
+    let words = match options.interface.as_slice() {
+        [] => vec![all],
+        names => names.iter().map(|name| known(name, options.method)).collect(),
+    };
+    Selection::parse(&words)
+        .and_then(|selection| selection.excluding(&options.exclude))
+        .map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// `any` is a device of libpcap's; otherwise all interfaces are as many.
+fn known(name: &str, method: Method) -> &str {
+    match method {
+        Method::Raw if name == "any" => "ALL",
+        Method::Pcap | Method::Raw => name,
+    }
+}
+
+/// Whether this build has the method.
+fn check_method(method: Method) -> Result<(), Failure> {
+    if method == Method::Pcap && !cfg!(feature = "pcap") {
+        let message = "this portsentry was built without libpcap, so it cannot read packets \
+                       with the method pcap; the method raw is the default here";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    Ok(())
+}
+
+/// The way to capture that was asked for.
+fn backend(method: Method, options: CaptureOptions) -> Box<dyn LiveBackend + Send> {
+    match method {
+        #[cfg(feature = "pcap")]
+        Method::Pcap => Box::new(portsentry_capture::PcapBackend::new(options)),
+        // The method was refused by `check_method`.
+        #[cfg(not(feature = "pcap"))]
+        Method::Pcap => Box::new(RawBackend::new(options)),
+        Method::Raw => Box::new(RawBackend::new(options)),
+    }
+}
+
+/// How long a packet may wait where hosts are blocked and nothing else is set: what a
+/// scanner sends meanwhile comes in.
+///
+/// A ring of [`LASTING`] lasts for half a second even so. libpcap's would last for
+/// 64 ms, which is not enough for a busy host.
+const LATENCY_OF_BLOCKING: Duration = Duration::from_millis(2);
+
+/// MiB of a raw sensor's ring with which it lasts for half a second at that latency.
+const LASTING: u32 = 4;
+
+fn capture_options(method: Method, settings: &Settings) -> CaptureOptions {
+    let mut default = CaptureOptions::default();
+    let responds = [settings.block_tcp, settings.block_udp].iter().any(|it| *it != BlockMode::Log);
+    let buffer = settings.capture_buffer.unwrap_or(default.buffer);
+    let ring = buffer / u32::from(settings.capture_rings.max(1));
+    if responds && method == Method::Raw && ring >= LASTING {
+        default.latency = LATENCY_OF_BLOCKING;
+    }
+    let latency = settings.capture_latency.map(|ms| Duration::from_millis(ms.into()));
+    CaptureOptions { buffer, latency: latency.unwrap_or(default.latency) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_blocks_through_packet_sockets_waits_less_unless_told_otherwise() {
+        use BlockMode::{Block, Command, Log};
+        use Method::{Pcap, Raw};
+        let cases = [
+            (Raw, Log, Log, None, 5),
+            (Raw, Block, Log, None, 2),
+            (Raw, Log, Command, None, 2),
+            (Raw, Block, Block, Some(7), 7),
+            (Raw, Log, Log, Some(1), 1),
+            (Pcap, Block, Block, None, 5),
+            (Pcap, Block, Block, Some(1), 1),
+        ];
+        for (method, block_tcp, block_udp, capture_latency, expected) in cases {
+            let mut settings = Settings::default();
+            (settings.block_tcp, settings.block_udp) = (block_tcp, block_udp);
+            settings.capture_latency = capture_latency;
+            let options = capture_options(method, &settings);
+            assert_eq!(options.latency.as_millis(), expected, "{method:?} {settings:?}");
+            assert_eq!(options.buffer, CaptureOptions::default().buffer);
+        }
+    }
+
+    #[test]
+    fn packets_wait_less_only_where_a_ring_lasts_even_so() {
+        for (buffer, rings, expected) in [(8, 1, 2), (8, 2, 2), (8, 4, 5), (32, 4, 2), (1, 1, 5)] {
+            let mut settings = Settings::default();
+            settings.block_tcp = BlockMode::Block;
+            (settings.capture_buffer, settings.capture_rings) = (Some(buffer), rings);
+            let options = capture_options(Method::Raw, &settings);
+            assert_eq!(options.latency.as_millis(), expected, "{buffer} MiB, {rings} rings");
+        }
+    }
+}

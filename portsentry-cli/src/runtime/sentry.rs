@@ -1,0 +1,145 @@
+//! The running sentry: the loop of the main thread.
+//!
+//! This thread handles signals and exchanges messages with the responder. With one ring it also
+//! reads packets and decides. It never writes a line, starts a program or looks up a name: other
+//! threads and the responder do that, behind queues.
+
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use portsentry_core::Instant;
+use portsentry_report::Level;
+use portsentry_respond::Client;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::service::Manager;
+use super::signals::Signals;
+use super::summary::Summary;
+use super::time::monotonic;
+use super::workers::Packets;
+use crate::failure::Failure;
+use crate::output::{Item, Queue};
+
+/// Everything that runs.
+pub(crate) struct Sentry {
+    pub(crate) packets: Packets,
+    pub(crate) responder: Client,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) signals: Signals,
+    pub(crate) heartbeat: Heartbeat,
+}
+
+/// Why [`Sentry::run`] came back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Interrupted {
+    /// The configuration is to be read again.
+    Reload,
+    /// These networks are never to be acted on from now on.
+    NeverBlockChanged(Vec<IpNet>),
+    /// The end.
+    Terminate,
+}
+
+impl Sentry {
+    /// Watches until something is wanted that this thread does not do alone.
+    pub(crate) fn run(&mut self) -> Result<Interrupted, Failure> {
+        self.packets.watch();
+        loop {
+            self.wait()?;
+            self.heartbeat.beat(monotonic(), &mut self.packets);
+            self.signals.clear();
+            if self.signals.terminate() {
+                return Ok(Interrupted::Terminate);
+            }
+            if self.signals.take_reload() {
+                return Ok(Interrupted::Reload);
+            }
+            self.take_outcomes();
+            if let Some(networks) = self.responder.never_block() {
+                return Ok(Interrupted::NeverBlockChanged(networks));
+            }
+            self.packets.turn(&mut self.responder)?;
+        }
+    }
+
+    /// Waits for packets, outcomes, signals, or the time of something.
+    fn wait(&self) -> Result<(), Failure> {
+        let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+        let signals = self.signals.descriptor();
+        let responder = self.responder.interest().unwrap_or_else(|| readable(signals));
+        // A sensor without a descriptor is always ready.
+        let packets = self.packets.descriptor();
+        let mut descriptors = [readable(signals), responder, readable(packets.unwrap_or(signals))];
+        let due = [self.packets.due(), self.heartbeat.due].into_iter().flatten().min();
+        let timeout = match (packets, due) {
+            _ if self.responder.has_outcomes() => Some(Timespec::default()),
+            (None, _) => Some(Timespec::default()),
+            (Some(_), None) => None,
+            (Some(_), Some(due)) => {
+                let left = due.since(monotonic());
+                Some(Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 }))
+            }
+        };
+        match poll(&mut descriptors, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(Failure::system("cannot wait for packets")(error)),
+        }
+    }
+
+    fn take_outcomes(&mut self) {
+        for (id, outcome) in self.responder.outcomes() {
+            self.packets.handle_outcome(id, outcome);
+        }
+    }
+
+    /// Ends in good order: reads what the kernel still holds, lets running
+    /// responses end, and tells of every probe that waits.
+    pub(crate) fn close(mut self) -> Summary {
+        self.take_outcomes();
+        self.packets.read_what_is_left(&mut self.responder);
+        let (outcomes, unfinished) = self.responder.finish();
+        for (id, outcome) in outcomes {
+            self.packets.handle_outcome(id, outcome);
+        }
+        let (accounts, untold) = self.packets.close();
+        let complain = |line| self.queue.push(Item::Line(Level::Error, line));
+        if unfinished.not_begun + unfinished.not_ended > 0 {
+            complain(format!(
+                "{} responses were not begun and {} did not end in time",
+                unfinished.not_begun, unfinished.not_ended
+            ));
+        }
+        if untold > 0 {
+            complain(format!(
+                "{untold} packet threads did not end in time: what they saw is not told"
+            ));
+        }
+        Summary::of(accounts)
+    }
+}
+
+/// Tells the service manager's watchdog that the packet threads go round.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    pub(crate) manager: Manager,
+    due: Option<Instant>,
+}
+
+impl Heartbeat {
+    pub(crate) fn new(manager: Manager) -> Self {
+        let due = manager.interval().map(|_| monotonic());
+        Self { manager, due }
+    }
+
+    fn beat(&mut self, now: Instant, packets: &mut Packets) {
+        if let (Some(due), Some(interval)) = (self.due, self.manager.interval())
+            && now >= due
+        {
+            // One thread that hangs is as bad as all.
+            if packets.go_round() {
+                self.manager.alive();
+            }
+            self.due = Some(now.after(interval));
+        }
+    }
+}

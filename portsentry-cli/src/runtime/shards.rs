@@ -1,0 +1,296 @@
+//! Several rings: one packet thread for each, with its own sensors and its own engine.
+//!
+//! The threads share only the queue of lines. Each source belongs to one thread, so the events of a
+//! source are those that a single engine would give. The main thread keeps everything that
+//! exists once in the program: signals, the configuration, the responder and `BLOCK_RATE`. It sends
+//! commands to the threads, and the threads send their requests for responses back. Neither costs
+//! anything while probes are only logged.
+//!
+//! - An engine requests a response first. If the common limit does not allow it, the main thread
+//!   withdraws it (`Engine::refuse`) with the time until which the engine need not ask again.
+//! - An outcome goes to the thread of its host, so the numbers of two engines cannot collide.
+//! - Caps are divided among the threads. A table is then full when its share is full.
+//! - A reload stops all threads between two packets, and lets them continue together.
+//! - At the end, every thread reads its remaining packets before any of them stops.
+//! - The watchdog is notified only while every thread runs its loop.
+
+mod post;
+#[cfg(test)]
+mod tests;
+mod thread;
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use portsentry_capture::SourceHash;
+use portsentry_core::config::Settings;
+use portsentry_core::{Outcome, Policy, RateLimit, Response, ResponseId};
+use portsentry_respond::{Client, Hosts};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::shard::{Account, Shard};
+use super::time::monotonic;
+use crate::failure::Failure;
+use post::Post;
+use thread::{Order, Word, Worker};
+
+/// How long packet threads may take to end: what is left to read takes a quarter
+/// of a second.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// The packet threads, as the main thread sees them.
+pub(crate) struct Shards {
+    hash: SourceHash,
+    /// Those whose threads were not started yet.
+    idle: Vec<Shard>,
+    threads: Vec<Thread>,
+    words: Arc<Post<Word>>,
+    /// Responses that the threads want and that were not looked at yet.
+    asked: Vec<Response>,
+    /// The limit of all, `BLOCK_RATE`.
+    rate: RateLimit,
+    block_rate: u32,
+    watching: bool,
+}
+
+struct Thread {
+    orders: Arc<Post<Order>>,
+    /// `None` once it was joined.
+    handle: Option<JoinHandle<Result<Account, Failure>>>,
+    /// Answers that it has not given.
+    owes: usize,
+    ended: bool,
+}
+
+impl Shards {
+    /// One for each ring of `hash`, in order. No thread is started.
+    pub(crate) fn new(shards: Vec<Shard>, hash: SourceHash) -> io::Result<Self> {
+        Ok(Self {
+            hash,
+            idle: shards,
+            threads: Vec::new(),
+            words: Arc::new(Post::new()?),
+            asked: Vec::new(),
+            rate: RateLimit::default(),
+            block_rate: 0,
+            watching: false,
+        })
+    }
+
+    /// Starts the threads. They wait for orders.
+    pub(crate) fn start(&mut self) -> io::Result<()> {
+        let rings = self.idle.len() as u16;
+        for (ring, shard) in self.idle.drain(..).enumerate() {
+            let orders = Arc::new(Post::new()?);
+            let worker = Worker {
+                shard,
+                ring,
+                rings,
+                hash: self.hash,
+                orders: Arc::clone(&orders),
+                words: Arc::clone(&self.words),
+            };
+            let name = format!("ring-{ring}");
+            let handle = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
+            self.threads.push(Thread { orders, handle: Some(handle), owes: 0, ended: false });
+        }
+        Ok(())
+    }
+
+    /// Readable when [`turn`](Self::turn) has something to do.
+    pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
+        self.words.descriptor()
+    }
+
+    /// Has packets read, from now on.
+    pub(crate) fn watch(&mut self) {
+        if !std::mem::replace(&mut self.watching, true) {
+            self.order(|| Order::Watch);
+        }
+    }
+
+    /// Has no packet read until [`watch`](Self::watch): they wait in the kernel.
+    /// Waits until the threads have done what they were at.
+    pub(crate) fn pause(&mut self) {
+        self.watching = false;
+        self.order(|| Order::Pause);
+        self.wait_for_answers(None);
+    }
+
+    /// Begins the responses that are wanted, as far as the limit allows.
+    pub(crate) fn turn(&mut self, responder: &mut Client) -> Result<(), Failure> {
+        self.listen();
+        self.begin_responses(responder);
+        self.check()
+    }
+
+    /// Fails with what a thread says that has ended, which it does only if it fails.
+    fn check(&mut self) -> Result<(), Failure> {
+        match self.threads.iter_mut().find(|thread| thread.ended) {
+            Some(thread) => thread.join().map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether every thread has gone round since this was asked before.
+    pub(crate) fn go_round(&mut self) -> bool {
+        self.listen();
+        self.keep_awake();
+        let all = self.threads.iter().all(|thread| thread.owes == 0);
+        if all {
+            self.ask_for_answers();
+        }
+        all
+    }
+
+    pub(crate) fn set_policy(&mut self, policy: &Policy) {
+        self.block_rate = policy.block_rate;
+        self.order(|| Order::SetPolicy(Box::new(policy.clone())));
+    }
+
+    /// Waits until it is done: what the kernel holds back changes with it.
+    pub(crate) fn set_settings(&mut self, settings: &Settings, service_check: bool) {
+        let settings = Arc::new(settings.clone());
+        self.order(|| Order::SetSettings(Arc::clone(&settings), service_check));
+        self.wait_for_answers(None);
+    }
+
+    pub(crate) fn restore_blocked(&self, hosts: Hosts) {
+        if !hosts.is_empty() {
+            let hosts = Arc::new(hosts);
+            self.order(|| Order::Restore(Arc::clone(&hosts)));
+        }
+    }
+
+    /// Tells the thread that wanted this response how it has ended.
+    pub(crate) fn handle_outcome(&self, id: ResponseId, outcome: Outcome) {
+        self.order_owner(id, Order::Outcome(id, outcome));
+    }
+
+    /// Has all packets read that came before, by every thread before any of them
+    /// ends: one may still have something for another.
+    pub(crate) fn read_what_is_left(&mut self, responder: &mut Client) {
+        for order in [|| Order::ReadWhatIsLeft, || Order::ReadOnce] {
+            self.order(order);
+            // One that does not answer is told of in `close`.
+            self.wait_for_answers(Some(ENDING));
+        }
+        self.begin_responses(responder);
+    }
+
+    /// Ends the threads: what each has seen, and how many do not tell.
+    pub(crate) fn close(mut self) -> (Vec<Account>, usize) {
+        self.order(|| Order::Close);
+        let until = monotonic().after(ENDING);
+        while self.threads.iter().any(|thread| !thread.ended) && monotonic() < until {
+            self.wait(until.since(monotonic()));
+            self.listen();
+        }
+        let mut accounts = Vec::new();
+        let mut untold = 0;
+        for thread in &mut self.threads {
+            match thread.ended.then(|| thread.join()) {
+                Some(Ok(account)) => accounts.extend(account),
+                Some(Err(failure)) => log::error!("a packet thread failed: {failure}"),
+                None => untold += 1,
+            }
+        }
+        (accounts, untold)
+    }
+
+    /// Takes what the threads have said.
+    fn listen(&mut self) {
+        for word in self.words.take() {
+            match word {
+                Word::Respond(response) => self.asked.push(response),
+                Word::Answer(ring) => {
+                    if let Some(thread) = self.threads.get_mut(ring) {
+                        thread.owes = thread.owes.saturating_sub(1);
+                    }
+                }
+                Word::Ended(ring) => {
+                    if let Some(thread) = self.threads.get_mut(ring) {
+                        (thread.ended, thread.owes) = (true, 0);
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_responses(&mut self, responder: &mut Client) {
+        for response in std::mem::take(&mut self.asked) {
+            if self.rate.take(monotonic(), self.block_rate) {
+                responder.respond(&response);
+            } else {
+                let until = self.rate.free_at(self.block_rate);
+                self.order_owner(response.id, Order::Refuse(response.id, until));
+            }
+        }
+    }
+
+    fn order(&self, order: impl Fn() -> Order) {
+        self.threads.iter().for_each(|thread| thread.orders.put(order()));
+    }
+
+    fn order_owner(&self, id: ResponseId, order: Order) {
+        let owner = self.hash.ring(id.host(), self.threads.len() as u16);
+        if let Some(thread) = self.threads.get(owner) {
+            thread.orders.put(order);
+        }
+    }
+
+    fn ask_for_answers(&mut self) {
+        for thread in self.threads.iter_mut().filter(|thread| !thread.ended) {
+            thread.orders.put(Order::Answer);
+            thread.owes += 1;
+        }
+    }
+
+    /// Waits until all orders were carried out, by those that have not ended, for
+    /// `limit` at most. Without a limit a thread that hangs is waited for: the service
+    /// manager hears nothing more, and sees to it.
+    fn wait_for_answers(&mut self, limit: Option<Duration>) {
+        self.ask_for_answers();
+        let until = limit.map(|limit| monotonic().after(limit));
+        loop {
+            self.listen();
+            let left = until.map_or(ENDING, |until| until.since(monotonic()));
+            if self.threads.iter().all(|thread| thread.owes == 0) || left.is_zero() {
+                return self.keep_awake();
+            }
+            self.wait(left);
+        }
+    }
+
+    /// Keeps [`descriptor`](Self::descriptor) readable if something was said that is
+    /// for [`turn`](Self::turn): whoever else has listened does nothing about it.
+    fn keep_awake(&self) {
+        let failed = self.threads.iter().any(|thread| thread.ended && thread.handle.is_some());
+        if failed || !self.asked.is_empty() {
+            self.words.wake();
+        }
+    }
+
+    /// Waits for words.
+    fn wait(&self, limit: Duration) {
+        let mut interest = [PollFd::from_borrowed_fd(self.descriptor(), PollFlags::IN)];
+        // Whatever comes of it, the time is looked at again.
+        let _ = poll(&mut interest, Timespec::try_from(limit).ok().as_ref());
+    }
+}
+
+impl Thread {
+    /// What came of it, once. It has ended, so this does not wait.
+    fn join(&mut self) -> Result<Option<Account>, Failure> {
+        match self.handle.take().map(JoinHandle::join) {
+            None => Ok(None),
+            Some(Ok(result)) => result.map(Some),
+            // As if it had happened here: the process does not go on with a part of
+            // its sources unwatched.
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+        }
+    }
+}

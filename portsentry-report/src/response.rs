@@ -1,0 +1,111 @@
+//! What happens in responses, and the lines about it.
+
+use alloc::string::String;
+use core::fmt;
+use core::net::IpAddr;
+
+use crate::level::Level;
+
+/// One kind of action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// `KILL_ROUTE`.
+    Route,
+    /// `KILL_HOSTS_DENY`.
+    HostsDeny,
+    /// `KILL_RUN_CMD`.
+    Command,
+}
+
+/// Something to be said about a response to a host.
+///
+/// `Display` with [`Report::line`] gives the lines of the contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The host that is responded to.
+    pub host: IpAddr,
+    /// What happened.
+    pub what: Happened,
+}
+
+/// What happened in a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// An action was done, with this command or line.
+    Done(Action, String),
+    /// The line stood in `hosts.deny` already.
+    AlreadyDenied,
+    /// An action failed, with the reason.
+    Failed(Action, String),
+    /// What a command wrote.
+    Output(String),
+    /// No action worked.
+    NothingWorked,
+    /// The host is dealt with, but could not be recorded.
+    NotRecorded(String),
+    /// Nothing was tried, with the reason.
+    Refused(String),
+}
+
+impl Report {
+    /// How important this is.
+    pub fn level(&self) -> Level {
+        match self.what {
+            Happened::Done(..) | Happened::AlreadyDenied => Level::Notice,
+            Happened::Output(_) => Level::Debug,
+            Happened::Failed(..)
+            | Happened::NothingWorked
+            | Happened::NotRecorded(_)
+            | Happened::Refused(_) => Level::Error,
+        }
+    }
+
+    /// The line, with `name` for the host's name.
+    pub fn line<'a>(&'a self, name: Option<&'a str>) -> impl fmt::Display + 'a {
+        fmt::from_fn(move |f| {
+            let host = self.host;
+            match &self.what {
+                Happened::Done(Action::Route, command) => write!(
+                    f,
+                    "attackalert: Host {host} has been blocked via dropped route using command: \"{command}\""
+                ),
+                Happened::Done(Action::HostsDeny, line) => write!(
+                    f,
+                    "attackalert: Host {host} has been blocked via wrappers with string: \"{line}\""
+                ),
+                Happened::Done(Action::Command, command) => write!(
+                    f,
+                    "attackalert: External command run for host: {host} using command: \"{command}\""
+                ),
+                Happened::AlreadyDenied => {
+                    write!(f, "Host {host} already in hosts.deny file, skipping.")
+                }
+                Happened::Failed(action, why) => write!(f, "{} for {host}: {why}", action.key()),
+                Happened::Output(output) => write!(f, "response to {host}: {output}"),
+                Happened::NothingWorked => {
+                    f.write_str("attackalert: Error during target dispose ")?;
+                    match name {
+                        Some(name) => write!(f, "{name}/{host}!"),
+                        None => write!(f, "{host}/{host}!"),
+                    }
+                }
+                Happened::Refused(why) => write!(f, "Not responding to {host}: {why}"),
+                Happened::NotRecorded(why) => write!(
+                    f,
+                    "Host {host} was dealt with, but will be acted on again after a restart: {why}"
+                ),
+            }
+        })
+    }
+}
+
+impl Action {
+    /// The key of the configuration that says what to do.
+    pub const fn key(self) -> &'static str {
+        match self {
+            Self::Route => "KILL_ROUTE",
+            Self::HostsDeny => "KILL_HOSTS_DENY",
+            Self::Command => "KILL_RUN_CMD",
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! Running one shell command, within limits.
+//!
+//! It is run as the shell would run it, and without one where that is the same.
+//! The command gets a process group of its own, a clean environment, no
+//! descriptor of ours and nothing to read. What it writes is kept up to a
+//! bound. When its time is over, the whole group is ended.
+
+use std::io::{self, PipeReader, PipeWriter, Read};
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use portsentry_core::{Mode, Protocol};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+
+use super::descriptors::keep_descriptors_from_children;
+use super::simple_command::{Answered, Plain};
+
+/// The search path that commands get.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Bytes of output that are kept, the last ones.
+const OUTPUT_KEPT: usize = 4096;
+
+/// How long a group that was asked to end may take before it is killed.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
+
+/// What is known of the probe that a command answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// The host that is acted on.
+    pub target: IpAddr,
+    /// The port it probed.
+    pub port: u16,
+    /// How the probe was seen.
+    pub mode: Mode,
+    /// The probe's protocol.
+    pub protocol: Protocol,
+}
+
+/// A shell command that is ready to run.
+#[derive(Clone, Debug)]
+pub struct Command<'a> {
+    /// What `/bin/sh -c` is given. Plain words are started without a shell, once
+    /// `answered` tells that it would do the same.
+    pub text: &'a str,
+    /// What the shell has said about the name of this command's program. After the
+    /// first success it is asked.
+    pub answered: &'a Answered,
+    /// Also passed as `PORTSENTRY_TARGET`, `PORTSENTRY_PORT`,
+    /// `PORTSENTRY_MODE` and `PORTSENTRY_PROTOCOL`.
+    pub tokens: Tokens,
+    /// How long it may run.
+    pub limit: Duration,
+    /// Once this is readable, it is not begun, or ended if it runs.
+    pub stop: BorrowedFd<'a>,
+}
+
+/// A command that ended with status 0.
+#[derive(Debug)]
+pub struct Finished {
+    /// The end of what it wrote to standard output and standard error.
+    pub output: String,
+}
+
+/// Why a command does not count as done.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommandError {
+    /// The shell could not be started.
+    #[error("cannot run /bin/sh: {0}")]
+    Start(#[source] io::Error),
+    /// It could not be watched; it was ended.
+    #[error("cannot wait for the command: {0}")]
+    Wait(#[source] io::Error),
+    /// It ended with a status other than 0, or by a signal.
+    #[error("{}{}", describe(*status), tail(output))]
+    Failed {
+        /// How it ended.
+        status: ExitStatus,
+        /// The end of what it wrote.
+        output: String,
+    },
+    /// It was not begun, or was ended, because the program ends.
+    #[error("given up, as portsentry ends")]
+    Stopped,
+    /// It was ended because its time was over.
+    #[error("ended after {} s without a result{}", limit.as_secs(), tail(output))]
+    TimedOut {
+        /// The time it had.
+        limit: Duration,
+        /// The end of what it wrote.
+        output: String,
+    },
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(127), _) => "exit status 127 (command not found)".to_owned(),
+        (Some(126), _) => "exit status 126 (not executable)".to_owned(),
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "ended abnormally".to_owned(),
+    }
+}
+
+fn tail(output: &str) -> String {
+    if output.is_empty() { String::new() } else { format!("; output: {output}") }
+}
+
+impl Command<'_> {
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    ///
+    /// Anything but exit status 0, see [`CommandError`].
+    pub fn run(&self) -> Result<Finished, CommandError> {
+        let finished = self.run_once()?;
+        self.ask_about_name();
+        Ok(finished)
+    }
+
+    /// Asks the shell once whether it would run a program, behind the first response
+    /// instead of before it. Without an answer, the next one asks again.
+    fn ask_about_name(&self) {
+        if !self.answered.is_empty() {
+            return;
+        }
+        if let Some(plain) = Plain::read(self.text).filter(|it| !it.is_path()) {
+            let Self { answered, tokens, limit, stop, .. } = *self;
+            let text = &format!("command -v {}", plain.name());
+            if let Ok(told) = (Command { text, answered, tokens, limit, stop }).run_once() {
+                self.answered.keep(plain.name(), &told.output);
+            }
+        }
+    }
+
+    fn run_once(&self) -> Result<Finished, CommandError> {
+        if is_readable(self.stop) {
+            return Err(CommandError::Stopped);
+        }
+        let (reader, child) = self.start().map_err(CommandError::Start)?;
+        let mut running = Running { child, reader, output: Vec::new() };
+        match running.wait(Instant::now() + self.limit, Some(self.stop)) {
+            Ok(End::Status(status)) => {
+                running.read_available();
+                let output = running.text();
+                if status.success() {
+                    Ok(Finished { output })
+                } else {
+                    Err(CommandError::Failed { status, output })
+                }
+            }
+            Ok(End::Deadline) => {
+                running.end_group();
+                Err(CommandError::TimedOut { limit: self.limit, output: running.text() })
+            }
+            Ok(End::Stopped) => {
+                running.end_group();
+                Err(CommandError::Stopped)
+            }
+            Err(error) => {
+                running.end_group();
+                Err(CommandError::Wait(error))
+            }
+        }
+    }
+
+    fn start(&self) -> io::Result<(PipeReader, Child)> {
+        keep_descriptors_from_children()?;
+        let (reader, writer) = io::pipe()?;
+        rustix::io::ioctl_fionbio(&reader, true)?;
+        // What does not start, a script without its first line for one, may yet be
+        // something to the shell.
+        let alone = self.without_shell().map(|mut it| self.spawn(&mut it, &writer));
+        let child = match alone {
+            Some(Ok(child)) => child,
+            None | Some(Err(_)) => {
+                let mut shell = std::process::Command::new("/bin/sh");
+                self.spawn(shell.arg("-c").arg(self.text).env_clear(), &writer)?
+            }
+        };
+        Ok((reader, child))
+    }
+
+    /// The program itself, if the shell would do nothing but start it.
+    fn without_shell(&self) -> Option<std::process::Command> {
+        let plain = Plain::read(self.text)?;
+        if !plain.is_path() && self.answered.is_program(plain.name()) != Some(true) {
+            return None;
+        }
+        // A shell tells it, so that programs may rely on it.
+        let directory = std::env::current_dir().ok()?;
+        let mut program = std::process::Command::new(plain.program(PATH)?);
+        program.arg0(plain.name()).args(&plain.arguments).env_clear().env("PWD", directory);
+        Some(program)
+    }
+
+    fn spawn(&self, command: &mut std::process::Command, writer: &PipeWriter) -> io::Result<Child> {
+        let Tokens { target, port, mode, protocol } = self.tokens;
+        command
+            .env("PATH", PATH)
+            .env("PORTSENTRY_TARGET", target.to_string())
+            .env("PORTSENTRY_PORT", port.to_string())
+            .env("PORTSENTRY_MODE", mode.to_string())
+            .env("PORTSENTRY_PROTOCOL", protocol.to_string())
+            .stdin(Stdio::null())
+            .stdout(writer.try_clone()?)
+            .stderr(writer.try_clone()?)
+            .process_group(0)
+            .spawn()
+    }
+}
+
+/// A started command and what it has written so far.
+struct Running {
+    child: Child,
+    reader: PipeReader,
+    output: Vec<u8>,
+}
+
+/// Why [`Running::wait`] came back.
+enum End {
+    /// The shell, or the program that needed none, has ended.
+    Status(ExitStatus),
+    /// It has not, and the time is over.
+    Deadline,
+    /// It has not, and is wanted no longer.
+    Stopped,
+}
+
+impl Running {
+    /// Waits for the shell's end, at most until `deadline` or until `stop` is
+    /// readable. What it leaves running in the background is not waited for.
+    fn wait(&mut self, deadline: Instant, stop: Option<BorrowedFd<'_>>) -> io::Result<End> {
+        let pidfd = pidfd_open(self.pid(), PidfdFlags::empty())?;
+        let mut open = true;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
+            let mut fds = [
+                PollFd::new(&pidfd, PollFlags::IN),
+                PollFd::from_borrowed_fd(stop.unwrap_or(pidfd.as_fd()), PollFlags::IN),
+                PollFd::from_borrowed_fd(self.reader.as_fd(), PollFlags::IN),
+            ];
+            let watched = if open { &mut fds[..] } else { &mut fds[..2] };
+            match poll(watched, Some(&timeout)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let [ended, stopped, readable] = fds.map(|fd| !fd.revents().is_empty());
+            if open && readable {
+                open = self.read_available();
+            }
+            if ended {
+                return self.child.wait().map(End::Status);
+            }
+            if stopped {
+                return Ok(End::Stopped);
+            }
+            if left.is_zero() {
+                return Ok(End::Deadline);
+            }
+        }
+    }
+
+    /// Reads what is there, keeping the end of it; `false` at the end of output.
+    fn read_available(&mut self) -> bool {
+        let mut chunk = [0; 4096];
+        // A command that writes faster than this is not worth following.
+        for _ in 0..64 {
+            match self.reader.read(&mut chunk) {
+                Ok(0) => return false,
+                Ok(count) => {
+                    self.output.extend_from_slice(&chunk[..count]);
+                    let excess = self.output.len().saturating_sub(OUTPUT_KEPT);
+                    self.output.drain(..excess);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return error.kind() == io::ErrorKind::WouldBlock,
+            }
+        }
+        true
+    }
+
+    /// The output on one line, without anything that a terminal would obey.
+    fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.output);
+        let words: String =
+            text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        words
+    }
+
+    /// Ends the command and all its children that stayed in its group: asks
+    /// them to, and kills what is left after a second.
+    fn end_group(&mut self) {
+        let group = self.pid();
+        let _ = kill_process_group(group, Signal::TERM);
+        if !matches!(self.wait(Instant::now() + GRACE, None), Ok(End::Status(_))) {
+            let _ = kill_process_group(group, Signal::KILL);
+            let _ = self.child.wait();
+            return;
+        }
+        // The shell is gone; a child that ignored the request is not.
+        let _ = kill_process_group(group, Signal::KILL);
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+fn is_readable(descriptor: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(text: &str, limit: Duration) -> Result<Finished, CommandError> {
+        let (stop, _held_open) = io::pipe().unwrap();
+        run_until(stop.as_fd(), text, limit)
+    }
+
+    fn run_until(
+        stop: BorrowedFd<'_>,
+        text: &str,
+        limit: Duration,
+    ) -> Result<Finished, CommandError> {
+        run_with(&Answered::default(), stop, text, limit)
+    }
+
+    fn run_with(
+        answered: &Answered,
+        stop: BorrowedFd<'_>,
+        text: &str,
+        limit: Duration,
+    ) -> Result<Finished, CommandError> {
+        let tokens = Tokens {
+            target: "192.0.2.7".parse().unwrap(),
+            port: 23,
+            mode: Mode::Stealth,
+            protocol: Protocol::Tcp,
+        };
+        Command { text, answered, tokens, limit, stop }.run()
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[track_caller]
+    fn fails(text: &str, expected: &str) {
+        assert_eq!(run(text, LONG).unwrap_err().to_string(), expected);
+    }
+
+    #[test]
+    fn the_exit_status_decides() {
+        assert_eq!(run("echo fine; echo more >&2", LONG).unwrap().output, "fine more");
+        fails("echo no good; exit 3", "exit status 3; output: no good");
+        fails("exit 3", "exit status 3");
+        fails("kill -9 $$", "killed by signal 9");
+        let error = run("/nonexistent/program", LONG).unwrap_err().to_string();
+        assert!(error.starts_with("exit status 127 (command not found); output: "), "{error}");
+    }
+
+    #[test]
+    fn the_environment_is_clean_and_the_probe_in_it() {
+        let output = run("env | grep -v ^PWD= | sort", LONG).unwrap().output;
+        assert_eq!(
+            output,
+            format!(
+                "PATH={PATH} PORTSENTRY_MODE=stealth PORTSENTRY_PORT=23 \
+                 PORTSENTRY_PROTOCOL=TCP PORTSENTRY_TARGET=192.0.2.7"
+            )
+        );
+    }
+
+    /// What `text` writes at first, and when the shell has been asked: the words,
+    /// sorted, for the variables of an environment have no order.
+    fn twice(text: &str) -> [String; 2] {
+        // What shells other than dash add.
+        let odd = |word: &&str| ["_=", "SHLVL=", "OLDPWD="].iter().any(|it| word.starts_with(it));
+        let (stop, _held_open) = io::pipe().unwrap();
+        let answered = Answered::default();
+        [0; 2].map(|_| {
+            let output = run_with(&answered, stop.as_fd(), text, LONG).unwrap().output;
+            let mut words: Vec<&str> = output.split(' ').filter(|it| !odd(it)).collect();
+            words.sort_unstable();
+            words.join(" ")
+        })
+    }
+
+    #[test]
+    fn plain_words_are_started_without_a_shell() {
+        let parent = format!("{} PPid:", std::process::id());
+        let [_, name_known_to_the_shell] = twice("grep PPid /proc/self/status");
+        assert_eq!(name_known_to_the_shell, parent);
+        let [path, _] = twice("/bin/grep PPid /proc/self/status");
+        assert_eq!(path, parent);
+    }
+
+    #[test]
+    fn it_makes_no_difference_whether_a_shell_starts_a_program() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = folder.path().join("script");
+        std::fs::write(&script, "echo $0 $1 $PORTSENTRY_PORT").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(&script, mode).unwrap();
+        let script = format!("{} word", script.display());
+        for text in [
+            "env",
+            "cat /proc/self/cmdline",
+            "ls /proc/self/fd",
+            "readlink /proc/self/fd/0",
+            "pwd",
+            // The shell's own writes `-e` as well.
+            "echo -e one",
+            "cd /",
+            &script,
+        ] {
+            let [first, second] = twice(text);
+            assert_eq!(first, second, "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_inherited() {
+        let inherited = std::fs::File::open("/proc/self/status").unwrap();
+        rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
+        // The listing opens one descriptor itself, the folder.
+        let output =
+            run("ls -l /proc/self/fd | wc -l; readlink /proc/self/fd/0", LONG).unwrap().output;
+        assert_eq!(output, "5 /dev/null");
+    }
+
+    #[test]
+    fn a_command_that_never_ends_is_ended_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let pids = folder.path().join("pids");
+        let text = format!(
+            "trap '' TERM; (trap '' TERM; exec sleep 1000) & echo $! $$ > {}; wait",
+            pids.display()
+        );
+        let error = run(&text, Duration::from_millis(300)).unwrap_err();
+        assert!(matches!(error, CommandError::TimedOut { .. }), "{error}");
+        for pid in std::fs::read_to_string(&pids).unwrap().split_whitespace() {
+            let deadline = Instant::now() + LONG;
+            let alive = || {
+                std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                    .is_ok_and(|stat| !stat.contains(") Z "))
+            };
+            while alive() {
+                assert!(Instant::now() < deadline, "process {pid} outlived its group");
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    #[test]
+    fn a_command_that_is_wanted_no_longer_is_ended_or_not_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let begun = folder.path().join("begun");
+        let text = format!("echo > {}; sleep 1000", begun.display());
+        let (stop, asked) = io::pipe().unwrap();
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            let running = scope.spawn(|| run_until(stop.as_fd(), &text, LONG));
+            while !begun.exists() {
+                assert!(started.elapsed() < LONG, "never begun");
+                std::thread::yield_now();
+            }
+            drop(asked);
+            assert!(matches!(running.join().unwrap(), Err(CommandError::Stopped)));
+        });
+        std::fs::remove_file(&begun).unwrap();
+        assert!(matches!(run_until(stop.as_fd(), &text, LONG), Err(CommandError::Stopped)));
+        assert!(!begun.exists());
+    }
+
+    #[test]
+    fn much_output_neither_blocks_nor_is_kept() {
+        let output = run("yes 0123456789 | head -c 3000000; echo end", LONG).unwrap().output;
+        assert!(output.len() <= OUTPUT_KEPT);
+        assert!(output.ends_with("end"));
+    }
+
+    #[test]
+    fn output_is_one_line_without_anything_that_a_terminal_obeys() {
+        let text = r"printf 'one\033[2J\nScan from: [192.0.2.1]\r\302\233two\000\377'";
+        let output = run(text, LONG).unwrap().output;
+        assert_eq!(output, "one [2J Scan from: [192.0.2.1]  two \u{fffd}");
+    }
+
+    #[test]
+    fn a_child_left_in_the_background_is_not_waited_for() {
+        let started = Instant::now();
+        let output = run("sleep 30 & echo $!", LONG).unwrap().output;
+        assert!(started.elapsed() < Duration::from_secs(15));
+        let pid = Pid::from_raw(output.parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, Signal::KILL).unwrap();
+    }
+}

@@ -1,0 +1,451 @@
+//! The packet process's side: asks, and takes what comes back.
+//!
+//! Nothing here waits, except to load a configuration and at the end: what the
+//! channel does not take at once is kept, as many requests as the engine has
+//! responses under way. When the responder has ended, that is said once, and
+//! responses fail from then on; it cannot be started again, because the rights
+//! that it had are given up.
+
+use std::collections::{HashMap, VecDeque};
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
+
+use ipnet::IpNet;
+use portsentry_config::FileError;
+use portsentry_core::{Outcome, Response, ResponseId};
+use portsentry_report::{Happened, Level, Report};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+
+use crate::actions::command::Tokens;
+use crate::channel::{self, Buffer};
+use crate::error::ClientError;
+use crate::pool::Unfinished;
+use crate::protocol::{Message, Request};
+use crate::start::{LAST_RESPONSES, spawn};
+use crate::store::{History, Hosts, Restored};
+
+/// How long the responder may take to load a configuration: a blocked file of
+/// millions of records, on a slow disk. Packets are not read meanwhile.
+const LOADING: Duration = Duration::from_secs(10);
+
+/// How long it may take to end, beyond what running responses have.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// Something from the responder that is for the log.
+#[derive(Debug)]
+pub enum Notification {
+    /// Progress of a response.
+    Report(Report),
+    /// A line.
+    Line(Level, String),
+    /// The history file was removed; this is the one that was created in its place.
+    History(History),
+}
+
+/// Receives notifications, in order.
+type Notify = Box<dyn Fn(Notification) + Send>;
+
+/// The responder, as the packet process sees it.
+pub struct Client {
+    child: Child,
+    /// `None` once the responder has ended.
+    socket: Option<OwnedFd>,
+    buffer: Buffer,
+    /// Requests that found no room yet.
+    outbox: VecDeque<Vec<u8>>,
+    serial: u64,
+    /// The number of the last configuration that was asked for.
+    load: u32,
+    under_way: HashMap<u64, ResponseId>,
+    outcomes: Vec<(ResponseId, Outcome)>,
+    never_block: Option<Vec<IpNet>>,
+    /// Whether it was told to end.
+    closing: bool,
+    notify: Notify,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("child", &self.child).finish_non_exhaustive()
+    }
+}
+
+/// A configuration as the responder has read it, and what it has opened for it.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    files: Vec<(PathBuf, Vec<u8>)>,
+    blocked: Vec<u8>,
+    /// The hosts in the blocked file.
+    pub hosts: Hosts,
+    /// Networks that are never acted on.
+    pub never_block: Vec<IpNet>,
+    /// The history, open for appending.
+    pub history: Option<File>,
+}
+
+impl Loaded {
+    /// All files of the configuration, in the order in which they were read.
+    pub fn files(&self) -> &[(PathBuf, Vec<u8>)] {
+        &self.files
+    }
+
+    /// A file of the configuration.
+    ///
+    /// # Errors
+    ///
+    /// As if it were missing, if the responder has read no such file.
+    pub fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
+        let found = self.files.iter().find(|(known, _)| known == path);
+        found.map(|(_, content)| content.clone()).ok_or_else(|| FileError::Missing(path.to_owned()))
+    }
+}
+
+impl Client {
+    /// Starts `command` as the responder, a program that calls
+    /// [`Server::run`](crate::Server::run) when [`is_called`](crate::is_called) says so.
+    /// `notify` gets everything that is for the log.
+    ///
+    /// # Errors
+    ///
+    /// If the system starts no process.
+    pub fn start(
+        command: Command,
+        notify: impl Fn(Notification) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (child, socket) = spawn(command)?;
+        Ok(Self::of(child, socket, Box::new(notify)))
+    }
+
+    /// The client of the responder `child`, which has the other end of `socket`.
+    fn of(child: Child, socket: OwnedFd, notify: Notify) -> Self {
+        Self {
+            child,
+            socket: Some(socket),
+            buffer: Buffer::new(),
+            outbox: VecDeque::new(),
+            serial: 0,
+            load: 0,
+            under_way: HashMap::new(),
+            outcomes: Vec::new(),
+            never_block: None,
+            closing: false,
+            notify,
+        }
+    }
+
+    /// Has the configuration read and its files opened, which takes a while:
+    /// [`loaded`](Self::loaded) has what comes of it.
+    pub fn load(&mut self) {
+        self.load += 1;
+        self.ask(&Request::Load(self.load));
+    }
+
+    /// What was loaded. It is in force once [`adopt`](Self::adopt) is called. Waits
+    /// for it.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Refused`] with the reason; [`ClientError::Ended`] without a
+    /// responder.
+    pub fn loaded(&mut self) -> Result<Loaded, ClientError> {
+        let until = Instant::now() + LOADING;
+        let mut loaded = Loaded::default();
+        loop {
+            if self.socket.is_none() {
+                return Err(ClientError::Ended);
+            }
+            let Some((message, descriptor)) = self.next() else {
+                if Instant::now() >= until {
+                    let late = io::Error::from(io::ErrorKind::TimedOut);
+                    let what = "the responder does not answer";
+                    return Err(ClientError::System { what, source: late });
+                }
+                self.wait(until);
+                continue;
+            };
+            match message {
+                Message::File(path) => {
+                    loaded.files.push((OsString::from_vec(path).into(), Vec::new()));
+                }
+                Message::Content(bytes) => {
+                    if let Some((_, content)) = loaded.files.last_mut() {
+                        content.extend_from_slice(&bytes);
+                    }
+                }
+                Message::Blocked(records) => loaded.blocked.extend_from_slice(&records),
+                // To a question that was waited for no longer.
+                Message::Loaded { number, .. } if number != self.load => {
+                    loaded = Loaded::default();
+                }
+                Message::Refused { number, .. } if number != self.load && number != 0 => {
+                    loaded = Loaded::default();
+                }
+                Message::Loaded { history, .. } => {
+                    if history && descriptor.is_none() {
+                        // The kernel drops what there is no room for.
+                        let full = io::Error::from(Errno::MFILE);
+                        let what = "cannot take over the history file";
+                        return Err(ClientError::System { what, source: full });
+                    }
+                    loaded.history = descriptor.map(File::from);
+                    let records = std::mem::take(&mut loaded.blocked);
+                    loaded.hosts = Restored::read(records).unwrap_or_default().hosts;
+                    loaded.never_block = self.never_block.take().unwrap_or_default();
+                    return Ok(loaded);
+                }
+                Message::Refused { why, .. } => return Err(why.into()),
+                other => self.take(other, descriptor),
+            }
+        }
+    }
+
+    /// Puts what was loaded last in force.
+    pub fn adopt(&mut self) {
+        self.ask(&Request::Adopt(self.load));
+    }
+
+    /// Asks for `response`. Never blocks.
+    pub fn respond(&mut self, response: &Response) {
+        let Response { id, probe, .. } = response;
+        if self.socket.is_none() {
+            self.fail(*id);
+            return;
+        }
+        self.serial += 1;
+        self.under_way.insert(self.serial, *id);
+        let (mode, protocol) = (probe.mode(), probe.protocol());
+        let tokens = Tokens { target: probe.source, port: probe.target_port, mode, protocol };
+        self.ask(&Request::Respond(self.serial, tokens));
+    }
+
+    /// What to wait for. `None` once the responder has ended.
+    pub fn interest(&self) -> Option<PollFd<'_>> {
+        let mut flags = PollFlags::IN;
+        if !self.outbox.is_empty() {
+            flags |= PollFlags::OUT;
+        }
+        self.socket.as_ref().map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), flags))
+    }
+
+    /// Whether [`outcomes`](Self::outcomes) has something without any waiting.
+    pub fn has_outcomes(&self) -> bool {
+        !self.outcomes.is_empty()
+    }
+
+    /// The outcomes that have come in. Never blocks.
+    pub fn outcomes(&mut self) -> Vec<(ResponseId, Outcome)> {
+        self.flush();
+        while let Some((message, descriptor)) = self.next() {
+            self.take(message, descriptor);
+        }
+        std::mem::take(&mut self.outcomes)
+    }
+
+    /// The networks that are never acted on, if they have changed since they were
+    /// asked for or loaded last.
+    pub fn never_block(&mut self) -> Option<Vec<IpNet>> {
+        self.never_block.take()
+    }
+
+    /// Lets the responses that are running end by themselves, for four seconds;
+    /// then has their commands ended. Gives all outcomes, and how many responses
+    /// were not begun and not ended in time.
+    pub fn finish(mut self) -> (Vec<(ResponseId, Outcome)>, Unfinished) {
+        self.ask(&Request::Close);
+        self.closing = true;
+        let until = Instant::now() + LAST_RESPONSES + ENDING;
+        let mut unfinished = None;
+        // The end of the channel is the end of the responder.
+        while self.socket.is_some() && Instant::now() < until {
+            self.flush();
+            match self.next() {
+                Some((Message::Closed(told), _)) => unfinished = Some(told),
+                Some((message, descriptor)) => self.take(message, descriptor),
+                None => self.wait(until),
+            }
+        }
+        let not_ended = self.under_way.len();
+        let unfinished = unfinished.unwrap_or(Unfinished { not_begun: 0, not_ended });
+        (std::mem::take(&mut self.outcomes), unfinished)
+    }
+
+    fn ask(&mut self, request: &Request) {
+        self.outbox.push_back(request.encode());
+        self.flush();
+    }
+
+    /// Sends what the channel takes.
+    fn flush(&mut self) {
+        while let (Some(request), Some(socket)) = (self.outbox.front(), &self.socket) {
+            match channel::send(socket.as_fd(), request, None, SendFlags::DONTWAIT) {
+                Ok(()) => drop(self.outbox.pop_front()),
+                Err(Errno::AGAIN) => return,
+                // Reading tells of the end, and what was said before it.
+                Err(_) => self.outbox.clear(),
+            }
+        }
+    }
+
+    /// The next message, if one has come.
+    fn next(&mut self) -> Option<(Message, Option<OwnedFd>)> {
+        let socket = self.socket.as_ref()?.as_fd();
+        let mut received = self.buffer.receive(socket, true, RecvFlags::DONTWAIT);
+        if matches!(received, Err(Errno::CONNRESET)) {
+            // It has ended with requests unread, which is told before, and instead
+            // of, what it had said. Told once.
+            received = self.buffer.receive(socket, true, RecvFlags::DONTWAIT);
+        }
+        let error = match received {
+            Ok(received) if received.message.is_empty() => None,
+            Ok(received) => match Message::decode(received.message) {
+                Ok(message) => return Some((message, received.descriptor)),
+                Err(malformed) => Some(malformed.to_string()),
+            },
+            Err(Errno::AGAIN) => return None,
+            Err(error) => Some(io::Error::from(error).to_string()),
+        };
+        self.lose(error);
+        None
+    }
+
+    /// Waits for a message, or for room.
+    fn wait(&self, until: Instant) {
+        let Some(interest) = self.interest() else { return };
+        let left = until.saturating_duration_since(Instant::now());
+        // Whatever comes of it, the time is looked at again.
+        let _ = poll(&mut [interest], Timespec::try_from(left).ok().as_ref());
+    }
+
+    fn take(&mut self, message: Message, descriptor: Option<OwnedFd>) {
+        match message {
+            Message::Report(report) => (self.notify)(Notification::Report(report)),
+            Message::Line(level, line) => (self.notify)(Notification::Line(level, line)),
+            Message::Answer(id, outcome) => {
+                if let Some(id) = self.under_way.remove(&id) {
+                    self.outcomes.push((id, outcome));
+                }
+            }
+            Message::NeverBlock { more, networks } => {
+                let known = self.never_block.get_or_insert_default();
+                if !more {
+                    known.clear();
+                }
+                known.extend(networks.split_ascii_whitespace().flat_map(str::parse::<IpNet>));
+            }
+            Message::History(path) => {
+                if let Some(file) = descriptor.map(File::from) {
+                    let history = History::opened(Path::new(&OsString::from_vec(path)), file);
+                    (self.notify)(Notification::History(history));
+                }
+            }
+            // Nobody has asked, or not any more.
+            Message::File(_)
+            | Message::Content(_)
+            | Message::Blocked(_)
+            | Message::Loaded { .. }
+            | Message::Refused { .. }
+            | Message::Closed(_) => {}
+        }
+    }
+
+    /// The responder has ended, or says what cannot be understood.
+    fn lose(&mut self, error: Option<String>) {
+        self.socket = None;
+        self.outbox.clear();
+        let how = error.unwrap_or_else(|| match self.child.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        });
+        if self.closing {
+            return;
+        }
+        let line = format!(
+            "The responder has ended ({how}): no host is responded to and no file is read again \
+             until portsentry is restarted"
+        );
+        (self.notify)(Notification::Line(Level::Error, line));
+        let mut given_up: Vec<(u64, ResponseId)> = self.under_way.drain().collect();
+        given_up.sort_unstable();
+        for (_, id) in given_up {
+            self.fail(id);
+        }
+    }
+
+    fn fail(&mut self, id: ResponseId) {
+        let why = "the responder has ended; restart portsentry".to_owned();
+        let report = Report { host: id.host(), what: Happened::Refused(why) };
+        (self.notify)(Notification::Report(report));
+        self.outcomes.push((id, Outcome::Failed));
+    }
+}
+
+impl Drop for Client {
+    /// Waits until it has ended, so that what it leaves behind is in order.
+    fn drop(&mut self) {
+        self.closing = true;
+        let until = Instant::now() + LAST_RESPONSES + ENDING;
+        if let Some(socket) = &self.socket {
+            let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Write);
+        }
+        while self.socket.is_some() && Instant::now() < until {
+            match self.next() {
+                // What it says of what it has done is told, though nothing comes of it.
+                Some((message, descriptor)) => self.take(message, descriptor),
+                None => self.wait(until),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::LoadError;
+
+    /// What was asked for and given up is not taken for what was asked for later.
+    #[test]
+    fn a_late_answer_is_not_taken_for_another() {
+        let (ours, theirs) = channel::pair().unwrap();
+        let child = Command::new("true").spawn().unwrap();
+        let mut responder = Client::of(child, ours, Box::new(|_| {}));
+        let say = |message: &Message| {
+            channel::send(theirs.as_fd(), &message.encode(), None, SendFlags::empty()).unwrap();
+        };
+        let answer = |number: u32, text: &str| {
+            say(&Message::File(b"/portsentry.conf".to_vec()));
+            say(&Message::Content(text.into()));
+            say(&Message::Blocked(crate::store::encode_records(&[
+                [192, 0, 2, number as u8].into()
+            ])));
+            say(&Message::Loaded { number, history: false });
+        };
+        let refuse = |number: u32| {
+            let why = LoadError::Other(format!("refused {number}"));
+            say(&Message::Refused { number, why });
+        };
+        let path = Path::new("/portsentry.conf");
+
+        (1..=3).for_each(|_| responder.load());
+        answer(1, "the first");
+        refuse(2);
+        answer(3, "the third");
+        let loaded = responder.loaded().unwrap();
+        assert_eq!(loaded.read(path).unwrap(), b"the third");
+        assert!(loaded.hosts.iter().eq([std::net::IpAddr::from([192, 0, 2, 3])]));
+        assert!(loaded.read(Path::new("/another")).is_err());
+
+        (4..=5).for_each(|_| responder.load());
+        answer(4, "the fourth");
+        refuse(5);
+        assert_eq!(responder.loaded().unwrap_err().to_string(), "refused 5");
+    }
+}

@@ -1,0 +1,41 @@
+//! The responder: the process that keeps its rights.
+//!
+//! A process that reads packets gives up its rights first. It asks the responder, which
+//! was started with the same rights as itself, for everything that needs them: the
+//! responder reads the configuration, opens the files that it names, carries out
+//! responses, and keeps the blocked file and the pid file. It accepts typed requests
+//! only ([`protocol`]) and trusts none of them: the configuration that it has read
+//! itself decides what a request leads to.
+//!
+//! [`Client`] is the side of the packet process, [`Server`] the side of the responder.
+//! The pieces can be used without either: [`Responders`] carries out [`Actions`] on
+//! threads of its own, [`BlockedFile`] keeps blocked hosts.
+
+mod actions;
+mod admission;
+mod channel;
+mod client;
+mod error;
+mod history_watch;
+mod never_block;
+mod pool;
+pub mod protocol;
+mod server;
+mod start;
+mod store;
+mod time;
+
+pub use actions::Actions;
+pub use actions::command::{Command, CommandError, Finished, Tokens};
+pub use actions::hosts_deny::{Added, HostsDenyError, add_line};
+pub use actions::simple_command::Answered;
+pub use client::{Client, Loaded, Notification};
+pub use error::{ClientError, LoadError, ServerError};
+pub use never_block::never_block;
+pub use pool::{Answer, Responders, Unfinished};
+pub use portsentry_report::{Action, Happened, Report};
+pub use server::{Options, Server};
+pub use start::{ReplySender, is_called};
+pub use store::{
+    BlockedFile, BlockedFileError, History, Hosts, OddRecord, Restored, encode_records,
+};

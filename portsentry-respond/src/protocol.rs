@@ -1,0 +1,489 @@
+//! What packet process and responder say to each other, as bytes.
+//!
+//! One datagram is one message, of a fixed layout: a byte for its kind, then its
+//! fields, numbers in the order of the machine, and at most one text or block of
+//! bytes, which goes to the end. Whoever reads takes the bytes for hostile: a
+//! message is what it says to the last byte, or it is [`Malformed`]. There is no
+//! way to write a command or a path in a request.
+
+use std::net::IpAddr;
+
+use portsentry_core::{Mode, Outcome, Protocol};
+use portsentry_report::{Action, Happened, Level, Report};
+
+use crate::actions::command::Tokens;
+use crate::error::LoadError;
+use crate::pool::Unfinished;
+
+/// Bytes of the longest message.
+pub const MAX_MESSAGE: usize = 1 << 15;
+
+/// Bytes of a text or block in a message, at most; longer texts are cut.
+pub const MAX_TEXT: usize = MAX_MESSAGE - 64;
+
+/// What the packet process can ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Do what the configuration in force says about this probe. The number
+    /// comes back in [`Message::Answer`].
+    Respond(u64, Tokens),
+    /// Read the configuration, open the files that it names, and tell of them. The
+    /// number, which is not 0, comes back in the answer.
+    Load(u32),
+    /// Put what was loaded under this number in force.
+    Adopt(u32),
+    /// Begin nothing more, end what runs, and say so.
+    Close,
+}
+
+/// What the responder says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Something about a response that is under way.
+    Report(Report),
+    /// How a response ended.
+    Answer(u64, Outcome),
+    /// A line for the log.
+    Line(Level, String),
+    /// The path of a file of the configuration that was read. What follows in
+    /// [`Content`](Self::Content) stood in it.
+    File(Vec<u8>),
+    /// The next bytes of that file.
+    Content(Vec<u8>),
+    /// The next records of the blocked file.
+    Blocked(Vec<u8>),
+    /// Networks that are never acted on, each with a blank behind it. They take
+    /// the place of those told before, or go on with them.
+    NeverBlock {
+        /// Whether they go on.
+        more: bool,
+        /// The networks.
+        networks: String,
+    },
+    /// All was read that was asked for under this number. If it is said so, the
+    /// open history comes along.
+    Loaded {
+        /// The number of the request.
+        number: u32,
+        /// Whether there is a history.
+        history: bool,
+    },
+    /// It cannot be read or opened.
+    Refused {
+        /// The number of the request; 0 if nothing can be, ever.
+        number: u32,
+        /// The reason.
+        why: LoadError,
+    },
+    /// The answer to [`Request::Close`].
+    Closed(Unfinished),
+    /// The history of this path was removed; the one that was begun in its place
+    /// comes along.
+    History(Vec<u8>),
+}
+
+/// Bytes that are no message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a malformed message")]
+pub struct Malformed;
+
+impl Request {
+    /// The request as bytes, at most 32 of them.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Respond(id, Tokens { target, port, mode, protocol }) => {
+                let mut bytes = vec![1];
+                bytes.extend_from_slice(&id.to_ne_bytes());
+                bytes.push(match protocol {
+                    Protocol::Tcp => 6,
+                    Protocol::Udp => 17,
+                });
+                bytes.push(match mode {
+                    Mode::Stealth => 0,
+                    Mode::Connect => 1,
+                });
+                bytes.extend_from_slice(&port.to_ne_bytes());
+                put_address(&mut bytes, *target);
+                bytes
+            }
+            Self::Load(number) => numbered(2, *number),
+            Self::Adopt(number) => numbered(3, *number),
+            Self::Close => vec![4],
+        }
+    }
+
+    /// The request that `bytes` are.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] for anything that [`encode`](Self::encode) does not give.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut bytes = Reader(bytes);
+        let request = match bytes.byte()? {
+            1 => {
+                let id = u64::from_ne_bytes(bytes.array()?);
+                let protocol = match bytes.byte()? {
+                    6 => Protocol::Tcp,
+                    17 => Protocol::Udp,
+                    _ => return Err(Malformed),
+                };
+                let mode = match bytes.byte()? {
+                    0 => Mode::Stealth,
+                    1 => Mode::Connect,
+                    _ => return Err(Malformed),
+                };
+                let port = u16::from_ne_bytes(bytes.array()?);
+                Self::Respond(id, Tokens { target: bytes.address()?, port, mode, protocol })
+            }
+            2 => Self::Load(u32::from_ne_bytes(bytes.array()?)),
+            3 => Self::Adopt(u32::from_ne_bytes(bytes.array()?)),
+            4 => Self::Close,
+            _ => return Err(Malformed),
+        };
+        bytes.end().map(|()| request)
+    }
+}
+
+impl Message {
+    /// The message as at most [`MAX_MESSAGE`] bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Report(Report { host, what }) => {
+                let mut bytes = vec![1];
+                put_address(&mut bytes, *host);
+                put_happened(&mut bytes, what);
+                bytes
+            }
+            Self::Answer(id, outcome) => {
+                let mut bytes = vec![2];
+                bytes.extend_from_slice(&id.to_ne_bytes());
+                bytes.push(u8::from(*outcome == Outcome::Succeeded));
+                bytes
+            }
+            Self::Line(level, text) => {
+                let mut bytes = vec![3, level.number()];
+                put_text(&mut bytes, text);
+                bytes
+            }
+            Self::File(path) => block(4, path),
+            Self::Content(content) => block(5, content),
+            Self::Blocked(records) => block(6, records),
+            Self::NeverBlock { more, networks } => {
+                let mut bytes = vec![7, u8::from(*more)];
+                put_text(&mut bytes, networks);
+                bytes
+            }
+            Self::Loaded { number, history } => {
+                let mut bytes = numbered(8, *number);
+                bytes.push(u8::from(*history));
+                bytes
+            }
+            Self::Refused { number, why } => {
+                let mut bytes = numbered(9, *number);
+                let (kind, text) = match why {
+                    LoadError::Configuration(text) => (0, text),
+                    LoadError::Other(text) => (1, text),
+                };
+                bytes.push(kind);
+                put_text(&mut bytes, text);
+                bytes
+            }
+            Self::Closed(Unfinished { not_begun, not_ended }) => {
+                let mut bytes = vec![10];
+                for number in [*not_begun, *not_ended] {
+                    let number = u32::try_from(number).unwrap_or(u32::MAX);
+                    bytes.extend_from_slice(&number.to_ne_bytes());
+                }
+                bytes
+            }
+            Self::History(path) => block(11, path),
+        }
+    }
+
+    /// The message that `bytes` are.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] for anything that [`encode`](Self::encode) does not give.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        if bytes.len() > MAX_MESSAGE {
+            return Err(Malformed);
+        }
+        let mut bytes = Reader(bytes);
+        let message = match bytes.byte()? {
+            1 => Self::Report(Report { host: bytes.address()?, what: bytes.happened()? }),
+            2 => Self::Answer(
+                u64::from_ne_bytes(bytes.array()?),
+                if bytes.flag()? { Outcome::Succeeded } else { Outcome::Failed },
+            ),
+            3 => Self::Line(Level::from_number(bytes.byte()?).ok_or(Malformed)?, bytes.text()?),
+            4 => Self::File(bytes.rest()?),
+            5 => Self::Content(bytes.rest()?),
+            6 => Self::Blocked(bytes.rest()?),
+            7 => Self::NeverBlock { more: bytes.flag()?, networks: bytes.text()? },
+            8 => {
+                let number = u32::from_ne_bytes(bytes.array()?);
+                Self::Loaded { number, history: bytes.flag()? }
+            }
+            9 => {
+                let number = u32::from_ne_bytes(bytes.array()?);
+                let why = match bytes.byte()? {
+                    0 => LoadError::Configuration(bytes.text()?),
+                    1 => LoadError::Other(bytes.text()?),
+                    _ => return Err(Malformed),
+                };
+                Self::Refused { number, why }
+            }
+            10 => {
+                let mut number = || Ok(u32::from_ne_bytes(bytes.array()?) as usize);
+                Self::Closed(Unfinished { not_begun: number()?, not_ended: number()? })
+            }
+            11 => Self::History(bytes.rest()?),
+            _ => return Err(Malformed),
+        };
+        bytes.end().map(|()| message)
+    }
+}
+
+fn put_address(bytes: &mut Vec<u8>, address: IpAddr) {
+    match address {
+        IpAddr::V4(v4) => {
+            bytes.push(4);
+            bytes.extend_from_slice(&v4.octets());
+        }
+        IpAddr::V6(v6) => {
+            bytes.push(6);
+            bytes.extend_from_slice(&v6.octets());
+        }
+    }
+}
+
+/// As much of `text` as a message holds.
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    let end = text.floor_char_boundary(MAX_TEXT);
+    bytes.extend_from_slice(text.get(..end).unwrap_or(text).as_bytes());
+}
+
+fn numbered(kind: u8, number: u32) -> Vec<u8> {
+    let mut bytes = vec![kind];
+    bytes.extend_from_slice(&number.to_ne_bytes());
+    bytes
+}
+
+fn block(kind: u8, content: &[u8]) -> Vec<u8> {
+    let content = content.get(..MAX_TEXT).unwrap_or(content);
+    let mut bytes = Vec::with_capacity(1 + content.len());
+    bytes.push(kind);
+    bytes.extend_from_slice(content);
+    bytes
+}
+
+/// Each action stands at the place of its number.
+const ACTIONS: [Action; 3] = [Action::Route, Action::HostsDeny, Action::Command];
+
+const fn number(action: Action) -> u8 {
+    match action {
+        Action::Route => 0,
+        Action::HostsDeny => 1,
+        Action::Command => 2,
+    }
+}
+
+fn put_happened(bytes: &mut Vec<u8>, what: &Happened) {
+    let (kind, action, text) = match what {
+        Happened::Done(action, text) => (0, Some(*action), text.as_str()),
+        Happened::Failed(action, why) => (1, Some(*action), why.as_str()),
+        Happened::AlreadyDenied => (2, None, ""),
+        Happened::NothingWorked => (3, None, ""),
+        Happened::Output(text) => (4, None, text.as_str()),
+        Happened::NotRecorded(why) => (5, None, why.as_str()),
+        Happened::Refused(why) => (6, None, why.as_str()),
+    };
+    bytes.push(kind);
+    bytes.extend(action.map(number));
+    put_text(bytes, text);
+}
+
+/// What is left of a message.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (array, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    fn byte(&mut self) -> Result<u8, Malformed> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn flag(&mut self) -> Result<bool, Malformed> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn address(&mut self) -> Result<IpAddr, Malformed> {
+        match self.byte()? {
+            4 => Ok(self.array::<4>()?.into()),
+            6 => Ok(self.array::<16>()?.into()),
+            _ => Err(Malformed),
+        }
+    }
+
+    /// All that is left, no longer than a block may be.
+    fn rest(&mut self) -> Result<Vec<u8>, Malformed> {
+        let rest = std::mem::take(&mut self.0);
+        if rest.len() > MAX_TEXT { Err(Malformed) } else { Ok(rest.to_vec()) }
+    }
+
+    fn text(&mut self) -> Result<String, Malformed> {
+        String::from_utf8(self.rest()?).map_err(|_| Malformed)
+    }
+
+    fn action(&mut self) -> Result<Action, Malformed> {
+        let number = self.byte()?;
+        ACTIONS.get(usize::from(number)).copied().ok_or(Malformed)
+    }
+
+    fn happened(&mut self) -> Result<Happened, Malformed> {
+        match self.byte()? {
+            0 => Ok(Happened::Done(self.action()?, self.text()?)),
+            1 => Ok(Happened::Failed(self.action()?, self.text()?)),
+            2 => Ok(Happened::AlreadyDenied),
+            3 => Ok(Happened::NothingWorked),
+            4 => Ok(Happened::Output(self.text()?)),
+            5 => Ok(Happened::NotRecorded(self.text()?)),
+            6 => Ok(Happened::Refused(self.text()?)),
+            _ => Err(Malformed),
+        }
+    }
+
+    fn end(self) -> Result<(), Malformed> {
+        if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn happened() -> impl Strategy<Value = Happened> {
+        let action = || prop::sample::select(ACTIONS.to_vec());
+        prop_oneof![
+            (action(), any::<String>()).prop_map(|(action, text)| Happened::Done(action, text)),
+            (action(), any::<String>()).prop_map(|(action, text)| Happened::Failed(action, text)),
+            Just(Happened::AlreadyDenied),
+            Just(Happened::NothingWorked),
+            any::<String>().prop_map(Happened::Output),
+            any::<String>().prop_map(Happened::NotRecorded),
+            any::<String>().prop_map(Happened::Refused),
+        ]
+    }
+
+    fn request() -> impl Strategy<Value = Request> {
+        let protocol = prop::sample::select(vec![Protocol::Tcp, Protocol::Udp]);
+        let mode = prop::sample::select(vec![Mode::Stealth, Mode::Connect]);
+        prop_oneof![
+            (any::<u64>(), any::<IpAddr>(), any::<u16>(), mode, protocol).prop_map(
+                |(id, target, port, mode, protocol)| {
+                    Request::Respond(id, Tokens { target, port, mode, protocol })
+                }
+            ),
+            any::<u32>().prop_map(Request::Load),
+            any::<u32>().prop_map(Request::Adopt),
+            Just(Request::Close),
+        ]
+    }
+
+    fn message() -> impl Strategy<Value = Message> {
+        let outcome = prop::sample::select(vec![Outcome::Succeeded, Outcome::Failed]);
+        let level = (0..5_u8).prop_map(|number| Level::from_number(number).unwrap());
+        let bytes = || prop::collection::vec(any::<u8>(), 0..100);
+        prop_oneof![
+            (any::<IpAddr>(), happened())
+                .prop_map(|(host, what)| Message::Report(Report { host, what })),
+            (any::<u64>(), outcome).prop_map(|(id, outcome)| Message::Answer(id, outcome)),
+            (level, any::<String>()).prop_map(|(level, text)| Message::Line(level, text)),
+            bytes().prop_map(Message::File),
+            bytes().prop_map(Message::Content),
+            bytes().prop_map(Message::Blocked),
+            bytes().prop_map(Message::History),
+            (any::<bool>(), any::<String>())
+                .prop_map(|(more, networks)| Message::NeverBlock { more, networks }),
+            (any::<u32>(), any::<bool>())
+                .prop_map(|(number, history)| Message::Loaded { number, history }),
+            (any::<u32>(), any::<bool>(), any::<String>()).prop_map(|(number, wrong, why)| {
+                let why = match wrong {
+                    true => LoadError::Configuration(why),
+                    false => LoadError::Other(why),
+                };
+                Message::Refused { number, why }
+            }),
+            (any::<u16>(), any::<u16>()).prop_map(|(not_begun, not_ended)| {
+                let (not_begun, not_ended) = (not_begun.into(), not_ended.into());
+                Message::Closed(Unfinished { not_begun, not_ended })
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(request in request(), message in message()) {
+            prop_assert_eq!(Request::decode(&request.encode()), Ok(request));
+            prop_assert_eq!(Message::decode(&message.encode()), Ok(message));
+        }
+
+        /// And so nothing has two forms, and nothing is lost.
+        #[test]
+        fn what_is_read_would_be_written_so(
+            kind in 0..13_u8,
+            family in prop::sample::select(vec![4, 6_u8]),
+            mut bytes in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            for (place, value) in [(0, kind), (13, family)] {
+                if let Some(byte) = bytes.get_mut(place) {
+                    *byte = value;
+                }
+            }
+            if let Ok(request) = Request::decode(&bytes) {
+                prop_assert_eq!(request.encode(), bytes.clone());
+            }
+            if let Ok(message) = Message::decode(&bytes) {
+                prop_assert_eq!(message.encode(), bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        let text = "é".repeat(MAX_TEXT);
+        let encoded = Message::Line(Level::Error, text.clone()).encode();
+        assert!(encoded.len() <= MAX_MESSAGE, "{}", encoded.len());
+        let Ok(Message::Line(Level::Error, cut)) = Message::decode(&encoded) else {
+            panic!("a line");
+        };
+        assert!(text.starts_with(&cut) && cut.len() > MAX_TEXT - 2);
+    }
+
+    #[test]
+    fn more_or_less_than_a_message_is_none() {
+        let tokens = Tokens {
+            target: "2001:db8::7".parse().unwrap(),
+            port: 23,
+            mode: Mode::Stealth,
+            protocol: Protocol::Tcp,
+        };
+        let bytes = Request::Respond(7, tokens).encode();
+        assert_eq!(bytes.len(), 30);
+        for length in 0..bytes.len() {
+            assert_eq!(Request::decode(&bytes[..length]), Err(Malformed), "{length}");
+        }
+        assert_eq!(Request::decode(&[&bytes[..], &[0]].concat()), Err(Malformed));
+    }
+}

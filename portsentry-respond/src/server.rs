@@ -1,0 +1,423 @@
+//! The responder's side: what it does when it is asked.
+//!
+//! Its main thread takes requests and answers them; responses are carried out on
+//! threads of their own. It ends with the packet process, however that ends, and
+//! not before: signals that are meant for both it leaves to that one.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use ipnet::IpNet;
+use portsentry_config::{Configuration, FileError, read_file};
+use portsentry_core::{Mode, Networks, Outcome};
+use portsentry_report::{Happened, Report};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::actions::Actions;
+use crate::actions::command::Tokens;
+use crate::admission::{Admission, OwnAddresses};
+use crate::channel::{self, Buffer};
+use crate::error::ServerError;
+use crate::history_watch::KeptHistory;
+use crate::never_block::never_block;
+use crate::pool::{Responders, Unfinished};
+use crate::protocol::{MAX_TEXT, Malformed, Message, Request};
+use crate::start::{LAST_RESPONSES, ReplySender, signals_for_both};
+use crate::store::{BlockedFile, History, PidFile};
+use crate::time::monotonic;
+
+/// Reads a file of the configuration.
+type ReadFile<'a> = &'a mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>;
+
+/// How a responder is to work.
+pub struct Options {
+    /// How the packet process watches; requests about probes of the other mode are
+    /// refused.
+    pub mode: Mode,
+    /// The directory that relative paths start from, an absolute path.
+    pub directory: PathBuf,
+    /// Whether the responder leaves its working directory, as a program in the
+    /// background does.
+    pub leave_directory: bool,
+    /// The pid file to write once the first configuration is read; it holds the number of
+    /// the packet process.
+    pub pid_file: Option<PathBuf>,
+    /// Evaluates the configuration, with every file read by its argument. An error is the
+    /// text of the findings.
+    pub load: Box<dyn Fn(ReadFile<'_>) -> Result<Configuration, String>>,
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+/// The packet process, and signals that tell of its end among others.
+#[derive(Debug)]
+struct Parent {
+    pid: Option<Pid>,
+    wake: UnixStream,
+}
+
+impl Parent {
+    /// SIGTERM comes when it ends, and is what service managers send to both.
+    fn watch() -> io::Result<Self> {
+        let (wake, write) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        write.set_nonblocking(true)?;
+        for signal in [SIGTERM, SIGINT, SIGHUP] {
+            signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
+        }
+        signals_for_both().thread_unblock()?;
+        let pid = getppid();
+        set_parent_process_death_signal(Some(Signal::TERM))?;
+        Ok(Self { pid, wake })
+    }
+
+    /// Makes [`wake`](Self::wake) wait for the next signal.
+    fn clear(&mut self) {
+        let mut bytes = [0; 64];
+        while self.wake.read(&mut bytes).is_ok_and(|count| count > 0) {}
+    }
+
+    /// Orphans have another parent.
+    fn has_ended(&self) -> bool {
+        getppid() != self.pid
+    }
+}
+
+/// What a configuration amounts to here.
+#[derive(Debug)]
+struct InForce {
+    configuration: Configuration,
+    actions: Arc<Actions>,
+    protected: Networks,
+    history: Option<KeptHistory>,
+}
+
+/// The responder's side: serves the packet process until that one ends.
+#[derive(Debug)]
+pub struct Server {
+    options: Options,
+    replies: ReplySender,
+    parent: Parent,
+    responders: Responders,
+    admission: Admission,
+    own: OwnAddresses,
+    /// Read under this number, and not yet in force.
+    loaded: Option<(u32, InForce)>,
+    /// Whether this host's addresses have changed since.
+    stale: bool,
+    in_force: Option<InForce>,
+    pid_file: Option<PidFile>,
+}
+
+/// All that was opened for a configuration.
+struct Opened {
+    in_force: InForce,
+    files: Vec<(PathBuf, Vec<u8>)>,
+    blocked: Vec<u8>,
+    never_block: Vec<IpNet>,
+}
+
+impl Server {
+    /// Serves the packet process at the other end of `replies` until that process ends.
+    /// Installs a panic hook, and handles SIGTERM, SIGINT and SIGHUP.
+    ///
+    /// # Errors
+    ///
+    /// The reason that the responder could not start, or ended early; the packet process
+    /// got it too.
+    pub fn run(options: Options, replies: ReplySender) -> Result<(), ServerError> {
+        match Self::new(options, replies.clone()) {
+            Ok(mut server) => {
+                let result = server.serve();
+                if let Err(error) = &result {
+                    log::error!("the responder: {error}");
+                }
+                server.finish();
+                result
+            }
+            Err(error) => {
+                replies.say(&Message::Refused { number: 0, why: error.to_load_error() });
+                Err(error)
+            }
+        }
+    }
+
+    fn new(options: Options, replies: ReplySender) -> Result<Self, ServerError> {
+        // As long as a name can be, and not the name of the sentry, for tools that look
+        // processes up by name.
+        let _ = rustix::thread::set_name(c"portsentry-resp");
+        let parent =
+            Parent::watch().map_err(ServerError::system("cannot watch the parent process"))?;
+        if options.leave_directory {
+            rustix::process::chdir("/").map_err(ServerError::system("cannot enter /"))?;
+        }
+        std::panic::set_hook(Box::new(|fault| log::error!("the responder: {fault}")));
+        let reporter = replies.clone();
+        let responders = Responders::start(move |report| reporter.say(&Message::Report(report)))
+            .map_err(ServerError::system("cannot start a thread"))?;
+        Ok(Self {
+            admission: Admission::new(options.mode),
+            options,
+            replies,
+            parent,
+            responders,
+            own: OwnAddresses::new().map_err(ServerError::system("network interfaces"))?,
+            loaded: None,
+            stale: false,
+            in_force: None,
+            pid_file: None,
+        })
+    }
+
+    fn serve(&mut self) -> Result<(), ServerError> {
+        let mut buffer = Buffer::new();
+        loop {
+            let [requested, signalled, answered, changed, removed] = self.wait()?;
+            if answered {
+                self.tell_answers();
+            }
+            if changed {
+                self.follow_addresses();
+            }
+            self.keep_history(removed);
+            if signalled {
+                self.parent.clear();
+            }
+            // Before what it may have asked for, which nobody would tell of.
+            if (signalled || requested) && self.parent.has_ended() {
+                return Ok(());
+            }
+            if requested {
+                let socket = Arc::clone(self.replies.socket());
+                let request = match buffer.receive(socket.as_fd(), false, RecvFlags::DONTWAIT) {
+                    Ok(received) if received.message.is_empty() => return Ok(()),
+                    Ok(received) => Request::decode(received.message),
+                    Err(Errno::AGAIN) => continue,
+                    Err(Errno::MSGSIZE) => Err(Malformed),
+                    Err(error) => return Err(ServerError::system("the packet process")(error)),
+                };
+                match request {
+                    Ok(Request::Respond(id, probe)) => self.respond(id, probe),
+                    Ok(Request::Load(number)) => self.load(number),
+                    Ok(Request::Adopt(number)) => self.adopt(number),
+                    Ok(Request::Close) => return Ok(()),
+                    // Whoever writes that is not the packet process any more.
+                    Err(malformed) => {
+                        log::error!("the packet process has sent {malformed}");
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    fn wait(&self) -> Result<[bool; 5], ServerError> {
+        let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
+        let requests = self.replies.socket().as_fd();
+        let history = self.in_force.as_ref().and_then(|it| it.history.as_ref());
+        let mut descriptors = [
+            readable(requests),
+            readable(self.parent.wake.as_fd()),
+            readable(self.responders.descriptor()),
+            readable(self.own.descriptor().unwrap_or(requests)),
+            readable(history.and_then(KeptHistory::descriptor).unwrap_or(requests)),
+        ];
+        let due = history.and_then(KeptHistory::due);
+        let left = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut descriptors, timeout.as_ref()) {
+            Ok(_) => Ok(descriptors.map(|it| !it.revents().is_empty())),
+            Err(Errno::INTR) => Ok([false; 5]),
+            Err(error) => Err(ServerError::system("cannot wait for requests")(error)),
+        }
+    }
+
+    fn respond(&mut self, id: u64, probe: Tokens) {
+        let refusal = match &self.in_force {
+            None => "no configuration is in force".to_owned(),
+            Some(it) if !it.actions.any(probe.protocol) => {
+                "the configuration has no response to this probe".to_owned()
+            }
+            Some(it) => {
+                let settings = &it.configuration.settings;
+                match self.admission.admit(id, &probe, settings, &it.protected, monotonic()) {
+                    Ok(()) => {
+                        self.responders.respond(id, probe, Arc::clone(&it.actions));
+                        return;
+                    }
+                    Err(refusal) => refusal.to_string(),
+                }
+            }
+        };
+        let what = Happened::Refused(refusal);
+        self.replies.say(&Message::Report(Report { host: probe.target, what }));
+        self.replies.say(&Message::Answer(id, Outcome::Failed));
+    }
+
+    fn tell_answers(&mut self) {
+        for answer in self.responders.answers() {
+            // In this order: whoever is told may ask for the next one at once.
+            self.admission.ended(answer.id);
+            self.replies.say(&Message::Answer(answer.id, answer.outcome));
+        }
+    }
+
+    fn load(&mut self, number: u32) {
+        match self.open() {
+            Ok(opened) => {
+                for (path, content) in &opened.files {
+                    self.replies.say(&Message::File(bytes_of(path)));
+                    self.replies.say_in_parts(content, Message::Content);
+                }
+                self.replies.say_in_parts(&opened.blocked, Message::Blocked);
+                self.tell_never_block(&opened.never_block);
+                let history = opened.in_force.history.as_ref();
+                let loaded = Message::Loaded { number, history: history.is_some() }.encode();
+                let descriptor = history.map(|it| it.file().as_fd());
+                let socket = self.replies.socket().as_fd();
+                let _ = channel::send(socket, &loaded, descriptor, SendFlags::empty());
+                self.loaded = Some((number, opened.in_force));
+                self.stale = false;
+            }
+            Err(error) => {
+                self.loaded = None;
+                self.replies.say(&Message::Refused { number, why: error.to_load_error() });
+            }
+        }
+    }
+
+    /// Reads and opens everything. Nothing is in force yet.
+    fn open(&mut self) -> Result<Opened, ServerError> {
+        let mut files = Vec::new();
+        let mut read = |path: &Path| -> Result<Vec<u8>, FileError> {
+            let content = read_file(path)?;
+            files.push((path.to_owned(), content.clone()));
+            Ok(content)
+        };
+        let configuration = (self.options.load)(&mut read).map_err(ServerError::Configuration)?;
+        if let (Some(path), None) = (&self.options.pid_file, &self.pid_file) {
+            let path = self.options.directory.join(path);
+            let pid = self.parent.pid.map_or(0, Pid::as_raw_pid);
+            let made = PidFile::create(&path, pid);
+            self.pid_file = Some(made.map_err(|source| ServerError::PidFile { path, source })?);
+        }
+        let settings = &configuration.settings;
+        let history = settings.history_file.as_deref().map(Path::new).map(|path| {
+            History::open(path)
+                .map_err(|source| ServerError::History { path: path.to_owned(), source })
+        });
+        let history = history.transpose()?.map(KeptHistory::new);
+        let (file, blocked) =
+            settings.blocked_file.as_deref().map(open_blocked).transpose()?.unzip();
+        let never_block =
+            never_block(&configuration).map_err(ServerError::system("network interfaces"))?;
+        let actions = Arc::new(Actions::new(settings, file));
+        let protected = never_block.iter().copied().collect();
+        let in_force = InForce { configuration, actions, protected, history };
+        let blocked = blocked.unwrap_or_default();
+        Ok(Opened { in_force, files, blocked, never_block })
+    }
+
+    fn adopt(&mut self, number: u32) {
+        if let Some((_, loaded)) = self.loaded.take_if(|(loaded, _)| *loaded == number) {
+            self.in_force = Some(loaded);
+            if let Some(pid_file) = &mut self.pid_file {
+                pid_file.keep();
+            }
+            if self.stale {
+                self.renew_never_block();
+            }
+        }
+    }
+
+    /// Hands over the history that was begun in the place of a removed one.
+    fn keep_history(&mut self, is_news: bool) {
+        let history = self.in_force.as_mut().and_then(|it| it.history.as_mut());
+        let Some(history) = history else { return };
+        if is_news {
+            history.note();
+        }
+        if history.due().is_some_and(|due| due <= Instant::now()) && history.look() {
+            let message = Message::History(bytes_of(history.path())).encode();
+            let (socket, file) = (self.replies.socket().as_fd(), history.file().as_fd());
+            let _ = channel::send(socket, &message, Some(file), SendFlags::empty());
+        }
+    }
+
+    fn follow_addresses(&mut self) {
+        match self.own.changed() {
+            Ok(false) => {}
+            Ok(true) => {
+                self.stale = true;
+                self.renew_never_block();
+            }
+            Err(error) => log::error!("cannot follow this host's addresses any more: {error}"),
+        }
+    }
+
+    /// Finds out anew what is never acted on, and tells of it.
+    fn renew_never_block(&mut self) {
+        let Some(in_force) = &mut self.in_force else { return };
+        match never_block(&in_force.configuration) {
+            Ok(never_block) => {
+                in_force.protected = never_block.iter().copied().collect();
+                self.tell_never_block(&never_block);
+            }
+            Err(error) => log::warn!("cannot read the kernel's interfaces: {error}"),
+        }
+    }
+
+    fn tell_never_block(&self, networks: &[IpNet]) {
+        let mut more = false;
+        let mut text = String::new();
+        for network in networks {
+            let network = format!("{network} ");
+            if text.len() + network.len() > MAX_TEXT {
+                self.replies
+                    .say(&Message::NeverBlock { more, networks: std::mem::take(&mut text) });
+                more = true;
+            }
+            text.push_str(&network);
+        }
+        self.replies.say(&Message::NeverBlock { more, networks: text });
+    }
+
+    /// Lets what runs end, says how that went, and leaves nothing behind.
+    fn finish(self) {
+        let Self { replies, responders, pid_file, .. } = self;
+        let (answers, Unfinished { not_begun, not_ended }) = responders.finish(LAST_RESPONSES);
+        for answer in answers {
+            replies.say(&Message::Answer(answer.id, answer.outcome));
+        }
+        drop(pid_file);
+        replies.say(&Message::Closed(Unfinished { not_begun, not_ended }));
+    }
+}
+
+fn bytes_of(path: &Path) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    path.as_os_str().as_bytes().to_vec()
+}
+
+fn open_blocked(path: &str) -> Result<(BlockedFile, Vec<u8>), ServerError> {
+    let (file, restored) = BlockedFile::open(Path::new(path))?;
+    if restored.torn > 0 {
+        let torn = restored.torn;
+        log::warn!("blocked file {path}: cut off {torn} bytes of an unfinished last record");
+    }
+    log::info!("blocked file {path}: {} hosts", restored.hosts.len());
+    Ok((file, restored.hosts.into_records()))
+}
