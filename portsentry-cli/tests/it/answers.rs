@@ -43,7 +43,7 @@ fn ask_and_go(
 }
 
 #[test]
-fn late_answers_are_counted_and_whoever_sends_from_port_53_is_told() {
+fn solicited_datagrams_are_counted_and_port_53_is_not_exempt() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -109,7 +109,7 @@ fn a_connected_socket_is_a_service_for_its_peer() {
 }
 
 #[test]
-fn queries_that_were_not_seen_are_told() {
+fn missed_queries_are_reported() {
     const QUERIES: u64 = 20_000;
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
@@ -131,7 +131,7 @@ fn queries_that_were_not_seen_are_told() {
 }
 
 #[test]
-fn without_room_for_its_filter_the_sentry_watches_on() {
+fn without_memory_for_the_query_filter_the_sentry_still_watches() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let limit = "/proc/sys/net/core/optmem_max";

@@ -37,7 +37,7 @@ fn check_blocks(bed: &Testbed, kill_route: &str) {
 }
 
 #[test]
-fn a_firewall_set_blocks() {
+fn a_firewall_set_blocks_a_source() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     for line in [
@@ -55,7 +55,7 @@ fn a_firewall_set_blocks() {
 }
 
 #[test]
-fn a_route_into_nothing_blocks() {
+fn a_blackhole_route_blocks_a_source() {
     let Some(root) = require_root() else { return };
     check_blocks(&Testbed::new(root), "ip route add blackhole $TARGET$");
 }
@@ -90,7 +90,7 @@ impl Drop for Etc {
 }
 
 #[test]
-fn what_the_host_needs_is_never_blocked() {
+fn addresses_that_the_host_needs_are_never_blocked() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let etc = Etc::of(&bed.host);
@@ -132,7 +132,7 @@ fn what_the_host_needs_is_never_blocked() {
 }
 
 #[test]
-fn a_list_takes_the_place_of_the_default() {
+fn never_block_replaces_the_default_networks() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let [(source, target), (source_v6, target_v6)] = both_families(&bed);
@@ -148,7 +148,7 @@ fn a_list_takes_the_place_of_the_default() {
 }
 
 #[test]
-fn the_rate_bounds_how_many_hosts_are_acted_on() {
+fn the_rate_limits_the_number_of_blocked_hosts() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, &format!("{BLOCK}BLOCK_RATE = \"3\""));
@@ -170,7 +170,7 @@ fn the_rate_bounds_how_many_hosts_are_acted_on() {
 }
 
 #[test]
-fn impossible_sources_are_no_probes() {
+fn packets_from_martian_sources_are_not_probes() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, &format!("{BLOCK}NEVER_BLOCK = \"\""));

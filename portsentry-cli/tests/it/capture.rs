@@ -33,7 +33,7 @@ fn monitored_ports_never_look_open() {
 }
 
 #[test]
-fn other_ports_are_watched_after_a_reload() {
+fn a_reload_changes_the_monitored_ports() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::in_namespace(&bed.host);
@@ -55,7 +55,7 @@ fn other_ports_are_watched_after_a_reload() {
 }
 
 #[test]
-fn what_the_kernel_drops_is_told_while_running() {
+fn packets_dropped_by_the_kernel_are_reported_immediately() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, "TCP_PORTS = \"1-20000\"\nCAPTURE_BUFFER = \"1\"");
@@ -83,7 +83,7 @@ fn what_the_kernel_drops_is_told_while_running() {
 }
 
 #[test]
-fn what_each_interface_lost_is_told_at_the_end() {
+fn dropped_packets_are_reported_for_each_interface_at_the_end() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let cable = ["host1", "netns", bed.host.name(), "type", "veth"];

@@ -21,7 +21,7 @@ fn check(configuration: &str, ignore: &str, options: &[&str]) -> (Ended, String)
 }
 
 #[test]
-fn a_good_configuration_is_explained() {
+fn a_valid_configuration_is_explained() {
     let configuration = "\
 TCP_PORTS = \"1,7,10-20\"
 IGNORE_FILE = \"ignore\"
@@ -56,7 +56,7 @@ NEVER_BLOCK = \"192.0.2.0/24, 2001:db8::1\"
 }
 
 #[test]
-fn values_of_keys_are_given_to_scripts() {
+fn check_prints_the_values_of_keys_for_scripts() {
     let configuration = "TCP_PORTS = \"5,1-3\"\nHISTORY_FILE = \"history\"\n";
     let keys = ["HISTORY_FILE", "TCP_PORTS", "BLOCK_TCP", "KILL_ROUTE"];
     let options: Vec<&str> = keys.iter().flat_map(|key| ["--show", key]).collect();
@@ -70,7 +70,7 @@ fn values_of_keys_are_given_to_scripts() {
 }
 
 #[test]
-fn what_check_writes_as_a_file_is_one() {
+fn the_file_that_check_prints_is_valid() {
     let configuration = "TCP_PORTS = \"011,5\"\nBLOCK_TCP = \"2\"\nKILL_RUN_CMD = \"true\"\n";
     let (ended, _) = check(configuration, "", &["-v"]);
     let file = ended.stdout.iter().position(|line| line == "As a file:").expect("a file");
@@ -81,7 +81,7 @@ fn what_check_writes_as_a_file_is_one() {
 }
 
 #[test]
-fn a_warning_is_no_error() {
+fn a_warning_is_not_an_error() {
     let (ended, folder) = check("TCP_PORTS = \"1\"\nTCP_PORTS = \"2\"\n", "", &[]);
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     let warning = format!("{folder}/portsentry.conf:2:1: warning: TCP_PORTS is set again");
@@ -105,7 +105,7 @@ fn refused(configuration: &str, ignore: &str, findings: &[&str]) {
 }
 
 #[test]
-fn errors_are_told_with_their_place() {
+fn errors_are_reported_with_their_place() {
     refused("", "", &["portsentry.conf:1:1: error: "]);
     refused(
         "TCP_PORT = \"1\"\nUDP_PORTS = \"7,70000\"\nBLOCK_UDP = \"1\"\n",
@@ -127,7 +127,7 @@ fn errors_are_told_with_their_place() {
 }
 
 #[test]
-fn a_missing_file_is_told() {
+fn a_missing_file_is_reported() {
     for words in [&["check"][..], &[]] {
         let mut command = Command::new(PROGRAM);
         command.args(words).args(["-c", "/nonexistent/portsentry.conf"]);
@@ -157,7 +157,7 @@ fn starts_nothing(name: &str, folder: &TempDir, file: &str, place: &str) {
 }
 
 #[test]
-fn no_malformed_file_starts_anything() {
+fn a_malformed_file_prevents_the_start() {
     for (name, text, place, _) in malformed_configurations() {
         let folder = TempDir::new().expect("folder");
         std::fs::write(folder.path().join("portsentry.conf"), text).expect("write");

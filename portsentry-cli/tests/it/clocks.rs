@@ -28,7 +28,7 @@ fn at(mut bytes: Vec<u8>, times: &[(u32, u32)]) -> Vec<u8> {
 }
 
 #[test]
-fn packets_with_absurd_times_are_told_like_any_others() {
+fn packets_with_absurd_times_are_logged_like_all_others() {
     const HOST: [u8; 4] = [198, 51, 100, 1];
     let folder = TempDir::new().expect("folder");
     fs::write(folder.path().join("conf"), "TCP_PORTS = \"1-99\"\nSCAN_TRIGGER = \"4\"\n")
@@ -78,7 +78,7 @@ fn sentry_ahead(station: &Station<'_>, offset: u64) -> Background {
 }
 
 #[test]
-fn it_does_not_matter_for_how_long_the_machine_has_run() {
+fn the_uptime_of_the_machine_does_not_matter() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let [(v4, target_v4), (v6, target_v6)] = both_families(&bed);

@@ -36,7 +36,7 @@ fn aliases(bed: &Testbed, number: u8) -> Vec<IpAddr> {
 }
 
 #[test]
-fn a_slow_command_holds_up_its_own_host_alone() {
+fn a_slow_command_delays_only_its_own_host() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let [(slow, target), _] = both_families(&bed);
@@ -94,7 +94,7 @@ fn own_sleep(digits: u32) -> String {
 }
 
 #[test]
-fn a_command_that_never_ends_is_ended_with_its_children() {
+fn a_command_beyond_its_timeout_is_killed_with_its_children() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let sleep = own_sleep(1);
@@ -135,7 +135,7 @@ fn check_failure(bed: &Testbed, mut sentry: Sentry, station: &Station<'_>, said:
 }
 
 #[test]
-fn a_failed_command_blocks_nobody() {
+fn a_failed_command_blocks_no_host() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let check = |command: &str, said: &str| {
@@ -150,7 +150,7 @@ fn a_failed_command_blocks_nobody() {
 }
 
 #[test]
-fn a_missing_shell_blocks_nobody() {
+fn a_missing_shell_blocks_no_host() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, &format!("{RUN}KILL_RUN_CMD = \"true\""));
@@ -163,7 +163,7 @@ fn a_missing_shell_blocks_nobody() {
 }
 
 #[test]
-fn errors_stand_before_the_event_they_explain() {
+fn errors_precede_the_event_that_they_explain() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, &format!("{RUN}KILL_RUN_CMD = \"exit 1\""));
@@ -188,7 +188,7 @@ fn errors_stand_before_the_event_they_explain() {
 }
 
 #[test]
-fn one_action_that_works_is_enough() {
+fn one_successful_action_is_enough() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let check = |route: &str, command: &str, done: fn(IpAddr, &str) -> String, failed: &str| {
@@ -213,7 +213,7 @@ fn one_action_that_works_is_enough() {
 }
 
 #[test]
-fn a_failed_host_is_tried_again_later() {
+fn a_failed_response_is_retried_later() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     // Fails the first time.
@@ -242,7 +242,7 @@ fn a_failed_host_is_tried_again_later() {
 }
 
 #[test]
-fn a_response_that_ends_soon_is_waited_for_at_the_end() {
+fn a_short_response_is_awaited_at_shutdown() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let command = "KILL_RUN_CMD = \"echo > {dir}/begun; read line < {dir}/gate\"";
@@ -271,7 +271,7 @@ fn wait_for_file(station: &Station<'_>, name: &str) {
 }
 
 #[test]
-fn a_response_that_does_not_end_holds_up_the_end_for_five_seconds() {
+fn an_unfinished_response_delays_shutdown_by_five_seconds() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let sleep = own_sleep(2);

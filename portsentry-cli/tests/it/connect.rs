@@ -58,7 +58,7 @@ fn ask(scanner: &Namespace, to: IpAddr, port: u16, patience: Duration) -> Option
 }
 
 #[test]
-fn each_connection_and_datagram_of_a_scan_gives_its_line() {
+fn each_connection_and_datagram_of_a_scan_is_logged() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -86,7 +86,7 @@ fn each_connection_and_datagram_of_a_scan_gives_its_line() {
 }
 
 #[test]
-fn clients_get_the_banner_from_the_address_they_asked() {
+fn clients_get_the_banner_from_the_address_that_they_contacted() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     bed.host.ip(&["address", "add", "192.0.2.77/32", "dev", "lo"]);
@@ -118,7 +118,7 @@ fn clients_get_the_banner_from_the_address_they_asked() {
 }
 
 #[test]
-fn who_is_ignored_or_below_the_trigger_gets_no_banner() {
+fn sources_ignored_or_below_the_trigger_get_no_banner() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -143,7 +143,7 @@ fn who_is_ignored_or_below_the_trigger_gets_no_banner() {
 }
 
 #[test]
-fn responses_know_the_mode() {
+fn responses_receive_the_mode_connect() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -186,7 +186,7 @@ fn seize(kind: SocketType, port: u16) -> Result<(), Errno> {
 }
 
 #[test]
-fn a_port_in_use_is_named_and_the_rest_goes_on() {
+fn a_port_in_use_is_reported_and_the_others_are_bound() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, "TCP_PORTS = \"22-23\"\nUDP_PORTS = \"161-162\"\n");
@@ -221,7 +221,7 @@ fn a_port_in_use_is_named_and_the_rest_goes_on() {
 }
 
 #[test]
-fn given_addresses_alone_are_bound() {
+fn only_the_given_addresses_are_bound() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, "TCP_PORTS = \"22\"\n");

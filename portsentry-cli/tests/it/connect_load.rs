@@ -98,7 +98,7 @@ fn connect_to_all(bed: &Testbed, ports: &[u16]) {
 }
 
 #[test]
-fn a_burst_of_connections_is_told_of() {
+fn a_burst_of_connections_is_logged() {
     let number = scale(3000, 50_000);
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
@@ -116,7 +116,7 @@ fn a_burst_of_connections_is_told_of() {
 }
 
 #[test]
-fn as_many_ports_as_may_be_are_watched_at_no_cost() {
+fn idle_ports_cost_nothing_however_many_are_bound() {
     let hard = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
     let number = scale(2000, hard.saturating_sub(1200).min(65_535) as usize) as u16;
     let Some(root) = require_root() else { return };
@@ -151,7 +151,7 @@ fn told(summary: &str, what: &str) -> usize {
 }
 
 #[test]
-fn clients_that_never_close_make_room_and_hold_up_nothing() {
+fn clients_that_never_close_are_disconnected_and_delay_nothing() {
     let number = scale(2000, 5000);
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
@@ -182,7 +182,7 @@ fn clients_that_never_close_make_room_and_hold_up_nothing() {
 }
 
 #[test]
-fn one_that_is_gone_before_it_is_accepted_is_told_of() {
+fn a_connection_reset_before_it_is_accepted_is_logged() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -203,7 +203,7 @@ fn one_that_is_gone_before_it_is_accepted_is_told_of() {
 }
 
 #[test]
-fn a_forged_flood_gets_few_answers_and_is_counted() {
+fn a_forged_flood_gets_few_replies_and_is_counted() {
     let number = scale(5000, 100_000);
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);

@@ -29,7 +29,7 @@ fn blocked(bytes: &[u8]) -> (HashSet<IpAddr>, &[u8]) {
 }
 
 #[test]
-fn whoever_was_called_blocked_stays_blocked() {
+fn a_host_logged_as_blocked_stays_blocked_after_a_crash() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(

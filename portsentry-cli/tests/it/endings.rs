@@ -14,7 +14,7 @@ HISTORY_FILE = "{dir}/history"
 "#;
 
 #[test]
-fn what_came_right_before_the_end_is_told() {
+fn packets_right_before_the_end_are_logged() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -34,7 +34,7 @@ fn what_came_right_before_the_end_is_told() {
 }
 
 #[test]
-fn the_summary_counts_rightly() {
+fn the_summary_counts_correctly() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);

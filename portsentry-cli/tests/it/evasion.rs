@@ -231,32 +231,32 @@ fn counted(ended: &Ended) -> BTreeMap<&str, usize> {
 }
 
 #[test]
-fn forms_of_link_headers() {
+fn no_form_of_link_header_evades_the_sentry() {
     check(link::FORMS);
     check_on(&CAPTURES[..2], link::ON_INTERFACES);
 }
 
 #[test]
-fn forms_of_ip_headers() {
+fn no_form_of_ip_header_evades_the_sentry() {
     check(ip::FORMS);
 }
 
 #[test]
-fn forms_of_extension_headers() {
+fn no_form_of_extension_header_evades_the_sentry() {
     check(extensions::FORMS);
 }
 
 #[test]
-fn forms_of_fragments() {
+fn no_form_of_fragmentation_evades_the_sentry() {
     check(pieces::FORMS);
 }
 
 #[test]
-fn forms_of_transport_headers() {
+fn no_form_of_transport_header_evades_the_sentry() {
     check(transport::FORMS);
 }
 
 #[test]
-fn forms_of_addresses() {
+fn no_form_of_address_evades_the_sentry() {
     check(addresses::FORMS);
 }

@@ -191,13 +191,13 @@ KILL_RUN_CMD = "true"
 const RINGS: &str = "CAPTURE_RINGS = \"4\"\n";
 
 #[test]
-fn a_scanner_is_seen_through_a_flood_and_blocked_alone() {
+fn only_the_scanner_is_blocked_during_a_flood() {
     let Some(root) = require_root() else { return };
     check_that_a_scanner_is_seen(&Testbed::new(root), &Load::wanted(), "", &[]);
 }
 
 #[test]
-fn a_scanner_is_seen_through_a_flood_of_several_rings() {
+fn only_the_scanner_is_blocked_during_a_flood_with_several_rings() {
     let Some(root) = require_root() else { return };
     let load = Load { frames: 200_000, pace: 25_000 };
     check_that_a_scanner_is_seen(&Testbed::new(root), &load, RINGS, &["-m", "raw"]);
@@ -217,14 +217,14 @@ fn check_that_a_scanner_is_seen(bed: &Testbed, load: &Load, more: &str, options:
 }
 
 #[test]
-fn a_flood_has_no_more_hosts_blocked_than_the_rate_says() {
+fn the_rate_limits_blocking_during_a_flood() {
     let Some(root) = require_root() else { return };
     check_that_the_rate_holds(&Testbed::new(root), "", &[]);
 }
 
 /// The limit is that of all rings together.
 #[test]
-fn a_flood_of_several_rings_has_no_more_hosts_blocked_than_the_rate_says() {
+fn the_rate_limits_blocking_during_a_flood_with_several_rings() {
     let Some(root) = require_root() else { return };
     check_that_the_rate_holds(&Testbed::new(root), RINGS, &["-m", "raw"]);
 }

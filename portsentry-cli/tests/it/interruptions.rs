@@ -28,7 +28,7 @@ fn dropped(ended: &Ended) -> usize {
 }
 
 #[test]
-fn packets_of_a_time_in_which_it_was_stopped_are_told_or_counted() {
+fn packets_that_arrive_while_it_is_stopped_are_logged_or_counted() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let forger = Forger::new(&bed);
@@ -65,7 +65,7 @@ fn plug_in(bed: &Testbed) {
 }
 
 #[test]
-fn an_interface_that_goes_in_the_middle_of_a_batch_is_watched_again_once_it_is_back() {
+fn an_interface_removed_during_a_batch_is_watched_again_later() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -107,7 +107,7 @@ fn allow_descriptors(sentry: &Sentry, allow: bool) {
 }
 
 #[test]
-fn without_descriptors_it_sees_and_says_and_then_responds_again() {
+fn without_descriptors_it_logs_probes_and_later_responds_again() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(
@@ -154,7 +154,7 @@ KILL_RUN_CMD = "true"
 }
 
 #[test]
-fn with_too_little_memory_it_does_not_begin() {
+fn with_too_little_memory_it_does_not_start() {
     let Some(root) = require_root() else { return };
     let alone = Namespace::isolated(root);
     let station =
@@ -178,7 +178,7 @@ fn with_too_little_memory_it_does_not_begin() {
 }
 
 #[test]
-fn a_flood_in_which_it_is_stopped_again_and_again_loses_nothing_unsaid() {
+fn every_loss_is_counted_if_it_is_stopped_repeatedly_during_a_flood() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);

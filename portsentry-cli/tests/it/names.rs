@@ -128,7 +128,7 @@ fn sentry(bed: &Testbed, answers: Vec<(IpAddr, Answer)>) -> (Station<'_>, Etc, N
 }
 
 #[test]
-fn names_are_shown_if_they_can_be_names() {
+fn only_valid_host_names_are_logged() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let check = |answer: Answer, shown: &str| {
@@ -152,7 +152,7 @@ fn names_are_shown_if_they_can_be_names() {
 }
 
 #[test]
-fn a_silent_name_server_holds_up_its_own_host_alone() {
+fn an_unanswered_lookup_delays_only_its_own_host() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let [(mute, target), (named, target_v6)] = both_families(&bed);

@@ -22,7 +22,7 @@ fn address(text: &str) -> IpAddr {
 }
 
 #[test]
-fn interfaces_are_those_asked_for() {
+fn only_the_requested_interfaces_are_watched() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -67,7 +67,7 @@ fn interfaces_are_those_asked_for() {
 }
 
 #[test]
-fn interfaces_that_cannot_be_are_refused() {
+fn invalid_interfaces_are_refused() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -91,7 +91,7 @@ fn interfaces_that_cannot_be_are_refused() {
 }
 
 #[test]
-fn a_missing_interface_is_told_and_waited_for() {
+fn a_missing_interface_is_reported_and_watched_once_it_exists() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -124,7 +124,7 @@ fn a_missing_interface_is_told_and_waited_for() {
 }
 
 #[test]
-fn a_host_that_probes_itself_is_let_be_unless_asked_otherwise() {
+fn a_host_that_probes_itself_is_ignored_by_default() {
     let Some(root) = require_root() else { return };
     let host = Namespace::isolated(root);
     let station = Station::with(&host, CONFIGURATION);
@@ -147,7 +147,7 @@ fn a_host_that_probes_itself_is_let_be_unless_asked_otherwise() {
 }
 
 #[test]
-fn ignored_hosts_are_told_to_those_who_ask() {
+fn ignored_hosts_are_logged_on_request() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station =
@@ -196,7 +196,7 @@ fn debug_lines_are_marked_and_show_the_configuration() {
 }
 
 #[test]
-fn the_version_is_told() {
+fn the_version_is_printed() {
     for option in ["-V", "--version"] {
         let mut command = Command::new(PROGRAM);
         command.arg(option);
@@ -209,7 +209,7 @@ fn the_version_is_told() {
 }
 
 #[test]
-fn the_version_comes_first() {
+fn the_version_is_the_first_line() {
     let Some(root) = require_root() else { return };
     let host = Namespace::isolated(root);
     let station = Station::with(&host, CONFIGURATION);
@@ -219,7 +219,7 @@ fn the_version_comes_first() {
 }
 
 #[test]
-fn without_a_configuration_file_there_is_a_built_in_one() {
+fn without_a_configuration_file_the_built_in_one_is_used() {
     let Some(root) = require_root() else { return };
     let default = "/etc/portsentry/portsentry.conf";
     if Path::new(default).exists() {
@@ -238,7 +238,7 @@ fn without_a_configuration_file_there_is_a_built_in_one() {
 }
 
 #[test]
-fn a_missing_privilege_is_named() {
+fn the_error_names_the_missing_privilege() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);

@@ -27,7 +27,7 @@ fn memory(pid: u32) -> u64 {
 }
 
 #[test]
-fn ten_thousand_hosts_at_once_are_told_of_and_no_more_than_bounded() {
+fn ten_thousand_simultaneous_hosts_are_logged_in_bounded_memory() {
     const HOSTS: u32 = 10_000;
     /// Responses that the engine has under way at most.
     const UNDER_WAY: usize = 1_024;

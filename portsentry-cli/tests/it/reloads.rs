@@ -26,7 +26,7 @@ fn reload(sentry: &mut Sentry, what: &str) {
 }
 
 #[test]
-fn what_changed_takes_effect_and_is_told() {
+fn changed_keys_take_effect_and_are_logged() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -62,7 +62,7 @@ fn what_changed_takes_effect_and_is_told() {
 }
 
 #[test]
-fn a_faulty_configuration_is_refused_whole() {
+fn an_invalid_configuration_is_refused_as_a_whole() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -107,7 +107,7 @@ fn a_faulty_configuration_is_refused_whole() {
 }
 
 #[test]
-fn counters_and_blocked_hosts_survive() {
+fn counters_and_blocked_hosts_survive_a_reload() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let block = r#"
@@ -134,7 +134,7 @@ SCAN_TRIGGER = "2"
 }
 
 #[test]
-fn a_history_that_was_moved_away_is_made_anew() {
+fn a_moved_history_is_created_again() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);

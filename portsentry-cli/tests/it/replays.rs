@@ -60,7 +60,7 @@ fn lines(from: &str, ports: impl Iterator<Item = u16>) -> Vec<String> {
 }
 
 #[test]
-fn real_captures_give_the_lines_of_the_contract() {
+fn real_captures_produce_the_contract_lines() {
     let Some(folder) = captures_folder() else { return };
     let place = Place::with(EVERYTHING);
     for Capture { file, host, packets, tcp, udp } in CAPTURES {
@@ -109,7 +109,7 @@ fn every_combination_of_flags_has_its_type() {
 }
 
 #[test]
-fn the_same_files_give_the_same_bytes() {
+fn the_same_files_produce_the_same_bytes() {
     let place = Place::with(&format!("{EVERYTHING}SCAN_TRIGGER = \"3\"\n"));
     // Many sources, so that anything random in tables would show.
     let frames: Vec<_> = (0..20_000_u32)
@@ -127,7 +127,7 @@ fn the_same_files_give_the_same_bytes() {
 }
 
 #[test]
-fn files_are_read_one_after_the_other() {
+fn files_are_read_in_the_given_order() {
     let place = Place::with(EVERYTHING);
     place.write("one.pcap", &knocks(SCANNER, HOST, 20..25));
     place.write("two.pcap", &knocks("2001:db8::7", "2001:db8::1", 20..25));
@@ -141,7 +141,7 @@ fn files_are_read_one_after_the_other() {
 }
 
 #[test]
-fn hosts_are_those_asked_for() {
+fn only_probes_of_the_given_hosts_are_reported() {
     let place = Place::with(EVERYTHING);
     place.write("one.pcap", &knocks(SCANNER, HOST, 20..22));
     place.write("two.pcap", &knocks("2001:db8::7", "2001:db8::1", 20..22));
@@ -159,7 +159,7 @@ fn hosts_are_those_asked_for() {
 }
 
 #[test]
-fn the_configuration_decides_but_never_responds() {
+fn a_replay_applies_the_configuration_but_never_responds() {
     let place = Place::with(&format!(
         "{EVERYTHING}IGNORE_FILE = \"ignore\"\nHISTORY_FILE = \"history\"\n\
          BLOCKED_FILE = \"blocked\"\nBLOCK_TCP = \"2\"\nKILL_RUN_CMD = \"touch did\"\n"
@@ -184,7 +184,7 @@ fn the_configuration_decides_but_never_responds() {
 }
 
 #[test]
-fn a_broken_file_is_named_and_the_others_are_read() {
+fn a_broken_file_is_reported_and_the_others_are_read() {
     let place = Place::with(EVERYTHING);
     let whole = knocks(SCANNER, HOST, 20..25);
     // A record of 16 and 54 bytes for each; the cut goes through the fourth.
@@ -214,7 +214,7 @@ fn a_broken_file_is_named_and_the_others_are_read() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_is_no_error() {
+fn a_reader_that_closes_early_is_not_an_error() {
     let place = Place::with(EVERYTHING);
     place.write("scan.pcap", &knocks(SCANNER, HOST, 1..=65_535));
     let mut command = place.command(&["scan.pcap"]);
@@ -226,7 +226,7 @@ fn a_reader_that_has_seen_enough_is_no_error() {
 }
 
 #[test]
-fn anyone_may_replay() {
+fn a_replay_needs_no_privileges() {
     let Some(_root) = require_root() else { return };
     let place = Place::with(EVERYTHING);
     open_to_all(place.0.path());

@@ -50,7 +50,7 @@ fn ends(pid: u32) {
 }
 
 #[test]
-fn it_ends_with_the_sentry_and_so_do_its_commands() {
+fn it_ends_with_the_sentry_and_ends_its_commands() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let running = "KILL_RUN_CMD = \"echo $$ > {dir}/did; exec sleep 1000\"";
@@ -72,7 +72,7 @@ fn it_ends_with_the_sentry_and_so_do_its_commands() {
 
 /// Both processes read it at once, and the responder opens files.
 #[test]
-fn it_opens_nothing_for_a_configuration_that_is_wrong() {
+fn it_opens_no_file_for_an_invalid_configuration() {
     let Some(root) = require_root() else { return };
     let alone = Namespace::isolated(root);
     let wrong = "HISTORY_FILE = \"{dir}/history\"\nMAX_FAILURES = \"3\"\n";
@@ -86,7 +86,7 @@ fn it_opens_nothing_for_a_configuration_that_is_wrong() {
 }
 
 #[test]
-fn signals_to_it_alone_do_nothing() {
+fn signals_to_the_responder_alone_are_ignored() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -106,7 +106,7 @@ fn signals_to_it_alone_do_nothing() {
 
 /// A service manager asks all processes at once to end.
 #[test]
-fn what_runs_is_waited_for_when_both_are_asked_to_end() {
+fn a_running_command_is_awaited_when_both_processes_are_stopped() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let slow = "KILL_RUN_CMD = \"echo > {dir}/begun; sleep 1\"";
@@ -123,7 +123,7 @@ fn what_runs_is_waited_for_when_both_are_asked_to_end() {
 
 /// A stopped responder holds up responses, and neither the log nor the end.
 #[test]
-fn while_it_is_stopped_responses_wait() {
+fn responses_wait_while_it_is_suspended() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -153,7 +153,7 @@ fn while_it_is_stopped_responses_wait() {
 }
 
 #[test]
-fn without_it_the_sentry_goes_on_and_says_so() {
+fn without_it_the_sentry_continues_and_reports_the_loss() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let waiting = "KILL_RUN_CMD = \"echo > {dir}/did; read line < {dir}/gate\"";
@@ -200,7 +200,7 @@ fn processor_time(sentry: &Sentry) -> u64 {
 }
 
 #[test]
-fn it_is_not_for_people() {
+fn it_cannot_be_started_by_hand() {
     let mut command = Command::new(PROGRAM);
     command.env("PORTSENTRY_RESPONDER", "1").stdin(Stdio::null());
     let ended = Ended::running(command);
@@ -278,7 +278,7 @@ fn probe(target: &str, port: u16) -> Tokens {
 }
 
 #[test]
-fn forged_requests_lead_to_nothing() {
+fn forged_requests_have_no_effect() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     bed.host.ip(&["route", "add", "default", "via", &bed.scanner.v4().to_string()]);
@@ -317,7 +317,7 @@ fn forged_requests_lead_to_nothing() {
 }
 
 #[test]
-fn garbage_ends_it_in_good_order() {
+fn garbage_ends_it_cleanly() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);

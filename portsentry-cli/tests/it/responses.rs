@@ -74,7 +74,7 @@ fn check(bed: &Testbed, more: &str, expected: impl Fn(IpAddr, Done) -> Vec<Strin
 }
 
 #[test]
-fn actions_are_told_in_the_order_they_are_done() {
+fn actions_are_logged_in_the_order_of_execution() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     check(&bed, "", |_, done| vec![done.route, done.deny, done.command]);
@@ -87,7 +87,7 @@ fn actions_are_told_in_the_order_they_are_done() {
 }
 
 #[test]
-fn actions_leave_behind_what_they_are_for() {
+fn actions_have_their_documented_effect() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, BLOCK);
@@ -137,7 +137,7 @@ fn records(hosts: &[IpAddr]) -> Vec<u8> {
 }
 
 #[test]
-fn a_host_is_dealt_with_once_across_restarts() {
+fn a_host_is_blocked_once_across_restarts() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, BLOCK);
@@ -167,7 +167,7 @@ fn a_host_is_dealt_with_once_across_restarts() {
 
 /// So many records that they are still being restored when the first probe comes.
 #[test]
-fn a_host_of_a_long_blocked_file_is_known_from_the_first_probe_on() {
+fn a_host_in_a_long_blocked_file_is_known_from_its_first_probe() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, BLOCK);
@@ -188,7 +188,7 @@ fn a_host_of_a_long_blocked_file_is_known_from_the_first_probe_on() {
 }
 
 #[test]
-fn without_a_blocked_file_each_probe_is_answered() {
+fn without_a_blocked_file_each_probe_triggers_a_response() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, &format!("{BLOCK}BLOCKED_FILE = \"\""));

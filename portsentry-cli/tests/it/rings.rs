@@ -89,7 +89,7 @@ KILL_ROUTE = "echo block $TARGET$"
 "#;
 
 #[test]
-fn several_rings_tell_what_one_tells() {
+fn several_rings_log_the_same_lines_as_one() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let sources = sources(&bed);
@@ -140,7 +140,7 @@ fn threads(sentry: &Sentry) -> BTreeMap<String, u64> {
 }
 
 #[test]
-fn each_source_of_a_flood_is_told_once_and_every_ring_has_a_share() {
+fn each_source_of_a_flood_is_logged_once_and_all_rings_work() {
     const SOURCES: u32 = 20_000;
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
@@ -249,7 +249,7 @@ fn counters_and_blocked_hosts_of_every_ring_survive_a_reload() {
 }
 
 #[test]
-fn an_interface_that_comes_back_has_all_its_rings() {
+fn an_interface_that_returns_has_all_its_rings() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, "UDP_PORTS = \"20-29\"\nCAPTURE_RINGS = \"4\"\n");
@@ -284,7 +284,7 @@ fn an_interface_that_comes_back_has_all_its_rings() {
 
 /// The kernel still holds most of it when the end is asked for.
 #[test]
-fn what_came_before_the_end_is_told_by_every_ring() {
+fn every_ring_logs_the_packets_before_the_end() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let sources = sources(&bed);

@@ -67,7 +67,7 @@ fn check_rights(sentry: &Sentry, kept: u64) {
 }
 
 #[test]
-fn rights_that_are_not_used_are_given_up() {
+fn unused_rights_are_dropped() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -109,7 +109,7 @@ fn rights_that_are_not_used_are_given_up() {
 }
 
 #[test]
-fn no_file_is_open_but_the_history() {
+fn only_the_history_file_is_open() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -134,7 +134,7 @@ fn no_file_is_open_but_the_history() {
 /// A folder that only root can enter, a user who is not root, and everything
 /// that a sentry does.
 #[test]
-fn another_user_does_all_that_root_does() {
+fn everything_works_as_another_user() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let as_nobody = format!("{CONFIGURATION}RESOLVE_HOST = \"0\"\nRUN_AS = \"65534\"\n");
@@ -196,7 +196,7 @@ fn another_user_does_all_that_root_does() {
 }
 
 #[test]
-fn another_user_binds_ports_that_a_reload_names() {
+fn a_reload_binds_new_ports_as_another_user() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let named = "TCP_PORTS = \"20\"\nRUN_AS = \"65534\"\n";
@@ -213,7 +213,7 @@ fn another_user_binds_ports_that_a_reload_names() {
 }
 
 #[test]
-fn what_was_given_up_is_not_had_again() {
+fn dropped_rights_do_not_return() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -236,7 +236,7 @@ fn what_was_given_up_is_not_had_again() {
 
 /// On a kernel, or in a container, that knows nothing of sandboxes.
 #[test]
-fn what_cannot_be_given_up_is_told_and_all_else_works() {
+fn missing_sandbox_layers_are_reported_and_everything_else_works() {
     use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
@@ -272,7 +272,7 @@ fn what_cannot_be_given_up_is_told_and_all_else_works() {
 }
 
 #[test]
-fn without_descriptors_nothing_new_is_taken_over() {
+fn without_descriptors_a_reload_is_refused() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let quiet = format!("{CONFIGURATION}RESOLVE_HOST = \"0\"\n");
@@ -303,7 +303,7 @@ fn without_descriptors_nothing_new_is_taken_over() {
 }
 
 #[test]
-fn a_user_that_it_cannot_become_is_an_error() {
+fn an_unavailable_user_is_an_error() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, "TCP_PORTS = \"20\"\nRUN_AS = \"no-such-user\"\n");

@@ -219,27 +219,27 @@ fn assert_summary_counts(ended: &Ended, counted: &[(&str, usize)]) {
 }
 
 #[test]
-fn each_packet_of_nmap() {
+fn each_packet_of_nmap_is_classified() {
     check_scans_of(&NMAP);
 }
 
 #[test]
-fn each_packet_of_masscan() {
+fn each_packet_of_masscan_is_classified() {
     check_scans_of(&MASSCAN);
 }
 
 #[test]
-fn each_packet_of_hping3() {
+fn each_packet_of_hping3_is_classified() {
     check_scans_of(&HPING3);
 }
 
 #[test]
-fn each_packet_of_zmap() {
+fn each_packet_of_zmap_is_classified() {
     check_scans_of(&ZMAP);
 }
 
 #[test]
-fn the_history_has_the_time_of_the_probe() {
+fn the_history_contains_the_time_of_the_probe() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);

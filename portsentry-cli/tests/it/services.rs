@@ -15,7 +15,7 @@ HISTORY_FILE = "{dir}/history"
 "#;
 
 #[test]
-fn a_packet_to_a_served_port_is_told_of_once_a_minute() {
+fn a_packet_to_a_served_port_is_logged_once_a_minute() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -50,7 +50,7 @@ fn a_packet_to_a_served_port_is_told_of_once_a_minute() {
 }
 
 #[test]
-fn the_address_of_the_service_counts() {
+fn a_port_is_served_only_at_the_address_of_the_service() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -72,7 +72,7 @@ fn the_address_of_the_service_counts() {
 }
 
 #[test]
-fn services_come_and_go() {
+fn services_that_start_and_stop_are_noticed() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);

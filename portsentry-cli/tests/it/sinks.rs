@@ -161,7 +161,7 @@ const FAULTS: [Fault; 8] = [
 ];
 
 #[test]
-fn a_history_that_takes_no_lines_and_takes_them_again() {
+fn a_history_recovers_from_every_fault() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     for fault in FAULTS {
@@ -244,7 +244,7 @@ fn strike_and_heal(bed: &Testbed, fault: &Fault) {
 }
 
 #[test]
-fn a_full_disk_hurts_neither_the_blocked_file_nor_hosts_deny() {
+fn a_full_disk_damages_neither_the_blocked_file_nor_hosts_deny() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(
@@ -347,7 +347,7 @@ fn flood(bed: &Testbed, last: u16) {
 }
 
 #[test]
-fn an_output_that_nobody_reads_takes_nothing_from_the_history() {
+fn an_unread_output_costs_the_history_no_line() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -383,7 +383,7 @@ fn an_output_that_nobody_reads_takes_nothing_from_the_history() {
 }
 
 #[test]
-fn outputs_that_are_stuck_or_closed_do_not_keep_it_from_its_end() {
+fn stuck_or_closed_outputs_do_not_prevent_the_end() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -429,7 +429,7 @@ fn outputs_that_are_stuck_or_closed_do_not_keep_it_from_its_end() {
 }
 
 #[test]
-fn messages_wait_for_a_logger_that_went_away() {
+fn messages_wait_until_the_logger_is_back() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);

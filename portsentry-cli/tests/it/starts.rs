@@ -20,7 +20,7 @@ fn has_child(pid: u32) -> bool {
 /// As a terminal and service managers signal: all processes at once, also the
 /// responder that does not heed signals yet.
 #[test]
-fn a_signal_to_both_processes_ends_a_start_in_good_order() {
+fn a_signal_to_both_processes_ends_a_start_cleanly() {
     let Some(root) = require_root() else { return };
     let alone = Namespace::isolated(root);
     let station = Station::with(&alone, CONFIGURATION);
@@ -42,7 +42,7 @@ fn a_signal_to_both_processes_ends_a_start_in_good_order() {
 }
 
 #[test]
-fn a_start_that_fails_tells_of_the_record_it_has_cut_off() {
+fn a_failed_start_reports_a_record_that_it_cut_off() {
     let Some(root) = require_root() else { return };
     let alone = Namespace::isolated(root);
     let station = Station::with(&alone, CONFIGURATION);
@@ -57,7 +57,7 @@ fn a_start_that_fails_tells_of_the_record_it_has_cut_off() {
 }
 
 #[test]
-fn a_start_that_fails_leaves_the_pid_file_of_another_alone() {
+fn a_failed_start_keeps_the_pid_file_of_another_sentry() {
     let Some(root) = require_root() else { return };
     let alone = Namespace::isolated(root);
     let station = Station::with(&alone, CONFIGURATION);

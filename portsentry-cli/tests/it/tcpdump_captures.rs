@@ -40,7 +40,7 @@ fn packets(file: &Path) -> Option<u64> {
 }
 
 #[test]
-fn every_capture_of_tcpdumps_own_tests_is_replayed_or_refused() {
+fn every_capture_of_the_tcpdump_tests_is_replayed_or_refused() {
     let Some(files) = captures() else { return };
     let folder = TempDir::new().expect("folder");
     let configuration = folder.path().join("portsentry.conf");

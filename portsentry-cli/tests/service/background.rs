@@ -37,7 +37,7 @@ fn start(bed: &Testbed, folder: &Path, options: &[&str]) -> Output {
 }
 
 #[test]
-fn the_background_is_reached_once_it_watches() {
+fn the_command_returns_once_the_sentry_watches() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let (folder, log) = folder("log");
@@ -67,7 +67,7 @@ fn the_background_is_reached_once_it_watches() {
 }
 
 #[test]
-fn what_is_wrong_at_the_start_is_told_to_whoever_started_it() {
+fn startup_errors_are_reported_to_the_caller() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let (folder, _log) = folder("log");
@@ -87,7 +87,7 @@ fn what_is_wrong_at_the_start_is_told_to_whoever_started_it() {
 }
 
 #[test]
-fn the_service_manager_is_told_how_things_stand() {
+fn the_service_manager_is_notified_of_the_state() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let (folder, manager) = folder("notify");

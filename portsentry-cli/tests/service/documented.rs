@@ -20,7 +20,7 @@ fn blocks(page: &str, language: &str) -> Vec<String> {
 }
 
 #[test]
-fn configurations_are_fine() {
+fn documented_configurations_are_valid() {
     let folder = tempfile::tempdir().expect("folder");
     let ignore = folder.path().join("ignore").display().to_string();
     fs::write(&ignore, "").expect("write");
@@ -39,7 +39,7 @@ fn configurations_are_fine() {
 
 /// Each `KILL_ROUTE` that is documented blocks a host, of both families.
 #[test]
-fn responses_block() {
+fn documented_responses_block_a_source() {
     let Some(root) = require_root() else { return };
     let examples = blocks("docs/responses.md", "conf");
     let commands: Vec<&str> = examples
@@ -92,7 +92,7 @@ fn sources(folder: &Path, text: &mut String) {
 
 /// Whoever promises something names the tests that show it.
 #[test]
-fn tests_that_are_named_as_proof_exist() {
+fn tests_named_in_documents_exist() {
     let mut text = String::new();
     sources(&project("."), &mut text);
     let targets = project("fuzz/fuzz_targets");

@@ -106,7 +106,7 @@ fn draw(state: &mut u32, below: u32) -> u32 {
 }
 
 #[test]
-fn the_filter_matches_what_it_should_of_a_thousand_lines() {
+fn the_filter_matches_exactly_the_lines_of_triggered_sources() {
     if !has_service("fail2ban-regex") {
         return;
     }

@@ -33,7 +33,7 @@ pub(crate) fn output(command: &mut Command) -> String {
 }
 
 #[test]
-fn what_is_shipped_is_what_the_program_would_write() {
+fn shipped_files_match_the_output_of_generate() {
     let stale: Vec<&str> = GENERATED
         .iter()
         .filter(|(what, path)| {
@@ -49,7 +49,7 @@ fn what_is_shipped_is_what_the_program_would_write() {
 }
 
 #[test]
-fn the_shipped_configuration_is_fine() {
+fn the_shipped_configuration_is_valid() {
     let folder = tempfile::tempdir().expect("folder");
     let ignore = folder.path().join("portsentry.ignore");
     fs::copy(project("packaging/portsentry.ignore"), &ignore).expect("ignore file");
@@ -63,7 +63,7 @@ fn the_shipped_configuration_is_fine() {
 }
 
 #[test]
-fn manual_pages_are_set_without_a_warning() {
+fn manual_pages_are_formatted_without_a_warning() {
     for page in ["portsentry.8", "portsentry.conf.5"] {
         let path = project("packaging/man").join(page);
         let text = output(

@@ -40,7 +40,7 @@ fn install(root: &Path) -> String {
 }
 
 #[test]
-fn all_is_installed_and_what_people_changed_is_kept() {
+fn all_files_are_installed_and_changed_files_are_kept() {
     let root = tempfile::tempdir().expect("folder");
     assert_eq!(install(root.path()), "");
     for (mode, path) in INSTALLED {
@@ -71,7 +71,7 @@ fn unit(root: &Path) -> std::path::PathBuf {
 }
 
 #[test]
-fn systemd_understands_the_unit() {
+fn systemd_accepts_the_unit() {
     let root = tempfile::tempdir().expect("folder");
     let unit = unit(root.path());
     let mut verify = Command::new("systemd-analyze");
@@ -84,7 +84,7 @@ fn systemd_understands_the_unit() {
 }
 
 #[test]
-fn the_unit_is_exposed_as_little_as_can_be() {
+fn the_unit_has_a_low_exposure_level() {
     let root = tempfile::tempdir().expect("folder");
     let mut security = Command::new("systemd-analyze");
     security.args(["security", "--offline=true", "--no-pager"]).arg(unit(root.path()));
@@ -95,7 +95,7 @@ fn the_unit_is_exposed_as_little_as_can_be() {
 }
 
 #[test]
-fn users_and_directories_are_understood() {
+fn users_and_directories_are_created() {
     let root = tempfile::tempdir().expect("folder");
     install(root.path());
     fs::create_dir_all(root.path().join("etc")).expect("etc");

@@ -42,7 +42,7 @@ fn rotate(watch: &mut Watch<'_>, configuration: &Path) {
 }
 
 #[test]
-fn no_line_is_lost_and_none_goes_to_the_old_file() {
+fn a_rotation_loses_no_line_and_leaves_the_old_file() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut watch = Watch::start(&bed, "", &["--pidfile", "{dir}/pid"]);

@@ -12,7 +12,7 @@ fn run(arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 #[test]
-fn modes_of_the_command_line_are_refused_with_what_to_say_today() {
+fn modes_of_1_x_are_refused_with_their_replacement() {
     for (mode, today) in [
         ("-tcp", "--connect"),
         ("-udp", "--connect"),
@@ -28,7 +28,7 @@ fn modes_of_the_command_line_are_refused_with_what_to_say_today() {
 }
 
 #[test]
-fn a_configuration_of_1_x_is_told_apart_key_by_key() {
+fn obsolete_keys_of_1_x_are_reported_one_by_one() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("portsentry.conf");
     let lines = [
@@ -54,7 +54,7 @@ fn a_configuration_of_1_x_is_told_apart_key_by_key() {
 }
 
 #[test]
-fn every_key_stands_in_the_page_about_migrating_or_is_new() {
+fn every_key_is_in_the_migration_guide_or_is_new() {
     const NEW: [&str; 9] = [
         "RESPONSE_TIMEOUT",
         "HOSTS_DENY_FILE",

@@ -26,7 +26,7 @@ fn start_logger(watch: &Watch<'_>) -> Background {
 }
 
 #[test]
-fn nothing_is_lost_when_the_logger_restarts() {
+fn no_line_is_lost_when_the_logger_restarts() {
     let Some(root) = require_root().filter(|_| has_service("rsyslogd")) else { return };
     let bed = Testbed::new(root);
     let options = ["-l", "syslog", "--syslog-socket", "{dir}/log.socket"];

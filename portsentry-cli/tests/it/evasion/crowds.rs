@@ -16,7 +16,7 @@ const CONFIGURATION: &str = "TCP_PORTS = \"20-22\"\nUDP_PORTS = \"65000\"\nSCAN_
 const CROWD: u32 = 3_000;
 
 #[test]
-fn a_slow_scan_is_known_among_forged_sources() {
+fn a_slow_scan_is_detected_among_forged_sources() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);

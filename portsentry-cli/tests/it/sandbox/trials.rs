@@ -53,7 +53,7 @@ fn kernel_has_all() -> bool {
 }
 
 #[test]
-fn what_is_not_needed_is_refused_inside() {
+fn unneeded_files_and_calls_are_refused_inside() {
     let Some(root) = require_root().filter(|_| kernel_has_all()) else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
@@ -104,7 +104,7 @@ fn what_is_not_needed_is_refused_inside() {
 }
 
 #[test]
-fn a_replay_reads_captures_and_no_other_file() {
+fn a_replay_can_read_captures_and_no_other_file() {
     if !kernel_has_all() {
         return;
     }
