@@ -13,16 +13,24 @@ endif
 
 CARGO ?= cargo
 PREFIX ?= /usr/local
-BINARY ?= target/release/portsentry
-PACKAGE ?= $(wildcard target/debian/portsentry_*.deb)
+# Absolute, so that a script may change its folder.
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+RELEASE := $(TARGET)/release
+BINARY ?= $(RELEASE)/portsentry
+PACKAGE ?= $(shell ls -t $(TARGET)/debian/portsentry_*.deb | head -n 1)
+# Tools that scripts/tools installs.
+TOOLS := $(TARGET)/tools
+CARGO_WITH_TOOLS := PATH="$(TOOLS)/bin:$$PATH" $(CARGO)
+# Members of the workspace that no registry gets.
+UNPUBLISHED := portsentry-benches portsentry-examples portsentry-fuzz portsentry-testbed
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
-RELEASE := $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help build demo test lint check-language doc generate install deb rpm test-package test-clocks \
-    test-embedding test-recipe deny fuzz fuzz-replay bench bench-compare bench-curves bench-live \
-    bench-flood bench-latency bench-instructions bench-cache bench-check bench-baseline \
-    load-connect load-flood mutants
+.PHONY: help build demo test lint lint-code lint-layout lint-workflows check-language doc generate install deb \
+    rpm package test-package test-clocks test-embedding test-recipe features deny advisories \
+    fuzz fuzz-replay fuzz-baseline bench bench-compare bench-curves bench-live bench-flood \
+    bench-latency bench-instructions bench-cache bench-check bench-baseline load-connect \
+    load-flood mutants msrv msrv-debian test-growth tools
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,18 +42,37 @@ build: ## build the program: target/release/portsentry
 demo: ## scan a sentry with nmap, in separate network namespaces
 	@scripts/require $(DEMO_PACKAGES)
 	$(CARGO) build --release --bin portsentry
-	scripts/demo target/release/portsentry
+	scripts/demo $(RELEASE)/portsentry
 
 test: ## run all tests; those in network namespaces need root
 	@scripts/require $(TEST_PACKAGES)
 	$(CARGO) test --workspace
 
-lint: ## formatting and lints
+lint: lint-code lint-layout lint-workflows ## all lints
+
+lint-code: ## formatting and clippy
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 
+lint-layout: ## length of files, module style, import circles
+	@scripts/require git python3
+	scripts/layout
+
+lint-workflows: tools ## the workflows in .github: schema and security
+	$(TOOLS)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(TOOLS)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(TOOLS)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms \
+	    .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
+	$(TOOLS)/bin/zizmor --offline --quiet --strict-collection --persona pedantic .
+
 check-language: ## list words that the rules of CONTRIBUTING.md exclude, and print counts
 	scripts/check-language
+
+tools:
+	@scripts/tools $(TOOLS)
+
+features: tools ## clippy with every set of features of the crates
+	$(CARGO_WITH_TOOLS) hack clippy --feature-powerset --workspace $(UNPUBLISHED:%=--exclude %) -- -D warnings
 
 doc: ## build the documentation of the crates
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps
@@ -62,13 +89,16 @@ GENERATED := \
 
 generate: ## regenerate manual pages, completions, reference and sample configuration
 	@scripts/require $(BUILD_PACKAGES)
-	@set -e; mkdir -p target; for pair in $(GENERATED); do \
-	    $(CARGO) run --quiet --bin portsentry -- generate $${pair%%:*} > target/generated; \
-	    cp target/generated $${pair#*:}; \
+	@set -e; mkdir -p $(TARGET); for pair in $(GENERATED); do \
+	    $(CARGO) run --quiet --bin portsentry -- generate $${pair%%:*} > $(TARGET)/generated; \
+	    cp $(TARGET)/generated $${pair#*:}; \
 	done
 
 install: ## install the result of `make build` under DESTDIR and PREFIX (default /usr/local)
 	@scripts/install "$(BINARY)" "$(DESTDIR)" "$(PREFIX)"
+
+package: deb ## build the crates as for a registry, and the Debian package
+	$(CARGO) package --quiet --allow-dirty --no-verify --workspace $(UNPUBLISHED:%=--exclude %)
 
 deb: build ## build the Debian package: target/debian/portsentry_*.deb
 	@command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
@@ -77,7 +107,7 @@ deb: build ## build the Debian package: target/debian/portsentry_*.deb
 
 rpm: build ## build the RPM: target/generate-rpm/portsentry-*.rpm
 	@command -v cargo-generate-rpm >/dev/null || $(CARGO) install --locked cargo-generate-rpm
-	$(CARGO) generate-rpm --package portsentry-cli
+	$(CARGO) generate-rpm --package portsentry-cli --target-dir $(TARGET)
 
 test-package: deb ## install, upgrade and purge the Debian package in a separate system
 	@scripts/require debootstrap systemd-container lintian iputils-ping procps
@@ -86,7 +116,7 @@ test-package: deb ## install, upgrade and purge the Debian package in a separate
 test-clocks: ## change the clock of a virtual machine, and suspend it, under a running sentry
 	@scripts/require $(DEMO_PACKAGES) user-mode-linux hping3
 	$(CARGO) build --release --bin portsentry
-	scripts/test-clocks target/release/portsentry
+	scripts/test-clocks $(RELEASE)/portsentry
 
 test-embedding: ## build and run a crate outside the workspace with the packaged crates
 	@scripts/require $(BUILD_PACKAGES)
@@ -96,18 +126,31 @@ test-recipe: ## follow the recipe for a key in CONTRIBUTING.md
 	@scripts/require $(BUILD_PACKAGES)
 	scripts/test-recipe
 
-deny: ## check licences, bans and sources of all dependencies
-	@command -v cargo-deny >/dev/null || $(CARGO) install --locked cargo-deny
-	$(CARGO) deny check licenses bans sources
+msrv: ## build each crate with the oldest compiler of its manifest; rustup installs it
+	@scripts/require $(BUILD_PACKAGES) python3
+	scripts/msrv rustup
 
-fuzz-replay: ## run every fuzz target over its corpus
+msrv-debian: ## build each crate that supports it with the compiler of Debian 13
+	@scripts/require debootstrap git python3
+	scripts/msrv debian
+
+test-growth: ## compile and run one trial crate with these crates and with grown copies
+	@scripts/require $(BUILD_PACKAGES) git
+	scripts/test-growth
+
+deny: tools ## check licences, bans and sources of all dependencies
+	$(CARGO_WITH_TOOLS) deny --log-level error check licenses bans sources
+
+advisories: tools ## check dependencies for security advisories; downloads the database of RustSec
+	$(CARGO_WITH_TOOLS) deny check advisories
+
+fuzz-replay: ## run every fuzz target over its corpus; fail if it covers less than the baseline
 	@scripts/require g++
-	$(CARGO) build --package portsentry-fuzz
-	@set -e; for target in $(FUZZ_TARGETS); do \
-	    echo "replaying $$target"; \
-	    target/debug/$$target fuzz/corpus/$$target/* > target/fuzz-$$target.log 2>&1 \
-	        || { tail -n 40 target/fuzz-$$target.log; exit 1; }; \
-	done
+	scripts/fuzz-replay --check $(FUZZ_TARGETS)
+
+fuzz-baseline: ## store the coverage of the corpora: fuzz/coverage.baseline
+	@scripts/require g++
+	scripts/fuzz-replay --renew $(FUZZ_TARGETS)
 
 fuzz: ## fuzz every target for TIME seconds each (default 60)
 	@scripts/require g++
