@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portsentry_benches::{Times, is_wanted};
-use portsentry_cli::output::{Change, Console, Item, Outputs, Queue, Reporter};
+use portsentry_cli::output::{Change, Console, LogItem, Outputs, Queue, Reporter};
 use portsentry_core::{Event, IpOptions, Observation, Reason, TcpFlags, Timestamp};
 use portsentry_report::LineOptions;
 use portsentry_respond::History;
@@ -72,10 +72,10 @@ fn write(output: Option<File>, history: Option<History>) -> u128 {
     let outputs = Outputs { console, syslog: None };
     let change = Change { options: LineOptions::default(), history, resolve_names: false };
     let Ok(reporter) = Reporter::start(Arc::clone(&queue), outputs) else { return 0 };
-    queue.push(Item::Change(Box::new(change)));
+    queue.push(LogItem::Change(Box::new(change)));
     let start = Instant::now();
     for first in (0..EVENTS).step_by(BATCH as usize) {
-        queue.extend((first..first + BATCH).map(|number| Item::Event(event(number))));
+        queue.extend((first..first + BATCH).map(|number| LogItem::Event(event(number))));
     }
     assert_eq!(reporter.finish(), 0, "lines that were not written");
     start.elapsed().as_nanos()

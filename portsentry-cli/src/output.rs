@@ -11,7 +11,7 @@ mod sinks;
 mod timestamp;
 mod writer;
 
-pub use queue::{Change, Item, Queue};
+pub use queue::{Change, LogItem, Queue};
 pub(crate) use sinks::print_final;
 pub use sinks::{Console, Syslog};
 pub use timestamp::Stamper;

@@ -25,4 +25,4 @@ pub(crate) use shard::Shard;
 pub(crate) use shards::Shards;
 pub(crate) use signals::Signals;
 pub(crate) use summary::Summary;
-pub(crate) use workers::Packets;
+pub(crate) use workers::Workers;

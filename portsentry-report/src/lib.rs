@@ -18,4 +18,4 @@ mod response;
 pub use event_lines::{DEBUG_PREFIX, LineOptions};
 pub use level::Level;
 pub use line::{EventLine, Importance, PreludeLine};
-pub use response::{Action, Happened, Report};
+pub use response::{Action, ActionEvent, Report};

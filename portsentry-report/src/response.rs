@@ -25,12 +25,12 @@ pub struct Report {
     /// The host that is responded to.
     pub host: IpAddr,
     /// What happened.
-    pub what: Happened,
+    pub what: ActionEvent,
 }
 
 /// What happened in a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Happened {
+pub enum ActionEvent {
     /// An action was done, with this command or line.
     Done(Action, String),
     /// The line stood in `hosts.deny` already.
@@ -51,12 +51,12 @@ impl Report {
     /// How important this is.
     pub fn level(&self) -> Level {
         match self.what {
-            Happened::Done(..) | Happened::AlreadyDenied => Level::Notice,
-            Happened::Output(_) => Level::Debug,
-            Happened::Failed(..)
-            | Happened::NothingWorked
-            | Happened::NotRecorded(_)
-            | Happened::Refused(_) => Level::Error,
+            ActionEvent::Done(..) | ActionEvent::AlreadyDenied => Level::Notice,
+            ActionEvent::Output(_) => Level::Debug,
+            ActionEvent::Failed(..)
+            | ActionEvent::NothingWorked
+            | ActionEvent::NotRecorded(_)
+            | ActionEvent::Refused(_) => Level::Error,
         }
     }
 
@@ -65,32 +65,32 @@ impl Report {
         fmt::from_fn(move |f| {
             let host = self.host;
             match &self.what {
-                Happened::Done(Action::Route, command) => write!(
+                ActionEvent::Done(Action::Route, command) => write!(
                     f,
                     "attackalert: Host {host} has been blocked via dropped route using command: \"{command}\""
                 ),
-                Happened::Done(Action::HostsDeny, line) => write!(
+                ActionEvent::Done(Action::HostsDeny, line) => write!(
                     f,
                     "attackalert: Host {host} has been blocked via wrappers with string: \"{line}\""
                 ),
-                Happened::Done(Action::Command, command) => write!(
+                ActionEvent::Done(Action::Command, command) => write!(
                     f,
                     "attackalert: External command run for host: {host} using command: \"{command}\""
                 ),
-                Happened::AlreadyDenied => {
+                ActionEvent::AlreadyDenied => {
                     write!(f, "Host {host} already in hosts.deny file, skipping.")
                 }
-                Happened::Failed(action, why) => write!(f, "{} for {host}: {why}", action.key()),
-                Happened::Output(output) => write!(f, "response to {host}: {output}"),
-                Happened::NothingWorked => {
+                ActionEvent::Failed(action, why) => write!(f, "{} for {host}: {why}", action.key()),
+                ActionEvent::Output(output) => write!(f, "response to {host}: {output}"),
+                ActionEvent::NothingWorked => {
                     f.write_str("attackalert: Error during target dispose ")?;
                     match name {
                         Some(name) => write!(f, "{name}/{host}!"),
                         None => write!(f, "{host}/{host}!"),
                     }
                 }
-                Happened::Refused(why) => write!(f, "Not responding to {host}: {why}"),
-                Happened::NotRecorded(why) => write!(
+                ActionEvent::Refused(why) => write!(f, "Not responding to {host}: {why}"),
+                ActionEvent::NotRecorded(why) => write!(
                     f,
                     "Host {host} was dealt with, but will be acted on again after a restart: {why}"
                 ),

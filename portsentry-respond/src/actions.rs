@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use portsentry_core::config::{BlockMode, Settings, Template};
 use portsentry_core::{Outcome, Protocol};
-use portsentry_report::{Action, Happened, Report};
+use portsentry_report::{Action, ActionEvent, Report};
 
 use crate::store::BlockedFile;
-use command::{Command, Tokens};
+use command::{Command, ProbeContext};
 use hosts_deny::{Added, add_line};
-use simple_command::Answered;
+use simple_command::ShellAnswer;
 
 /// What the configuration says about responses.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct Actions {
     kill_hosts_deny: Option<Template>,
     kill_run_cmd: Option<Template>,
     /// About the names in `kill_route` and `kill_run_cmd`.
-    answered: [Answered; 2],
+    shell_answer: [ShellAnswer; 2],
     command_first: bool,
     limit: Duration,
     /// Its lock is held while the file is replaced.
@@ -45,7 +45,7 @@ impl Actions {
             kill_route: settings.kill_route.clone(),
             kill_hosts_deny: settings.kill_hosts_deny.clone(),
             kill_run_cmd: settings.kill_run_cmd.clone(),
-            answered: Default::default(),
+            shell_answer: Default::default(),
             command_first: settings.kill_run_cmd_first,
             limit: settings.response_timeout,
             hosts_deny: Mutex::new(settings.hosts_deny_file.clone().into()),
@@ -66,7 +66,7 @@ impl Actions {
     /// blocked file, if there is one.
     pub fn respond(
         &self,
-        probe: Tokens,
+        probe: ProbeContext,
         stop: BorrowedFd<'_>,
         tell: &mut dyn FnMut(Report),
     ) -> Outcome {
@@ -77,14 +77,14 @@ impl Actions {
             succeeded |= self.act(action, probe, stop, &mut tell);
         }
         if !succeeded {
-            tell(Happened::NothingWorked);
+            tell(ActionEvent::NothingWorked);
             return Outcome::Failed;
         }
         if let Some(file) = &self.blocked_file {
             let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if let Err(error) = file.append(host) {
                 let path = file.path().display();
-                tell(Happened::NotRecorded(format!("{path}: {error}")));
+                tell(ActionEvent::NotRecorded(format!("{path}: {error}")));
             }
         }
         Outcome::Succeeded
@@ -118,22 +118,22 @@ impl Actions {
     fn act(
         &self,
         action: Action,
-        tokens: Tokens,
+        tokens: ProbeContext,
         stop: BorrowedFd<'_>,
-        tell: &mut dyn FnMut(Happened),
+        tell: &mut dyn FnMut(ActionEvent),
     ) -> bool {
         let Some(template) = self.template(action) else { return false };
         let text = template.expand(tokens.target, tokens.port, tokens.mode);
         let result = match action {
             Action::HostsDeny => self.deny(&text),
             Action::Route | Action::Command => {
-                let [route, other] = &self.answered;
-                let answered = if action == Action::Route { route } else { other };
+                let [route, other] = &self.shell_answer;
+                let shell_answer = if action == Action::Route { route } else { other };
                 let limit = self.limit;
-                let command = Command { text: &text, answered, tokens, limit, stop };
+                let command = Command { text: &text, shell_answer, tokens, limit, stop };
                 command.run().map_err(|error| error.to_string()).map(|finished| {
                     if !finished.output.is_empty() {
-                        tell(Happened::Output(finished.output));
+                        tell(ActionEvent::Output(finished.output));
                     }
                     Added::Now
                 })
@@ -141,9 +141,9 @@ impl Actions {
         };
         let succeeded = result.is_ok();
         tell(match result {
-            Ok(Added::Now) => Happened::Done(action, text),
-            Ok(Added::Before) => Happened::AlreadyDenied,
-            Err(error) => Happened::Failed(action, error),
+            Ok(Added::Now) => ActionEvent::Done(action, text),
+            Ok(Added::Before) => ActionEvent::AlreadyDenied,
+            Err(error) => ActionEvent::Failed(action, error),
         });
         succeeded
     }

@@ -14,7 +14,7 @@ use portsentry_capture::{Interface, InterfaceMonitor};
 use portsentry_core::config::Settings;
 use portsentry_core::{Instant, Limits, Mode, Networks, Protocol, RateLimit};
 
-use crate::actions::command::Tokens;
+use crate::actions::command::ProbeContext;
 
 /// Why a request is not carried out. `Display` ends the line about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,7 +63,7 @@ impl Admission {
     pub(super) fn admit(
         &mut self,
         id: u64,
-        probe: &Tokens,
+        probe: &ProbeContext,
         settings: &Settings,
         protected: &Networks,
         now: Instant,
@@ -163,9 +163,9 @@ mod tests {
 
     use super::*;
 
-    fn probe(target: &str, port: u16) -> Tokens {
+    fn probe(target: &str, port: u16) -> ProbeContext {
         let target = target.parse().unwrap();
-        Tokens { target, port, mode: Mode::Stealth, protocol: Protocol::Tcp }
+        ProbeContext { target, port, mode: Mode::Stealth, protocol: Protocol::Tcp }
     }
 
     fn settings(block_rate: u32) -> Settings {
@@ -181,7 +181,7 @@ mod tests {
             .map(|it| it.parse::<IpNet>().unwrap())
             .into_iter()
             .collect();
-        let check = |probe: Tokens, expected: Result<(), Refusal>| {
+        let check = |probe: ProbeContext, expected: Result<(), Refusal>| {
             let mut admission = Admission::new(Mode::Stealth);
             let found = admission.admit(1, &probe, &settings(0), &protected, Instant::from_secs(1));
             assert_eq!(found, expected, "{probe:?}");
@@ -189,7 +189,8 @@ mod tests {
         check(probe("198.51.100.7", 23), Ok(()));
         check(probe("2001:db8::7", 23), Ok(()));
         check(probe("198.51.100.7", 24), Err(Refusal::NotConfigured));
-        let of_another = |mode, protocol| Tokens { mode, protocol, ..probe("198.51.100.7", 23) };
+        let of_another =
+            |mode, protocol| ProbeContext { mode, protocol, ..probe("198.51.100.7", 23) };
         check(of_another(Mode::Connect, Protocol::Tcp), Err(Refusal::NotConfigured));
         check(of_another(Mode::Stealth, Protocol::Udp), Err(Refusal::NotConfigured));
         for address in

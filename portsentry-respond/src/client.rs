@@ -20,12 +20,12 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use portsentry_config::FileError;
 use portsentry_core::{Outcome, Response, ResponseId};
-use portsentry_report::{Happened, Level, Report};
+use portsentry_report::{ActionEvent, Level, Report};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::actions::command::Tokens;
+use crate::actions::command::ProbeContext;
 use crate::channel::{self, Buffer};
 use crate::error::ClientError;
 use crate::pool::Unfinished;
@@ -223,7 +223,7 @@ impl Client {
         self.serial += 1;
         self.under_way.insert(self.serial, *id);
         let (mode, protocol) = (probe.mode(), probe.protocol());
-        let tokens = Tokens { target: probe.source, port: probe.target_port, mode, protocol };
+        let tokens = ProbeContext { target: probe.source, port: probe.target_port, mode, protocol };
         self.ask(&Request::Respond(self.serial, tokens));
     }
 
@@ -273,8 +273,8 @@ impl Client {
                 None => self.wait(until),
             }
         }
-        let not_ended = self.under_way.len();
-        let unfinished = unfinished.unwrap_or(Unfinished { not_begun: 0, not_ended });
+        let not_finished = self.under_way.len();
+        let unfinished = unfinished.unwrap_or(Unfinished { not_started: 0, not_finished });
         (std::mem::take(&mut self.outcomes), unfinished)
     }
 
@@ -329,7 +329,7 @@ impl Client {
         match message {
             Message::Report(report) => (self.notify)(Notification::Report(report)),
             Message::Line(level, line) => (self.notify)(Notification::Line(level, line)),
-            Message::Answer(id, outcome) => {
+            Message::Completed(id, outcome) => {
                 if let Some(id) = self.under_way.remove(&id) {
                     self.outcomes.push((id, outcome));
                 }
@@ -382,7 +382,7 @@ impl Client {
 
     fn fail(&mut self, id: ResponseId) {
         let why = "the responder has ended; restart portsentry".to_owned();
-        let report = Report { host: id.host(), what: Happened::Refused(why) };
+        let report = Report { host: id.host(), what: ActionEvent::Refused(why) };
         (self.notify)(Notification::Report(report));
         self.outcomes.push((id, Outcome::Failed));
     }

@@ -23,7 +23,7 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// An open history, and word of what becomes of it.
 #[derive(Debug)]
-pub(super) struct KeptHistory {
+pub(super) struct HistoryWatch {
     path: PathBuf,
     file: File,
     /// `None` where the system gives no word; then the next reload mends it.
@@ -34,7 +34,7 @@ pub(super) struct KeptHistory {
     has_complained: bool,
 }
 
-impl KeptHistory {
+impl HistoryWatch {
     /// Watches `history`.
     pub(super) fn new(history: History) -> Self {
         let (path, file) = history.into_parts();
@@ -132,16 +132,16 @@ mod tests {
 
     use super::*;
 
-    fn kept() -> (tempfile::TempDir, KeptHistory) {
+    fn kept() -> (tempfile::TempDir, HistoryWatch) {
         let folder = tempfile::tempdir().unwrap();
         let history = History::open(&folder.path().join("logs/history")).unwrap();
-        let mut kept = KeptHistory::new(history);
+        let mut kept = HistoryWatch::new(history);
         assert!(!kept.look());
         (folder, kept)
     }
 
     #[track_caller]
-    fn await_news(kept: &KeptHistory) {
+    fn await_news(kept: &HistoryWatch) {
         let mut news = [PollFd::from_borrowed_fd(kept.descriptor().unwrap(), PollFlags::IN)];
         let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
         assert_eq!(poll(&mut news, Some(&patience)), Ok(1));

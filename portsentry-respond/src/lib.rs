@@ -8,7 +8,7 @@
 //! itself decides what a request leads to.
 //!
 //! [`Client`] is the side of the packet process, [`Server`] the side of the responder.
-//! The pieces can be used without either: [`Responders`] carries out [`Actions`] on
+//! The pieces can be used without either: [`WorkerPool`] carries out [`Actions`] on
 //! threads of its own, [`BlockedFile`] keeps blocked hosts.
 
 mod actions;
@@ -26,14 +26,14 @@ mod store;
 mod time;
 
 pub use actions::Actions;
-pub use actions::command::{Command, CommandError, Finished, Tokens};
+pub use actions::command::{Command, CommandError, Finished, ProbeContext};
 pub use actions::hosts_deny::{Added, HostsDenyError, add_line};
-pub use actions::simple_command::Answered;
+pub use actions::simple_command::ShellAnswer;
 pub use client::{Client, Loaded, Notification};
 pub use error::{ClientError, LoadError, ServerError};
 pub use never_block::never_block;
-pub use pool::{Answer, Responders, Unfinished};
-pub use portsentry_report::{Action, Happened, Report};
+pub use pool::{Completion, Unfinished, WorkerPool};
+pub use portsentry_report::{Action, ActionEvent, Report};
 pub use server::{Options, Server};
 pub use start::{ReplySender, is_called};
 pub use store::{

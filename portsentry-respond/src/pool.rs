@@ -15,14 +15,14 @@ use portsentry_report::Report;
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::actions::Actions;
-use crate::actions::command::{GRACE, Tokens};
+use crate::actions::command::{GRACE, ProbeContext};
 
 /// Responses carried out at the same time; a slow command holds up one of them.
 const WORKERS: usize = 8;
 
 /// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Completion {
     /// Which one, as it was named when it was asked for.
     pub id: u64,
     /// How.
@@ -34,9 +34,9 @@ pub struct Answer {
 /// The queue of jobs has no bound here: whoever asks has at most
 /// [`Limits::responses`](portsentry_core::Limits::responses) under way.
 #[derive(Debug)]
-pub struct Responders {
+pub struct WorkerPool {
     jobs: Sender<Job>,
-    answers: Receiver<Answer>,
+    completions: Receiver<Completion>,
     wake: Arc<OwnedFd>,
     /// Readable once running commands are to end.
     stop: Arc<OwnedFd>,
@@ -46,7 +46,7 @@ pub struct Responders {
 
 struct Job {
     id: u64,
-    probe: Tokens,
+    probe: ProbeContext,
     actions: Arc<Actions>,
 }
 
@@ -79,9 +79,9 @@ impl Shared {
     }
 }
 
-impl Responders {
+impl WorkerPool {
     /// Starts the threads. `tell` gets what is to be said about each response,
-    /// before its answer can be taken.
+    /// before its completion can be taken.
     ///
     /// # Errors
     ///
@@ -89,7 +89,7 @@ impl Responders {
     pub fn start(tell: impl Fn(Report) + Send + Sync + 'static) -> io::Result<Self> {
         let tell: Arc<dyn Fn(Report) + Send + Sync> = Arc::new(tell);
         let (jobs, queue) = mpsc::channel::<Job>();
-        let (answer, answers) = mpsc::channel();
+        let (completion, completions) = mpsc::channel();
         let queue = Arc::new(Mutex::new(queue));
         let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
@@ -98,7 +98,7 @@ impl Responders {
             .map(|_| {
                 let worker = Worker {
                     queue: Arc::clone(&queue),
-                    answer: answer.clone(),
+                    completion: completion.clone(),
                     wake: Arc::clone(&wake),
                     stop: Arc::clone(&stop),
                     state: Arc::clone(&state),
@@ -110,39 +110,39 @@ impl Responders {
                     .spawn(move || worker.run())
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { jobs, answers, wake, stop, state, workers })
+        Ok(Self { jobs, completions, wake, stop, state, workers })
     }
 
     /// Queues the response `id` to a probe, to be carried out as `actions` say.
     /// Never blocks.
-    pub fn respond(&self, id: u64, probe: Tokens, actions: Arc<Actions>) {
+    pub fn respond(&self, id: u64, probe: ProbeContext, actions: Arc<Actions>) {
         self.state.lock().queued += 1;
         // The workers hold the other end for as long as `self` lives.
         let _ = self.jobs.send(Job { id, probe, actions });
     }
 
-    /// Readable when there are answers.
+    /// Readable when there are completions.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
-    /// The answers that have come in. Never blocks.
-    pub fn answers(&self) -> impl Iterator<Item = Answer> {
+    /// The completions that have come in. Never blocks.
+    pub fn completions(&self) -> impl Iterator<Item = Completion> {
         let _ = rustix::io::read(&*self.wake, &mut [0_u8; 8]);
-        self.answers.try_iter()
+        self.completions.try_iter()
     }
 
     /// Lets the responses that are running end by themselves, for at most
     /// `patience`; then ends their commands, which takes a little more than a
-    /// second at most. Gives all answers, and how many responses were not begun
+    /// second at most. Gives all completions, and how many responses were not begun
     /// and not ended in time.
-    pub fn finish(self, patience: Duration) -> (Vec<Answer>, Unfinished) {
+    pub fn finish(self, patience: Duration) -> (Vec<Completion>, Unfinished) {
         let mut load = self.state.lock();
         load.closing = true;
-        let not_begun = load.queued;
+        let not_started = load.queued;
         drop(self.jobs);
         let load = self.state.wait_idle(load, patience);
-        let not_ended = load.running;
+        let not_finished = load.running;
         let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
         let load = self.state.wait_idle(load, GRACE + GRACE);
         let idle = load.running == 0;
@@ -152,22 +152,22 @@ impl Responders {
                 let _ = worker.join();
             }
         }
-        (self.answers.try_iter().collect(), Unfinished { not_begun, not_ended })
+        (self.completions.try_iter().collect(), Unfinished { not_started, not_finished })
     }
 }
 
-/// Responses that [`Responders::finish`] gave up.
+/// Responses that [`WorkerPool::finish`] gave up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Unfinished {
     /// Still in the queue.
-    pub not_begun: usize,
+    pub not_started: usize,
     /// Still running, and ended.
-    pub not_ended: usize,
+    pub not_finished: usize,
 }
 
 struct Worker {
     queue: Arc<Mutex<Receiver<Job>>>,
-    answer: Sender<Answer>,
+    completion: Sender<Completion>,
     wake: Arc<OwnedFd>,
     stop: Arc<OwnedFd>,
     state: Arc<Shared>,
@@ -179,8 +179,8 @@ impl Worker {
         while let Some(job) = self.next() {
             let mut tell = |report| (self.tell)(report);
             let outcome = job.actions.respond(job.probe, self.stop.as_fd(), &mut tell);
-            // The order matters: whoever sees the response ended finds its answer.
-            let _ = self.answer.send(Answer { id: job.id, outcome });
+            // The order matters: whoever sees the response ended finds its completion.
+            let _ = self.completion.send(Completion { id: job.id, outcome });
             let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
             self.state.lock().running -= 1;
             self.state.changed.notify_all();

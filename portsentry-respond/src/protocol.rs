@@ -9,9 +9,9 @@
 use std::net::IpAddr;
 
 use portsentry_core::{Mode, Outcome, Protocol};
-use portsentry_report::{Action, Happened, Level, Report};
+use portsentry_report::{Action, ActionEvent, Level, Report};
 
-use crate::actions::command::Tokens;
+use crate::actions::command::ProbeContext;
 use crate::error::LoadError;
 use crate::pool::Unfinished;
 
@@ -25,8 +25,8 @@ pub const MAX_TEXT: usize = MAX_MESSAGE - 64;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// Do what the configuration in force says about this probe. The number
-    /// comes back in [`Message::Answer`].
-    Respond(u64, Tokens),
+    /// comes back in [`Message::Completed`].
+    Respond(u64, ProbeContext),
     /// Read the configuration, open the files that it names, and tell of them. The
     /// number, which is not 0, comes back in the answer.
     Load(u32),
@@ -42,7 +42,7 @@ pub enum Message {
     /// Something about a response that is under way.
     Report(Report),
     /// How a response ended.
-    Answer(u64, Outcome),
+    Completed(u64, Outcome),
     /// A line for the log.
     Line(Level, String),
     /// The path of a file of the configuration that was read. What follows in
@@ -91,7 +91,7 @@ impl Request {
     /// The request as bytes, at most 32 of them.
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Respond(id, Tokens { target, port, mode, protocol }) => {
+            Self::Respond(id, ProbeContext { target, port, mode, protocol }) => {
                 let mut bytes = vec![1];
                 bytes.extend_from_slice(&id.to_ne_bytes());
                 bytes.push(match protocol {
@@ -133,7 +133,7 @@ impl Request {
                     _ => return Err(Malformed),
                 };
                 let port = u16::from_ne_bytes(bytes.array()?);
-                Self::Respond(id, Tokens { target: bytes.address()?, port, mode, protocol })
+                Self::Respond(id, ProbeContext { target: bytes.address()?, port, mode, protocol })
             }
             2 => Self::Load(u32::from_ne_bytes(bytes.array()?)),
             3 => Self::Adopt(u32::from_ne_bytes(bytes.array()?)),
@@ -151,10 +151,10 @@ impl Message {
             Self::Report(Report { host, what }) => {
                 let mut bytes = vec![1];
                 put_address(&mut bytes, *host);
-                put_happened(&mut bytes, what);
+                put_event(&mut bytes, what);
                 bytes
             }
-            Self::Answer(id, outcome) => {
+            Self::Completed(id, outcome) => {
                 let mut bytes = vec![2];
                 bytes.extend_from_slice(&id.to_ne_bytes());
                 bytes.push(u8::from(*outcome == Outcome::Succeeded));
@@ -188,9 +188,9 @@ impl Message {
                 put_text(&mut bytes, text);
                 bytes
             }
-            Self::Closed(Unfinished { not_begun, not_ended }) => {
+            Self::Closed(Unfinished { not_started, not_finished }) => {
                 let mut bytes = vec![10];
-                for number in [*not_begun, *not_ended] {
+                for number in [*not_started, *not_finished] {
                     let number = u32::try_from(number).unwrap_or(u32::MAX);
                     bytes.extend_from_slice(&number.to_ne_bytes());
                 }
@@ -211,8 +211,8 @@ impl Message {
         }
         let mut bytes = Reader(bytes);
         let message = match bytes.byte()? {
-            1 => Self::Report(Report { host: bytes.address()?, what: bytes.happened()? }),
-            2 => Self::Answer(
+            1 => Self::Report(Report { host: bytes.address()?, what: bytes.event()? }),
+            2 => Self::Completed(
                 u64::from_ne_bytes(bytes.array()?),
                 if bytes.flag()? { Outcome::Succeeded } else { Outcome::Failed },
             ),
@@ -236,7 +236,7 @@ impl Message {
             }
             10 => {
                 let mut number = || Ok(u32::from_ne_bytes(bytes.array()?) as usize);
-                Self::Closed(Unfinished { not_begun: number()?, not_ended: number()? })
+                Self::Closed(Unfinished { not_started: number()?, not_finished: number()? })
             }
             11 => Self::History(bytes.rest()?),
             _ => return Err(Malformed),
@@ -289,15 +289,15 @@ const fn number(action: Action) -> u8 {
     }
 }
 
-fn put_happened(bytes: &mut Vec<u8>, what: &Happened) {
+fn put_event(bytes: &mut Vec<u8>, what: &ActionEvent) {
     let (kind, action, text) = match what {
-        Happened::Done(action, text) => (0, Some(*action), text.as_str()),
-        Happened::Failed(action, why) => (1, Some(*action), why.as_str()),
-        Happened::AlreadyDenied => (2, None, ""),
-        Happened::NothingWorked => (3, None, ""),
-        Happened::Output(text) => (4, None, text.as_str()),
-        Happened::NotRecorded(why) => (5, None, why.as_str()),
-        Happened::Refused(why) => (6, None, why.as_str()),
+        ActionEvent::Done(action, text) => (0, Some(*action), text.as_str()),
+        ActionEvent::Failed(action, why) => (1, Some(*action), why.as_str()),
+        ActionEvent::AlreadyDenied => (2, None, ""),
+        ActionEvent::NothingWorked => (3, None, ""),
+        ActionEvent::Output(text) => (4, None, text.as_str()),
+        ActionEvent::NotRecorded(why) => (5, None, why.as_str()),
+        ActionEvent::Refused(why) => (6, None, why.as_str()),
     };
     bytes.push(kind);
     bytes.extend(action.map(number));
@@ -349,15 +349,15 @@ impl Reader<'_> {
         ACTIONS.get(usize::from(number)).copied().ok_or(Malformed)
     }
 
-    fn happened(&mut self) -> Result<Happened, Malformed> {
+    fn event(&mut self) -> Result<ActionEvent, Malformed> {
         match self.byte()? {
-            0 => Ok(Happened::Done(self.action()?, self.text()?)),
-            1 => Ok(Happened::Failed(self.action()?, self.text()?)),
-            2 => Ok(Happened::AlreadyDenied),
-            3 => Ok(Happened::NothingWorked),
-            4 => Ok(Happened::Output(self.text()?)),
-            5 => Ok(Happened::NotRecorded(self.text()?)),
-            6 => Ok(Happened::Refused(self.text()?)),
+            0 => Ok(ActionEvent::Done(self.action()?, self.text()?)),
+            1 => Ok(ActionEvent::Failed(self.action()?, self.text()?)),
+            2 => Ok(ActionEvent::AlreadyDenied),
+            3 => Ok(ActionEvent::NothingWorked),
+            4 => Ok(ActionEvent::Output(self.text()?)),
+            5 => Ok(ActionEvent::NotRecorded(self.text()?)),
+            6 => Ok(ActionEvent::Refused(self.text()?)),
             _ => Err(Malformed),
         }
     }
@@ -373,16 +373,17 @@ mod tests {
 
     use super::*;
 
-    fn happened() -> impl Strategy<Value = Happened> {
+    fn event() -> impl Strategy<Value = ActionEvent> {
         let action = || prop::sample::select(ACTIONS.to_vec());
         prop_oneof![
-            (action(), any::<String>()).prop_map(|(action, text)| Happened::Done(action, text)),
-            (action(), any::<String>()).prop_map(|(action, text)| Happened::Failed(action, text)),
-            Just(Happened::AlreadyDenied),
-            Just(Happened::NothingWorked),
-            any::<String>().prop_map(Happened::Output),
-            any::<String>().prop_map(Happened::NotRecorded),
-            any::<String>().prop_map(Happened::Refused),
+            (action(), any::<String>()).prop_map(|(action, text)| ActionEvent::Done(action, text)),
+            (action(), any::<String>())
+                .prop_map(|(action, text)| ActionEvent::Failed(action, text)),
+            Just(ActionEvent::AlreadyDenied),
+            Just(ActionEvent::NothingWorked),
+            any::<String>().prop_map(ActionEvent::Output),
+            any::<String>().prop_map(ActionEvent::NotRecorded),
+            any::<String>().prop_map(ActionEvent::Refused),
         ]
     }
 
@@ -392,7 +393,7 @@ mod tests {
         prop_oneof![
             (any::<u64>(), any::<IpAddr>(), any::<u16>(), mode, protocol).prop_map(
                 |(id, target, port, mode, protocol)| {
-                    Request::Respond(id, Tokens { target, port, mode, protocol })
+                    Request::Respond(id, ProbeContext { target, port, mode, protocol })
                 }
             ),
             any::<u32>().prop_map(Request::Load),
@@ -406,9 +407,9 @@ mod tests {
         let level = (0..5_u8).prop_map(|number| Level::from_number(number).unwrap());
         let bytes = || prop::collection::vec(any::<u8>(), 0..100);
         prop_oneof![
-            (any::<IpAddr>(), happened())
+            (any::<IpAddr>(), event())
                 .prop_map(|(host, what)| Message::Report(Report { host, what })),
-            (any::<u64>(), outcome).prop_map(|(id, outcome)| Message::Answer(id, outcome)),
+            (any::<u64>(), outcome).prop_map(|(id, outcome)| Message::Completed(id, outcome)),
             (level, any::<String>()).prop_map(|(level, text)| Message::Line(level, text)),
             bytes().prop_map(Message::File),
             bytes().prop_map(Message::Content),
@@ -425,9 +426,9 @@ mod tests {
                 };
                 Message::Refused { number, why }
             }),
-            (any::<u16>(), any::<u16>()).prop_map(|(not_begun, not_ended)| {
-                let (not_begun, not_ended) = (not_begun.into(), not_ended.into());
-                Message::Closed(Unfinished { not_begun, not_ended })
+            (any::<u16>(), any::<u16>()).prop_map(|(not_started, not_finished)| {
+                let (not_started, not_finished) = (not_started.into(), not_finished.into());
+                Message::Closed(Unfinished { not_started, not_finished })
             }),
         ]
     }
@@ -473,7 +474,7 @@ mod tests {
 
     #[test]
     fn more_or_less_than_a_message_is_none() {
-        let tokens = Tokens {
+        let tokens = ProbeContext {
             target: "2001:db8::7".parse().unwrap(),
             port: 23,
             mode: Mode::Stealth,

@@ -15,7 +15,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 use portsentry_config::{Configuration, FileError, read_file};
 use portsentry_core::{Mode, Networks, Outcome};
-use portsentry_report::{Happened, Report};
+use portsentry_report::{ActionEvent, Report};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -23,13 +23,13 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::actions::Actions;
-use crate::actions::command::Tokens;
+use crate::actions::command::ProbeContext;
 use crate::admission::{Admission, OwnAddresses};
 use crate::channel::{self, Buffer};
 use crate::error::ServerError;
-use crate::history_watch::KeptHistory;
+use crate::history_watch::HistoryWatch;
 use crate::never_block::never_block;
-use crate::pool::{Responders, Unfinished};
+use crate::pool::{Unfinished, WorkerPool};
 use crate::protocol::{MAX_TEXT, Malformed, Message, Request};
 use crate::start::{LAST_RESPONSES, ReplySender, signals_for_both};
 use crate::store::{BlockedFile, History, PidFile};
@@ -102,7 +102,7 @@ struct InForce {
     configuration: Configuration,
     actions: Arc<Actions>,
     protected: Networks,
-    history: Option<KeptHistory>,
+    history: Option<HistoryWatch>,
 }
 
 /// The responder's side: serves the packet process until that one ends.
@@ -111,7 +111,7 @@ pub struct Server {
     options: Options,
     replies: ReplySender,
     parent: Parent,
-    responders: Responders,
+    pool: WorkerPool,
     admission: Admission,
     own: OwnAddresses,
     /// Read under this number, and not yet in force.
@@ -149,7 +149,7 @@ impl Server {
                 result
             }
             Err(error) => {
-                replies.say(&Message::Refused { number: 0, why: error.to_load_error() });
+                replies.send(&Message::Refused { number: 0, why: error.to_load_error() });
                 Err(error)
             }
         }
@@ -166,14 +166,14 @@ impl Server {
         }
         std::panic::set_hook(Box::new(|fault| log::error!("the responder: {fault}")));
         let reporter = replies.clone();
-        let responders = Responders::start(move |report| reporter.say(&Message::Report(report)))
+        let pool = WorkerPool::start(move |report| reporter.send(&Message::Report(report)))
             .map_err(ServerError::system("cannot start a thread"))?;
         Ok(Self {
             admission: Admission::new(options.mode),
             options,
             replies,
             parent,
-            responders,
+            pool,
             own: OwnAddresses::new().map_err(ServerError::system("network interfaces"))?,
             loaded: None,
             stale: false,
@@ -185,9 +185,9 @@ impl Server {
     fn serve(&mut self) -> Result<(), ServerError> {
         let mut buffer = Buffer::new();
         loop {
-            let [requested, signalled, answered, changed, removed] = self.wait()?;
-            if answered {
-                self.tell_answers();
+            let [requested, signalled, completed, changed, removed] = self.wait()?;
+            if completed {
+                self.send_completions();
             }
             if changed {
                 self.follow_addresses();
@@ -231,11 +231,11 @@ impl Server {
         let mut descriptors = [
             readable(requests),
             readable(self.parent.wake.as_fd()),
-            readable(self.responders.descriptor()),
+            readable(self.pool.descriptor()),
             readable(self.own.descriptor().unwrap_or(requests)),
-            readable(history.and_then(KeptHistory::descriptor).unwrap_or(requests)),
+            readable(history.and_then(HistoryWatch::descriptor).unwrap_or(requests)),
         ];
-        let due = history.and_then(KeptHistory::due);
+        let due = history.and_then(HistoryWatch::due);
         let left = due.map(|due| due.saturating_duration_since(Instant::now()));
         let timeout = left.and_then(|left| Timespec::try_from(left).ok());
         match poll(&mut descriptors, timeout.as_ref()) {
@@ -245,7 +245,7 @@ impl Server {
         }
     }
 
-    fn respond(&mut self, id: u64, probe: Tokens) {
+    fn respond(&mut self, id: u64, probe: ProbeContext) {
         let refusal = match &self.in_force {
             None => "no configuration is in force".to_owned(),
             Some(it) if !it.actions.any(probe.protocol) => {
@@ -255,23 +255,23 @@ impl Server {
                 let settings = &it.configuration.settings;
                 match self.admission.admit(id, &probe, settings, &it.protected, monotonic()) {
                     Ok(()) => {
-                        self.responders.respond(id, probe, Arc::clone(&it.actions));
+                        self.pool.respond(id, probe, Arc::clone(&it.actions));
                         return;
                     }
                     Err(refusal) => refusal.to_string(),
                 }
             }
         };
-        let what = Happened::Refused(refusal);
-        self.replies.say(&Message::Report(Report { host: probe.target, what }));
-        self.replies.say(&Message::Answer(id, Outcome::Failed));
+        let what = ActionEvent::Refused(refusal);
+        self.replies.send(&Message::Report(Report { host: probe.target, what }));
+        self.replies.send(&Message::Completed(id, Outcome::Failed));
     }
 
-    fn tell_answers(&mut self) {
-        for answer in self.responders.answers() {
+    fn send_completions(&mut self) {
+        for completion in self.pool.completions() {
             // In this order: whoever is told may ask for the next one at once.
-            self.admission.ended(answer.id);
-            self.replies.say(&Message::Answer(answer.id, answer.outcome));
+            self.admission.ended(completion.id);
+            self.replies.send(&Message::Completed(completion.id, completion.outcome));
         }
     }
 
@@ -279,10 +279,10 @@ impl Server {
         match self.open() {
             Ok(opened) => {
                 for (path, content) in &opened.files {
-                    self.replies.say(&Message::File(bytes_of(path)));
-                    self.replies.say_in_parts(content, Message::Content);
+                    self.replies.send(&Message::File(bytes_of(path)));
+                    self.replies.send_in_parts(content, Message::Content);
                 }
-                self.replies.say_in_parts(&opened.blocked, Message::Blocked);
+                self.replies.send_in_parts(&opened.blocked, Message::Blocked);
                 self.tell_never_block(&opened.never_block);
                 let history = opened.in_force.history.as_ref();
                 let loaded = Message::Loaded { number, history: history.is_some() }.encode();
@@ -294,7 +294,7 @@ impl Server {
             }
             Err(error) => {
                 self.loaded = None;
-                self.replies.say(&Message::Refused { number, why: error.to_load_error() });
+                self.replies.send(&Message::Refused { number, why: error.to_load_error() });
             }
         }
     }
@@ -319,7 +319,7 @@ impl Server {
             History::open(path)
                 .map_err(|source| ServerError::History { path: path.to_owned(), source })
         });
-        let history = history.transpose()?.map(KeptHistory::new);
+        let history = history.transpose()?.map(HistoryWatch::new);
         let (file, blocked) =
             settings.blocked_file.as_deref().map(open_blocked).transpose()?.unzip();
         let never_block =
@@ -387,23 +387,23 @@ impl Server {
             let network = format!("{network} ");
             if text.len() + network.len() > MAX_TEXT {
                 self.replies
-                    .say(&Message::NeverBlock { more, networks: std::mem::take(&mut text) });
+                    .send(&Message::NeverBlock { more, networks: std::mem::take(&mut text) });
                 more = true;
             }
             text.push_str(&network);
         }
-        self.replies.say(&Message::NeverBlock { more, networks: text });
+        self.replies.send(&Message::NeverBlock { more, networks: text });
     }
 
     /// Lets what runs end, says how that went, and leaves nothing behind.
     fn finish(self) {
-        let Self { replies, responders, pid_file, .. } = self;
-        let (answers, Unfinished { not_begun, not_ended }) = responders.finish(LAST_RESPONSES);
-        for answer in answers {
-            replies.say(&Message::Answer(answer.id, answer.outcome));
+        let Self { replies, pool, pid_file, .. } = self;
+        let (completions, Unfinished { not_started, not_finished }) = pool.finish(LAST_RESPONSES);
+        for completion in completions {
+            replies.send(&Message::Completed(completion.id, completion.outcome));
         }
         drop(pid_file);
-        replies.say(&Message::Closed(Unfinished { not_begun, not_ended }));
+        replies.send(&Message::Closed(Unfinished { not_started, not_finished }));
     }
 }
 

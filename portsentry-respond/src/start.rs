@@ -72,7 +72,7 @@ impl ReplySender {
 
     /// Sends a line for the log.
     pub fn log(&self, level: Level, line: String) {
-        self.say(&Message::Line(level, line));
+        self.send(&Message::Line(level, line));
     }
 
     pub(crate) fn socket(&self) -> &Arc<OwnedFd> {
@@ -81,13 +81,13 @@ impl ReplySender {
 
     /// Sends one message, and waits for room. Does nothing if the packet process has
     /// ended.
-    pub(crate) fn say(&self, message: &Message) {
+    pub(crate) fn send(&self, message: &Message) {
         let _ = channel::send(self.0.as_fd(), &message.encode(), None, SendFlags::empty());
     }
 
-    pub(crate) fn say_in_parts(&self, bytes: &[u8], message: impl Fn(Vec<u8>) -> Message) {
+    pub(crate) fn send_in_parts(&self, bytes: &[u8], message: impl Fn(Vec<u8>) -> Message) {
         for part in bytes.chunks(MAX_TEXT) {
-            self.say(&message(part.to_vec()));
+            self.send(&message(part.to_vec()));
         }
     }
 }

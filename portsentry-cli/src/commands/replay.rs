@@ -54,9 +54,9 @@ fn run(options: &ReplayOptions, configuration: &Configuration) -> Result<(), Fai
     }
     replay.output.flush().map_err(Failure::Output)?;
     let (sensors, engine) = (replay.stats, replay.engine.statistics());
-    let (probes, displaced) = (engine.probes(), engine.into());
+    let (probes, evictions) = (engine.probes(), engine.into());
     let losses = Vec::new();
-    let summary = Summary { sensors, losses, answers: None, probes, displaced, live: false };
+    let summary = Summary { sensors, losses, answers: None, probes, evictions, live: false };
     print_final(&summary.to_string());
     outcome
 }

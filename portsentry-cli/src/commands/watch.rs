@@ -19,10 +19,10 @@ use crate::arguments::{LogOutput, VERSION, WatchOptions};
 use crate::configuration::{show_warnings, working_directory};
 use crate::failure::Failure;
 use crate::logging;
-use crate::output::{Console, Item, Outputs, Queue, Reporter, Syslog, print_final};
+use crate::output::{Console, LogItem, Outputs, Queue, Reporter, Syslog, print_final};
 use crate::runtime::{
-    Background, Heartbeat, Known, Manager, Opened, Packets, Sentry, ServedPorts, Session, Shard,
-    Shards, Signals, Summary, Watching, background, sandbox,
+    Background, Heartbeat, Known, Manager, Opened, Sentry, ServedPorts, Session, Shard, Shards,
+    Signals, Summary, Watching, Workers, background, sandbox,
 };
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
@@ -51,7 +51,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let outputs = outputs(options).map_err(Failure::system("standard output"))?;
     let lines = Arc::clone(&queue);
     logging::install(options.general.importance(), move |level, line| {
-        lines.push(Item::Line(level, line));
+        lines.push(LogItem::Line(level, line));
     });
     let start = Start { options, directory, queue: &queue, background };
     let prepared = start.prepare(watching, known, signals, responder);
@@ -81,9 +81,9 @@ fn start_responder(queue: &Arc<Queue>) -> io::Result<Client> {
     let queue = Arc::clone(queue);
     Client::start(command, move |notification| {
         queue.push(match notification {
-            Notification::Report(report) => Item::Report(report),
-            Notification::Line(level, line) => Item::Line(level, line),
-            Notification::History(history) => Item::History(Box::new(history)),
+            Notification::Report(report) => LogItem::Report(report),
+            Notification::Line(level, line) => LogItem::Line(level, line),
+            Notification::History(history) => LogItem::History(Box::new(history)),
         });
     })
 }
@@ -135,7 +135,7 @@ impl Start<'_> {
         mut responder: Client,
     ) -> Result<Prepared, Failure> {
         let Self { options, directory, queue, .. } = self;
-        queue.push(Item::Line(Level::Notice, format!("Portsentry {VERSION}")));
+        queue.push(LogItem::Line(Level::Notice, format!("Portsentry {VERSION}")));
         // For what the responder, which still reads, will have read; should the file
         // change in this moment, they are told of other ports.
         let hash = SourceHash::new(random_bits()?);
@@ -154,15 +154,15 @@ impl Start<'_> {
             let served = ServedPorts::new(configuration.service_check);
             Shard::new(engine, sensors, served, queue)
         });
-        let packets = match (shards.next(), shards.len()) {
-            (Some(shard), 0) => Packets::Here(Box::new(shard)),
+        let workers = match (shards.next(), shards.len()) {
+            (Some(shard), 0) => Workers::Here(Box::new(shard)),
             (first, _) => {
                 let shards = Shards::new(first.into_iter().chain(shards).collect(), hash);
-                Packets::Threads(Box::new(shards.map_err(Failure::system("cannot begin"))?))
+                Workers::Threads(Box::new(shards.map_err(Failure::system("cannot begin"))?))
             }
         };
         let sentry = Sentry {
-            packets,
+            workers,
             responder,
             queue: Arc::clone(queue),
             signals,
@@ -176,8 +176,8 @@ impl Start<'_> {
 fn start_watching(start: Start<'_>, prepared: Prepared) -> Result<Summary, Failure> {
     let Start { options, directory, queue, background } = start;
     let Prepared { mut sentry, configuration, opened } = prepared;
-    let say = |line: &str| queue.push(Item::Line(Level::Notice, line.to_owned()));
-    sentry.packets.start()?;
+    let say = |line: &str| queue.push(LogItem::Line(Level::Notice, line.to_owned()));
+    sentry.workers.start()?;
     let mut session =
         Session::begin(options, &directory, queue, configuration, opened, &mut sentry);
     say("Portsentry is now active and listening.");

@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::queue::{Item, Queue};
+use super::queue::{LogItem, Queue};
 
 /// What stands for a name that a host does not have.
 pub(super) const UNKNOWN: &str = "<unknown>";
@@ -39,7 +39,7 @@ pub(super) struct Names {
     known: HashMap<IpAddr, Known>,
     /// The keys of `known`, the first one learnt first.
     ages: VecDeque<IpAddr>,
-    waiting: HashMap<IpAddr, Vec<Item>>,
+    waiting: HashMap<IpAddr, Vec<LogItem>>,
     /// The keys of `waiting` and until when, the first to be given up first.
     deadlines: VecDeque<(Instant, IpAddr)>,
     waiting_items: usize,
@@ -61,7 +61,7 @@ struct Request {
 #[derive(Debug)]
 pub(super) enum Lookup {
     /// Write it, with the host's name.
-    Write(Item, String),
+    Write(LogItem, String),
     /// It is kept until the name is known.
     Waits,
 }
@@ -89,7 +89,7 @@ impl Names {
     }
 
     /// The name of `host` for `item`, now or later.
-    pub(super) fn look_up(&mut self, host: IpAddr, item: Item, now: Instant) -> Lookup {
+    pub(super) fn look_up(&mut self, host: IpAddr, item: LogItem, now: Instant) -> Lookup {
         if self.waiting_items >= MAX_WAITING {
             return Lookup::Write(item, UNKNOWN.to_owned());
         }
@@ -116,7 +116,7 @@ impl Names {
         host: IpAddr,
         name: Option<String>,
         now: Instant,
-    ) -> (Vec<Item>, String) {
+    ) -> (Vec<LogItem>, String) {
         let name = name.unwrap_or_else(|| UNKNOWN.to_owned());
         let known = Known { name: name.clone(), until: now + KEPT };
         if self.known.insert(host, known).is_none() {
@@ -164,7 +164,7 @@ fn look_up_all(requests: &Mutex<Receiver<Request>>, queue: &Queue) {
         let Ok(Request { host, deadline }) = request else { return };
         if Instant::now() < deadline {
             let name = dns_lookup::lookup_addr(&host).ok().and_then(|name| clean(&name));
-            queue.push(Item::Name(host, name));
+            queue.push(LogItem::Name(host, name));
         }
     }
 }
@@ -219,8 +219,8 @@ mod tests {
         (names, receiver)
     }
 
-    fn line(text: &str) -> Item {
-        Item::Line(Level::Notice, text.to_owned())
+    fn line(text: &str) -> LogItem {
+        LogItem::Line(Level::Notice, text.to_owned())
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(names.deadline(), Some(now + LIMIT));
         let (items, name) = names.learn(host, Some("a.example".to_owned()), now);
         let texts = items.iter().map(|item| match item {
-            Item::Line(_, text) => text.as_str(),
+            LogItem::Line(_, text) => text.as_str(),
             other => panic!("{other:?}"),
         });
         assert_eq!(texts.collect::<Vec<_>>(), ["one", "two"]);

@@ -14,7 +14,7 @@ const CAPACITY: usize = 1 << 16;
 
 /// One thing for the reporter.
 #[derive(Debug)]
-pub enum Item {
+pub enum LogItem {
     /// An event of the engine.
     Event(Event),
     /// Something about a response.
@@ -29,7 +29,7 @@ pub enum Item {
     History(Box<History>),
 }
 
-impl Item {
+impl LogItem {
     /// The host whose name the item's lines show.
     pub(super) fn host(&self) -> Option<IpAddr> {
         match self {
@@ -61,7 +61,7 @@ pub struct Queue {
 
 #[derive(Debug, Default)]
 struct State {
-    items: VecDeque<Item>,
+    items: VecDeque<LogItem>,
     lost: u64,
     /// Whether the reader has come. What the start has to say before that is all
     /// kept: a line for each port at most.
@@ -75,7 +75,7 @@ struct State {
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// In the order they were put in.
-    pub(super) items: VecDeque<Item>,
+    pub(super) items: VecDeque<LogItem>,
     /// Items that found the queue full since the last batch.
     pub(super) lost: u64,
 }
@@ -92,7 +92,7 @@ pub(super) struct Deadline {
 impl Queue {
     /// Puts all of `items` in, under one lock. The lock is never held while
     /// anything is written. Those that find no room are counted and dropped.
-    pub fn extend(&self, items: impl Iterator<Item = Item>) {
+    pub fn extend(&self, items: impl Iterator<Item = LogItem>) {
         let mut state = self.lock();
         let was_empty = state.items.is_empty();
         for item in items {
@@ -108,7 +108,7 @@ impl Queue {
     }
 
     /// Puts one item in.
-    pub fn push(&self, item: Item) {
+    pub fn push(&self, item: LogItem) {
         self.extend(std::iter::once(item));
     }
 
@@ -180,8 +180,8 @@ impl Queue {
 mod tests {
     use super::*;
 
-    fn line(text: &str) -> Item {
-        Item::Line(Level::Notice, text.to_owned())
+    fn line(text: &str) -> LogItem {
+        LogItem::Line(Level::Notice, text.to_owned())
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
         assert!(queue.take(&mut batch, Deadline::default()));
         assert_eq!(batch.items.len(), CAPACITY);
         let last = (CAPACITY - 1).to_string();
-        assert!(matches!(batch.items.back(), Some(Item::Line(_, text)) if *text == last));
+        assert!(matches!(batch.items.back(), Some(LogItem::Line(_, text)) if *text == last));
         assert_eq!(batch.lost, 7);
         queue.push(line("after"));
         assert!(queue.take(&mut batch, Deadline::default()));

@@ -11,7 +11,7 @@ use portsentry_report::{Level, LineOptions};
 use portsentry_respond::History;
 
 use super::names::{Lookup, Names};
-use super::queue::{Batch, Change, Deadline, Item, Queue};
+use super::queue::{Batch, Change, Deadline, LogItem, Queue};
 use super::sinks::{Console, Sink, Syslog};
 use super::timestamp::Stamper;
 
@@ -39,7 +39,7 @@ pub struct Outputs {
 
 impl Reporter {
     /// Starts the thread, which writes to `outputs` what `queue` gets: important
-    /// lines alone, without names and history, until an [`Item::Change`] comes.
+    /// lines alone, without names and history, until an [`LogItem::Change`] comes.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Writer {
             self.give_up_names();
             if batch.lost > 0 {
                 let lost = batch.lost;
-                self.complain(&format!(
+                self.report_error(&format!(
                     "{lost} lines were lost: the log or history could not keep up"
                 ));
             }
@@ -135,14 +135,14 @@ impl Writer {
             + history.as_ref().map_or(0, Sink::unwritten)
     }
 
-    fn handle(&mut self, item: Item) {
+    fn handle(&mut self, item: LogItem) {
         match item {
-            Item::Name(host, name) => self.learn(host, name),
-            Item::Change(change) => {
+            LogItem::Name(host, name) => self.learn(host, name),
+            LogItem::Change(change) => {
                 self.flush();
                 self.change(*change);
             }
-            Item::History(new) => {
+            LogItem::History(new) => {
                 // Unless the configuration has named another since.
                 let same = self.history.as_mut().filter(|it| it.inner().path() == new.path());
                 if let Some(history) = same {
@@ -182,7 +182,7 @@ impl Writer {
         match (change.resolve_names, &self.names) {
             (true, None) => match Names::start(&self.queue) {
                 Ok(names) => self.names = Some(names),
-                Err(error) => self.complain(&format!("cannot look up names: {error}")),
+                Err(error) => self.report_error(&format!("cannot look up names: {error}")),
             },
             (false, Some(_)) => {
                 while let Some(host) = self.names.as_ref().and_then(Names::any_waiting) {
@@ -195,10 +195,10 @@ impl Writer {
     }
 
     /// Puts the lines of `item` with those to be written.
-    fn append(&mut self, item: &Item, name: Option<&str>) {
+    fn append(&mut self, item: &LogItem, name: Option<&str>) {
         let Self { options, outputs, history, stamper, line, .. } = self;
         match item {
-            Item::Event(event) => {
+            LogItem::Event(event) => {
                 options.format(event, name, line, |level, line| outputs.line(level, line));
                 if let (Event::Probe(probe), Some(history)) = (event, history) {
                     history.line(|pending| {
@@ -208,14 +208,14 @@ impl Writer {
                     });
                 }
             }
-            Item::Report(report) => {
+            LogItem::Report(report) => {
                 let level = report.level();
                 if level <= options.importance.into() {
                     outputs.line(level, report.line(name).to_string().as_bytes());
                 }
             }
-            Item::Line(level, line) => outputs.line(*level, line.as_bytes()),
-            Item::Name(..) | Item::Change(_) | Item::History(_) => {}
+            LogItem::Line(level, line) => outputs.line(*level, line.as_bytes()),
+            LogItem::Name(..) | LogItem::Change(_) | LogItem::History(_) => {}
         }
         if self.outputs.console.as_ref().is_some_and(Console::is_full) {
             self.flush();
@@ -229,7 +229,7 @@ impl Writer {
         let console = self.outputs.console.as_mut().and_then(Console::flush);
         let complaints = [console, history];
         if complaints.iter().any(Option::is_some) {
-            complaints.iter().flatten().for_each(|complaint| self.complain(complaint));
+            complaints.iter().flatten().for_each(|complaint| self.report_error(complaint));
             // Standard output may be what fails; errors have a stream of their own.
             let _ = self.outputs.console.as_mut().and_then(Console::flush);
         }
@@ -238,7 +238,7 @@ impl Writer {
         }
     }
 
-    fn complain(&mut self, complaint: &str) {
+    fn report_error(&mut self, complaint: &str) {
         self.outputs.line(Level::Error, complaint.as_bytes());
     }
 }

@@ -16,7 +16,7 @@ use portsentry_report::{Importance, Level};
 
 use super::decider::Decider;
 use crate::failure::Failure;
-use crate::output::{Item, Queue};
+use crate::output::{LogItem, Queue};
 
 /// What watches.
 pub(crate) enum Sensors {
@@ -146,7 +146,7 @@ impl Notices {
             ConnectNotice::AcceptFailed { .. } => Level::Notice,
             _ => Level::Error,
         };
-        self.queue.push(Item::Line(level, notice.to_string()));
+        self.queue.push(LogItem::Line(level, notice.to_string()));
     }
 }
 

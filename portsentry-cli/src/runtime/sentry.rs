@@ -16,13 +16,13 @@ use super::service::Manager;
 use super::signals::Signals;
 use super::summary::Summary;
 use super::time::monotonic;
-use super::workers::Packets;
+use super::workers::Workers;
 use crate::failure::Failure;
-use crate::output::{Item, Queue};
+use crate::output::{LogItem, Queue};
 
 /// Everything that runs.
 pub(crate) struct Sentry {
-    pub(crate) packets: Packets,
+    pub(crate) workers: Workers,
     pub(crate) responder: Client,
     pub(crate) queue: Arc<Queue>,
     pub(crate) signals: Signals,
@@ -43,10 +43,10 @@ pub(crate) enum Interrupted {
 impl Sentry {
     /// Watches until something is wanted that this thread does not do alone.
     pub(crate) fn run(&mut self) -> Result<Interrupted, Failure> {
-        self.packets.watch();
+        self.workers.watch();
         loop {
             self.wait()?;
-            self.heartbeat.beat(monotonic(), &mut self.packets);
+            self.heartbeat.beat(monotonic(), &mut self.workers);
             self.signals.clear();
             if self.signals.terminate() {
                 return Ok(Interrupted::Terminate);
@@ -58,7 +58,7 @@ impl Sentry {
             if let Some(networks) = self.responder.never_block() {
                 return Ok(Interrupted::NeverBlockChanged(networks));
             }
-            self.packets.turn(&mut self.responder)?;
+            self.workers.poll_once(&mut self.responder)?;
         }
     }
 
@@ -68,9 +68,9 @@ impl Sentry {
         let signals = self.signals.descriptor();
         let responder = self.responder.interest().unwrap_or_else(|| readable(signals));
         // A sensor without a descriptor is always ready.
-        let packets = self.packets.descriptor();
+        let packets = self.workers.descriptor();
         let mut descriptors = [readable(signals), responder, readable(packets.unwrap_or(signals))];
-        let due = [self.packets.due(), self.heartbeat.due].into_iter().flatten().min();
+        let due = [self.workers.due(), self.heartbeat.due].into_iter().flatten().min();
         let timeout = match (packets, due) {
             _ if self.responder.has_outcomes() => Some(Timespec::default()),
             (None, _) => Some(Timespec::default()),
@@ -88,7 +88,7 @@ impl Sentry {
 
     fn take_outcomes(&mut self) {
         for (id, outcome) in self.responder.outcomes() {
-            self.packets.handle_outcome(id, outcome);
+            self.workers.handle_outcome(id, outcome);
         }
     }
 
@@ -96,25 +96,25 @@ impl Sentry {
     /// responses end, and tells of every probe that waits.
     pub(crate) fn close(mut self) -> Summary {
         self.take_outcomes();
-        self.packets.read_what_is_left(&mut self.responder);
+        self.workers.drain_remaining(&mut self.responder);
         let (outcomes, unfinished) = self.responder.finish();
         for (id, outcome) in outcomes {
-            self.packets.handle_outcome(id, outcome);
+            self.workers.handle_outcome(id, outcome);
         }
-        let (accounts, untold) = self.packets.close();
-        let complain = |line| self.queue.push(Item::Line(Level::Error, line));
-        if unfinished.not_begun + unfinished.not_ended > 0 {
+        let (stats, unresponsive) = self.workers.close();
+        let complain = |line| self.queue.push(LogItem::Line(Level::Error, line));
+        if unfinished.not_started + unfinished.not_finished > 0 {
             complain(format!(
                 "{} responses were not begun and {} did not end in time",
-                unfinished.not_begun, unfinished.not_ended
+                unfinished.not_started, unfinished.not_finished
             ));
         }
-        if untold > 0 {
+        if unresponsive > 0 {
             complain(format!(
-                "{untold} packet threads did not end in time: what they saw is not told"
+                "{unresponsive} packet threads did not end in time: what they saw is not told"
             ));
         }
-        Summary::of(accounts)
+        Summary::of(stats)
     }
 }
 
@@ -131,12 +131,12 @@ impl Heartbeat {
         Self { manager, due }
     }
 
-    fn beat(&mut self, now: Instant, packets: &mut Packets) {
+    fn beat(&mut self, now: Instant, workers: &mut Workers) {
         if let (Some(due), Some(interval)) = (self.due, self.manager.interval())
             && now >= due
         {
             // One thread that hangs is as bad as all.
-            if packets.go_round() {
+            if workers.is_responsive() {
                 self.manager.alive();
             }
             self.due = Some(now.after(interval));

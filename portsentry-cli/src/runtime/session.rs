@@ -19,7 +19,7 @@ use super::sentry::{Interrupted, Sentry};
 use crate::arguments::WatchOptions;
 use crate::configuration::to_watch;
 use crate::failure::Failure;
-use crate::output::{Change, Item, Queue};
+use crate::output::{Change, LogItem, Queue};
 
 /// What is in force, and who is told when it changes.
 pub(crate) struct Session<'a> {
@@ -97,13 +97,13 @@ impl<'a> Session<'a> {
     /// decided about them before every host is known.
     pub(crate) fn watch(&mut self, sentry: &mut Sentry) -> Result<(), Failure> {
         loop {
-            sentry.packets.restore_blocked(std::mem::take(&mut self.blocked));
+            sentry.workers.restore_blocked(std::mem::take(&mut self.blocked));
             let interrupted = sentry.run()?;
             if interrupted == Interrupted::Terminate {
                 return Ok(());
             }
             // What changes, changes between two packets.
-            sentry.packets.pause();
+            sentry.workers.pause();
             match interrupted {
                 Interrupted::Terminate => {}
                 Interrupted::Reload => {
@@ -128,7 +128,7 @@ impl<'a> Session<'a> {
         let new = Opened::take(self.options, self.directory, None, &mut sentry.responder);
         let new = new.and_then(|(new, opened)| {
             self.check_rights(&new)?;
-            sentry.packets.make_room(&new.settings)?;
+            sentry.workers.make_room(&new.settings)?;
             Ok((new, opened))
         });
         match new {
@@ -156,10 +156,10 @@ impl<'a> Session<'a> {
     }
 
     fn put_in_force(&mut self, opened: Opened, sentry: &mut Sentry) {
-        self.queue.push(Item::Change(Box::new(opened.change)));
+        self.queue.push(LogItem::Change(Box::new(opened.change)));
         sentry.responder.adopt();
         let Configuration { settings, service_check, .. } = &self.configuration;
-        if let Err(error) = sentry.packets.set_settings(settings, *service_check) {
+        if let Err(error) = sentry.workers.set_settings(settings, *service_check) {
             self.say(Level::Error, &error.to_string());
         }
         self.blocked = opened.blocked;
@@ -168,7 +168,7 @@ impl<'a> Session<'a> {
 
     fn set_policy(&mut self, never_block: Vec<IpNet>, sentry: &mut Sentry) {
         let networks = never_block.iter().copied().collect();
-        sentry.packets.set_policy(self.configuration.policy(networks));
+        sentry.workers.set_policy(self.configuration.policy(networks));
         let settings = &self.configuration.settings;
         let responds =
             [settings.block_tcp, settings.block_udp].iter().any(|m| *m != BlockMode::Log);
@@ -194,7 +194,7 @@ impl<'a> Session<'a> {
     }
 
     fn say(&self, level: Level, line: &str) {
-        self.queue.push(Item::Line(level, line.to_owned()));
+        self.queue.push(LogItem::Line(level, line.to_owned()));
     }
 }
 

@@ -17,7 +17,7 @@ use super::decider::{Decider, ServedPorts};
 use super::sensors::Sensors;
 use super::time::monotonic;
 use crate::failure::Failure;
-use crate::output::{Item, Queue};
+use crate::output::{LogItem, Queue};
 
 /// Packets read before signals and outcomes get their turn.
 const BATCH: usize = 4096;
@@ -41,7 +41,7 @@ pub(crate) struct Shard {
 
 /// What a shard has seen, found and lost, when it ends.
 #[derive(Debug)]
-pub(crate) struct Account {
+pub(crate) struct ShardStats {
     pub(crate) sensors: SensorStats,
     pub(crate) losses: Vec<InterfaceLoss>,
     /// In connect mode, what became of what was taken.
@@ -62,7 +62,7 @@ impl Shard {
 
     /// Reads one batch of packets, does what is due, and hands on what was
     /// decided; what is left to read makes the next wait short.
-    pub(crate) fn turn(&mut self, respond: impl FnMut(&Response)) -> Result<Drained, Failure> {
+    pub(crate) fn poll_once(&mut self, respond: impl FnMut(&Response)) -> Result<Drained, Failure> {
         let drained = self.drain()?;
         self.engine.handle_timeout(monotonic());
         self.hand_on(respond);
@@ -90,7 +90,7 @@ impl Shard {
     /// so that what is decided stands before the lines of the response that
     /// begins then.
     fn hand_on(&mut self, mut respond: impl FnMut(&Response)) {
-        self.queue.extend(std::iter::from_fn(|| self.engine.poll_event()).map(Item::Event));
+        self.queue.extend(std::iter::from_fn(|| self.engine.poll_event()).map(LogItem::Event));
         while let Some(effect) = self.engine.poll_effect() {
             if let Effect::Respond(response) = effect {
                 respond(&response);
@@ -101,7 +101,7 @@ impl Shard {
     /// Reads packets that came before the end was asked for. The kernel hands
     /// out the last of them when their block's time is over; under a flood they
     /// never end, so the time is bounded.
-    pub(crate) fn read_what_is_left(&mut self, mut respond: impl FnMut(&Response)) {
+    pub(crate) fn drain_remaining(&mut self, mut respond: impl FnMut(&Response)) {
         let asked = monotonic();
         let (block, flood) = (asked.after(LAST_BLOCK), asked.after(LAST_PACKETS));
         while monotonic() < flood {
@@ -122,10 +122,10 @@ impl Shard {
     }
 
     /// Tells of every probe that waits, and of what was seen in all.
-    pub(crate) fn close(mut self) -> Account {
+    pub(crate) fn close(mut self) -> ShardStats {
         self.engine.close();
-        self.queue.extend(std::iter::from_fn(|| self.engine.poll_event()).map(Item::Event));
-        Account {
+        self.queue.extend(std::iter::from_fn(|| self.engine.poll_event()).map(LogItem::Event));
+        ShardStats {
             sensors: self.sensors.stats(),
             losses: self.sensors.losses(),
             answers: self.sensors.answers(),

@@ -31,11 +31,11 @@ use portsentry_core::{Outcome, Policy, RateLimit, Response, ResponseId};
 use portsentry_respond::{Client, Hosts};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::shard::{Account, Shard};
+use super::shard::{Shard, ShardStats};
 use super::time::monotonic;
 use crate::failure::Failure;
 use post::Post;
-use thread::{Order, Word, Worker};
+use thread::{Command, Notice, Worker};
 
 /// How long packet threads may take to end: what is left to read takes a quarter
 /// of a second.
@@ -47,7 +47,7 @@ pub(crate) struct Shards {
     /// Those whose threads were not started yet.
     idle: Vec<Shard>,
     threads: Vec<Thread>,
-    words: Arc<Post<Word>>,
+    notices: Arc<Post<Notice>>,
     /// Responses that the threads want and that were not looked at yet.
     asked: Vec<Response>,
     /// The limit of all, `BLOCK_RATE`.
@@ -57,11 +57,11 @@ pub(crate) struct Shards {
 }
 
 struct Thread {
-    orders: Arc<Post<Order>>,
+    commands: Arc<Post<Command>>,
     /// `None` once it was joined.
-    handle: Option<JoinHandle<Result<Account, Failure>>>,
+    handle: Option<JoinHandle<Result<ShardStats, Failure>>>,
     /// Answers that it has not given.
-    owes: usize,
+    pending_acks: usize,
     ended: bool,
 }
 
@@ -72,7 +72,7 @@ impl Shards {
             hash,
             idle: shards,
             threads: Vec::new(),
-            words: Arc::new(Post::new()?),
+            notices: Arc::new(Post::new()?),
             asked: Vec::new(),
             rate: RateLimit::default(),
             block_rate: 0,
@@ -80,35 +80,40 @@ impl Shards {
         })
     }
 
-    /// Starts the threads. They wait for orders.
+    /// Starts the threads. They wait for commands.
     pub(crate) fn start(&mut self) -> io::Result<()> {
         let rings = self.idle.len() as u16;
         for (ring, shard) in self.idle.drain(..).enumerate() {
-            let orders = Arc::new(Post::new()?);
+            let commands = Arc::new(Post::new()?);
             let worker = Worker {
                 shard,
                 ring,
                 rings,
                 hash: self.hash,
-                orders: Arc::clone(&orders),
-                words: Arc::clone(&self.words),
+                commands: Arc::clone(&commands),
+                notices: Arc::clone(&self.notices),
             };
             let name = format!("ring-{ring}");
             let handle = std::thread::Builder::new().name(name).spawn(move || worker.run())?;
-            self.threads.push(Thread { orders, handle: Some(handle), owes: 0, ended: false });
+            self.threads.push(Thread {
+                commands,
+                handle: Some(handle),
+                pending_acks: 0,
+                ended: false,
+            });
         }
         Ok(())
     }
 
-    /// Readable when [`turn`](Self::turn) has something to do.
+    /// Readable when [`poll_once`](Self::poll_once) has something to do.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.words.descriptor()
+        self.notices.descriptor()
     }
 
     /// Has packets read, from now on.
     pub(crate) fn watch(&mut self) {
         if !std::mem::replace(&mut self.watching, true) {
-            self.order(|| Order::Watch);
+            self.command(|| Command::Watch);
         }
     }
 
@@ -116,12 +121,12 @@ impl Shards {
     /// Waits until the threads have done what they were at.
     pub(crate) fn pause(&mut self) {
         self.watching = false;
-        self.order(|| Order::Pause);
-        self.wait_for_answers(None);
+        self.command(|| Command::Pause);
+        self.sync(None);
     }
 
     /// Begins the responses that are wanted, as far as the limit allows.
-    pub(crate) fn turn(&mut self, responder: &mut Client) -> Result<(), Failure> {
+    pub(crate) fn poll_once(&mut self, responder: &mut Client) -> Result<(), Failure> {
         self.listen();
         self.begin_responses(responder);
         self.check()
@@ -136,84 +141,84 @@ impl Shards {
     }
 
     /// Whether every thread has gone round since this was asked before.
-    pub(crate) fn go_round(&mut self) -> bool {
+    pub(crate) fn is_responsive(&mut self) -> bool {
         self.listen();
-        self.keep_awake();
-        let all = self.threads.iter().all(|thread| thread.owes == 0);
+        self.rearm();
+        let all = self.threads.iter().all(|thread| thread.pending_acks == 0);
         if all {
-            self.ask_for_answers();
+            self.request_sync();
         }
         all
     }
 
     pub(crate) fn set_policy(&mut self, policy: &Policy) {
         self.block_rate = policy.block_rate;
-        self.order(|| Order::SetPolicy(Box::new(policy.clone())));
+        self.command(|| Command::SetPolicy(Box::new(policy.clone())));
     }
 
     /// Waits until it is done: what the kernel holds back changes with it.
     pub(crate) fn set_settings(&mut self, settings: &Settings, service_check: bool) {
         let settings = Arc::new(settings.clone());
-        self.order(|| Order::SetSettings(Arc::clone(&settings), service_check));
-        self.wait_for_answers(None);
+        self.command(|| Command::SetSettings(Arc::clone(&settings), service_check));
+        self.sync(None);
     }
 
     pub(crate) fn restore_blocked(&self, hosts: Hosts) {
         if !hosts.is_empty() {
             let hosts = Arc::new(hosts);
-            self.order(|| Order::Restore(Arc::clone(&hosts)));
+            self.command(|| Command::Restore(Arc::clone(&hosts)));
         }
     }
 
     /// Tells the thread that wanted this response how it has ended.
     pub(crate) fn handle_outcome(&self, id: ResponseId, outcome: Outcome) {
-        self.order_owner(id, Order::Outcome(id, outcome));
+        self.command_owner(id, Command::Outcome(id, outcome));
     }
 
     /// Has all packets read that came before, by every thread before any of them
     /// ends: one may still have something for another.
-    pub(crate) fn read_what_is_left(&mut self, responder: &mut Client) {
-        for order in [|| Order::ReadWhatIsLeft, || Order::ReadOnce] {
-            self.order(order);
+    pub(crate) fn drain_remaining(&mut self, responder: &mut Client) {
+        for command in [|| Command::DrainRemaining, || Command::PollOnce] {
+            self.command(command);
             // One that does not answer is told of in `close`.
-            self.wait_for_answers(Some(ENDING));
+            self.sync(Some(ENDING));
         }
         self.begin_responses(responder);
     }
 
     /// Ends the threads: what each has seen, and how many do not tell.
-    pub(crate) fn close(mut self) -> (Vec<Account>, usize) {
-        self.order(|| Order::Close);
+    pub(crate) fn close(mut self) -> (Vec<ShardStats>, usize) {
+        self.command(|| Command::Close);
         let until = monotonic().after(ENDING);
         while self.threads.iter().any(|thread| !thread.ended) && monotonic() < until {
             self.wait(until.since(monotonic()));
             self.listen();
         }
-        let mut accounts = Vec::new();
-        let mut untold = 0;
+        let mut stats = Vec::new();
+        let mut unresponsive = 0;
         for thread in &mut self.threads {
             match thread.ended.then(|| thread.join()) {
-                Some(Ok(account)) => accounts.extend(account),
+                Some(Ok(account)) => stats.extend(account),
                 Some(Err(failure)) => log::error!("a packet thread failed: {failure}"),
-                None => untold += 1,
+                None => unresponsive += 1,
             }
         }
-        (accounts, untold)
+        (stats, unresponsive)
     }
 
     /// Takes what the threads have said.
     fn listen(&mut self) {
-        for word in self.words.take() {
-            match word {
-                Word::Respond(response) => self.asked.push(response),
-                Word::Answer(ring) => {
+        for notice in self.notices.take() {
+            match notice {
+                Notice::Respond(response) => self.asked.push(response),
+                Notice::Synced(ring) => {
                     if let Some(thread) = self.threads.get_mut(ring) {
-                        thread.owes = thread.owes.saturating_sub(1);
+                        thread.pending_acks = thread.pending_acks.saturating_sub(1);
                     }
                 }
-                Word::Ended(ring) => {
+                Notice::Ended(ring) => {
                     if let Some(thread) = self.threads.get_mut(ring) {
-                        (thread.ended, thread.owes) = (true, 0);
+                        (thread.ended, thread.pending_acks) = (true, 0);
                     }
                 }
             }
@@ -226,55 +231,55 @@ impl Shards {
                 responder.respond(&response);
             } else {
                 let until = self.rate.free_at(self.block_rate);
-                self.order_owner(response.id, Order::Refuse(response.id, until));
+                self.command_owner(response.id, Command::Refuse(response.id, until));
             }
         }
     }
 
-    fn order(&self, order: impl Fn() -> Order) {
-        self.threads.iter().for_each(|thread| thread.orders.put(order()));
+    fn command(&self, command: impl Fn() -> Command) {
+        self.threads.iter().for_each(|thread| thread.commands.put(command()));
     }
 
-    fn order_owner(&self, id: ResponseId, order: Order) {
+    fn command_owner(&self, id: ResponseId, command: Command) {
         let owner = self.hash.ring(id.host(), self.threads.len() as u16);
         if let Some(thread) = self.threads.get(owner) {
-            thread.orders.put(order);
+            thread.commands.put(command);
         }
     }
 
-    fn ask_for_answers(&mut self) {
+    fn request_sync(&mut self) {
         for thread in self.threads.iter_mut().filter(|thread| !thread.ended) {
-            thread.orders.put(Order::Answer);
-            thread.owes += 1;
+            thread.commands.put(Command::Sync);
+            thread.pending_acks += 1;
         }
     }
 
-    /// Waits until all orders were carried out, by those that have not ended, for
+    /// Waits until all commands were carried out, by those that have not ended, for
     /// `limit` at most. Without a limit a thread that hangs is waited for: the service
     /// manager hears nothing more, and sees to it.
-    fn wait_for_answers(&mut self, limit: Option<Duration>) {
-        self.ask_for_answers();
+    fn sync(&mut self, limit: Option<Duration>) {
+        self.request_sync();
         let until = limit.map(|limit| monotonic().after(limit));
         loop {
             self.listen();
             let left = until.map_or(ENDING, |until| until.since(monotonic()));
-            if self.threads.iter().all(|thread| thread.owes == 0) || left.is_zero() {
-                return self.keep_awake();
+            if self.threads.iter().all(|thread| thread.pending_acks == 0) || left.is_zero() {
+                return self.rearm();
             }
             self.wait(left);
         }
     }
 
     /// Keeps [`descriptor`](Self::descriptor) readable if something was said that is
-    /// for [`turn`](Self::turn): whoever else has listened does nothing about it.
-    fn keep_awake(&self) {
+    /// for [`poll_once`](Self::poll_once): whoever else has listened does nothing about it.
+    fn rearm(&self) {
         let failed = self.threads.iter().any(|thread| thread.ended && thread.handle.is_some());
         if failed || !self.asked.is_empty() {
-            self.words.wake();
+            self.notices.wake();
         }
     }
 
-    /// Waits for words.
+    /// Waits for notices.
     fn wait(&self, limit: Duration) {
         let mut interest = [PollFd::from_borrowed_fd(self.descriptor(), PollFlags::IN)];
         // Whatever comes of it, the time is looked at again.
@@ -284,7 +289,7 @@ impl Shards {
 
 impl Thread {
     /// What came of it, once. It has ended, so this does not wait.
-    fn join(&mut self) -> Result<Option<Account>, Failure> {
+    fn join(&mut self) -> Result<Option<ShardStats>, Failure> {
         match self.handle.take().map(JoinHandle::join) {
             None => Ok(None),
             Some(Ok(result)) => result.map(Some),

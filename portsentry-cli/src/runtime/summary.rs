@@ -7,7 +7,7 @@ use std::fmt;
 use portsentry_capture::{ConnectStats, InterfaceLoss, Rejected, SensorStats};
 use portsentry_core::Statistics;
 
-use super::shard::Account;
+use super::shard::ShardStats;
 
 /// What a run amounted to. `Display` gives the lines, without the last newline.
 #[derive(Clone, Debug)]
@@ -18,21 +18,21 @@ pub(crate) struct Summary {
     pub(crate) answers: Option<ConnectStats>,
     pub(crate) probes: u64,
     /// Entries that a full table of the engine has given up.
-    pub(crate) displaced: Displaced,
+    pub(crate) evictions: Evictions,
     /// Whether a kernel could have dropped packets: not so for files.
     pub(crate) live: bool,
 }
 
 /// What had to make room for others.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Displaced {
+pub(crate) struct Evictions {
     /// Sources whose probes were counted.
     sources: u64,
     /// Hosts of the blocked set, which are acted on again.
     blocked: u64,
 }
 
-impl From<Statistics> for Displaced {
+impl From<Statistics> for Evictions {
     fn from(engine: Statistics) -> Self {
         Self { sources: engine.sources_evicted, blocked: engine.blocked_forgotten }
     }
@@ -40,9 +40,9 @@ impl From<Statistics> for Displaced {
 
 impl Summary {
     /// Of a run with these shards: the sums.
-    pub(crate) fn of(shards: Vec<Account>) -> Self {
+    pub(crate) fn of(shards: Vec<ShardStats>) -> Self {
         let (mut sensors, mut answers) = (SensorStats::default(), None);
-        let (mut probes, mut displaced) = (0, Displaced::default());
+        let (mut probes, mut evictions) = (0, Evictions::default());
         let mut losses = BTreeMap::<String, u64>::new();
         for shard in shards {
             let queries = sensors.queries;
@@ -55,19 +55,19 @@ impl Summary {
                 *losses.entry(interface).or_default() += packets;
             }
             probes += shard.engine.probes();
-            displaced.sources += shard.engine.sources_evicted;
-            displaced.blocked += shard.engine.blocked_forgotten;
+            evictions.sources += shard.engine.sources_evicted;
+            evictions.blocked += shard.engine.blocked_forgotten;
         }
         let losses = losses.into_iter();
         let losses =
             losses.map(|(interface, packets)| InterfaceLoss { interface, packets }).collect();
-        Self { sensors, losses, answers, probes, displaced, live: true }
+        Self { sensors, losses, answers, probes, evictions, live: true }
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sensors, losses, answers, probes, displaced, live } = self;
+        let Self { sensors, losses, answers, probes, evictions, live } = self;
         match answers {
             None => write!(f, "{} packets seen, {probes} probes", sensors.received)?,
             Some(ConnectStats { connections, datagrams, .. }) => {
@@ -94,11 +94,11 @@ impl fmt::Display for Summary {
         if unfinished > 0 {
             write!(f, ", {unfinished} fragmented datagrams never completed")?;
         }
-        if displaced.sources > 0 {
-            write!(f, ", {} sources counted anew for want of room", displaced.sources)?;
+        if evictions.sources > 0 {
+            write!(f, ", {} sources counted anew for want of room", evictions.sources)?;
         }
-        if displaced.blocked > 0 {
-            write!(f, ", {} blocked hosts forgotten for want of room", displaced.blocked)?;
+        if evictions.blocked > 0 {
+            write!(f, ", {} blocked hosts forgotten for want of room", evictions.blocked)?;
         }
         write_queries(f, sensors)?;
         if sensors.rings.lost > 0 {
@@ -149,17 +149,17 @@ mod tests {
     use super::*;
 
     /// Of nine packets and two probes in a file.
-    fn summary(sensors: &SensorStats, displaced: Displaced) -> String {
+    fn summary(sensors: &SensorStats, evictions: Evictions) -> String {
         let sensors = SensorStats { received: 9, ..sensors.clone() };
         let losses = Vec::new();
-        Summary { sensors, losses, answers: None, probes: 2, displaced, live: false }.to_string()
+        Summary { sensors, losses, answers: None, probes: 2, evictions, live: false }.to_string()
     }
 
     #[test]
     fn what_made_room_for_others_is_told() {
-        let displaced = Displaced { sources: 3, blocked: 4 };
+        let evictions = Evictions { sources: 3, blocked: 4 };
         assert_eq!(
-            summary(&SensorStats::default(), displaced),
+            summary(&SensorStats::default(), evictions),
             "9 packets seen, 2 probes, 0 undecodable, 3 sources counted anew for want of room, \
              4 blocked hosts forgotten for want of room"
         );
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn fragments_that_came_to_nothing_are_told() {
         let mut sensors = SensorStats::default();
-        let summary = |sensors: &SensorStats| summary(sensors, Displaced::default());
+        let summary = |sensors: &SensorStats| summary(sensors, Evictions::default());
         assert_eq!(summary(&sensors), "9 packets seen, 2 probes, 0 undecodable");
         (sensors.reassembly.expired, sensors.reassembly.evicted) = (2, 1);
         assert_eq!(
@@ -185,8 +185,8 @@ mod tests {
         let loss =
             |interface: &str, packets| InterfaceLoss { interface: interface.into(), packets };
         let losses = vec![loss("eth0", 7), loss("lo", 1)];
-        let displaced = Displaced::default();
-        let summary = Summary { sensors, losses, answers: None, probes: 2, displaced, live: true };
+        let evictions = Evictions::default();
+        let summary = Summary { sensors, losses, answers: None, probes: 2, evictions, live: true };
         let lines = "9 packets seen, 2 probes, 8 dropped by the kernel, 0 undecodable, \
              1 answers to this host's own queries, 4 datagrams of this host not seen in time, \
              5 queries of this host forgotten early to make room\n\
@@ -204,7 +204,7 @@ mod tests {
             sensors.rings.lost = lost;
             let loss = InterfaceLoss { interface: "eth0".into(), packets };
             let engine = Statistics::default();
-            Account { sensors, losses: vec![loss], answers: None, engine }
+            ShardStats { sensors, losses: vec![loss], answers: None, engine }
         };
         let summary = Summary::of(vec![shard(3, 7, 1), shard(4, 8, 0), shard(5, 6, 2)]);
         assert_eq!(
@@ -229,7 +229,7 @@ mod tests {
             losses: Vec::new(),
             answers: Some(answers),
             probes: 12,
-            displaced: Displaced::default(),
+            evictions: Evictions::default(),
             live: true,
         };
         let line = "7 connections and 5 datagrams, 12 probes, 0 dropped by the kernel, \

@@ -6,20 +6,20 @@ use portsentry_core::config::Settings;
 use portsentry_core::{Instant, Outcome, Policy, ResponseId};
 use portsentry_respond::{Client, Hosts};
 
-use super::shard::{Account, Shard};
+use super::shard::{Shard, ShardStats};
 use super::shards::Shards;
 use super::time::monotonic;
 use crate::failure::Failure;
 
 /// What reads packets and decides.
-pub(crate) enum Packets {
+pub(crate) enum Workers {
     /// One ring, or bound sockets: in this thread.
     Here(Box<Shard>),
     /// A thread for each ring.
     Threads(Box<Shards>),
 }
 
-impl Packets {
+impl Workers {
     /// Starts the threads that there are to be. Packets wait until
     /// [`watch`](Self::watch).
     pub(crate) fn start(&mut self) -> Result<(), Failure> {
@@ -29,7 +29,7 @@ impl Packets {
         }
     }
 
-    /// Packets are read from now on, at each [`turn`](Self::turn) or besides.
+    /// Packets are read from now on, at each [`poll_once`](Self::poll_once) or besides.
     pub(crate) fn watch(&mut self) {
         match self {
             Self::Here(_) => {}
@@ -45,7 +45,7 @@ impl Packets {
         }
     }
 
-    /// Readable when [`turn`](Self::turn) has something to do; `None`: always.
+    /// Readable when [`poll_once`](Self::poll_once) has something to do; `None`: always.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Here(shard) => shard.sensors.descriptor(),
@@ -53,7 +53,7 @@ impl Packets {
         }
     }
 
-    /// When [`turn`](Self::turn) has something to do in any case.
+    /// When [`poll_once`](Self::poll_once) has something to do in any case.
     pub(crate) fn due(&self) -> Option<Instant> {
         match self {
             Self::Here(shard) => shard.engine.poll_timeout(),
@@ -62,21 +62,21 @@ impl Packets {
     }
 
     /// Does what is to be done in this thread. Never waits.
-    pub(crate) fn turn(&mut self, responder: &mut Client) -> Result<(), Failure> {
+    pub(crate) fn poll_once(&mut self, responder: &mut Client) -> Result<(), Failure> {
         match self {
             Self::Here(shard) => {
-                shard.turn(|response| responder.respond(response))?;
+                shard.poll_once(|response| responder.respond(response))?;
                 Ok(())
             }
-            Self::Threads(it) => it.turn(responder),
+            Self::Threads(it) => it.poll_once(responder),
         }
     }
 
     /// Whether all that read packets go round.
-    pub(crate) fn go_round(&mut self) -> bool {
+    pub(crate) fn is_responsive(&mut self) -> bool {
         match self {
             Self::Here(_) => true,
-            Self::Threads(it) => it.go_round(),
+            Self::Threads(it) => it.is_responsive(),
         }
     }
 
@@ -127,16 +127,16 @@ impl Packets {
     }
 
     /// Reads packets that came before the end was asked for.
-    pub(crate) fn read_what_is_left(&mut self, responder: &mut Client) {
+    pub(crate) fn drain_remaining(&mut self, responder: &mut Client) {
         match self {
-            Self::Here(shard) => shard.read_what_is_left(|response| responder.respond(response)),
-            Self::Threads(it) => it.read_what_is_left(responder),
+            Self::Here(shard) => shard.drain_remaining(|response| responder.respond(response)),
+            Self::Threads(it) => it.drain_remaining(responder),
         }
     }
 
     /// Ends: tells of every probe that waits. What each has seen, and how many
     /// threads do not tell.
-    pub(crate) fn close(self) -> (Vec<Account>, usize) {
+    pub(crate) fn close(self) -> (Vec<ShardStats>, usize) {
         match self {
             Self::Here(shard) => (vec![shard.close()], 0),
             Self::Threads(it) => it.close(),

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use portsentry_core::{Mode, Outcome, Protocol};
 use portsentry_respond::protocol::{Message, Request};
-use portsentry_respond::{Happened, Report, Tokens};
+use portsentry_respond::{ActionEvent, ProbeContext, Report};
 use portsentry_testbed::{Namespace, Signal, Testbed, require_root};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags,
@@ -248,16 +248,16 @@ impl Asked {
     }
 
     /// Asks for a response; why it was refused, or `None`, and whether it worked.
-    fn respond(&self, id: u64, tokens: Tokens) -> (Option<String>, bool) {
+    fn respond(&self, id: u64, tokens: ProbeContext) -> (Option<String>, bool) {
         self.send(&Request::Respond(id, tokens).encode());
         let mut refused = None;
         loop {
             match self.next().expect("an answer") {
-                Message::Report(Report { host, what: Happened::Refused(why) }) => {
+                Message::Report(Report { host, what: ActionEvent::Refused(why) }) => {
                     assert_eq!(host, tokens.target);
                     refused = Some(why);
                 }
-                Message::Answer(answered, outcome) => {
+                Message::Completed(answered, outcome) => {
                     assert_eq!(answered, id);
                     return (refused, outcome == Outcome::Succeeded);
                 }
@@ -272,9 +272,9 @@ impl Asked {
     }
 }
 
-fn probe(target: &str, port: u16) -> Tokens {
+fn probe(target: &str, port: u16) -> ProbeContext {
     let target = target.parse().expect("address");
-    Tokens { target, port, mode: Mode::Stealth, protocol: Protocol::Tcp }
+    ProbeContext { target, port, mode: Mode::Stealth, protocol: Protocol::Tcp }
 }
 
 #[test]
@@ -284,14 +284,14 @@ fn forged_requests_have_no_effect() {
     bed.host.ip(&["route", "add", "default", "via", &bed.scanner.v4().to_string()]);
     let station = Station::with(&bed.host, &format!("{CONFIGURATION}BLOCK_RATE = \"5\""));
     let asked = Asked::start(&station);
-    let refused = |tokens: Tokens, why: &str| {
+    let refused = |tokens: ProbeContext, why: &str| {
         let (said, worked) = asked.respond(9, tokens);
         assert_eq!((said.as_deref(), worked), (Some(why), false), "{tokens:?}");
     };
     refused(probe("198.51.100.7", 22), "no configuration is in force");
     asked.load();
     refused(probe("198.51.100.7", 99), "the configuration has no response to this probe");
-    let udp = Tokens { protocol: Protocol::Udp, ..probe("198.51.100.7", 22) };
+    let udp = ProbeContext { protocol: Protocol::Udp, ..probe("198.51.100.7", 22) };
     refused(udp, "the configuration has no response to this probe");
     refused(probe("0.0.0.0", 22), "not the address of a host");
     refused(probe("ff02::1", 22), "not the address of a host");

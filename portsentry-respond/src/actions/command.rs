@@ -17,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::descriptors::keep_descriptors_from_children;
-use super::simple_command::{Answered, Plain};
+use super::simple_command::{ShellAnswer, SimpleCommand};
 
 /// The search path that commands get.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -30,7 +30,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// What is known of the probe that a command answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tokens {
+pub struct ProbeContext {
     /// The host that is acted on.
     pub target: IpAddr,
     /// The port it probed.
@@ -45,14 +45,14 @@ pub struct Tokens {
 #[derive(Clone, Debug)]
 pub struct Command<'a> {
     /// What `/bin/sh -c` is given. Plain words are started without a shell, once
-    /// `answered` tells that it would do the same.
+    /// `shell_answer` tells that it would do the same.
     pub text: &'a str,
     /// What the shell has said about the name of this command's program. After the
     /// first success it is asked.
-    pub answered: &'a Answered,
+    pub shell_answer: &'a ShellAnswer,
     /// Also passed as `PORTSENTRY_TARGET`, `PORTSENTRY_PORT`,
     /// `PORTSENTRY_MODE` and `PORTSENTRY_PROTOCOL`.
-    pub tokens: Tokens,
+    pub tokens: ProbeContext,
     /// How long it may run.
     pub limit: Duration,
     /// Once this is readable, it is not begun, or ended if it runs.
@@ -126,14 +126,14 @@ impl Command<'_> {
     /// Asks the shell once whether it would run a program, behind the first response
     /// instead of before it. Without an answer, the next one asks again.
     fn ask_about_name(&self) {
-        if !self.answered.is_empty() {
+        if !self.shell_answer.is_empty() {
             return;
         }
-        if let Some(plain) = Plain::read(self.text).filter(|it| !it.is_path()) {
-            let Self { answered, tokens, limit, stop, .. } = *self;
+        if let Some(plain) = SimpleCommand::read(self.text).filter(|it| !it.is_path()) {
+            let Self { shell_answer, tokens, limit, stop, .. } = *self;
             let text = &format!("command -v {}", plain.name());
-            if let Ok(told) = (Command { text, answered, tokens, limit, stop }).run_once() {
-                self.answered.keep(plain.name(), &told.output);
+            if let Ok(told) = (Command { text, shell_answer, tokens, limit, stop }).run_once() {
+                self.shell_answer.keep(plain.name(), &told.output);
             }
         }
     }
@@ -188,8 +188,8 @@ impl Command<'_> {
 
     /// The program itself, if the shell would do nothing but start it.
     fn without_shell(&self) -> Option<std::process::Command> {
-        let plain = Plain::read(self.text)?;
-        if !plain.is_path() && self.answered.is_program(plain.name()) != Some(true) {
+        let plain = SimpleCommand::read(self.text)?;
+        if !plain.is_path() && self.shell_answer.is_program(plain.name()) != Some(true) {
             return None;
         }
         // A shell tells it, so that programs may rely on it.
@@ -200,7 +200,7 @@ impl Command<'_> {
     }
 
     fn spawn(&self, command: &mut std::process::Command, writer: &PipeWriter) -> io::Result<Child> {
-        let Tokens { target, port, mode, protocol } = self.tokens;
+        let ProbeContext { target, port, mode, protocol } = self.tokens;
         command
             .env("PATH", PATH)
             .env("PORTSENTRY_TARGET", target.to_string())
@@ -332,22 +332,22 @@ mod tests {
         text: &str,
         limit: Duration,
     ) -> Result<Finished, CommandError> {
-        run_with(&Answered::default(), stop, text, limit)
+        run_with(&ShellAnswer::default(), stop, text, limit)
     }
 
     fn run_with(
-        answered: &Answered,
+        shell_answer: &ShellAnswer,
         stop: BorrowedFd<'_>,
         text: &str,
         limit: Duration,
     ) -> Result<Finished, CommandError> {
-        let tokens = Tokens {
+        let tokens = ProbeContext {
             target: "192.0.2.7".parse().unwrap(),
             port: 23,
             mode: Mode::Stealth,
             protocol: Protocol::Tcp,
         };
-        Command { text, answered, tokens, limit, stop }.run()
+        Command { text, shell_answer, tokens, limit, stop }.run()
     }
 
     const LONG: Duration = Duration::from_secs(20);
@@ -385,9 +385,9 @@ mod tests {
         // What shells other than dash add.
         let odd = |word: &&str| ["_=", "SHLVL=", "OLDPWD="].iter().any(|it| word.starts_with(it));
         let (stop, _held_open) = io::pipe().unwrap();
-        let answered = Answered::default();
+        let shell_answer = ShellAnswer::default();
         [0; 2].map(|_| {
-            let output = run_with(&answered, stop.as_fd(), text, LONG).unwrap().output;
+            let output = run_with(&shell_answer, stop.as_fd(), text, LONG).unwrap().output;
             let mut words: Vec<&str> = output.split(' ').filter(|it| !odd(it)).collect();
             words.sort_unstable();
             words.join(" ")

@@ -14,12 +14,12 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 /// A command of which each shell makes the same words: none is quoted, expanded,
 /// redirected or assigned.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Plain<'a> {
+pub(super) struct SimpleCommand<'a> {
     name: &'a str,
     pub(super) arguments: Vec<&'a str>,
 }
 
-impl<'a> Plain<'a> {
+impl<'a> SimpleCommand<'a> {
     /// `None` if `text` holds anything that some shell might take for more.
     pub(super) fn read(text: &'a str) -> Option<Self> {
         let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
@@ -66,9 +66,9 @@ fn is_name(word: &str) -> bool {
 /// What the shell said about a name: whether it would run a program, and no command
 /// of its own. Each shell has others.
 #[derive(Debug, Default)]
-pub struct Answered(OnceLock<(String, bool)>);
+pub struct ShellAnswer(OnceLock<(String, bool)>);
 
-impl Answered {
+impl ShellAnswer {
     /// `None` if it was not asked about `name`.
     pub(super) fn is_program(&self, name: &str) -> Option<bool> {
         self.0.get().filter(|(known, _)| known == name).map(|(_, is_program)| *is_program)
@@ -92,7 +92,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Option<(&str, &[&str])>) {
-        let found = Plain::read(text);
+        let found = SimpleCommand::read(text);
         let found = found.as_ref().map(|it| (it.name(), it.arguments.as_slice()));
         assert_eq!(found, expected, "{text:?}");
     }
@@ -129,7 +129,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let path = ["one", "two", "three", "four"].map(|it| at(it).display().to_string()).join(":");
-        let program = || Plain::read("tool").unwrap().program(&path);
+        let program = || SimpleCommand::read("tool").unwrap().program(&path);
         assert_eq!(program(), None);
         for (directory, mode) in [("four", 0o755), ("three", 0o755), ("two", 0o644)] {
             use std::os::unix::fs::PermissionsExt;
@@ -144,15 +144,15 @@ mod tests {
 
     #[test]
     fn one_name_is_known() {
-        let answered = Answered::default();
-        assert!(answered.is_empty());
-        answered.keep("nft", "/usr/sbin/nft");
-        answered.keep("echo", "echo");
-        assert_eq!(answered.is_program("nft"), Some(true));
-        assert_eq!(answered.is_program("echo"), None);
-        let answered = Answered::default();
-        answered.keep("echo", "echo");
-        assert_eq!(answered.is_program("echo"), Some(false));
-        assert!(!answered.is_empty());
+        let shell_answer = ShellAnswer::default();
+        assert!(shell_answer.is_empty());
+        shell_answer.keep("nft", "/usr/sbin/nft");
+        shell_answer.keep("echo", "echo");
+        assert_eq!(shell_answer.is_program("nft"), Some(true));
+        assert_eq!(shell_answer.is_program("echo"), None);
+        let shell_answer = ShellAnswer::default();
+        shell_answer.keep("echo", "echo");
+        assert_eq!(shell_answer.is_program("echo"), Some(false));
+        assert!(!shell_answer.is_empty());
     }
 }

@@ -63,7 +63,7 @@ impl Syslog {
             match sent {
                 Ok(()) => {
                     self.waiting.pop_front();
-                    self.confess();
+                    self.report_lost();
                 }
                 Err(error) => {
                     if error.kind() != io::ErrorKind::WouldBlock {
@@ -77,7 +77,7 @@ impl Syslog {
     }
 
     /// Says what was lost, now that there is room again.
-    fn confess(&mut self) {
+    fn report_lost(&mut self) {
         if self.lost > 0 && self.waiting.len() < CAPACITY / 2 {
             let lost = std::mem::take(&mut self.lost);
             let text = format!("{lost} lines were lost: the system's logger did not take them");

@@ -7,31 +7,36 @@ use portsentry_core::{Effect, Engine, HashKey, Limits, Observation, TcpFlags};
 use super::*;
 
 /// What a packet thread does.
-type Work = Box<dyn FnOnce(&Post<Order>, &Post<Word>) + Send>;
+type Work = Box<dyn FnOnce(&Post<Command>, &Post<Notice>) + Send>;
 
 /// Packet threads that do what `work` says instead.
 fn shards(works: Vec<Work>) -> Shards {
     let mut shards = Shards::new(Vec::new(), SourceHash::new(7)).unwrap();
     for (ring, work) in works.into_iter().enumerate() {
-        let orders = Arc::new(Post::new().unwrap());
-        let (theirs, words) = (Arc::clone(&orders), Arc::clone(&shards.words));
+        let commands = Arc::new(Post::new().unwrap());
+        let (theirs, notices) = (Arc::clone(&commands), Arc::clone(&shards.notices));
         let handle = std::thread::spawn(move || {
-            work(&theirs, &words);
-            words.put(Word::Ended(ring));
+            work(&theirs, &notices);
+            notices.put(Notice::Ended(ring));
             Err(Failure::RestartNeeded(format!("ring {ring}")))
         });
-        shards.threads.push(Thread { orders, handle: Some(handle), owes: 0, ended: false });
+        shards.threads.push(Thread {
+            commands,
+            handle: Some(handle),
+            pending_acks: 0,
+            ended: false,
+        });
     }
     shards
 }
 
 /// Answers as the ring of this number until the sender of `end` is gone.
 fn answering(ring: usize, end: mpsc::Receiver<()>) -> Work {
-    Box::new(move |orders, words| {
+    Box::new(move |commands, notices| {
         while end.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
-            for order in orders.take() {
-                if matches!(order, Order::Answer) {
-                    words.put(Word::Answer(ring));
+            for command in commands.take() {
+                if matches!(command, Command::Sync) {
+                    notices.put(Notice::Synced(ring));
                 }
             }
             std::thread::yield_now();
@@ -43,23 +48,23 @@ fn answering(ring: usize, end: mpsc::Receiver<()>) -> Work {
 fn one_thread_that_hangs_is_not_hidden_by_the_others() {
     let (alive, end) = mpsc::channel();
     let (hung, never) = mpsc::channel::<()>();
-    let hangs = Box::new(move |_: &Post<Order>, _: &Post<Word>| {
+    let hangs = Box::new(move |_: &Post<Command>, _: &Post<Notice>| {
         let _ = never.recv();
     });
     let mut shards = shards(vec![answering(0, end), hangs]);
     // Nothing was asked of them yet.
-    assert!(shards.go_round());
-    while shards.threads[0].owes > 0 {
+    assert!(shards.is_responsive());
+    while shards.threads[0].pending_acks > 0 {
         shards.listen();
     }
-    assert!(!shards.go_round());
-    assert!(!shards.go_round());
+    assert!(!shards.is_responsive());
+    assert!(!shards.is_responsive());
     drop(hung);
     while !shards.threads[1].ended {
         shards.listen();
     }
     // One that has ended is told of by other means.
-    assert!(shards.go_round());
+    assert!(shards.is_responsive());
     drop(alive);
 }
 
@@ -74,7 +79,7 @@ fn a_pause_is_over_when_all_have_answered() {
     let mut shards = shards(works);
     shards.watch();
     shards.pause();
-    assert!(shards.threads.iter().all(|thread| thread.owes == 0));
+    assert!(shards.threads.iter().all(|thread| thread.pending_acks == 0));
     drop(ends);
 }
 
@@ -85,16 +90,16 @@ fn is_readable(shards: &Shards) -> bool {
 
 #[test]
 fn what_is_said_while_answers_are_waited_for_is_still_there_to_be_done() {
-    let asks = Box::new(|orders: &Post<Order>, words: &Post<Word>| {
+    let asks = Box::new(|commands: &Post<Command>, notices: &Post<Notice>| {
         let mut answers = 0;
         while answers < 2 {
-            for order in orders.take() {
-                if matches!(order, Order::Answer) {
+            for command in commands.take() {
+                if matches!(command, Command::Sync) {
                     // Before the first answer, as a thread that had decided before.
                     if answers == 0 {
-                        words.put(Word::Respond(response()));
+                        notices.put(Notice::Respond(response()));
                     }
-                    words.put(Word::Answer(0));
+                    notices.put(Notice::Synced(0));
                     answers += 1;
                 }
             }
@@ -110,7 +115,7 @@ fn what_is_said_while_answers_are_waited_for_is_still_there_to_be_done() {
     // It ends with this answer.
     shards.pause();
     while !shards.threads[0].ended {
-        shards.go_round();
+        shards.is_responsive();
     }
     assert!(is_readable(&shards), "an end");
 }
@@ -130,7 +135,7 @@ fn response() -> Response {
 #[test]
 fn a_thread_that_ends_ends_the_program_with_what_it_says() {
     let (_alive, end) = mpsc::channel();
-    let ends = Box::new(|_: &Post<Order>, _: &Post<Word>| ());
+    let ends = Box::new(|_: &Post<Command>, _: &Post<Notice>| ());
     let mut shards = shards(vec![answering(0, end), ends]);
     shards.pause();
     let failure = shards.check().unwrap_err();
@@ -141,20 +146,20 @@ fn a_thread_that_ends_ends_the_program_with_what_it_says() {
 #[test]
 #[should_panic(expected = "as it was")]
 fn a_thread_that_panics_panics_here() {
-    struct Say(Arc<Post<Word>>);
+    struct Say(Arc<Post<Notice>>);
     impl Drop for Say {
         fn drop(&mut self) {
-            self.0.put(Word::Ended(0));
+            self.0.put(Notice::Ended(0));
         }
     }
     let mut shards = Shards::new(Vec::new(), SourceHash::new(7)).unwrap();
-    let orders = Arc::new(Post::new().unwrap());
-    let say = Say(Arc::clone(&shards.words));
+    let commands = Arc::new(Post::new().unwrap());
+    let say = Say(Arc::clone(&shards.notices));
     let handle = std::thread::spawn(move || {
         let _say = say;
         panic!("as it was")
     });
-    shards.threads.push(Thread { orders, handle: Some(handle), owes: 0, ended: false });
+    shards.threads.push(Thread { commands, handle: Some(handle), pending_acks: 0, ended: false });
     shards.pause();
     let _ = shards.check();
 }

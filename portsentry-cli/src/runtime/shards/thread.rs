@@ -1,4 +1,4 @@
-//! A packet thread: it waits for packets of its shard and for orders.
+//! A packet thread: it waits for packets of its shard and for commands.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::post::Post;
 use crate::failure::Failure;
-use crate::runtime::shard::{Account, Shard};
+use crate::runtime::shard::{Shard, ShardStats};
 use crate::runtime::time::monotonic;
 
 /// What a packet thread is to do. It does it in order.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum Command {
     /// Read packets, from now on.
     Watch,
     /// Read none, until told to.
     Pause,
-    /// Answer that all orders before were carried out.
-    Answer,
+    /// Answer that all commands before were carried out.
+    Sync,
     SetPolicy(Box<Policy>),
     /// Ports and banner, and whether served ports are to be known.
     SetSettings(Arc<Settings>, bool),
@@ -32,19 +32,19 @@ pub(super) enum Order {
     /// As many as the limit of all allows were begun, until then.
     Refuse(ResponseId, Instant),
     /// Read what came before the end was asked for.
-    ReadWhatIsLeft,
+    DrainRemaining,
     /// And what others have handed on meanwhile.
-    ReadOnce,
+    PollOnce,
     /// Tell what there is to tell, and end.
     Close,
 }
 
 /// What a packet thread says.
 #[derive(Debug)]
-pub(super) enum Word {
+pub(super) enum Notice {
     Respond(Response),
-    /// To [`Order::Answer`]; the number of its ring.
-    Answer(usize),
+    /// To [`Command::Sync`]; the number of its ring.
+    Synced(usize),
     /// It has ended.
     Ended(usize),
 }
@@ -55,59 +55,59 @@ pub(super) struct Worker {
     pub(super) ring: usize,
     pub(super) rings: u16,
     pub(super) hash: SourceHash,
-    pub(super) orders: Arc<Post<Order>>,
-    pub(super) words: Arc<Post<Word>>,
+    pub(super) commands: Arc<Post<Command>>,
+    pub(super) notices: Arc<Post<Notice>>,
 }
 
 impl Worker {
     /// Until it is told to close, or its sensors break.
-    pub(super) fn run(self) -> Result<Account, Failure> {
-        let Self { mut shard, ring, rings, hash, orders, words } = self;
-        let _ending = Ending { ring, words: Arc::clone(&words) };
+    pub(super) fn run(self) -> Result<ShardStats, Failure> {
+        let Self { mut shard, ring, rings, hash, commands, notices } = self;
+        let _ending = Ending { ring, notices: Arc::clone(&notices) };
         let owns = |host: &IpAddr| hash.ring(*host, rings) == ring;
         let mut watching = false;
         // At once, so that whoever hears an answer has heard of every response before it.
-        let respond = |response: &Response| words.put(Word::Respond(*response));
+        let respond = |response: &Response| notices.put(Notice::Respond(*response));
         loop {
-            wait(&shard, &orders, watching)?;
-            for order in orders.take() {
-                match order {
-                    Order::Watch => watching = true,
-                    Order::Pause => watching = false,
-                    Order::Answer => words.put(Word::Answer(ring)),
-                    Order::SetPolicy(policy) => shard.engine.set_policy(*policy),
-                    Order::SetSettings(settings, service_check) => {
+            wait(&shard, &commands, watching)?;
+            for command in commands.take() {
+                match command {
+                    Command::Watch => watching = true,
+                    Command::Pause => watching = false,
+                    Command::Sync => notices.put(Notice::Synced(ring)),
+                    Command::SetPolicy(policy) => shard.engine.set_policy(*policy),
+                    Command::SetSettings(settings, service_check) => {
                         shard.set_settings(&settings, service_check)?;
                     }
-                    Order::Restore(hosts) => {
+                    Command::Restore(hosts) => {
                         shard.engine.restore_blocked(hosts.iter().filter(owns));
                     }
-                    Order::Outcome(id, outcome) => {
+                    Command::Outcome(id, outcome) => {
                         shard.engine.handle_outcome(id, outcome, monotonic());
                     }
-                    Order::Refuse(id, until) => shard.engine.refuse(id, until, monotonic()),
-                    Order::ReadWhatIsLeft => {
+                    Command::Refuse(id, until) => shard.engine.refuse(id, until, monotonic()),
+                    Command::DrainRemaining => {
                         watching = false;
-                        shard.read_what_is_left(respond);
+                        shard.drain_remaining(respond);
                     }
                     // A sensor that breaks now has nothing more to say.
-                    Order::ReadOnce => drop(shard.turn(respond)),
-                    Order::Close => return Ok(shard.close()),
+                    Command::PollOnce => drop(shard.poll_once(respond)),
+                    Command::Close => return Ok(shard.close()),
                 }
             }
             if watching {
-                shard.turn(respond)?;
+                shard.poll_once(respond)?;
             }
         }
     }
 }
 
-/// Waits for orders, for packets if it is `watching`, or the time of something.
-fn wait(shard: &Shard, orders: &Post<Order>, watching: bool) -> Result<(), Failure> {
+/// Waits for commands, for packets if it is `watching`, or the time of something.
+fn wait(shard: &Shard, commands: &Post<Command>, watching: bool) -> Result<(), Failure> {
     let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
     let sensors = shard.sensors.descriptor().filter(|_| watching);
-    let orders = orders.descriptor();
-    let mut descriptors = [readable(orders), readable(sensors.unwrap_or(orders))];
+    let commands = commands.descriptor();
+    let mut descriptors = [readable(commands), readable(sensors.unwrap_or(commands))];
     let due = shard.engine.poll_timeout().filter(|_| watching);
     let timeout = due.map(|due| {
         let left = due.since(monotonic());
@@ -122,11 +122,11 @@ fn wait(shard: &Shard, orders: &Post<Order>, watching: bool) -> Result<(), Failu
 /// Says that the thread has ended, in whatever way it does.
 struct Ending {
     ring: usize,
-    words: Arc<Post<Word>>,
+    notices: Arc<Post<Notice>>,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.words.put(Word::Ended(self.ring));
+        self.notices.put(Notice::Ended(self.ring));
     }
 }
