@@ -10,7 +10,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net};
 use portsentry_capture::{LinkType, decode};
 use portsentry_core::{
-    Engine, HashKey, Instant, Limits, Networks, Observation, Policy, PortSet, Protocol,
+    Engine, HashKey, Instant, Limits, NetworkSet, Observation, Policy, PortSet, Protocol,
     ServedPorts, Timestamp,
 };
 
@@ -200,7 +200,7 @@ impl Workload {
 
     /// Returns networks of four addresses, spread evenly over the network of the sources,
     /// so that few sources are ignored.
-    fn ignored(&self) -> Networks {
+    fn ignored(&self) -> NetworkSet {
         let distance = (1 << 24) / self.ignored_networks.max(1);
         (0..self.ignored_networks)
             .map(|number| Ipv4Addr::from_bits(0x0a00_0000 | (number * distance)))

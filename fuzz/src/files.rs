@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
-use portsentry_core::Networks;
+use portsentry_core::NetworkSet;
 use portsentry_core::config::{self, Diagnostic, Severity};
 
 /// Parses `bytes` as a configuration file.
@@ -39,7 +39,7 @@ pub fn check_ignore_list(bytes: &[u8]) {
         let text = String::from_utf8_lossy(bytes);
         let lines = text.strip_prefix('\u{feff}').unwrap_or(&text).split('\n');
         let items = lines.map(|line| line.split('#').next().unwrap_or_default().trim());
-        let networks: Networks = items.filter(|item| !item.is_empty()).map(network).collect();
+        let networks: NetworkSet = items.filter(|item| !item.is_empty()).map(network).collect();
         assert_eq!(parsed.value, networks);
 
         let again = config::parse_ignore_list(written(&networks).as_bytes());
@@ -49,7 +49,7 @@ pub fn check_ignore_list(bytes: &[u8]) {
 }
 
 /// Returns an ignore list of these networks.
-fn written(networks: &Networks) -> String {
+fn written(networks: &NetworkSet) -> String {
     let lines = networks.ranges().flat_map(|range| match range.into_inner() {
         (IpAddr::V4(first), IpAddr::V4(last)) => {
             Ipv4Subnets::new(first, last, 0).map(|network| format!("{network}\n")).collect()

@@ -199,7 +199,7 @@ impl Model {
         let (probes, overloaded) = (std::mem::take(probes), std::mem::take(&mut self.overloaded));
         let limit = self.rules.block_rate;
         let lines = [
-            (packets, Event::served_port_held_back(packets)),
+            (packets, Event::served_port_suppressed(packets)),
             (probes, Event::rate_limited(probes, limit)),
             (overloaded, Event::overloaded(overloaded)),
         ];

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use portsentry_core::{
-    Evidence, Limits, Networks, Observation, Outcome, Policy, PortSet, Protocol, ServedPorts,
+    Evidence, Limits, NetworkSet, Observation, Outcome, Policy, PortSet, Protocol, ServedPorts,
     TcpFlags, TcpSegment, Timestamp,
 };
 
@@ -156,8 +156,8 @@ impl Rules {
         Policy {
             tcp_ports: self.tcp_ports.iter().copied().collect::<PortSet>(),
             udp_ports: self.udp_ports.iter().copied().collect::<PortSet>(),
-            ignore: self.ignore.iter().copied().collect::<Networks>(),
-            never_block: self.never_block.iter().copied().collect::<Networks>(),
+            ignore: self.ignore.iter().copied().collect::<NetworkSet>(),
+            never_block: self.never_block.iter().copied().collect::<NetworkSet>(),
             scan_trigger: self.scan_trigger,
             block_tcp: self.block_tcp,
             block_udp: self.block_udp,

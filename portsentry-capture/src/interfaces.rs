@@ -16,7 +16,7 @@ use netlink_packet_core::{DecodeError, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkLayerType, LinkMessage};
-use portsentry_core::Networks;
+use portsentry_core::NetworkSet;
 
 use crate::netlink::{self, ROUTE};
 
@@ -96,7 +96,7 @@ impl Interface {
     /// These are all addresses of all `interfaces`, and on a loopback interface
     /// the whole IPv4 prefix but its broadcast address: the kernel makes
     /// 127.0.0.0/8 local, not 127.0.0.1.
-    pub fn own_addresses(interfaces: &[Self]) -> Networks {
+    pub fn own_addresses(interfaces: &[Self]) -> NetworkSet {
         let mut own = Vec::new();
         for interface in interfaces {
             for address in &interface.addresses {

@@ -3,14 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use portsentry_core::Networks;
+use portsentry_core::NetworkSet;
 
 /// The addresses whose packets are observed.
 ///
 /// Multicast, broadcast and unspecified destinations never are: no single host
 /// was probed there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Targets(Option<Networks>);
+pub struct Targets(Option<NetworkSet>);
 
 impl Targets {
     /// Every destination.
@@ -26,7 +26,7 @@ impl Targets {
     }
 
     /// Whether a packet to `address` is observed. Costs as much as
-    /// [`Networks::contains`].
+    /// [`NetworkSet::contains`].
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         let is_single_host = !address.is_multicast()

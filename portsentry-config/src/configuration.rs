@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use portsentry_core::config::{BlockMode, Settings};
-use portsentry_core::{Networks, Policy};
+use portsentry_core::{NetworkSet, Policy};
 
 use crate::{Findings, Overrides};
 
@@ -14,7 +14,7 @@ pub struct Configuration {
     /// The keys of the file; all paths are absolute.
     pub settings: Settings,
     /// Hosts and networks to ignore.
-    pub ignore: Networks,
+    pub ignore: NetworkSet,
     /// Whether to ignore probes from this host to itself.
     pub local_check: bool,
     /// Whether to ignore ports that a local program serves.
@@ -53,13 +53,13 @@ impl Configuration {
     /// configuration.ignore = ["192.0.2.0/24".parse().unwrap()].into_iter().collect();
     /// ```
     pub fn new(settings: Settings) -> Self {
-        Self::assemble(settings, Networks::default(), Overrides::default(), Origin::Program)
+        Self::assemble(settings, NetworkSet::default(), Overrides::default(), Origin::Program)
     }
 
     /// A configuration without warnings.
     pub(crate) fn assemble(
         settings: Settings,
-        ignore: Networks,
+        ignore: NetworkSet,
         overrides: Overrides,
         origin: Origin,
     ) -> Self {
@@ -83,7 +83,7 @@ impl Configuration {
     /// assert!(policy.tcp_ports.contains(23));
     /// assert!(!policy.block_tcp);
     /// ```
-    pub fn policy(&self, never_block: Networks) -> Policy {
+    pub fn policy(&self, never_block: NetworkSet) -> Policy {
         let settings = &self.settings;
         Policy {
             tcp_ports: settings.tcp_ports.clone(),

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use portsentry_core::Networks;
+use portsentry_core::NetworkSet;
 use portsentry_core::config::{self, Context, Parsed, Settings};
 use thiserror::Error;
 
@@ -72,7 +72,7 @@ pub fn load_with(
     let file = match read(&path) {
         Err(FileError::Missing(missing)) if source.if_missing == IfMissing::BuiltIn => {
             let (settings, origin) = (Settings::built_in(), Origin::BuiltIn { missing });
-            return Ok(Configuration::assemble(settings, Networks::default(), overrides, origin));
+            return Ok(Configuration::assemble(settings, NetworkSet::default(), overrides, origin));
         }
         file => file?,
     };
@@ -91,7 +91,7 @@ fn evaluate(
     mut parsed: Parsed<Settings>,
     working_directory: &Path,
     read: &mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>,
-) -> Result<(Settings, Networks, Findings), LoadError> {
+) -> Result<(Settings, NetworkSet, Findings), LoadError> {
     let mut findings = Findings::default();
     findings.extend(path, file, std::mem::take(&mut parsed.diagnostics));
 
@@ -117,7 +117,7 @@ fn evaluate(
     });
     findings.sort();
 
-    let mut ignore = Networks::default();
+    let mut ignore = NetworkSet::default();
     if let Some((path, list)) = ignore_list {
         let parsed = config::parse_ignore_list(&list);
         findings.extend(path, &list, parsed.diagnostics);

@@ -9,10 +9,12 @@
 //! that is forgotten and comes back is acted on once more, and memory stays flat
 //! under forged sources.
 
+mod ordered_table;
+
 use alloc::collections::VecDeque;
-use alloc::vec;
-use alloc::vec::Vec;
 use core::net::IpAddr;
+
+use self::ordered_table::OrderedTable;
 
 use crate::hash_key::{HashKey, address_bits};
 
@@ -44,8 +46,8 @@ impl BlockedSet {
 
     /// Reads from the cache line that [`contains`](Self::contains) would read from.
     /// The value means nothing.
-    pub(crate) fn touch(&self, address: IpAddr, hash: u64) -> u64 {
-        self.family(address).hashes.touch(hash)
+    pub(crate) fn prefetch(&self, address: IpAddr, hash: u64) -> u64 {
+        self.family(address).hashes.prefetch(hash)
     }
 
     /// Adds an address. Gives the hash of the one that had to be forgotten for it.
@@ -83,7 +85,7 @@ impl BlockedSet {
 /// One family: its hashes to be looked up, and once more in the order they came.
 #[derive(Debug)]
 struct Family {
-    hashes: Ascending,
+    hashes: OrderedTable,
     order: VecDeque<u64>,
     cap: usize,
     forgotten: u64,
@@ -92,7 +94,7 @@ struct Family {
 impl Family {
     fn new(cap: usize) -> Self {
         let cap = cap.max(1);
-        Self { hashes: Ascending::new(0), order: VecDeque::new(), cap, forgotten: 0 }
+        Self { hashes: OrderedTable::new(0), order: VecDeque::new(), cap, forgotten: 0 }
     }
 
     fn insert(&mut self, hash: u64) -> Option<u64> {
@@ -126,111 +128,9 @@ impl Family {
     }
 }
 
-/// Hashes in ascending order with holes between them.
-///
-/// A hash stands at its home, which is the hash as a fraction of the length, or
-/// behind that if others are in the way, with no hole between. As homes ascend with
-/// the hashes, so do the hashes themselves: a search ends at the first that is
-/// larger, and a copy needs no search at all. (Amble and Knuth, "Ordered hash
-/// tables", 1974.)
-#[derive(Debug)]
-struct Ascending {
-    /// 0 is a hole.
-    slots: Vec<u64>,
-    /// Slots that are the home of some hash; those behind are for what finds no
-    /// room.
-    homes: usize,
-    /// Hashes that there may be.
-    capacity: usize,
-}
-
-impl Ascending {
-    /// Room for so many hashes, in a quarter more slots: a search that fails reads
-    /// three slots on average.
-    fn new(capacity: usize) -> Self {
-        let homes = capacity + capacity.div_ceil(4);
-        Self { slots: vec![0; homes + homes.min(64)], homes, capacity }
-    }
-
-    fn contains(&self, hash: u64) -> bool {
-        let found = self.behind_home(hash).iter().find(|slot| **slot >= hash || **slot == 0);
-        found == Some(&hash)
-    }
-
-    fn touch(&self, hash: u64) -> u64 {
-        self.slots.get(self.home(hash)).copied().unwrap_or_default()
-    }
-
-    /// Adds a hash; `false` if it is there.
-    fn insert(&mut self, hash: u64) -> bool {
-        let home = self.home(hash);
-        let behind = self.slots.get_mut(home..).unwrap_or_default();
-        let mut moved = hash;
-        for slot in behind {
-            if *slot == moved {
-                // Those that are moved differ from the next.
-                return false;
-            }
-            if *slot == 0 {
-                *slot = moved;
-                return true;
-            }
-            if *slot > moved {
-                core::mem::swap(slot, &mut moved);
-            }
-        }
-        self.slots.push(moved);
-        true
-    }
-
-    /// Takes a hash out; those behind it that are not at home move up.
-    fn remove(&mut self, hash: u64) {
-        let home = self.home(hash);
-        let Some(at) = self.behind_home(hash).iter().position(|slot| *slot == hash) else { return };
-        let mut hole = home + at;
-        while let Some(&next) = self.slots.get(hole + 1)
-            && next != 0
-            && self.home(next) <= hole
-        {
-            self.set(hole, next);
-            hole += 1;
-        }
-        self.set(hole, 0);
-    }
-
-    /// The same hashes with room for more.
-    fn with_capacity(&self, capacity: usize) -> Self {
-        let mut copy = Self::new(capacity);
-        let mut next = 0;
-        for &hash in self.slots.iter().filter(|slot| **slot != 0) {
-            let at = copy.home(hash).max(next);
-            if at >= copy.slots.len() {
-                copy.slots.resize(at + 1, 0);
-            }
-            copy.set(at, hash);
-            next = at + 1;
-        }
-        copy
-    }
-
-    fn home(&self, hash: u64) -> usize {
-        ((u128::from(hash) * self.homes as u128) >> 64) as usize
-    }
-
-    fn behind_home(&self, hash: u64) -> &[u64] {
-        self.slots.get(self.home(hash)..).unwrap_or_default()
-    }
-
-    fn set(&mut self, at: usize, hash: u64) {
-        if let Some(slot) = self.slots.get_mut(at) {
-            *slot = hash;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeSet, VecDeque};
+    use std::collections::VecDeque;
     use std::vec::Vec;
 
     use proptest::prelude::*;
@@ -282,33 +182,6 @@ mod tests {
                 }
                 prop_assert_eq!(set.len(), queues[0].len() + queues[1].len());
                 prop_assert_eq!(set.forgotten(), forgotten);
-            }
-        }
-
-        /// Hashes that crowd together, at the upper end of the table as well.
-        #[test]
-        fn hashes_agree_with_a_tree(
-            steps in prop::collection::vec(
-                (any::<bool>(), prop_oneof![1_u64..60, (0_u64..60).prop_map(|n| u64::MAX - n)]),
-                1..300,
-            ),
-            capacity in 1_usize..40,
-        ) {
-            let mut hashes = Ascending::new(capacity);
-            let mut tree = BTreeSet::new();
-            for (add, hash) in steps {
-                if add {
-                    prop_assert_eq!(hashes.insert(hash), tree.insert(hash));
-                } else {
-                    hashes.remove(hash);
-                    tree.remove(&hash);
-                }
-                for copy in [&hashes, &hashes.with_capacity(capacity + tree.len())] {
-                    let held = copy.slots.iter().copied().filter(|slot| *slot != 0);
-                    prop_assert!(held.eq(tree.iter().copied()));
-                    prop_assert!(tree.iter().all(|hash| copy.contains(*hash)));
-                    prop_assert!((1..70).all(|n| copy.contains(n) == tree.contains(&n)));
-                }
             }
         }
     }

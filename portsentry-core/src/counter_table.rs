@@ -9,7 +9,7 @@
 //!
 //! A bucket is one cache line, because with many sources an update mostly waits for memory. To
 //! fit, a slot holds the 64 bits of the hash and not the address. Two addresses with the same hash
-//! would share a counter and a note. Among a million sources, the chance of one such pair is 1 in
+//! would share a counter. Among a million sources, the chance of one such pair is 1 in
 //! 4 million. Nobody can choose such addresses without the key.
 
 use alloc::vec;
@@ -43,13 +43,13 @@ pub(crate) struct CounterTable {
 }
 
 /// The second word of a slot. From the top: count (16 bits), second of the last
-/// update (32 bits), note (16 bits).
+/// update (32 bits), cache word (16 bits).
 #[derive(Clone, Copy)]
 struct Meta(u64);
 
 impl Meta {
-    fn new(count: u16, seen: u32, note: u16) -> Self {
-        Self(u64::from(count) << 48 | u64::from(seen) << 16 | u64::from(note))
+    fn new(count: u16, seen: u32, cached: u16) -> Self {
+        Self(u64::from(count) << 48 | u64::from(seen) << 16 | u64::from(cached))
     }
 
     fn count(self) -> u16 {
@@ -60,7 +60,7 @@ impl Meta {
         (self.0 >> 16) as u32
     }
 
-    fn note(self) -> u16 {
+    fn cached(self) -> u16 {
         self.0 as u16
     }
 
@@ -71,13 +71,13 @@ impl Meta {
     }
 }
 
-/// What the clock of an entry means.
+/// The kind of time window of a counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Clock {
+pub(crate) enum Window {
     /// The window starts again with every update.
-    LastUpdate,
+    Sliding,
     /// The window starts with the first update and is not prolonged.
-    FirstUpdate,
+    Fixed,
 }
 
 impl CounterTable {
@@ -100,7 +100,7 @@ impl CounterTable {
 
     /// Adds one to the counter of this hash, and gives the new count, which
     /// stops at 65,535. One cache line, four comparisons.
-    pub(crate) fn bump(&mut self, hash: u64, now: Instant, clock: Clock) -> u16 {
+    pub(crate) fn bump(&mut self, hash: u64, now: Instant, window_kind: Window) -> u16 {
         let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
         let window = self.window;
         let Some(bucket) = self.bucket_mut(hash) else { return 1 };
@@ -109,12 +109,12 @@ impl CounterTable {
             let age = seconds.saturating_sub(meta.seen());
             let fresh = window.is_none_or(|window| age < window);
             let count = if fresh { meta.count().saturating_add(1) } else { 1 };
-            let seen = match clock {
-                Clock::FirstUpdate if fresh => meta.seen(),
+            let seen = match window_kind {
+                Window::Fixed if fresh => meta.seen(),
                 // Time that goes back stands still.
                 _ => seconds.max(meta.seen()),
             };
-            slot[1] = Meta::new(count, seen, meta.note()).0;
+            slot[1] = Meta::new(count, seen, meta.cached()).0;
             return count;
         }
         let Some(victim) = bucket.iter_mut().min_by_key(|slot| Meta(slot[1]).rank()) else {
@@ -130,24 +130,24 @@ impl CounterTable {
         1
     }
 
-    /// The note beside the counter of this hash; 0 if it is new, or if there is none.
-    pub(crate) fn note(&self, hash: u64) -> u16 {
+    /// The cache word of the counter of this hash; 0 if it is new, or if there is none.
+    pub(crate) fn cached(&self, hash: u64) -> u16 {
         let words = self.words.get(self.start(hash)..).unwrap_or_default();
         let Some(bucket) = words.as_chunks().0.first_chunk() else { return 0 };
-        bucket.get(place_of(bucket, hash)).map_or(0, |slot| Meta(slot[1]).note())
+        bucket.get(place_of(bucket, hash)).map_or(0, |slot| Meta(slot[1]).cached())
     }
 
-    /// Writes a note beside the counter of this hash, if there is one. It stays as long
-    /// as the counter does.
-    pub(crate) fn set_note(&mut self, hash: u64, note: u16) {
+    /// Sets the cache word of the counter of this hash, if there is one. It is kept as
+    /// long as the counter.
+    pub(crate) fn set_cached(&mut self, hash: u64, cached: u16) {
         if let Some(slot) = self.bucket_mut(hash).and_then(|bucket| slot_of(bucket, hash)) {
             let meta = Meta(slot[1]);
-            slot[1] = Meta::new(meta.count(), meta.seen(), note).0;
+            slot[1] = Meta::new(meta.count(), meta.seen(), cached).0;
         }
     }
 
-    /// Sets every note to 0. Reads and writes the whole table.
-    pub(crate) fn clear_notes(&mut self) {
+    /// Sets every cache word to 0. Reads and writes the whole table.
+    pub(crate) fn clear_cached(&mut self) {
         let (slots, _) = self.words.get_mut(self.first..).unwrap_or_default().as_chunks_mut::<2>();
         for slot in slots.iter_mut().filter(|slot| slot[0] != 0) {
             slot[1] = Meta(slot[1]).rank() << 16;
@@ -156,7 +156,7 @@ impl CounterTable {
 
     /// Reads from the cache line that [`bump`](Self::bump) would read from. The
     /// value means nothing.
-    pub(crate) fn touch(&self, hash: u64) -> u64 {
+    pub(crate) fn prefetch(&self, hash: u64) -> u64 {
         self.words.get(self.start(hash)).copied().unwrap_or_default()
     }
 
@@ -228,7 +228,7 @@ mod tests {
             tag: u16,
             now: u32,
             window: Option<u32>,
-            clock: Clock,
+            window_kind: Window,
         ) -> u16 {
             let known = self.entries.iter_mut().find(|entry| (entry.0, entry.1) == (address, tag));
             if let Some(entry) = known {
@@ -237,7 +237,7 @@ mod tests {
                     (entry.2, entry.3) = (1, now);
                 } else {
                     entry.2 += 1;
-                    if clock == Clock::LastUpdate {
+                    if window_kind == Window::Sliding {
                         entry.3 = now;
                     }
                 }
@@ -260,14 +260,13 @@ mod tests {
     #[test]
     fn hash_zero_is_counted_as_any_other() {
         let mut table = table(WAYS, None);
-        let bump = |table: &mut CounterTable, hash| {
-            table.bump(hash, Instant::default(), Clock::LastUpdate)
-        };
-        table.set_note(0, 7);
-        assert_eq!((table.note(0), table.len()), (0, 0), "no counter, no note");
+        let bump =
+            |table: &mut CounterTable, hash| table.bump(hash, Instant::default(), Window::Sliding);
+        table.set_cached(0, 7);
+        assert_eq!((table.cached(0), table.len()), (0, 0), "no counter, no cache word");
         assert_eq!([5, 0, 9, 0, 5].map(|hash| bump(&mut table, hash)), [1, 1, 1, 2, 2]);
-        table.set_note(0, 7);
-        assert_eq!((table.note(0), table.len()), (7, 3));
+        table.set_cached(0, 7);
+        assert_eq!((table.cached(0), table.len()), (7, 3));
         assert_eq!(bump(&mut table, 0), 3);
     }
 
@@ -278,15 +277,15 @@ mod tests {
             window in prop::option::of(1_u64..20),
             first_update in any::<bool>(),
         ) {
-            let clock = if first_update { Clock::FirstUpdate } else { Clock::LastUpdate };
+            let window_kind = if first_update { Window::Fixed } else { Window::Sliding };
             let mut table = table(WAYS, window);
             let mut model = Model::default();
             let mut now = 0;
             for (address, tag, wait) in bumps {
                 now += wait;
-                let got = table.bump(table.hash(address, tag), Instant::from_secs(now), clock);
+                let got = table.bump(table.hash(address, tag), Instant::from_secs(now), window_kind);
                 let expected =
-                    model.bump(address, tag, now as u32, window.map(|w| w as u32), clock);
+                    model.bump(address, tag, now as u32, window.map(|w| w as u32), window_kind);
                 prop_assert_eq!(got, expected);
                 prop_assert_eq!(table.len(), model.entries.len());
                 prop_assert_eq!(table.evicted(), model.evicted);
@@ -302,7 +301,7 @@ mod tests {
             let mut counts = std::collections::HashMap::new();
             for address in addresses {
                 let expected = counts.entry(address).and_modify(|n| *n += 1).or_insert(1_u16);
-                let got = table.bump(table.hash(address, 0), Instant::default(), Clock::LastUpdate);
+                let got = table.bump(table.hash(address, 0), Instant::default(), Window::Sliding);
                 prop_assert_eq!(got, *expected);
             }
             prop_assert_eq!(table.evicted(), 0);
@@ -316,13 +315,13 @@ mod tests {
         let scanner = u128::MAX;
         for round in 1..=20 {
             let now = Instant::from_secs(round);
-            let count = table.bump(table.hash(scanner, 0), now, Clock::LastUpdate);
+            let count = table.bump(table.hash(scanner, 0), now, Window::Sliding);
             // Its first probe is as dull as any other; from the second on it stays.
             assert!(round < 3 || u64::from(count) >= round - 1, "round {round}: {count}");
             let flood = if round == 1 { 0 } else { 50_000 };
             for forged in 0..flood {
                 let address = u128::from(round << 32 | forged);
-                table.bump(table.hash(address, 0), now, Clock::LastUpdate);
+                table.bump(table.hash(address, 0), now, Window::Sliding);
             }
         }
         assert!(table.len() <= 1_024);

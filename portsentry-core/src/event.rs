@@ -31,7 +31,7 @@ pub enum Event {
     /// [`Event::ServedPort`] was held back this often in the last minute,
     /// because the same source had sent to the same port.
     #[non_exhaustive]
-    ServedPortHeldBack {
+    ServedPortSuppressed {
         /// How often.
         packets: u64,
     },
@@ -94,10 +94,10 @@ impl Event {
         }
     }
 
-    /// [`Event::ServedPortHeldBack`].
+    /// [`Event::ServedPortSuppressed`].
     #[must_use]
-    pub const fn served_port_held_back(packets: u64) -> Self {
-        Self::ServedPortHeldBack { packets }
+    pub const fn served_port_suppressed(packets: u64) -> Self {
+        Self::ServedPortSuppressed { packets }
     }
 
     /// [`Event::RateLimited`].

@@ -103,7 +103,7 @@ mod tests {
         bits ^ bits >> 30 ^ bits >> 60
     }
 
-    /// Networks as they are scanned from, and tags as served ports are.
+    /// NetworkSet as they are scanned from, and tags as served ports are.
     fn addresses() -> impl Iterator<Item = (u128, u16)> {
         let v6 = 0x2001_0db8_u128 << 96;
         let v4 = (0..50_000_u32).map(|n| address_bits(IpAddr::V4((0x0a00_0000 + n).into())));

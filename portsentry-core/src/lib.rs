@@ -70,7 +70,7 @@ mod engine;
 mod event;
 mod evidence;
 mod hash_key;
-mod networks;
+mod network_set;
 mod observation;
 mod policy;
 mod port_set;
@@ -84,7 +84,7 @@ pub use engine::{Effect, Engine, Limits, Outcome, RateLimit, Response, ResponseI
 pub use event::{Event, Probe};
 pub use evidence::{Evidence, IpOptions, Mode, Protocol, TcpSegment};
 pub use hash_key::HashKey;
-pub use networks::Networks;
+pub use network_set::NetworkSet;
 pub use observation::Observation;
 pub use policy::Policy;
 pub use port_set::PortSet;

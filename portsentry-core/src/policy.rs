@@ -1,6 +1,6 @@
 //! What the engine is to decide by.
 
-use crate::{Networks, PortSet, Protocol};
+use crate::{NetworkSet, PortSet, Protocol};
 
 /// The rules of the decision, as plain data.
 ///
@@ -14,9 +14,9 @@ pub struct Policy {
     /// Monitored UDP ports.
     pub udp_ports: PortSet,
     /// Sources whose probes are reported as ignored and go no further.
-    pub ignore: Networks,
+    pub ignore: NetworkSet,
     /// Sources that are never acted on.
-    pub never_block: Networks,
+    pub never_block: NetworkSet,
     /// Probes of one source before it counts as scanning; 0 and 1 both mean
     /// the first.
     pub scan_trigger: u16,

@@ -51,7 +51,7 @@ impl fmt::Display for EventLine<'_> {
                 f,
                 "Ignoring packet from {source} to destination port {port}, a service is running"
             ),
-            Event::ServedPortHeldBack { packets, .. } => write!(
+            Event::ServedPortSuppressed { packets, .. } => write!(
                 f,
                 "Held back {packets} lines about packets to ports with a running service in the last 60 seconds"
             ),

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use portsentry_capture::{Interface, InterfaceMonitor};
 use portsentry_core::config::Settings;
-use portsentry_core::{Instant, Limits, Mode, Networks, Protocol, RateLimit};
+use portsentry_core::{Instant, Limits, Mode, NetworkSet, Protocol, RateLimit};
 
 use crate::actions::command::ProbeContext;
 
@@ -65,7 +65,7 @@ impl Admission {
         id: u64,
         probe: &ProbeContext,
         settings: &Settings,
-        protected: &Networks,
+        protected: &NetworkSet,
         now: Instant,
     ) -> Result<(), Refusal> {
         let ports = match probe.protocol {
@@ -121,7 +121,7 @@ fn is_host(address: IpAddr) -> bool {
 pub(super) struct OwnAddresses {
     /// `None` once it has failed.
     monitor: Option<InterfaceMonitor>,
-    own: Networks,
+    own: NetworkSet,
 }
 
 impl OwnAddresses {
@@ -153,7 +153,7 @@ impl OwnAddresses {
     }
 }
 
-fn own_addresses() -> io::Result<Networks> {
+fn own_addresses() -> io::Result<NetworkSet> {
     Ok(Interface::own_addresses(&Interface::all()?))
 }
 
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn only_what_a_probe_could_lead_to_is_let_through() {
-        let protected: Networks = ["192.0.2.0/24", "2001:db8::1/128"]
+        let protected: NetworkSet = ["192.0.2.0/24", "2001:db8::1/128"]
             .map(|it| it.parse::<IpNet>().unwrap())
             .into_iter()
             .collect();
@@ -208,7 +208,7 @@ mod tests {
         let mut admission = Admission::new(Mode::Stealth);
         let admit = |admission: &mut Admission, id: u64, target: &str| {
             let (probe, now) = (probe(target, 23), Instant::from_secs(1));
-            admission.admit(id, &probe, &settings(0), &Networks::default(), now)
+            admission.admit(id, &probe, &settings(0), &NetworkSet::default(), now)
         };
         assert_eq!(admit(&mut admission, 1, "198.51.100.7"), Ok(()));
         assert_eq!(admit(&mut admission, 2, "198.51.100.7"), Err(Refusal::UnderWay));
@@ -232,7 +232,7 @@ mod tests {
         let admit = |admission: &mut Admission, id: u64, at: Instant| {
             let target = std::net::Ipv4Addr::from(0xc633_0000 + id as u32);
             let probe = probe(&target.to_string(), 23);
-            let found = admission.admit(id, &probe, &settings, &Networks::default(), at);
+            let found = admission.admit(id, &probe, &settings, &NetworkSet::default(), at);
             admission.ended(id);
             found
         };

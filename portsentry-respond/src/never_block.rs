@@ -1,4 +1,4 @@
-//! Networks that are never responded to.
+//! NetworkSet that are never responded to.
 
 use std::fs;
 use std::io;

@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use ipnet::IpNet;
 use portsentry_config::{Configuration, FileError, read_file};
-use portsentry_core::{Mode, Networks, Outcome};
+use portsentry_core::{Mode, NetworkSet, Outcome};
 use portsentry_report::{ActionEvent, Report};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -101,7 +101,7 @@ impl Parent {
 struct InForce {
     configuration: Configuration,
     actions: Arc<Actions>,
-    protected: Networks,
+    protected: NetworkSet,
     history: Option<HistoryWatch>,
 }
 

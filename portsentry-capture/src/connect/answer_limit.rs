@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use portsentry_core::Instant;
 
-/// Shares of networks. Networks that meet in one share it: the limit gets
+/// Shares of networks. NetworkSet that meet in one share it: the limit gets
 /// stricter then, and never looser.
 const SHARES: usize = 4096;
 

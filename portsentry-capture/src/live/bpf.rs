@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
 
-use portsentry_core::{Networks, PortSet};
+use portsentry_core::{NetworkSet, PortSet};
 
 use self::coarse::coarse;
 use self::program::{Ancillary, Assembler, Condition, Label, Op};
@@ -163,7 +163,7 @@ fn ether_type(code: &mut Assembler, v4: Label, v6: Label, ends: Ends) -> Label {
 /// With the index at an IPv4 header. Fragments pass before their ports are
 /// looked at: `nmap -f` sends eight bytes of TCP at a time, and a program that
 /// reads beyond the end of a packet holds it back.
-fn ipv4(code: &mut Assembler, addresses: &Networks, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
+fn ipv4(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
     let to_payload = [Op::LoadByte(0), Op::And(0x0f), Op::ShiftLeft(2), Op::AddIndex, Op::ToIndex];
     let mut unless_fragment = |transport| {
         let whole = code.ops(&to_payload, transport);
@@ -180,7 +180,7 @@ fn ipv4(code: &mut Assembler, addresses: &Networks, [tcp, udp]: [Label; 2], ends
     code.ops(&[Op::LoadWord(16)], target)
 }
 
-fn ipv4_ranges(addresses: &Networks) -> Vec<(u32, u32)> {
+fn ipv4_ranges(addresses: &NetworkSet) -> Vec<(u32, u32)> {
     let ranges = addresses.ranges().filter_map(|range| match (range.start(), range.end()) {
         (IpAddr::V4(first), IpAddr::V4(last)) => Some((u32::from(*first), u32::from(*last))),
         _ => None,
@@ -189,7 +189,7 @@ fn ipv4_ranges(addresses: &Networks) -> Vec<(u32, u32)> {
 }
 
 /// With the index at an IPv6 header.
-fn ipv6(code: &mut Assembler, addresses: &Networks, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
+fn ipv6(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
     let to_payload = [Op::FromIndex, Op::Add(40), Op::ToIndex];
     let (tcp, udp) = (code.ops(&to_payload, tcp), code.ops(&to_payload, udp));
     let other = code.any_of(&EXTENSION_HEADERS, ends.pass, ends.drop);
@@ -207,7 +207,7 @@ fn ipv6(code: &mut Assembler, addresses: &Networks, [tcp, udp]: [Label; 2], ends
 }
 
 /// The IPv6 addresses, unless there are too many to look for one by one.
-fn few_ipv6_addresses(addresses: &Networks) -> Option<Vec<u128>> {
+fn few_ipv6_addresses(addresses: &NetworkSet) -> Option<Vec<u128>> {
     let mut few = Vec::new();
     for range in addresses.ranges() {
         let (IpAddr::V6(first), IpAddr::V6(last)) = (*range.start(), *range.end()) else {

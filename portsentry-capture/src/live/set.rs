@@ -14,7 +14,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portsentry_core::{Networks, Observation, PortSet};
+use portsentry_core::{NetworkSet, Observation, PortSet};
 
 use self::captures::{Capture, Captures};
 use self::open_log::OpenLog;
@@ -87,7 +87,7 @@ impl SensorSet {
         tcp_ports: PortSet,
         udp_ports: PortSet,
     ) -> Result<Self, SensorError> {
-        let watched = Watched { addresses: Networks::default(), tcp_ports, udp_ports };
+        let watched = Watched { addresses: NetworkSet::default(), tcp_ports, udp_ports };
         let mut set = Self::empty(selection, backend, watched).map_err(io_error)?;
         let interfaces = Interface::all().map_err(io_error)?;
         let missing = missing(&set.selection, &interfaces);
@@ -161,7 +161,7 @@ impl SensorSet {
     }
 
     /// Returns the addresses that are watched now, of all interfaces.
-    pub fn own_addresses(&self) -> &Networks {
+    pub fn own_addresses(&self) -> &NetworkSet {
         &self.watched.addresses
     }
 

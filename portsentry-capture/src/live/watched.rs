@@ -1,6 +1,6 @@
 //! What a sensor is to look for.
 
-use portsentry_core::{Networks, PortSet};
+use portsentry_core::{NetworkSet, PortSet};
 
 /// The addresses and ports whose probes a live sensor hands out.
 ///
@@ -10,7 +10,7 @@ use portsentry_core::{Networks, PortSet};
 pub struct Watched {
     /// This host's own addresses
     /// ([`Interface::own_addresses`](crate::Interface::own_addresses)).
-    pub addresses: Networks,
+    pub addresses: NetworkSet,
     /// TCP ports.
     pub tcp_ports: PortSet,
     /// UDP ports.
@@ -19,7 +19,7 @@ pub struct Watched {
 
 impl Watched {
     /// All ports at `addresses`.
-    pub fn all_ports(addresses: Networks) -> Self {
+    pub fn all_ports(addresses: NetworkSet) -> Self {
         Self { addresses, tcp_ports: PortSet::all(), udp_ports: PortSet::all() }
     }
 }

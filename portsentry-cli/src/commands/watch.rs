@@ -148,7 +148,7 @@ impl Start<'_> {
         let key = HashKey::new(random_bits()?);
         sandbox::enter(options.connect, &configuration.settings, user.as_ref())?;
         let policy = configuration.policy(opened.never_block.iter().copied().collect());
-        let limits = Limits::default().share(sensors.len());
+        let limits = Limits::default().divided_by(sensors.len());
         let mut shards = sensors.into_iter().map(|sensors| {
             let engine = Engine::new(policy.clone(), &limits, key.clone());
             let served = ServedPorts::new(configuration.service_check);

@@ -13,7 +13,7 @@ use portsentry_core::config::Settings;
 
 use crate::Place;
 
-fn contains(networks: &portsentry_core::Networks, address: &str) -> bool {
+fn contains(networks: &portsentry_core::NetworkSet, address: &str) -> bool {
     networks.contains(address.parse().unwrap())
 }
 

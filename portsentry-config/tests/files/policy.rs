@@ -1,7 +1,7 @@
 //! From a configuration to the rules of the engine.
 
 use portsentry_config::{Configuration, Overrides, Source, load};
-use portsentry_core::Networks;
+use portsentry_core::NetworkSet;
 use portsentry_core::config::Settings;
 
 use crate::Place;
@@ -36,14 +36,14 @@ fn the_command_line_changes_rules() {
     place.file("c", "TCP_PORTS=\"1\"\nBLOCK_UDP=\"2\"\nKILL_RUN_CMD=\"true\"\n");
     let overrides = Overrides::default().with_local_check(false).with_service_check(false);
     let configuration = load(&Source::file("c"), overrides, place.path()).unwrap();
-    let policy = configuration.policy(Networks::default());
+    let policy = configuration.policy(NetworkSet::default());
     assert!(policy.respond_to_self && policy.watch_served_ports);
     assert!(!policy.block_tcp && policy.block_udp && !policy.remember_blocked);
 }
 
 #[test]
 fn settings_of_a_program_have_a_policy_as_well() {
-    let policy = Configuration::new(Settings::built_in()).policy(Networks::default());
+    let policy = Configuration::new(Settings::built_in()).policy(NetworkSet::default());
     assert!(policy.tcp_ports.contains(23) && policy.ignore.is_empty());
     assert!(!policy.respond_to_self && !policy.watch_served_ports);
 }

@@ -5,7 +5,7 @@ use super::encoding::{is_text, is_utf16};
 use super::network::read_network;
 use super::span::{BLANKS, Line, lines};
 use super::{Parsed, Problem, Span};
-use crate::Networks;
+use crate::NetworkSet;
 
 use alloc::vec::Vec;
 
@@ -16,7 +16,7 @@ use ipnet::IpNet;
 ///
 /// O(n log n) in the size of the file. At most 1000 errors and 1000 warnings are kept;
 /// a last finding gives the number of the others.
-pub fn parse_ignore_list(file: &[u8]) -> Parsed<Networks> {
+pub fn parse_ignore_list(file: &[u8]) -> Parsed<NetworkSet> {
     let mut report = Report::default();
     let mut networks = Vec::new();
     if is_utf16(file) {

@@ -49,7 +49,7 @@ impl Limits {
     /// of their own: together no more than one engine, but for the rounding of tables
     /// to a few slots.
     #[must_use]
-    pub fn share(&self, engines: usize) -> Self {
+    pub fn divided_by(&self, engines: usize) -> Self {
         let share = |of: usize| of.checked_div(engines).unwrap_or(of).max(1);
         Self {
             sources: share(self.sources),

@@ -45,7 +45,7 @@ pub fn event(event: &Event) -> &'static str {
     match event {
         Event::Probe(_) => "probe",
         Event::ServedPort { source: _, port: _, .. } => "served port",
-        Event::ServedPortHeldBack { packets: _, .. } => "served port suppressed",
+        Event::ServedPortSuppressed { packets: _, .. } => "served port suppressed",
         Event::RateLimited { probes: _, limit: _, .. } => "rate limited",
         Event::Overloaded { probes: _, .. } => "overloaded",
         _ => "later",

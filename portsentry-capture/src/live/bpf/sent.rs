@@ -6,7 +6,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use portsentry_core::{Networks, PortSet};
+use portsentry_core::{NetworkSet, PortSet};
 
 use super::coarse::coarse;
 use super::program::{Ancillary, Assembler, Condition, Instruction, Op};
@@ -32,14 +32,18 @@ const IPV6_OFFSET: u32 = 0xfff8;
 /// If the kernel has no memory even for the shortest program.
 pub(in crate::live) fn attach_sent_filter(
     socket: BorrowedFd<'_>,
-    addresses: &Networks,
+    addresses: &NetworkSet,
     ports: &PortSet,
 ) -> io::Result<()> {
     attach(socket, |ranges| sent(addresses, ports, ranges))
 }
 
 /// Returns the program that distinguishes at most `port_ranges` ranges of ports.
-pub(super) fn sent(addresses: &Networks, ports: &PortSet, port_ranges: usize) -> Vec<Instruction> {
+pub(super) fn sent(
+    addresses: &NetworkSet,
+    ports: &PortSet,
+    port_ranges: usize,
+) -> Vec<Instruction> {
     let mut code = Assembler::default();
     let drop = code.give(0);
     let pass = code.give(SENT_LENGTH);

@@ -64,7 +64,7 @@ impl Filter {
     }
 }
 
-fn addresses(list: &str) -> Networks {
+fn addresses(list: &str) -> NetworkSet {
     list.split(' ').map(|it| it.parse::<ipnet::IpNet>().unwrap()).collect()
 }
 
@@ -265,7 +265,7 @@ fn odd_ports(number: u16) -> PortSet {
 }
 
 /// So many addresses of each version, none beside another.
-fn hosts(number: u16) -> Networks {
+fn hosts(number: u16) -> NetworkSet {
     let hosts = (0..number).flat_map(|it| {
         let [high, low] = it.to_be_bytes();
         [IpAddr::from([10, high, low, 1]), Ipv6Addr::new(0xfd00, it, 0, 0, 0, 0, 0, 1).into()]

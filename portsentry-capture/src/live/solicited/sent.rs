@@ -14,7 +14,7 @@ use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
 };
 use nix::sys::time::TimeSpec;
-use portsentry_core::{Networks, PortSet, Timestamp};
+use portsentry_core::{NetworkSet, PortSet, Timestamp};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
 use crate::live::bpf::{SENT_LENGTH, attach_sent_filter};
@@ -44,7 +44,7 @@ pub(super) struct SentDatagrams {
 
 impl SentDatagrams {
     /// Opens a socket for datagrams from `ports` at `addresses`.
-    pub(super) fn open(addresses: &Networks, ports: &PortSet) -> io::Result<Self> {
+    pub(super) fn open(addresses: &NetworkSet, ports: &PortSet) -> io::Result<Self> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         // Without a protocol it receives nothing until it is bound, when the
         // filter is there.
@@ -62,7 +62,7 @@ impl SentDatagrams {
     }
 
     /// Changes the ports and addresses.
-    pub(super) fn set(&self, addresses: &Networks, ports: &PortSet) -> io::Result<()> {
+    pub(super) fn set(&self, addresses: &NetworkSet, ports: &PortSet) -> io::Result<()> {
         attach_sent_filter(self.socket.as_fd(), addresses, ports)
     }
 

@@ -14,7 +14,7 @@ pub(super) fn of(event: &Event) -> String {
                 "Ignoring packet from {source} to destination port {port}, a service is running"
             )
         }
-        Event::ServedPortHeldBack { packets } => format!(
+        Event::ServedPortSuppressed { packets } => format!(
             "Held back {packets} lines about packets to ports with a running service in the last 60 seconds"
         ),
         Event::RateLimited { probes, limit } => format!(

@@ -45,7 +45,7 @@ struct Several {
 
 impl Several {
     fn new(engines: usize, policy: &Policy) -> Self {
-        let limits = Limits::default().share(engines);
+        let limits = Limits::default().divided_by(engines);
         let engine = || Engine::new(policy.clone(), &limits, HashKey::new(7));
         Self {
             engines: core::iter::repeat_with(engine).take(engines).collect(),
@@ -135,7 +135,7 @@ proptest! {
 fn shares_are_no_more_than_the_whole() {
     let whole = Limits::default();
     for engines in 1..=16 {
-        let share = whole.share(engines);
+        let share = whole.divided_by(engines);
         let fields = |limits: &Limits| {
             [
                 limits.sources,

@@ -5,42 +5,42 @@
 //! one that is not end alike.
 
 use super::Engine;
-use super::standing::Standing;
-use crate::{Networks, Observation};
+use super::lookup_cache::Lookups;
+use crate::{NetworkSet, Observation};
 
 /// Attempts of a batch whose table entries are fetched together: few enough for
 /// the first-level cache, many enough to keep memory busy.
-pub(super) const LOOK_AHEAD: usize = Networks::BATCH;
+pub(super) const BATCH: usize = NetworkSet::BATCH;
 
 impl Engine {
     /// Has the processor bring what the sources of `observations` need into its
     /// cache, and gives what is quicker to find out for all of them at once.
-    pub(super) fn look_ahead(
+    pub(super) fn prefetch(
         &self,
         observations: &[Observation],
-        hashes: &[u64; LOOK_AHEAD],
-    ) -> [Standing; LOOK_AHEAD] {
+        hashes: &[u64; BATCH],
+    ) -> [Lookups; BATCH] {
         // An empty list needs no look.
         let mut known = match self.policy.ignore.is_empty() {
-            true => [Standing::default().with_ignored(false); LOOK_AHEAD],
-            false => [Standing::default(); LOOK_AHEAD],
+            true => [Lookups::default().with_ignored(false); BATCH],
+            false => [Lookups::default(); BATCH],
         };
         // Loops that are nothing but loads, so that many are under way at once.
         let mut sum = 0;
         if self.counts() {
             for hash in hashes.iter().take(observations.len()) {
-                sum ^= self.sources.touch(*hash);
+                sum ^= self.sources.prefetch(*hash);
             }
         }
-        if self.takes_notes() {
+        if self.caches_lookups() {
             for (known, hash) in known.iter_mut().zip(hashes).take(observations.len()) {
-                *known = self.standings.of(*hash, &self.sources);
+                *known = self.lookups.get(*hash, &self.sources);
             }
         }
         if self.remembers() {
             for place in places(&known, |known| known.blocked().is_none()) {
                 if let Some((observation, hash)) = observations.get(place).zip(hashes.get(place)) {
-                    sum ^= self.blocked.touch(observation.source, *hash);
+                    sum ^= self.blocked.prefetch(observation.source, *hash);
                 }
             }
         }
@@ -60,10 +60,7 @@ impl Engine {
 
 /// Where in a batch those are that are `wanted`, found before the first is given: a
 /// loop over them has no branch to be guessed for each.
-fn places(
-    known: &[Standing; LOOK_AHEAD],
-    wanted: fn(Standing) -> bool,
-) -> impl Iterator<Item = usize> {
+fn places(known: &[Lookups; BATCH], wanted: fn(Lookups) -> bool) -> impl Iterator<Item = usize> {
     let bits = known.iter().rev().fold(0_u64, |bits, it| bits << 1 | u64::from(wanted(*it)));
     core::iter::successors(Some(bits), |bits| Some(bits & bits.wrapping_sub(1)))
         .take_while(|bits| *bits != 0)

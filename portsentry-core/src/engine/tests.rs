@@ -2,9 +2,9 @@
 
 mod decisions;
 mod line;
+mod lookup_cache;
 mod responses;
 mod shares;
-mod standing;
 
 use core::net::SocketAddr;
 use std::format;

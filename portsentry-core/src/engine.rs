@@ -5,17 +5,17 @@
 //! how each effect ended. The same calls always give the same answers.
 
 mod limits;
-mod look_ahead;
+mod lookup_cache;
+mod prefetch;
 mod rate_limit;
 mod responses;
-mod standing;
 
 use alloc::collections::VecDeque;
 use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 
 use crate::blocked_set::BlockedSet;
-use crate::counter_table::{Clock, CounterTable};
+use crate::counter_table::{CounterTable, Window};
 use crate::hash_key::{HashKey, address_bits};
 use crate::{
     Decision, Event, Instant, Observation, Policy, Protocol, Reason, ServedPorts, Verdict,
@@ -25,9 +25,9 @@ pub use limits::{Limits, Statistics};
 pub use rate_limit::RateLimit;
 pub use responses::{Effect, Outcome, Response, ResponseId};
 
-use look_ahead::LOOK_AHEAD;
+use lookup_cache::{LookupCache, Lookups};
+use prefetch::BATCH;
 use responses::{Admission, Responses};
-use standing::{Standing, Standings};
 
 /// How long lines about one source and served port, and summaries, are apart.
 const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
@@ -39,21 +39,21 @@ pub struct Engine {
     policy: Policy,
     served: ServedPorts,
     sources: CounterTable,
-    standings: Standings,
+    lookups: LookupCache,
     served_log: CounterTable,
     blocked: BlockedSet,
     responses: Responses,
     rate: RateLimit,
     events: VecDeque<Event>,
     effects: VecDeque<Effect>,
-    held_back: HeldBack,
+    suppressed: Suppressed,
     statistics: Statistics,
     now: Instant,
 }
 
 /// What was not said or not done since the last summary.
 #[derive(Debug, Default)]
-struct HeldBack {
+struct Suppressed {
     due: Option<Instant>,
     served_lines: u64,
     rate_limited: u64,
@@ -70,12 +70,12 @@ impl Engine {
             blocked: BlockedSet::new(limits.blocked, limits.blocked_v6, key.clone()),
             served_log: CounterTable::new(limits.served_lines, Some(SUMMARY_INTERVAL), key.clone()),
             sources: CounterTable::new(limits.sources, limits.trigger_window, key),
-            standings: Standings::new(),
+            lookups: LookupCache::new(),
             responses: Responses::new(limits),
             rate: RateLimit::default(),
             events: VecDeque::new(),
             effects: VecDeque::new(),
-            held_back: HeldBack::default(),
+            suppressed: Suppressed::default(),
             statistics: Statistics::default(),
             now: Instant::default(),
         }
@@ -90,11 +90,11 @@ impl Engine {
     pub fn observe(&mut self, observation: &Observation, now: Instant) -> Verdict {
         self.advance(now);
         let hash = if self.needs_hash() { self.source_hash(observation) } else { 0 };
-        let known = match self.takes_notes() {
-            true => self.standings.of(hash, &self.sources),
-            false => Standing::default(),
+        let known = match self.caches_lookups() {
+            true => self.lookups.get(hash, &self.sources),
+            false => Lookups::default(),
         };
-        self.judge(observation, hash, known)
+        self.decide_and_count(observation, hash, known)
     }
 
     /// Decides about several attempts as [`observe`](Self::observe) would, one
@@ -105,17 +105,17 @@ impl Engine {
     /// time of one. With more sources than the processor's cache holds, a batch
     /// costs a quarter of as many single calls.
     pub fn observe_batch(&mut self, observations: &[Observation], now: Instant) {
-        let mut hashes = [0; LOOK_AHEAD];
-        for observations in observations.chunks(LOOK_AHEAD) {
+        let mut hashes = [0; BATCH];
+        for observations in observations.chunks(BATCH) {
             self.advance(now);
             if self.needs_hash() {
                 for (observation, hash) in observations.iter().zip(&mut hashes) {
                     *hash = self.source_hash(observation);
                 }
             }
-            let known = self.look_ahead(observations, &hashes);
+            let known = self.prefetch(observations, &hashes);
             for ((observation, hash), known) in observations.iter().zip(&hashes).zip(&known) {
-                self.judge(observation, *hash, *known);
+                self.decide_and_count(observation, *hash, *known);
             }
         }
     }
@@ -135,7 +135,7 @@ impl Engine {
     }
 
     /// Whether there is something to be noted beside the counters.
-    fn takes_notes(&self) -> bool {
+    fn caches_lookups(&self) -> bool {
         self.counts() && (self.remembers() || !self.policy.ignore.is_empty())
     }
 
@@ -145,14 +145,19 @@ impl Engine {
     }
 
     /// Decides and counts. `hash` is that of the source if it is needed.
-    fn judge(&mut self, observation: &Observation, hash: u64, known: Standing) -> Verdict {
+    fn decide_and_count(
+        &mut self,
+        observation: &Observation,
+        hash: u64,
+        known: Lookups,
+    ) -> Verdict {
         let verdict = self.decide(observation, hash, known);
         self.statistics.observations += 1;
         self.statistics.count(verdict.reason);
         verdict
     }
 
-    fn decide(&mut self, observation: &Observation, hash: u64, known: Standing) -> Verdict {
+    fn decide(&mut self, observation: &Observation, hash: u64, known: Lookups) -> Verdict {
         let Observation { source, target, target_port, .. } = *observation;
         let protocol = observation.protocol();
         if !observation.is_opener() {
@@ -190,18 +195,18 @@ impl Engine {
     }
 
     /// Whether the source, which is not ignored, is in the blocked set.
-    fn is_known_blocked(&mut self, source: IpAddr, hash: u64, known: Standing) -> bool {
+    fn is_known_blocked(&mut self, source: IpAddr, hash: u64, known: Lookups) -> bool {
         known.blocked().unwrap_or_else(|| {
             let blocked = self.blocked.contains(source, hash);
-            self.note(Standing::default().with_blocked(blocked), hash);
+            self.cache(Lookups::default().with_blocked(blocked), hash);
             blocked
         })
     }
 
     /// Notes what was found out about a source that is not ignored.
-    fn note(&mut self, standing: Standing, hash: u64) {
-        if self.takes_notes() {
-            self.standings.note(standing.with_ignored(false), hash, &mut self.sources);
+    fn cache(&mut self, lookups: Lookups, hash: u64) {
+        if self.caches_lookups() {
+            self.lookups.store(lookups.with_ignored(false), hash, &mut self.sources);
         }
     }
 
@@ -212,13 +217,13 @@ impl Engine {
     }
 
     /// Counts a probe of a source that is not ignored.
-    fn reaches_trigger(&mut self, hash: u64, at: Instant, known: Standing) -> bool {
+    fn reaches_trigger(&mut self, hash: u64, at: Instant, known: Lookups) -> bool {
         if !self.counts() {
             return true;
         }
-        let count = self.sources.bump(hash, at, Clock::LastUpdate);
-        if !known.is_noted() {
-            self.note(Standing::default(), hash);
+        let count = self.sources.bump(hash, at, Window::Sliding);
+        if !known.is_cached() {
+            self.cache(Lookups::default(), hash);
         }
         count >= self.policy.scan_trigger
     }
@@ -231,11 +236,11 @@ impl Engine {
     fn report_served_port(&mut self, observation: &Observation) {
         let Observation { source, target_port: port, .. } = *observation;
         let hash = self.served_log.hash(address_bits(source), port);
-        let seen = self.served_log.bump(hash, self.now, Clock::FirstUpdate);
+        let seen = self.served_log.bump(hash, self.now, Window::Fixed);
         if seen == 1 {
             self.events.push_back(Event::served_port(observation));
         } else {
-            self.held_back.served_lines += 1;
+            self.suppressed.served_lines += 1;
             self.schedule_summary();
         }
     }
@@ -257,8 +262,8 @@ impl Engine {
 
     fn count_refusal(&mut self, reason: Reason) {
         match reason {
-            Reason::RateLimited => self.held_back.rate_limited += 1,
-            Reason::Overloaded => self.held_back.overloaded += 1,
+            Reason::RateLimited => self.suppressed.rate_limited += 1,
+            Reason::Overloaded => self.suppressed.overloaded += 1,
             _ => return,
         }
         self.schedule_summary();
@@ -299,7 +304,7 @@ impl Engine {
         let hash = self.blocked.hash(host);
         let forgotten = self.blocked.insert(host, hash);
         for hash in [Some(hash), forgotten].into_iter().flatten() {
-            self.standings.forget(hash, &mut self.sources);
+            self.lookups.invalidate(hash, &mut self.sources);
         }
     }
 
@@ -330,32 +335,32 @@ impl Engine {
     /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if at
     /// all. To be asked again after every other call.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.held_back.due
+        self.suppressed.due
     }
 
     /// Does what has become due. Calling it early does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
-        if self.held_back.due.is_some_and(|due| due <= self.now) {
+        if self.suppressed.due.is_some_and(|due| due <= self.now) {
             self.summarize();
         }
     }
 
     fn schedule_summary(&mut self) {
-        self.held_back.due.get_or_insert(self.now.after(SUMMARY_INTERVAL));
+        self.suppressed.due.get_or_insert(self.now.after(SUMMARY_INTERVAL));
     }
 
     fn summarize(&mut self) {
-        let held_back = core::mem::take(&mut self.held_back);
-        if held_back.served_lines > 0 {
-            self.events.push_back(Event::ServedPortHeldBack { packets: held_back.served_lines });
+        let suppressed = core::mem::take(&mut self.suppressed);
+        if suppressed.served_lines > 0 {
+            self.events.push_back(Event::ServedPortSuppressed { packets: suppressed.served_lines });
         }
-        if held_back.rate_limited > 0 {
-            let (probes, limit) = (held_back.rate_limited, self.policy.block_rate);
+        if suppressed.rate_limited > 0 {
+            let (probes, limit) = (suppressed.rate_limited, self.policy.block_rate);
             self.events.push_back(Event::RateLimited { probes, limit });
         }
-        if held_back.overloaded > 0 {
-            self.events.push_back(Event::Overloaded { probes: held_back.overloaded });
+        if suppressed.overloaded > 0 {
+            self.events.push_back(Event::Overloaded { probes: suppressed.overloaded });
         }
     }
 
@@ -390,7 +395,7 @@ impl Engine {
         // Another limit may leave room.
         self.rate.shut_until(Instant::default());
         self.policy = policy;
-        self.standings.forget_all(&mut self.sources);
+        self.lookups.invalidate_all(&mut self.sources);
     }
 
     /// The rules in force.
@@ -415,14 +420,14 @@ impl Engine {
             .clone()
             .fold((0, 0), |(v4, all), host| (v4 + usize::from(host.is_ipv4()), all + 1));
         self.blocked.reserve(v4, all - v4);
-        self.standings.forget_all(&mut self.sources);
-        let mut batch = [(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0); LOOK_AHEAD];
+        self.lookups.invalidate_all(&mut self.sources);
+        let mut batch = [(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0); BATCH];
         loop {
             let mut filled = 0;
             let mut sum = 0;
             for (entry, host) in batch.iter_mut().zip(&mut hosts) {
                 *entry = (host, self.blocked.hash(host));
-                sum ^= self.blocked.touch(host, entry.1);
+                sum ^= self.blocked.prefetch(host, entry.1);
                 filled += 1;
             }
             core::hint::black_box(sum);
