@@ -1,9 +1,9 @@
-//! What a line costs from the queue to the file, in nanoseconds: queued as the packet
-//! thread does it, formatted and written by the reporter.
+//! Measures the cost of a line from the queue to the file, in nanoseconds: the event is
+//! queued as the packet thread does it, then the reporter formats and writes the line.
 //!
-//! As many events as the queue holds are queued in batches, and the time runs until
-//! the last line is written. Behind it stands how many lines that are in a second, and
-//! what processor time both threads took for one: of that, neighbours take nothing.
+//! Each round queues as many events as the queue holds, in batches, and ends when the last
+//! line is written. Two more rows are printed: the lines per second, and the processor time of
+//! both threads per line, which does not depend on the load of other programs.
 
 use std::fs::File;
 use std::io;
@@ -19,10 +19,10 @@ use portsentry_report::LineOptions;
 use portsentry_respond::History;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Fewer than the queue has room for, so that none is lost.
+/// Number of events in a round, below the capacity of the queue, so that none is lost.
 const EVENTS: u32 = 60_000;
 
-/// Events that are queued under one lock.
+/// Number of events that are queued under one lock.
 const BATCH: u32 = 1_000;
 
 const ROUNDS: usize = 20;
@@ -39,7 +39,7 @@ fn main() -> io::Result<()> {
         if !is_wanted(&name) {
             continue;
         }
-        // Opened here, so that an error is one; in each round they are opened again.
+        // Opens the history here, where an error ends the program, unlike in the rounds.
         History::open(&path)?;
         let before = processor_time();
         let times = Times::of_batches(ROUNDS, EVENTS as usize, || {
@@ -58,13 +58,13 @@ fn main() -> io::Result<()> {
     Ok(())
 }
 
-/// Of all threads.
+/// Returns the processor time of all threads.
 fn processor_time() -> Duration {
     let now = clock_gettime(ClockId::ProcessCPUTime);
     Duration::new(now.tv_sec.cast_unsigned(), now.tv_nsec as u32)
 }
 
-/// Nanoseconds until all lines are written.
+/// Returns the nanoseconds until all lines are written.
 fn write(output: Option<File>, history: Option<History>) -> u128 {
     let queue = Arc::new(Queue::default());
     let error = File::options().append(true).open("/dev/stderr").ok();

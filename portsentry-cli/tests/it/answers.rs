@@ -1,4 +1,4 @@
-//! Late answers to what the host itself has asked are not told as probes.
+//! Late replies to queries of the host itself are not logged as probes.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::probe::{MARKER, both_families, datagram, is_marker, settle};
 use crate::station::{SOON, Station};
 use crate::witness::Witness;
 
-/// With the ports that the kernel gives to those who ask for none.
+/// Includes the ports that the kernel chooses for sockets without a given port.
 const CONFIGURATION: &str = r#"
 UDP_PORTS = "69,161,20000-65000"
 "#;
@@ -19,12 +19,12 @@ const METHODS: [&str; 2] = ["pcap", "raw"];
 
 fn socket(namespace: &Namespace, address: IpAddr, port: u16) -> UdpSocket {
     let socket = namespace.enter(|| UdpSocket::bind((address, port))).expect("bind");
-    socket.set_read_timeout(Some(SOON)).expect("time-out");
+    socket.set_read_timeout(Some(SOON)).expect("timeout");
     socket
 }
 
-/// Sends so many queries to `resolver` from ports that are closed again at once,
-/// and gives those ports.
+/// Sends `number` queries to `resolver`, each from a socket that is closed immediately,
+/// and returns the ports of these sockets.
 fn ask_and_go(
     host: &Namespace,
     from: IpAddr,
@@ -47,17 +47,17 @@ fn solicited_datagrams_are_counted_and_port_53_is_not_exempt() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
-    // Whoever wants to be told of served ports is not told of answers either.
+    // Served ports are logged without `-S`; solicited datagrams are logged in neither case.
     for method in [&["-m", "pcap"][..], &["-m", "raw"], &["-m", "raw", "-S"]] {
         for (scanner, host) in both_families(&bed) {
             let mut sentry = station.start(method);
             let mut witness = Witness::start(&bed.host);
             let resolver = socket(&bed.scanner, scanner, 53);
             let clients = ask_and_go(&bed.host, host, &resolver, 100);
-            // When a look at the sockets that there are would find none of them.
+            // By now, a snapshot of the sockets would not contain the closed ones.
             std::thread::sleep(Duration::from_millis(300));
             for client in &clients {
-                resolver.send_to(b"late", client).expect("answer");
+                resolver.send_to(b"late", client).expect("reply");
             }
             settle(&bed, host, &mut sentry, Some(&mut witness));
             let ports: Vec<u16> = clients.iter().map(SocketAddr::port).collect();
@@ -66,7 +66,7 @@ fn solicited_datagrams_are_counted_and_port_53_is_not_exempt() {
                 packets.map(|it| it.port).filter(|port| *port != MARKER).collect();
             assert_eq!(arrived, ports, "{method:?}: not all were on the wire");
 
-            // Another port of the same resolver, and another port of this host.
+            // From another port of the same resolver, and to another port of this host.
             datagram(&bed.scanner, scanner, host, ports[0]);
             sentry.wait_for(&event(scanner, UDP, ports[0], LOGGED));
             drop(resolver);
@@ -79,7 +79,7 @@ fn solicited_datagrams_are_counted_and_port_53_is_not_exempt() {
             let ended = sentry.stop();
             let mut events = ended.events();
             events.retain(|line| !is_marker(line));
-            // nmap has several questions for a port that it knows.
+            // nmap has several payloads for some ports.
             events.dedup();
             let expected = [ports[0], 161].map(|port| event(scanner, UDP, port, LOGGED));
             assert_eq!(events, expected, "{method:?}");
@@ -95,7 +95,7 @@ fn a_connected_socket_is_a_service_for_its_peer() {
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
     for (scanner, host) in both_families(&bed) {
-        // It never asks, or what comes would be an answer.
+        // The client sends nothing; otherwise the datagrams would be solicited.
         let client = socket(&bed.host, host, 30_000);
         client.connect((scanner, 5_000)).expect("connect");
         let mut sentry = station.start(&[]);

@@ -1,4 +1,4 @@
-//! Blocking for real, and whom it must never meet.
+//! Real blocking, and the hosts that must never be blocked.
 
 use std::fs;
 use std::net::{IpAddr, TcpListener};
@@ -19,7 +19,7 @@ BLOCK_TCP = "1"
 KILL_ROUTE = "echo $TARGET$ >> {dir}/did"
 "#;
 
-/// After a probe, the scanner cannot reach what it could reach before.
+/// Asserts that the scanner cannot connect to a service any more after a probe.
 #[track_caller]
 fn check_blocks(bed: &Testbed, kill_route: &str) {
     let route = format!("{BLOCK}KILL_ROUTE = \"{kill_route}\"");
@@ -60,18 +60,18 @@ fn a_blackhole_route_blocks_a_source() {
     check_blocks(&Testbed::new(root), "ip route add blackhole $TARGET$");
 }
 
-/// A file that stands for one of `/etc` inside the namespace.
+/// Replacements of files of `/etc`, seen only inside the namespace.
 pub(crate) struct Etc {
     folder: PathBuf,
 }
 
 impl Etc {
-    /// `ip netns exec` puts the files of this folder over those of `/etc`.
+    /// Creates the folder whose files `ip netns exec` mounts over those of `/etc`.
     pub(crate) fn of(namespace: &Namespace) -> Self {
         let folder = PathBuf::from("/etc/netns").join(namespace.name());
-        // Another test may be removing the parent, its own folder gone.
+        // Another test may remove the parent right after its own folder.
         let made = (0..10).any(|_| fs::create_dir_all(&folder).is_ok());
-        assert!(made, "cannot make {}", folder.display());
+        assert!(made, "cannot create {}", folder.display());
         Self { folder }
     }
 
@@ -82,8 +82,8 @@ impl Etc {
 
 impl Drop for Etc {
     fn drop(&mut self) {
-        // Not a panic: the test may be panicking already. The parent goes with
-        // the last of its folders.
+        // No panic here: the test may already be panicking. The parent can be removed
+        // only after the last of its folders.
         let _ = fs::remove_dir_all(&self.folder);
         let _ = fs::remove_dir("/etc/netns");
     }
@@ -96,7 +96,7 @@ fn addresses_that_the_host_needs_are_never_blocked() {
     let etc = Etc::of(&bed.host);
     let [a, b, c, _] = bed.scanner.v4().octets();
     let neighbour = |last| IpAddr::from([a, b, c, last]);
-    // The testbed gives out neither 252 nor those above it.
+    // The testbed assigns neither 252 nor a higher number.
     let (gateway, second) = (neighbour(254), neighbour(253));
     let gateway_v6: IpAddr = "fe80::99".parse().expect("address");
     let resolver: IpAddr = "198.51.100.53".parse().expect("address");
@@ -117,13 +117,13 @@ fn addresses_that_the_host_needs_are_never_blocked() {
     for (source, _) in protected {
         sentry.wait_for(&event(source, SYN, 22, LOGGED));
     }
-    // Anyone else is.
+    // Any other host is blocked.
     syn(&bed.scanner, scanner, target, 23);
     sentry.wait_for(&event(scanner, SYN, 23, BLOCKED));
 
     let ended = sentry.stop();
     let said = ended.stdout.iter().find_map(|line| line.strip_prefix("Never blocking: "));
-    let said: Vec<&str> = said.expect("the networks are told").split(", ").collect();
+    let said: Vec<&str> = said.expect("a line with the networks").split(", ").collect();
     for (source, _) in protected {
         let network = format!("{source}/{}", if source.is_ipv4() { 32 } else { 128 });
         assert!(said.contains(&network.as_str()), "{network}: {said:?}");
@@ -160,7 +160,7 @@ fn the_rate_limits_the_number_of_blocked_hosts() {
         forger.send(&[forger.syn(host, target, 22)], 1_000);
         sentry.wait_for(&event(host, SYN, 22, end));
     }
-    // Who was dealt with stays so.
+    // A blocked host stays blocked.
     forger.send(&[forger.syn(hosts[0], target, 23)], 1_000);
     sentry.wait_for(&event(hosts[0], SYN, 23, BLOCKED));
     let ended = sentry.stop();

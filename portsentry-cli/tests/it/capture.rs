@@ -1,4 +1,4 @@
-//! What the two ways of capturing owe to a person who runs the program.
+//! Properties that both capture methods must have.
 
 use std::net::IpAddr;
 
@@ -23,7 +23,7 @@ fn monitored_ports_never_look_open() {
         let report = bed.scanner.run("nmap", &scan);
         assert!(report.contains("All 20000 scanned ports"), "{method}: {report}");
         assert!(!report.contains("open"), "{method}: {report}");
-        // Nothing is bound, so there is nothing that could answer.
+        // No port is bound, so no socket could reply.
         let sockets = bed.host.run("ss", &["-H", "-n", "-l", "-t", "-u"]);
         assert_eq!(sockets, "", "{method}");
         let ended = sentry.stop();
@@ -92,7 +92,7 @@ fn dropped_packets_are_reported_for_each_interface_at_the_end() {
     bed.host.ip(&["address", "add", "192.0.2.1/24", "dev", "host1"]);
     let link = std::path::Path::new("/sys/class/net/host0/address");
     let hardware = bed.host.run("cat", &[link.to_str().expect("path")]);
-    // One wire's frames are then good for the other.
+    // With the same hardware address on both, the frames fit either interface.
     bed.host.ip(&["link", "set", "host1", "address", hardware.trim()]);
     bed.host.ip(&["link", "set", "host1", "up"]);
     bed.scanner.ip(&["link", "set", "scan1", "up"]);
@@ -121,7 +121,7 @@ fn dropped_packets_are_reported_for_each_interface_at_the_end() {
         };
         let sum = format!(", {} dropped by the kernel", lost[0] + lost[1]);
         assert!(summary.contains(&sum), "{method}: {summary}, {lost:?}");
-        // Loopback has lost nothing.
+        // Loopback has lost no packet.
         let expected = ["host0", "host1"].iter().zip(lost).map(|(interface, lost)| {
             format!("{lost} packets dropped by the kernel on interface {interface}")
         });

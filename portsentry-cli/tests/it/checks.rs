@@ -1,4 +1,4 @@
-//! `portsentry check`: what is told of a good configuration, and of others.
+//! `portsentry check`: its output for valid and for invalid configurations.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::station::{Ended, PROGRAM};
 
-/// Checks a configuration and an ignore file, in a folder of their own.
+/// Checks a configuration and an ignore list, in a separate folder.
 fn check(configuration: &str, ignore: &str, options: &[&str]) -> (Ended, String) {
     let folder = TempDir::new().expect("folder");
     let write = |name: &str, text: &str| {
@@ -38,7 +38,7 @@ NEVER_BLOCK = \"192.0.2.0/24, 2001:db8::1\"
         format!("configuration  {folder}/portsentry.conf is fine"),
         "TCP ports      1,7,10-20 (13 ports)".to_owned(),
         "UDP ports      none".to_owned(),
-        // Neighbours become one.
+        // Adjacent networks are merged.
         format!("ignored        2 address ranges, from {folder}/ignore"),
         "trigger        probe number 3 of a host".to_owned(),
         "TCP response   KILL_RUN_CMD, then KILL_ROUTE, at most 30 s each".to_owned(),
@@ -49,7 +49,7 @@ NEVER_BLOCK = \"192.0.2.0/24, 2001:db8::1\"
     ];
     let (explained, sandbox) = ended.stdout.split_at(expected.len());
     assert_eq!(explained, expected);
-    // What follows depends on the kernel.
+    // The following lines depend on the kernel.
     let labels: Vec<&str> = sandbox.iter().map(|line| line[..15].trim_end()).collect();
     assert_eq!(labels, ["runs as", "capabilities", "files", "system calls"]);
     assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{ended:#?}");
@@ -89,7 +89,7 @@ fn a_warning_is_not_an_error() {
     assert!(ended.stdout.contains(&"TCP ports      2 (1 port)".to_owned()), "{ended:#?}");
 }
 
-/// A configuration that is refused with exactly these findings.
+/// Asserts that a configuration is refused with exactly these findings.
 #[track_caller]
 fn refused(configuration: &str, ignore: &str, findings: &[&str]) {
     let (ended, folder) = check(configuration, ignore, &[]);
@@ -121,7 +121,7 @@ fn errors_are_reported_with_their_place() {
         "192.0.2.1\n  192.0.2.256 # no\n",
         &["ignore:2:3: error: "],
     );
-    // A long way down, and with another line end.
+    // A place far down in the file, and the other line end.
     let lines = "# nothing\r\n".repeat(9_999);
     refused(&format!("{lines}TCP_PORTS = \"x\"\r\n"), "", &["portsentry.conf:10000:14: error: "]);
 }
@@ -135,12 +135,12 @@ fn a_missing_file_is_reported() {
         assert_eq!(ended.status.code(), Some(78), "{words:?} {ended:#?}");
         let said = ended.stderr.join("\n");
         assert!(said.contains("/nonexistent/portsentry.conf"), "{words:?} {ended:#?}");
-        assert_eq!(ended.stdout, [""; 0], "nothing is started: {ended:#?}");
+        assert_eq!(ended.stdout, [""; 0], "it must not start: {ended:#?}");
     }
 }
 
-/// Whatever is asked of the program, with this configuration it does nothing
-/// but name the place.
+/// Asserts that both `check` and a start refuse this configuration and only print the
+/// place of the error.
 #[track_caller]
 fn starts_nothing(name: &str, folder: &TempDir, file: &str, place: &str) {
     let folder = folder.path();
@@ -152,7 +152,7 @@ fn starts_nothing(name: &str, folder: &TempDir, file: &str, place: &str) {
         let error = format!("{}/{file}:{place}: error: ", folder.display());
         let first = ended.stderr.iter().find(|line| line.contains(": error: "));
         assert!(first.is_some_and(|line| line.starts_with(&error)), "{name}: {ended:#?}");
-        assert_eq!(ended.stdout, [""; 0], "{name}: nothing was started");
+        assert_eq!(ended.stdout, [""; 0], "{name}: it must not start");
     }
 }
 

@@ -1,5 +1,5 @@
-//! Clocks that make no sense: neither what packets claim of their time nor
-//! where the machine's own clocks stand has a say in any decision.
+//! Clocks with nonsensical values: neither the times in packets nor the machine's own
+//! clocks may affect a decision.
 
 use std::fs;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::forgery::{capture, syn_frame};
 use crate::probe::{both_families, syn};
 use crate::station::{Ended, PROGRAM, SOON, Station, only_child};
 
-/// The capture with these times, seconds and microseconds, for its packets.
+/// Returns the capture with these times, in seconds and microseconds, for its packets.
 fn at(mut bytes: Vec<u8>, times: &[(u32, u32)]) -> Vec<u8> {
     let mut record = 24;
     for (seconds, micros) in times {
@@ -65,7 +65,7 @@ fn packets_with_absurd_times_are_logged_like_all_others() {
     assert_eq!(ended.stderr, expected.stderr);
 }
 
-/// A sentry in a namespace whose clocks since boot are `offset` seconds ahead.
+/// Starts a sentry in a time namespace whose clocks since boot are `offset` seconds ahead.
 fn sentry_ahead(station: &Station<'_>, offset: u64) -> Background {
     let sentry = station.command(&[]);
     let mut command = Command::new("unshare");
@@ -82,7 +82,7 @@ fn the_uptime_of_the_machine_does_not_matter() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let [(v4, target_v4), (v6, target_v6)] = both_families(&bed);
-    // Ten minutes, 34 years, and more seconds than 32 bits hold.
+    // Ten minutes, 34 years, and a number of seconds that exceeds 32 bits.
     for offset in [600, 1 << 30, (1 << 32) + 5] {
         let station = Station::with(
             &bed.host,

@@ -1,4 +1,4 @@
-//! Commands that are slow, that fail, and that are many.
+//! Slow commands, failing commands, and many commands.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -21,7 +21,7 @@ BLOCK_TCP = "2"
 BLOCK_RATE = "0"
 "#;
 
-/// More addresses of the scanner, in the host's network.
+/// Adds `number` addresses to the scanner, in the host's network.
 fn aliases(bed: &Testbed, number: u8) -> Vec<IpAddr> {
     let [a, b, c, _] = bed.scanner.v4().octets();
     let taken = [bed.scanner.v4(), bed.host.v4()];
@@ -57,8 +57,8 @@ fn a_slow_command_delays_only_its_own_host() {
         delays.push(line.at.duration_since(sent));
     }
     delays.sort();
-    // Half of them: the machine has other things to do too. Not one was held up
-    // for as long as the slow command takes, for that still runs.
+    // The median, because a busy machine delays some. None of these responses waited for
+    // the slow command, because that is still running.
     assert!(delays[10] < Duration::from_millis(100), "{delays:?}");
     assert!(sentry.lines().iter().all(|line| !line.text.contains(&format!("[{slow}]"))));
 
@@ -71,7 +71,7 @@ fn a_slow_command_delays_only_its_own_host() {
     sentry.stop();
 }
 
-/// Whether a process runs that was given this argument.
+/// Reports if a process runs with this argument.
 fn runs(argument: &str) -> bool {
     fs::read_dir("/proc").expect("proc").flatten().any(|process| {
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
@@ -83,12 +83,12 @@ fn runs(argument: &str) -> bool {
 fn ends(argument: &str) {
     let deadline = Instant::now() + SOON;
     while runs(argument) {
-        assert!(Instant::now() < deadline, "still there: {argument}");
+        assert!(Instant::now() < deadline, "a process still runs with {argument}");
         std::thread::yield_now();
     }
 }
 
-/// An argument of `sleep` that no other test uses.
+/// Returns an argument of `sleep` that no other test uses.
 fn own_sleep(digits: u32) -> String {
     format!("{}.{digits}", 100_000 + std::process::id())
 }
@@ -116,8 +116,8 @@ fn a_command_beyond_its_timeout_is_killed_with_its_children() {
     assert_eq!(fs::read(station.path("blocked")).expect("read"), []);
 }
 
-/// A host that meets a failing command is told of, not recorded, and left
-/// alone for a while.
+/// Asserts that a failed command is logged, that the host is not recorded as blocked, and
+/// that the next probe within the retry delay runs no command.
 #[track_caller]
 fn check_failure(bed: &Testbed, mut sentry: Sentry, station: &Station<'_>, said: &str) {
     let [(source, target), _] = both_families(bed);
@@ -154,7 +154,7 @@ fn a_missing_shell_blocks_no_host() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, &format!("{RUN}KILL_RUN_CMD = \"true\""));
-    // In a mount namespace of its own, something that cannot be run in its place.
+    // In a separate mount namespace, a file that cannot be executed replaces the shell.
     let mut command = bed.host.command("unshare");
     let script = "mount --bind /dev/null /bin/sh && exec \"$@\"";
     command.args(["--mount", "sh", "-c", script, "sh", crate::station::PROGRAM, "-c"]);
@@ -168,7 +168,7 @@ fn errors_precede_the_event_that_they_explain() {
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, &format!("{RUN}KILL_RUN_CMD = \"exit 1\""));
     let [(source, target), _] = both_families(&bed);
-    // Both streams into one pipe, as into a terminal.
+    // Both streams go to one pipe, as on a terminal.
     let mut command = bed.host.command("sh");
     command.args(["-c", "exec \"$@\" 2>&1", "sh", crate::station::PROGRAM, "-c"]);
     command.arg(station.path("portsentry.conf"));
@@ -206,7 +206,7 @@ fn one_successful_action_is_enough() {
         let expected = [done(source, &worked), event(source, SYN, 22, BLOCKED)];
         assert_eq!(ended.between(), expected);
         assert_eq!(ended.stderr[0], format!("{failed} for {source}: exit status 1"));
-        assert_eq!(ended.stderr.len(), 2, "no word of nothing having worked: {ended:#?}");
+        assert_eq!(ended.stderr.len(), 2, "no message that all actions failed: {ended:#?}");
     };
     check("exit 1 # $TARGET$", "true", command_run, "KILL_ROUTE");
     check("true $TARGET$", "exit 1", route_dropped, "KILL_RUN_CMD");
@@ -216,7 +216,7 @@ fn one_successful_action_is_enough() {
 fn a_failed_response_is_retried_later() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    // Fails the first time.
+    // The first run of this command fails.
     let command = "KILL_RUN_CMD = \"[ -e {dir}/tried ] || { touch {dir}/tried; false; }\"";
     let station = Station::with(&bed.host, &format!("{RUN}{command}"));
     let [(source, target), _] = both_families(&bed);
@@ -265,7 +265,7 @@ fn a_short_response_is_awaited_at_shutdown() {
 fn wait_for_file(station: &Station<'_>, name: &str) {
     let deadline = Instant::now() + SOON;
     while !station.path(name).exists() {
-        assert!(Instant::now() < deadline, "{name} was never made");
+        assert!(Instant::now() < deadline, "{name} was not created in time");
         std::thread::yield_now();
     }
 }
@@ -294,6 +294,6 @@ fn an_unfinished_response_delays_shutdown_by_five_seconds() {
     ];
     assert_eq!(ended.stderr[..3], expected);
     assert_eq!(fs::read(station.path("blocked")).expect("read"), []);
-    // Nobody is left who would end it when its time is over.
+    // The responder has ended, so it must have killed the command before.
     ends(&sleep);
 }

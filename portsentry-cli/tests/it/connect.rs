@@ -1,4 +1,4 @@
-//! Connect mode: real clients and scanners, and what they get.
+//! Connect mode with real clients and scanners, and the replies that they get.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -27,7 +27,7 @@ PORT_BANNER = "** UNAUTHORIZED ACCESS PROHIBITED ** (?!)"
 
 const ALONE: Duration = Duration::from_millis(300);
 
-/// The line of a probe in connect mode.
+/// Returns the line of a probe in connect mode.
 pub(crate) fn connected(source: IpAddr, protocol: &str, port: u16, end: &str) -> String {
     format!(
         "Scan from: [{source}] ({source}) protocol: [{protocol}] port: [{port}] \
@@ -35,7 +35,7 @@ pub(crate) fn connected(source: IpAddr, protocol: &str, port: u16, end: &str) ->
     )
 }
 
-/// Connects, says something, and reads to the end.
+/// Connects, sends a request, and reads to the end.
 fn visit(scanner: &Namespace, to: IpAddr, port: u16) -> io::Result<String> {
     let mut stream = scanner.enter(|| TcpStream::connect_timeout(&(to, port).into(), SOON))?;
     stream.set_read_timeout(Some(SOON))?;
@@ -45,12 +45,12 @@ fn visit(scanner: &Namespace, to: IpAddr, port: u16) -> io::Result<String> {
     Ok(text)
 }
 
-/// Sends a datagram; the answer, if one comes from that very address and port.
+/// Sends a datagram and returns the reply, if one comes from the same address and port.
 fn ask(scanner: &Namespace, to: IpAddr, port: u16, patience: Duration) -> Option<String> {
     let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
     let socket = scanner.enter(|| UdpSocket::bind((any, 0))).expect("bind");
     socket.connect((to, port)).expect("connect");
-    socket.set_read_timeout(Some(patience)).expect("time-out");
+    socket.set_read_timeout(Some(patience)).expect("timeout");
     socket.send(b"?").expect("send");
     let mut buffer = [0; 1000];
     let length = socket.recv(&mut buffer).ok()?;
@@ -63,7 +63,7 @@ fn each_connection_and_datagram_of_a_scan_is_logged() {
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
     let check = |target: IpAddr, scan: &str, ports: &str, expected: Vec<String>| {
-        // Options of the stealth modes have no effect.
+        // Options of the stealth mode have no effect.
         let sentry = station.start(&["--connect", "-i", "nosuch0", "-m", "pcap"]);
         let target_text = target.to_string();
         let family: &[&str] = if target.is_ipv6() { &["-6"] } else { &[] };
@@ -80,7 +80,7 @@ fn each_connection_and_datagram_of_a_scan_is_logged() {
         };
         check(target, "-sT", "19-26,1432-1434", lines("TCP", &[20, 21, 22, 23, 25, 1433]));
         check(target, "-sU", "68-70,161", lines("UDP", &[69, 161]));
-        // No handshake is completed.
+        // This scan completes no handshake.
         check(target, "-sS", "19-26,1432-1434", Vec::new());
     }
 }
@@ -101,11 +101,11 @@ fn clients_get_the_banner_from_the_address_that_they_contacted() {
         expected.push(connected(source, "TCP", 22, LOGGED));
         expected.push(connected(source, "UDP", 161, LOGGED));
     }
-    // A broadcast is addressed to nobody in particular.
+    // A broadcast gets no reply.
     let broadcaster = bed.scanner.enter(|| UdpSocket::bind((bed.scanner.v4(), 0))).expect("bind");
     broadcaster.set_broadcast(true).expect("broadcast");
     broadcaster.send_to(b"?", ("255.255.255.255", 161)).expect("send");
-    // The same socket of the sentry takes this one behind it.
+    // The sentry reads this datagram after the broadcast, from the same socket.
     assert_eq!(ask(&bed.scanner, bed.host.v4().into(), 161, SOON).as_deref(), Some(BANNER));
     expected.push(connected(bed.scanner.v4().into(), "UDP", 161, LOGGED));
 
@@ -155,7 +155,7 @@ fn responses_receive_the_mode_connect() {
     let mut sentry = station.start(&["--connect"]);
     assert_eq!(visit(&bed.scanner, target_v4, 21).expect("banner"), BANNER);
     sentry.wait_for(&connected(v4, "TCP", 21, BLOCKED));
-    // Who is blocked still gets the banner, if his packets come through.
+    // A blocked host still gets the banner if its packets arrive.
     assert_eq!(visit(&bed.scanner, target_v4, 22).expect("banner"), BANNER);
     assert_eq!(ask(&bed.scanner, target_v6, 161, SOON).as_deref(), Some(BANNER));
     sentry.wait_for(&connected(v6, "UDP", 161, BLOCKED));
@@ -176,7 +176,7 @@ fn responses_receive_the_mode_connect() {
     assert_eq!(ended.between(), expected);
 }
 
-/// Tries to get a share of a port, with every option that could help.
+/// Tries to bind a port in use, with every option that could help.
 fn seize(kind: SocketType, port: u16) -> Result<(), Errno> {
     let socket = socket_with(AddressFamily::INET, kind, SocketFlags::CLOEXEC, None)?;
     set_socket_reuseaddr(&socket, true)?;
@@ -194,7 +194,7 @@ fn a_port_in_use_is_reported_and_the_others_are_bound() {
     let other = bed.host.enter(|| UdpSocket::bind((bed.host.v4(), 161))).expect("bind");
     let sentry = station.start(&["--connect", "-v"]);
     assert!(can_connect(&bed.scanner, bed.host.v4().into(), 23));
-    // Nobody can take a port from the sentry, whatever options he sets.
+    // No process can bind a port of the sentry, with any option.
     assert_eq!(bed.host.enter(|| seize(SocketType::STREAM, 23)), Err(Errno::ADDRINUSE));
     assert_eq!(bed.host.enter(|| seize(SocketType::DGRAM, 162)), Err(Errno::ADDRINUSE));
     let ended = sentry.stop();
@@ -207,7 +207,7 @@ fn a_port_in_use_is_reported_and_the_others_are_bound() {
     assert_eq!(listening, expected);
     assert_eq!(ended.events().len(), 1);
 
-    // Connections of the last run are still being wound up; that is no service.
+    // Connections of the previous run are still closing, which must not prevent the start.
     station.configure("TCP_PORTS = \"22-23\"\n");
     let sentry = station.start(&["--connect"]);
     assert_eq!(sentry.stop().stderr[0], refused("TCP port 22"));
@@ -275,7 +275,7 @@ fn too_few_descriptors_are_a_clear_error() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, "TCP_PORTS = \"1000-1999\"\n");
-    // Without the capability that lifts the limit, which even root may lack.
+    // Without the capability to exceed the limit, which even root may lack.
     let mut command = bed.host.command("prlimit");
     command.args(["--nofile=256:256", "setpriv", "--bounding-set=-sys_resource"]);
     command.args(["--inh-caps=-sys_resource", crate::station::PROGRAM, "--connect", "-c"]);
@@ -286,7 +286,7 @@ fn too_few_descriptors_are_a_clear_error() {
                  raise the limit (ulimit -n 1112, or LimitNOFILE=1112 in the service's unit) \
                  or monitor fewer ports";
     assert_eq!(ended.stderr, [error]);
-    // A soft limit is raised without a word.
+    // A soft limit is raised without a message.
     let mut command = bed.host.command("prlimit");
     command.args(["--nofile=256:4096", "setpriv", "--bounding-set=-sys_resource"]);
     command.args(["--inh-caps=-sys_resource", crate::station::PROGRAM, "--connect", "-c"]);

@@ -1,8 +1,7 @@
-//! Connect mode under load: nothing is lost without a count, and the end comes
-//! when it is asked for.
+//! Connect mode under load: every loss is counted, and the sentry ends in time.
 //!
-//! With `PORTSENTRY_LOAD=full`, as `make load-connect` has it, the load is that
-//! of a large machine, and the figures are printed.
+//! With `PORTSENTRY_LOAD=full`, as in `make load-connect`, the load is that of a large
+//! machine, and the tests print their figures.
 
 use std::env;
 use std::fs;
@@ -25,12 +24,12 @@ UDP_PORTS = "161"
 PORT_BANNER = "go away"
 "#;
 
-/// The usual number, or that of a full load.
+/// Returns `usual`, or `full` under full load.
 fn scale(usual: usize, full: usize) -> usize {
     if env::var_os("PORTSENTRY_LOAD").is_some_and(|it| it == "full") { full } else { usual }
 }
 
-/// Lets this process have `number` sockets.
+/// Raises the limit of this process to `number` sockets.
 fn allow_sockets(number: usize) {
     let number = number as u64;
     let limit = getrlimit(Resource::Nofile);
@@ -40,7 +39,7 @@ fn allow_sockets(number: usize) {
     }
 }
 
-/// Waits until so many probes have been told of.
+/// Waits until `number` probes have been logged.
 #[track_caller]
 fn wait_for_probes(sentry: &Sentry, number: usize) {
     let deadline = Instant::now() + SOON;
@@ -55,14 +54,14 @@ fn wait_for_probes(sentry: &Sentry, number: usize) {
     }
 }
 
-/// A number of `/proc/PID/status`, such as `VmHWM`, in KiB.
+/// Reads a number of `/proc/PID/status`, such as `VmHWM`, in KiB.
 fn status(sentry: &Sentry, key: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{}/status", sentry.pid())).expect("status");
     let line = text.lines().find(|line| line.starts_with(key)).expect("the key");
     line.split_whitespace().nth(1).expect("a number").parse().expect("a number")
 }
 
-/// Ticks of the processor that the sentry has used so far (`proc_pid_stat(5)`).
+/// Returns the processor time of the sentry so far, in ticks (`proc_pid_stat(5)`).
 fn ticks(sentry: &Sentry) -> u64 {
     let text = fs::read_to_string(format!("/proc/{}/stat", sentry.pid())).expect("stat");
     let (_, numbers) = text.rsplit_once(") ").expect("a name in parentheses");
@@ -70,7 +69,7 @@ fn ticks(sentry: &Sentry) -> u64 {
     numbers[11..13].iter().map(|number| number.parse::<u64>().expect("a number")).sum()
 }
 
-/// Asks the sentry to end, which must take less than 2 s.
+/// Stops the sentry and asserts that it ends within 2 s.
 #[track_caller]
 fn stop(sentry: Sentry) -> Ended {
     let asked = Instant::now();
@@ -80,7 +79,7 @@ fn stop(sentry: Sentry) -> Ended {
     ended
 }
 
-/// Connects to each of `ports` and closes, on several threads.
+/// Connects to each of `ports` and disconnects, on several threads.
 fn connect_to_all(bed: &Testbed, ports: &[u16]) {
     const THREADS: usize = 8;
     let target = bed.host.v4();
@@ -126,7 +125,7 @@ fn idle_ports_cost_nothing_however_many_are_bound() {
     let sentry = station.start(&["--connect"]);
     let (ready, before) = (began.elapsed(), ticks(&sentry));
     assert!(ready < Duration::from_secs(5), "{ready:?}");
-    // Nothing to wait for: that nothing happens is what is looked for.
+    // A fixed wait, because the test measures the idle sentry.
     std::thread::sleep(Duration::from_secs(1));
     let idle = ticks(&sentry) - before;
     connect_to_all(&bed, &(1..=number).collect::<Vec<u16>>());
@@ -144,7 +143,7 @@ fn idle_ports_cost_nothing_however_many_are_bound() {
     assert!(found == expected, "each port once");
 }
 
-/// The number before `what` in the line at the end; 0 if it is not there.
+/// Returns the number before `what` in the summary, or 0 if `what` is missing.
 fn told(summary: &str, what: &str) -> usize {
     let part = summary.split(", ").find_map(|part| part.strip_suffix(what));
     part.map_or(0, |number| number.trim().parse().expect("a number"))
@@ -168,11 +167,11 @@ fn clients_that_never_close_are_disconnected_and_delay_nothing() {
     let ended = stop(sentry);
     let summary = &ended.stderr[0];
     assert_eq!(told(summary, "banners sent"), number, "{summary}");
-    // 1,024 are kept at a time; slow machines see some of those time out.
+    // 1,024 connections are kept at a time; on a slow machine some of these time out.
     let ended_early = told(summary, "connections closed early to make room")
         + told(summary, "connections reset because they took too long");
     assert!(ended_early >= number - 1024, "{summary}");
-    // Those that were closed early have it too.
+    // Connections that were closed early got the banner, too.
     for client in &mut clients[..900] {
         let mut text = String::new();
         client.set_read_timeout(Some(SOON)).expect("time-out");
@@ -192,7 +191,7 @@ fn a_connection_reset_before_it_is_accepted_is_logged() {
     for _ in 0..20 {
         let stream = bed.scanner.enter(|| TcpStream::connect_timeout(&there, SOON));
         let stream = stream.expect("the kernel completes the handshake");
-        // Closing resets the connection.
+        // The close resets the connection.
         set_socket_linger(&stream, Some(Duration::ZERO)).expect("linger");
     }
     sentry.signal(Signal::CONT);
@@ -208,19 +207,19 @@ fn a_forged_flood_gets_few_replies_and_is_counted() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
-    // Or the kernel throws away what it has no way back to.
+    // Without a route back, the kernel would discard the datagrams.
     bed.host.ip(&["route", "add", "default", "via", &bed.scanner.v4().to_string()]);
     let sentry = station.start(&["--connect"]);
     let forger = Forger::new(&bed);
     let first = u32::from(Ipv4Addr::new(198, 18, 0, 1));
-    // Each from a network of its own, as long as there are any.
+    // Each source is in a different network, as long as there are unused ones.
     let flood: Vec<Vec<u8>> = (0..number as u32)
         .map(|n| forger.datagram((first + (n << 8) % (1 << 25)).into(), bed.host.v4(), 161))
         .collect();
     let scanner = format!("[{}]", bed.scanner.v4());
     let began = Instant::now();
     forger.send(&flood, 50_000);
-    // Behind the flood, through the same socket, when there is room again.
+    // This datagram follows the flood through the same socket when there is space again.
     let last = connected(IpAddr::from(bed.scanner.v4()), "UDP", 161, LOGGED);
     while !sentry.lines().iter().any(|line| line.text == last) {
         assert!(began.elapsed() < SOON);

@@ -1,4 +1,4 @@
-//! Killed at any moment, the sentry starts again and knows whom it blocked.
+//! A sentry that is killed at any moment restarts and knows the blocked hosts.
 
 use std::collections::HashSet;
 use std::fs;
@@ -11,18 +11,18 @@ use crate::expected::BLOCKED;
 use crate::forgery::{Forger, capture};
 use crate::station::Station;
 
-/// How often it is killed: `PORTSENTRY_CRASHES`, or 200 times.
+/// Number of crashes: `PORTSENTRY_CRASHES`, or 200.
 fn crashes() -> u32 {
     let wanted = std::env::var("PORTSENTRY_CRASHES").ok();
     wanted.map_or(200, |text| text.parse().expect("PORTSENTRY_CRASHES is a number"))
 }
 
-/// The hosts in a blocked file of IPv4 alone; what is left over at its end.
+/// Returns the hosts in a blocked file of IPv4 addresses, and the bytes left at its end.
 fn blocked(bytes: &[u8]) -> (HashSet<IpAddr>, &[u8]) {
     let (records, rest) = bytes.as_chunks::<6>();
     let host = |record: &[u8; 6]| {
         let [f0, f1, a, b, c, d] = *record;
-        assert_eq!(u16::from_ne_bytes([f0, f1]), 2, "no record of IPv4: {record:?}");
+        assert_eq!(u16::from_ne_bytes([f0, f1]), 2, "not a record of IPv4: {record:?}");
         IpAddr::V4(Ipv4Addr::new(a, b, c, d))
     };
     (records.iter().map(host).collect(), rest)
@@ -42,7 +42,7 @@ BLOCK_RATE = "0"
 KILL_RUN_CMD = "true"
 "#,
     );
-    // Ever new hosts, at a pace that lasts longer than the test.
+    // New hosts all the time, for longer than the test takes.
     let forger = Forger::new(&bed);
     let target = bed.host.v4().into();
     let first = u32::from(Ipv4Addr::new(198, 18, 0, 1));
@@ -59,7 +59,7 @@ KILL_RUN_CMD = "true"
     let mut promised = HashSet::new();
     for crash in 0..crashes() {
         let sentry = station.start(&[]);
-        // Spread over 60 ms, in an order that no one would call regular.
+        // Spread over 60 ms, in an irregular order.
         std::thread::sleep(Duration::from_micros(u64::from(crash * 7_919 % 60_000)));
         let ended = sentry.kill();
         let hosts = ended.events().into_iter().filter(|line| line.ends_with(BLOCKED));
@@ -73,8 +73,8 @@ KILL_RUN_CMD = "true"
         assert!(missing.is_empty(), "after crash {crash}: {missing:?}");
         assert!(torn.len() < 6);
     }
-    // It has been under load, and starts once more.
-    assert!(promised.len() > crashes() as usize, "{} hosts are no load", promised.len());
+    // The sentry was under load, and starts once more.
+    assert!(promised.len() > crashes() as usize, "only {} hosts", promised.len());
     let mut last = Background::spawn(station.command(&["-v"]));
     let line = last.wait_for_line(crate::station::SOON, |line| line.ends_with(" hosts"));
     let loaded: usize =

@@ -1,4 +1,4 @@
-//! How the program ends: in good order, and with nothing left unsaid.
+//! The end of the program: clean, and without a lost line.
 
 use portsentry_testbed::{Signal, Testbed, require_root};
 
@@ -38,7 +38,7 @@ fn the_summary_counts_correctly() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
-    // Or else the kernel's own multicast would be among the packets.
+    // Otherwise the kernel's own multicast packets would be counted.
     let quiet = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", bed.scanner.interface());
     bed.scanner.enter(|| std::fs::write(quiet, "1")).expect("write");
     let [(source, target), _] = both_families(&bed);
@@ -56,7 +56,7 @@ fn the_summary_counts_correctly() {
 
     let ended = sentry.stop();
     assert_eq!(ended.events().len(), 3);
-    // The kernel holds back what goes to ports that are not monitored.
+    // The kernel's filter drops packets to ports that are not monitored.
     assert_eq!(
         ended.stderr,
         ["5 packets seen, 3 probes, 0 dropped by the kernel, 2 undecodable (2 martian source)"]

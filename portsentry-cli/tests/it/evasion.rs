@@ -1,11 +1,11 @@
-//! Every form of packet that has hidden a probe from some sensor, or passed for
-//! one: what becomes of it on a live interface.
+//! Every form of packet that hid a probe from some sensor, or that some sensor took for a
+//! probe, and its treatment on a live interface.
 //!
-//! The forms stand in tables, by the layer that they play with. The frames are
-//! written byte by byte and sent on a cable; sentries for both ways to capture,
-//! on all interfaces and on `any`, have to tell of those that a host would take
-//! as a probe, count those that no stack takes, and say nothing of the rest. All
-//! ports are monitored, so that a port read from a wrong place shows.
+//! Tables list the forms by the layer that they use. The frames are written byte by byte
+//! and sent over a veth pair. Sentries with both capture methods, on all interfaces and on
+//! `any`, must log the packets that a host would accept as a probe, count those that no
+//! stack accepts, and ignore the others. All ports are monitored, so that a port read from a
+//! wrong place is detected.
 
 mod addresses;
 mod crowds;
@@ -29,27 +29,27 @@ use crate::station::{Ended, Station};
 
 const CONFIGURATION: &str = "TCP_PORTS = \"1-65535\"\nUDP_PORTS = \"1-65535\"\n";
 
-/// Ways to capture. For `-m raw` the interface `any` is the same as all.
+/// The capture methods. For `-m raw` the interface `any` is the same as all.
 const CAPTURES: [&[&str]; 3] = [&["-m", "pcap"], &["-m", "raw"], &["-m", "pcap", "-i", "any"]];
 
-/// What becomes of the frames of a form.
+/// Expected treatment of the frames of a form.
 #[derive(Clone, Copy, Debug)]
 enum Outcome {
-    /// One probe, to the port that the builders of frames write.
+    /// One probe, to the port that the builders of frames use.
     Probe(Kind),
     /// One probe, to this port.
     ProbeOf(Kind, u16),
     /// One probe, and the IP header has options.
     ProbeWithOptions(Kind),
-    /// One probe, which claims to come from this host.
+    /// One probe, whose source is an address of this host.
     ProbeFromHere(Kind),
-    /// One packet is undecodable, and the summary counts it under this name.
+    /// One undecodable packet, which the summary counts under this name.
     Undecodable(&'static str),
-    /// No probe, and nothing wrong.
+    /// No probe and no error.
     Silent,
 }
 
-/// A form of packet: its name, what becomes of it, and its frames in order.
+/// A form of packet: its name, its expected treatment, and its frames in order.
 #[derive(Clone, Copy, Debug)]
 struct Form {
     name: &'static str,
@@ -61,53 +61,53 @@ const fn form(name: &'static str, outcome: Outcome, frames: fn(&Wire) -> Vec<Vec
     Form { name, outcome, frames }
 }
 
-/// The cable as the frames of one form use it: from a source of its own.
+/// The addresses for the frames of one form: each form has a different source.
 #[derive(Clone, Copy, Debug)]
 struct Wire {
     between: Between,
-    /// Of the host and of the scanner.
+    /// Hardware addresses of the host and of the scanner.
     hardware: [[u8; 6]; 2],
 }
 
 impl Wire {
-    /// A frame for the host.
+    /// Returns a frame for the host.
     fn frame(&self, ether_type: u16, payload: &[u8]) -> Vec<u8> {
         with(&ethernet(ether_type, payload), 0, &self.hardware.concat())
     }
 
-    /// An IPv4 packet with right checksums, without its link header.
+    /// Returns an IPv4 packet with correct checksums, without a link header.
     fn v4(&self, protocol: u8, payload: &[u8]) -> Vec<u8> {
         self.between.packet(Version::V4, protocol, payload)
     }
 
-    /// The same over IPv6.
+    /// Returns an IPv6 packet with correct checksums, without a link header.
     fn v6(&self, next: u8, payload: &[u8]) -> Vec<u8> {
         self.between.packet(Version::V6, next, payload)
     }
 
-    /// The frame of an IP packet.
+    /// Returns the frame of an IP packet.
     fn ip(&self, packet: &[u8]) -> Vec<u8> {
         self.frame(if packet[0] >> 4 == 4 { 0x0800 } else { 0x86dd }, packet)
     }
 
-    /// The frame of [`v4`](Self::v4), as all that is sent.
+    /// Returns the frame of [`v4`](Self::v4), as the only one of a form.
     fn send_v4(&self, protocol: u8, payload: &[u8]) -> Vec<Vec<u8>> {
         vec![self.ip(&self.v4(protocol, payload))]
     }
 
-    /// The frame of [`v6`](Self::v6), as all that is sent.
+    /// Returns the frame of [`v6`](Self::v6), as the only one of a form.
     fn send_v6(&self, next: u8, payload: &[u8]) -> Vec<Vec<u8>> {
         vec![self.ip(&self.v6(next, payload))]
     }
 
-    /// This segment or datagram with the right checksum.
+    /// Returns this segment or datagram with the correct checksum.
     fn summed(&self, version: Version, protocol: u8, payload: &[u8]) -> Vec<u8> {
         let packet = self.between.packet(version, protocol, payload);
         let (_, place) = segment(&packet).expect("a transport header");
         packet[place].to_vec()
     }
 
-    /// The same cable from another source.
+    /// Returns the same addresses with another source.
     fn with_source(&self, source: &str) -> Self {
         let mut wire = *self;
         match source.parse().expect("address") {
@@ -119,7 +119,7 @@ impl Wire {
 }
 
 impl Form {
-    /// The line of the probe, if there is one.
+    /// Returns the line of the probe, or `None` if the form is not a probe.
     fn line(&self, source: IpAddr, own: IpAddr) -> Option<String> {
         Some(match self.outcome {
             Outcome::Probe(kind) => event(source, kind, usual_port(kind), LOGGED),
@@ -133,7 +133,7 @@ impl Form {
     }
 }
 
-/// Sends the frames of all forms past sentries for all ways to capture.
+/// Sends the frames of all forms to sentries with all capture methods, and compares.
 #[track_caller]
 fn check(forms: &[Form]) {
     check_on(&CAPTURES, forms);
@@ -154,7 +154,7 @@ fn check_on(captures: &[&[&str]], forms: &[Form]) {
     let (mut frames, mut expected) = (Vec::new(), Vec::new());
     let (mut names, mut undecodable) = (BTreeMap::new(), BTreeMap::new());
     for (number, form) in (1..).zip(forms) {
-        // A source of its own tells whose line one is.
+        // Each form has its own source address, so that a line can be assigned to it.
         let v4 = Ipv4Addr::new(192, 0, 2, number);
         let v6 = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into());
         names.extend([(IpAddr::V4(v4), form.name), (IpAddr::V6(v6), form.name)]);
@@ -190,7 +190,7 @@ fn check_on(captures: &[&[&str]], forms: &[Form]) {
     }
 }
 
-/// Lines with the names of the forms whose sources they name.
+/// Returns each line with the name of the form whose source it contains.
 fn named<'a>(
     lines: &[&'a String],
     names: &BTreeMap<IpAddr, &'a str>,
@@ -199,7 +199,7 @@ fn named<'a>(
     lines.iter().map(|line| (name(line), line.as_str())).collect()
 }
 
-/// Whether this is a frame of IPv6, behind whatever tags.
+/// Reports if this is a frame of IPv6, with or without tags.
 fn is_v6(frame: &[u8]) -> bool {
     frame[12..].chunks(4).find_map(|chunk| match chunk {
         [0x81 | 0x88 | 0x91, 0 | 0xa8, ..] => None,
@@ -208,13 +208,12 @@ fn is_v6(frame: &[u8]) -> bool {
     }) == Some(true)
 }
 
-/// The port that [`tcp`](crate::frames::tcp) and [`udp`](crate::frames::udp)
-/// write.
+/// Returns the port that [`tcp`](crate::frames::tcp) and [`udp`](crate::frames::udp) use.
 fn usual_port(kind: Kind) -> u16 {
     if kind.protocol == "UDP" { 53 } else { 23 }
 }
 
-/// What the summary counts as undecodable, by name.
+/// Returns the numbers of undecodable packets in the summary, by name.
 #[track_caller]
 fn counted(ended: &Ended) -> BTreeMap<&str, usize> {
     let summary = ended.stderr.last().expect("summary");

@@ -1,9 +1,9 @@
-//! The lines of the contract, written down a second time: nothing here comes
-//! from the program's own code.
+//! The contract lines, written a second time: no part of them comes from the program's own
+//! code.
 
 use std::net::IpAddr;
 
-/// Protocol and type of a probe, as its line shows them.
+/// Protocol and type of a probe, as in its line.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
     pub(crate) protocol: &'static str,
@@ -16,7 +16,7 @@ pub(crate) const FIN: Kind = Kind { protocol: "TCP", name: "TCP FIN scan" };
 pub(crate) const XMAS: Kind = Kind { protocol: "TCP", name: "TCP XMAS scan" };
 pub(crate) const UDP: Kind = Kind { protocol: "UDP", name: "UDP" };
 
-/// The type of a TCP probe that has none of its own, by the four flags that it
+/// Returns the kind of a TCP probe that has no named type, by the four flags that it
 /// can have.
 macro_rules! unknown_kind {
     (SYN: $syn:literal, FIN: $fin:literal, PSH: $psh:literal, URG: $urg:literal) => {
@@ -32,7 +32,7 @@ macro_rules! unknown_kind {
 }
 pub(crate) use unknown_kind;
 
-/// How the line of a probe ends, by what became of the probe.
+/// The end of the line of a probe, by the decision.
 pub(crate) const LOGGED: &str =
     "ignored: [false] triggered: [true] noblock: [true] blocked: [false]";
 pub(crate) const IGNORED: &str =
@@ -45,13 +45,13 @@ pub(crate) const BLOCKED: &str =
 pub(crate) const FAILED: &str =
     "ignored: [false] triggered: [true] noblock: [false] blocked: [false]";
 
-/// The line of a probe whose packet has no IP options. `end` is one of the
+/// Returns the line of a probe whose packet has no IP options. `end` is one of the
 /// constants above.
 pub(crate) fn event(source: IpAddr, kind: Kind, port: u16, end: &str) -> String {
     named_event(source, &source.to_string(), kind, port, end)
 }
 
-/// The same with the source's name.
+/// Returns the same line with the name of the source.
 pub(crate) fn named_event(source: IpAddr, name: &str, kind: Kind, port: u16, end: &str) -> String {
     let Kind { protocol, name: scan } = kind;
     let options = if source.is_ipv4() { "not set" } else { "unknown" };
@@ -61,7 +61,7 @@ pub(crate) fn named_event(source: IpAddr, name: &str, kind: Kind, port: u16, end
     )
 }
 
-/// The line of a probe whose packet has IP options.
+/// Returns the line of a probe whose packet has IP options.
 pub(crate) fn event_with_options(source: IpAddr, kind: Kind, port: u16, end: &str) -> String {
     event(source, kind, port, end).replace("IP opts: [not set]", "IP opts: [set]")
 }

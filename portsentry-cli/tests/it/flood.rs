@@ -1,9 +1,9 @@
-//! A flood of SYNs from forged sources, each another one, while a real scanner
-//! probes: every port it probes is told, memory stays bounded, and who is acted
-//! on is what the configuration says.
+//! A flood of SYNs, each from another forged source, while a real scanner probes. The
+//! sentry must log every port that the scanner probes, keep its memory bounded, and block
+//! the hosts that the configuration defines, and no other.
 //!
-//! `PORTSENTRY_LOAD=full` sends ten million at the pace of a large line; else it
-//! is half a million at one that a busy machine keeps up with, too.
+//! With `PORTSENTRY_LOAD=full` a test sends ten million packets at the rate of a fast line.
+//! Otherwise it sends half a million, at a rate that a busy machine can handle.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -18,10 +18,10 @@ use rustix::process::{Pid, kill_process};
 use crate::forgery::Forger;
 use crate::station::{SOON, Station};
 
-/// Frames in one capture file for `tcpreplay`.
+/// Number of frames in a capture file for `tcpreplay`.
 const CHUNK: u32 = 100_000;
 
-/// Ports that the scanner probes: 1 and so on.
+/// Number of ports that the scanner probes, from 1 on.
 const PORTS: u16 = 100;
 
 /// Resident memory that the documentation promises, in KiB.
@@ -29,7 +29,7 @@ const MOST_MEMORY: u64 = 64 << 10;
 
 struct Load {
     frames: u32,
-    /// A second.
+    /// Frames per second.
     pace: u32,
 }
 
@@ -42,34 +42,34 @@ impl Load {
     }
 }
 
-/// A source that is possible and no other number's: neighbours lie far apart.
+/// Returns a valid source, different for each number; neighbours are far apart.
 fn forged(number: u32) -> Ipv4Addr {
-    // From 11.0.0.0 to 126.255.255.255. The multiplier is a prime, so it has no
-    // divisor in common with their count.
+    // From 11.0.0.0 to 126.255.255.255. The multiplier is a prime, so it has no divisor in
+    // common with the number of addresses.
     const COUNT: u64 = 116 << 24;
     let place = u64::from(number) * 2_654_435_761 % COUNT;
     Ipv4Addr::from((11 << 24) + place as u32)
 }
 
-/// The most memory it ever had, in KiB.
+/// Returns the highest resident memory of the process so far, in KiB.
 fn peak_memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("VmHWM");
     line.split_whitespace().nth(1).expect("number").parse().expect("number")
 }
 
-/// What a sentry has said, counted while it runs.
+/// The output of a sentry, counted while it runs.
 #[derive(Debug, Default)]
-struct Told {
+struct Log {
     /// Ports of probes from the scanner.
     ports: BTreeSet<u16>,
-    /// Probes from anyone else.
+    /// Number of probes from other sources.
     others: u32,
-    /// Everything but events.
+    /// Lines that are not about a probe.
     lines: Vec<String>,
 }
 
-impl Told {
+impl Log {
     fn read(output: ChildStdout, scanner: IpAddr) -> Self {
         let mut told = Self::default();
         let scanner = format!("Scan from: [{scanner}] ");
@@ -90,14 +90,14 @@ impl Told {
 }
 
 struct Ended {
-    told: Told,
+    told: Log,
     said: String,
     memory: u64,
-    /// How long the flood took.
+    /// Duration of the flood.
     took: Duration,
 }
 
-/// Sends forged SYNs while nmap scans the same ports; gives what came of it.
+/// Sends forged SYNs while nmap scans the same ports, and returns the results.
 fn flood(bed: &Testbed, station: &Station<'_>, options: &[&str], load: &Load) -> Ended {
     let scanner: IpAddr = bed.scanner.v4().into();
     let (forger, target) = (Forger::new(bed), bed.host.v4().into());
@@ -108,11 +108,11 @@ fn flood(bed: &Testbed, station: &Station<'_>, options: &[&str], load: &Load) ->
     let mut said = sentry.0.stderr.take().expect("stderr");
 
     std::thread::scope(|scope| {
-        let told = scope.spawn(move || Told::read(output, scanner));
-        // The blocked file is there once it watches; a moment before, at worst.
+        let told = scope.spawn(move || Log::read(output, scanner));
+        // The sentry creates the blocked file shortly before it starts to watch.
         let deadline = Instant::now() + SOON;
         while !station.path("blocked").exists() {
-            assert!(Instant::now() < deadline, "it does not start");
+            assert!(Instant::now() < deadline, "the sentry does not start");
             std::thread::sleep(Duration::from_millis(5));
         }
         std::thread::sleep(Duration::from_millis(500));
@@ -151,7 +151,7 @@ fn flood(bed: &Testbed, station: &Station<'_>, options: &[&str], load: &Load) ->
     })
 }
 
-/// A process that does not outlive the test.
+/// A process that is killed on drop.
 struct Ending(Child);
 
 impl Drop for Ending {
@@ -161,17 +161,17 @@ impl Drop for Ending {
     }
 }
 
-/// The hosts in the blocked file, all of IPv4.
+/// Returns the hosts in the blocked file, which are all of IPv4.
 fn blocked(station: &Station<'_>) -> Vec<Ipv4Addr> {
     let bytes = fs::read(station.path("blocked")).expect("read");
     let (records, rest) = bytes.as_chunks::<6>();
-    assert!(rest.is_empty(), "records of IPv4 alone");
+    assert!(rest.is_empty(), "the file contains other records than those of IPv4");
     records.iter().map(|[_, _, a, b, c, d]| Ipv4Addr::new(*a, *b, *c, *d)).collect()
 }
 
-/// What the sentry says that it has lost: packets by the kernel, lines by a full
-/// queue. None, unless the machine stands still for seconds.
-fn lost(told: &Told, said: &str) -> u32 {
+/// Returns the reported losses: packets dropped by the kernel, and lines lost from a full
+/// queue. There are none unless the machine stalls for seconds.
+fn lost(told: &Log, said: &str) -> u32 {
     let counts = ["dropped by the kernel", "lines were lost"].into_iter().flat_map(|what| {
         let lines = said.lines().chain(told.lines.iter().map(String::as_str));
         lines.filter_map(move |line| {
@@ -209,9 +209,9 @@ fn check_that_a_scanner_is_seen(bed: &Testbed, load: &Load, more: &str, options:
     let Ended { told, said, memory, took } = flood(bed, &station, options, load);
     println!("{} frames in {took:?}, {} told, {memory} KiB: {said}", load.frames, told.others);
     let missing: Vec<_> = (1..=PORTS).filter(|port| !told.ports.contains(port)).collect();
-    assert!(missing.is_empty(), "ports {missing:?} were not told: {said}");
+    assert!(missing.is_empty(), "ports {missing:?} were not logged: {said}");
     assert!(memory < MOST_MEMORY, "{memory} KiB");
-    // No forged source has sent more than one.
+    // Each forged source has sent a single packet.
     assert_eq!(blocked(&station), [bed.scanner.v4()], "{said}");
     assert_eq!(told.others + lost(&told, &said), load.frames, "{said}");
 }
@@ -222,7 +222,7 @@ fn the_rate_limits_blocking_during_a_flood() {
     check_that_the_rate_holds(&Testbed::new(root), "", &[]);
 }
 
-/// The limit is that of all rings together.
+/// The limit applies to all rings together.
 #[test]
 fn the_rate_limits_blocking_during_a_flood_with_several_rings() {
     let Some(root) = require_root() else { return };
@@ -240,7 +240,7 @@ fn check_that_the_rate_holds(bed: &Testbed, more: &str, options: &[&str]) {
     assert_eq!(told.ports.len(), usize::from(PORTS), "{said}");
     assert_eq!(told.others + lost(&told, &said), load.frames, "{said}");
     let refused = told.lines.iter().filter(|line| line.starts_with("Did not respond to ")).count();
-    assert!(refused > 0, "what was not done is said: {:?}", told.lines);
-    // Nobody was asked for more than the rate allows.
+    assert!(refused > 0, "refused responses must be logged: {:?}", told.lines);
+    // No response was refused for another reason.
     assert!(!said.contains("Not responding to "), "{said}");
 }

@@ -1,4 +1,4 @@
-//! Packets that no socket would send, from a capture file through `tcpreplay`.
+//! Packets that no socket would send, from a capture file, sent by `tcpreplay`.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -7,7 +7,7 @@ use etherparse::PacketBuilder;
 use portsentry_testbed::{Namespace, Testbed};
 use tempfile::NamedTempFile;
 
-/// Sends frames from the scanner's end of the cable to the host's.
+/// Sends frames from the scanner's end of the veth pair to the host's end.
 #[derive(Debug)]
 pub(crate) struct Forger<'a> {
     scanner: &'a Namespace,
@@ -20,12 +20,12 @@ impl<'a> Forger<'a> {
         Self { scanner: &bed.scanner, from: hardware(&bed.scanner), to: hardware(&bed.host) }
     }
 
-    /// A SYN in an Ethernet frame.
+    /// Returns a SYN in an Ethernet frame.
     pub(crate) fn syn(&self, from: IpAddr, to: IpAddr, port: u16) -> Vec<u8> {
         syn_frame((self.from, self.to), from, to, port)
     }
 
-    /// A datagram in an Ethernet frame.
+    /// Returns a datagram in an Ethernet frame.
     pub(crate) fn datagram(&self, from: Ipv4Addr, to: Ipv4Addr, port: u16) -> Vec<u8> {
         let packet = PacketBuilder::ethernet2(self.from, self.to)
             .ipv4(from.octets(), to.octets(), 64)
@@ -35,13 +35,13 @@ impl<'a> Forger<'a> {
         bytes
     }
 
-    /// Sends `frames`, in order, at most `rate` a second.
+    /// Sends `frames` in order, at most `rate` per second.
     #[track_caller]
     pub(crate) fn send(&self, frames: &[Vec<u8>], rate: u32) {
         self.send_by(self.scanner.interface(), frames, rate);
     }
 
-    /// The same by another interface of the scanner's.
+    /// Sends the frames through another interface of the scanner.
     #[track_caller]
     pub(crate) fn send_by(&self, interface: &str, frames: &[Vec<u8>], rate: u32) {
         let file = NamedTempFile::new().expect("file");
@@ -52,7 +52,7 @@ impl<'a> Forger<'a> {
     }
 }
 
-/// A SYN in an Ethernet frame between these hardware addresses.
+/// Returns a SYN in an Ethernet frame between these hardware addresses.
 pub(crate) fn syn_frame(
     hardware: ([u8; 6], [u8; 6]),
     from: IpAddr,
@@ -63,7 +63,7 @@ pub(crate) fn syn_frame(
     let packet = match (from, to) {
         (IpAddr::V4(from), IpAddr::V4(to)) => frame.ipv4(from.octets(), to.octets(), 64),
         (IpAddr::V6(from), IpAddr::V6(to)) => frame.ipv6(from.octets(), to.octets(), 64),
-        _ => panic!("{from} and {to} are of two families"),
+        _ => panic!("{from} and {to} belong to different families"),
     };
     let segment = packet.tcp(40_000, port, 1, 1_024).syn();
     let mut bytes = vec![0; segment.size(0)];
@@ -71,7 +71,7 @@ pub(crate) fn syn_frame(
     bytes
 }
 
-/// A capture file (`pcap-savefile(5)`) in which all packets have the same time.
+/// Returns a capture file (`pcap-savefile(5)`) in which all packets have the same time.
 pub(crate) fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
     const ETHERNET: u32 = 1;
     let mut bytes = Vec::new();
@@ -85,7 +85,7 @@ pub(crate) fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
     bytes
 }
 
-/// The hardware address of the namespace's end of the cable.
+/// Returns the hardware address of the namespace's end of the veth pair.
 pub(crate) fn hardware(namespace: &Namespace) -> [u8; 6] {
     let shown = namespace.ip(&["-oneline", "link", "show", "dev", namespace.interface()]);
     let (_, address) = shown.split_once("link/ether ").expect("an Ethernet interface");

@@ -1,5 +1,5 @@
-//! A command that takes as long as the test wants: it reads from a pipe with a
-//! name that the test opens.
+//! A command whose duration the test controls: the command reads from a named pipe that
+//! the test opens.
 
 use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
@@ -8,13 +8,13 @@ use rustix::fs::{CWD, FileType, Mode, mknodat};
 
 use crate::station::Station;
 
-/// The pipe; commands that hold `read x < {dir}/gate` end after [`open`](Self::open).
+/// The named pipe. Commands with `read x < {dir}/gate` end after [`open`](Self::open).
 #[derive(Debug)]
 pub(crate) struct Gate {
     path: PathBuf,
 }
 
-/// Lets everything through while it exists.
+/// Lets all commands continue as long as it exists.
 #[derive(Debug)]
 pub(crate) struct Opened {
     _writer: File,
@@ -31,7 +31,7 @@ impl Gate {
     pub(crate) fn open(&self) -> Opened {
         use std::io::Write;
         let mut writer = OpenOptions::new().read(true).write(true).open(&self.path).expect("open");
-        // One line for each reader; more than there ever are at a time.
+        // One line for each reader, and more lines than there are readers.
         writer.write_all(&[b'\n'; 64]).expect("write");
         Opened { _writer: writer }
     }

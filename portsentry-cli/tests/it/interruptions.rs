@@ -1,5 +1,5 @@
-//! Stopped, cut off from its interface, without descriptors or without memory:
-//! it goes on afterwards, or ends with a reason, and is never left in between.
+//! The sentry is stopped, or loses its interface, its descriptors or its memory: it
+//! continues afterwards, or ends with a reason.
 
 use std::fs;
 use std::net::IpAddr;
@@ -18,9 +18,9 @@ UDP_PORTS = "1-65535"
 CAPTURE_BUFFER = "1"
 "#;
 
-/// Packets dropped by the kernel, as the last line tells.
+/// Returns the number of packets dropped by the kernel, from the summary.
 fn dropped(ended: &Ended) -> usize {
-    // Lines for each interface follow it.
+    // The summary is followed by a line for each interface.
     let summary = ended.stderr.iter().find(|line| line.contains(" packets seen, "));
     let (before, _) =
         summary.and_then(|line| line.split_once(" dropped by the kernel,")).expect("a summary");
@@ -32,7 +32,7 @@ fn packets_that_arrive_while_it_is_stopped_are_logged_or_counted() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let forger = Forger::new(&bed);
-    // Into the buffer, and more than a small one can hold.
+    // A number of packets that fits into the buffer, and one that does not.
     for (number, buffer, fits) in [(1_000, 8, true), (30_000, 1, false)] {
         let station = Station::in_namespace(&bed.host);
         station.configure(&format!("{CONFIGURATION}CAPTURE_BUFFER = \"{buffer}\"\n"));
@@ -51,7 +51,7 @@ fn packets_that_arrive_while_it_is_stopped_are_logged_or_counted() {
     }
 }
 
-/// Gives both ends of the cable what [`Testbed::new`] gave them.
+/// Restores both ends of the veth pair as [`Testbed::new`] made them.
 fn plug_in(bed: &Testbed) {
     let (host, scanner) = (&bed.host, &bed.scanner);
     let ends = ["link", "add", host.interface(), "type", "veth", "peer", "name"];
@@ -72,7 +72,7 @@ fn an_interface_removed_during_a_batch_is_watched_again_later() {
     let mut sentry = station.start(&["-v", "-i", bed.host.interface()]);
     let file = station.path("storm.pcap");
     for _ in 0..3 {
-        // The cable's ends have new hardware addresses each time.
+        // Each new pair has other hardware addresses.
         let forger = Forger::new(&bed);
         let frames: Vec<_> = (1..=50_000)
             .map(|port| forger.datagram(bed.scanner.v4(), bed.host.v4(), port))
@@ -94,10 +94,10 @@ fn an_interface_removed_during_a_batch_is_watched_again_later() {
     assert_eq!(sentry.stop().status.code(), Some(0));
 }
 
-/// Lets a sentry and its responder open nothing more than they have open, or as much
-/// as before.
+/// Lets the sentry and its responder open as many descriptors as before, or no more than
+/// they have.
 fn allow_descriptors(sentry: &Sentry, allow: bool) {
-    // Both have more, and wait for no more at once, which would be refused (poll(2)).
+    // poll(2) fails for more descriptors than the limit, so 6 must be enough for each poll.
     let limit = if allow { 1024 } else { 6 };
     for process in [sentry.pid(), sentry.responder()] {
         let mut command = Command::new("prlimit");
@@ -127,10 +127,10 @@ KILL_RUN_CMD = "true"
     syn(&bed.scanner, first, target, 22);
     sentry.wait_for(&event(first, SYN, 22, FAILED));
     assert_eq!(fs::read(station.path("blocked")).expect("read"), b"");
-    // A reload needs descriptors: it is refused as a whole.
+    // A reload needs descriptors, so it is refused as a whole.
     sentry.signal(Signal::HUP);
     sentry.wait_for("The new configuration was refused; the old one stays in force.");
-    // Over more than a second the snapshot of served ports fails more than once.
+    // Takes longer than a second, so that the snapshot of served ports fails several times.
     for port in 23..=27 {
         syn(&bed.scanner, first, target, port);
         sentry.wait_for(&event(first, SYN, port, FAILED));

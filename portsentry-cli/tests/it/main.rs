@@ -1,18 +1,18 @@
-//! The program from outside: started as a process, seen through its lines, its
-//! files and its exit status, and scanned with the tools that scanners use.
+//! The program from outside: started as a process, observed through its lines, its files
+//! and its exit status, and scanned with the tools of scanners.
 //!
-//! What needs packets runs in network namespaces of the test's own. `station`
-//! starts the program, `probe` and `forgery` make traffic, `witness` tells what
-//! was really on the wire, and `expected` says which lines that has to give.
-//! The other modules are the tests, by subject.
+//! Tests that need packets run in their own network namespaces. `station` starts the
+//! program, `probe` and `forgery` create traffic, `witness` captures what was really on the
+//! wire, and `expected` returns the lines that must follow from it. The other modules are
+//! the tests, by subject.
 
 mod expected;
 mod forgery;
 #[path = "../../../portsentry-capture/tests/offline/fragments.rs"]
-#[allow(dead_code, reason = "it serves other tests too")]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod fragments;
 #[path = "../../../portsentry-capture/tests/offline/frames.rs"]
-#[allow(dead_code, reason = "it serves other tests too")]
+#[allow(dead_code, reason = "other tests use the rest")]
 mod frames;
 mod gate;
 mod probe;

@@ -1,4 +1,4 @@
-//! Names of hosts, from a name server of the test's own.
+//! Names of hosts, from a separate name server for each test.
 
 use std::net::{IpAddr, UdpSocket};
 use std::sync::mpsc;
@@ -18,14 +18,14 @@ HISTORY_FILE = "{dir}/history"
 RESOLVE_HOST = "1"
 "#;
 
-/// What the name server says.
+/// The answer of the name server.
 #[derive(Clone, Debug)]
 enum Answer {
     /// One PTR record; dots separate labels.
     Name(&'static str),
     /// There is no such name.
     Nothing,
-    /// Not a word.
+    /// No reply.
     Silence,
 }
 
@@ -63,13 +63,13 @@ impl NameServer {
 impl Drop for NameServer {
     fn drop(&mut self) {
         let _ = self.stop.send(());
-        // To itself, to be woken.
+        // An empty datagram wakes the thread.
         let _ = self.socket.send_to(b"", self.socket.local_addr().expect("address"));
         let _ = self.thread.take().expect("thread").join();
     }
 }
 
-/// The name that the address is asked for by (RFC 1035 section 3.5, RFC 3596
+/// Returns the name for the reverse lookup of the address (RFC 1035 section 3.5, RFC 3596
 /// section 2.5), in wire format.
 fn reverse_name(host: IpAddr) -> Vec<u8> {
     let name = match host {
@@ -95,7 +95,7 @@ fn wire_name(name: &str) -> Vec<u8> {
     wire
 }
 
-/// RFC 1035 section 4.1.
+/// Returns the reply to a query (RFC 1035 section 4.1), or `None` for silence.
 fn reply(query: &[u8], answer: &Answer) -> Option<Vec<u8>> {
     let end = 12 + query[12..].iter().position(|byte| *byte == 0)? + 5;
     let question = &query[12..end];
@@ -109,14 +109,14 @@ fn reply(query: &[u8], answer: &Answer) -> Option<Vec<u8>> {
     reply.extend(question);
     if let Answer::Name(name) = answer {
         let name = wire_name(name);
-        // The question's name, PTR, IN, a minute.
+        // A pointer to the name in the question, PTR, IN, and one minute to live.
         reply.extend([0xc0, 12, 0, 12, 0, 1, 0, 0, 0, 60, 0, name.len() as u8]);
         reply.extend(name);
     }
     Some(reply)
 }
 
-/// A sentry that asks a name server which gives `answers`.
+/// Starts a name server that gives `answers`, and a sentry that uses it.
 fn sentry(bed: &Testbed, answers: Vec<(IpAddr, Answer)>) -> (Station<'_>, Etc, NameServer, Sentry) {
     let etc = Etc::of(&bed.host);
     etc.write("resolv.conf", "nameserver 127.0.0.1\n");

@@ -1,4 +1,4 @@
-//! The words of the command line.
+//! The options of the command line.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -31,7 +31,7 @@ fn only_the_requested_interfaces_are_watched() {
         let mut sentry = station.start(options);
         let from_loopback = event(address("127.0.0.2"), UDP, 21, LOGGED);
         let mut expected = Vec::new();
-        // What must not be seen goes first.
+        // Packets that must not be seen are sent first.
         if !loopback {
             datagram(&bed.host, address("127.0.0.2"), address(LOOPBACK), 21);
         }
@@ -96,7 +96,7 @@ fn a_missing_interface_is_reported_and_watched_once_it_exists() {
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
     let mut sentry = station.start(&["-i", "late0", "-i", bed.host.interface()]);
-    // It stands on the other stream than the line that was waited for.
+    // The warning is on another stream than the line that `start` waited for.
     let deadline = std::time::Instant::now() + SOON;
     while !sentry.lines().iter().any(|line| line.text.contains("late0")) {
         assert!(std::time::Instant::now() < deadline, "{sentry:?}");
@@ -111,7 +111,7 @@ fn a_missing_interface_is_reported_and_watched_once_it_exists() {
     bed.scanner.ip(&["link", "set", "late1", "up"]);
     bed.host.ip(&["link", "set", late, "up"]);
     bed.host.ip(&["address", "add", "192.0.2.1/24", "dev", late]);
-    // It is watched from some moment on; until then, packets are nobody's.
+    // The interface is watched from some moment on; packets before it are not seen.
     let line = event(address("192.0.2.2"), UDP, 20, LOGGED);
     let deadline = std::time::Instant::now() + SOON;
     while !sentry.lines().iter().any(|it| it.text == line) {

@@ -1,4 +1,4 @@
-//! More hosts at once than can be responded to.
+//! More hosts at the same time than the sentry can respond to.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,7 +19,7 @@ BLOCK_RATE = "0"
 KILL_RUN_CMD = "read line < {dir}/gate"
 "#;
 
-/// Resident memory in KiB.
+/// Returns the resident memory in KiB.
 fn memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("status");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("VmRSS");
@@ -29,7 +29,7 @@ fn memory(pid: u32) -> u64 {
 #[test]
 fn ten_thousand_simultaneous_hosts_are_logged_in_bounded_memory() {
     const HOSTS: u32 = 10_000;
-    /// Responses that the engine has under way at most.
+    /// Highest number of responses in progress in the engine.
     const UNDER_WAY: usize = 1_024;
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
@@ -58,7 +58,7 @@ fn ten_thousand_simultaneous_hosts_are_logged_in_bounded_memory() {
     forger.send(&storm(20), 20_000);
     wait_for_logged(&sentry, too_many);
     let after_one = memory(sentry.pid());
-    // Those under way wait now, all others are too many again.
+    // Probes of the hosts with a response in progress wait; the others are too many again.
     forger.send(&storm(21), 20_000);
     wait_for_logged(&sentry, 2 * too_many);
     let after_two = memory(sentry.pid());
@@ -66,14 +66,14 @@ fn ten_thousand_simultaneous_hosts_are_logged_in_bounded_memory() {
     assert!(after_two < 65_536, "{after_two} KiB");
 
     sentry.signal(Signal::TERM);
-    // No more are begun now, and those that run end.
+    // Now no response is started any more, and those in progress end.
     let _open = gate.open();
     let ended = sentry.ended();
     assert_eq!(ended.events().len(), 2 * HOSTS as usize);
     let said = format!("Did not respond to {} probes: too many responses under way", 2 * too_many);
     assert!(ended.stdout.contains(&said), "{said}");
     let ends_with = |end| ended.events().iter().filter(|line| line.ends_with(end)).count();
-    // Each that ran tells of two probes, and each that did not.
+    // Each host with a response has two probes, whether the response ran or not.
     let (blocked, failed) = (ends_with(BLOCKED), ends_with(FAILED));
     assert_eq!((ends_with(LOGGED), blocked + failed), (2 * too_many, 2 * UNDER_WAY));
     let not_started = format!("{} responses were not begun and 0 did not end in time", failed / 2);

@@ -1,5 +1,5 @@
-//! Probes from ordinary sockets of the scanner, and the packet that tells that
-//! all before it have been seen.
+//! Probes from ordinary sockets of the scanner, and a marker packet that proves that all
+//! earlier packets have been seen.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 
@@ -11,10 +11,10 @@ use crate::expected::{Kind, UDP};
 use crate::station::{SOON, Sentry};
 use crate::witness::Witness;
 
-/// A UDP port that configurations monitor besides those that a test is about.
+/// A UDP port that is monitored in addition to those of the test.
 pub(crate) const MARKER: u16 = 65_000;
 
-/// The scanner's and the host's address of each family.
+/// Returns the addresses of scanner and host, for each family.
 pub(crate) fn both_families(bed: &Testbed) -> [(IpAddr, IpAddr); 2] {
     [
         (bed.scanner.v4().into(), bed.host.v4().into()),
@@ -22,7 +22,7 @@ pub(crate) fn both_families(bed: &Testbed) -> [(IpAddr, IpAddr); 2] {
     ]
 }
 
-/// One SYN to a closed port, from a given address; the answer has come back.
+/// Sends one SYN to a closed port from a given address, and waits for the reply.
 #[track_caller]
 pub(crate) fn syn(scanner: &Namespace, from: IpAddr, to: IpAddr, port: u16) {
     let family = if from.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -34,23 +34,22 @@ pub(crate) fn syn(scanner: &Namespace, from: IpAddr, to: IpAddr, port: u16) {
     assert_eq!(answer, Err(Errno::CONNREFUSED), "from {from} to port {port} of {to}");
 }
 
-/// One datagram.
+/// Sends one datagram.
 #[track_caller]
 pub(crate) fn datagram(scanner: &Namespace, from: IpAddr, to: IpAddr, port: u16) {
     let socket = scanner.enter(|| UdpSocket::bind((from, 0))).expect("bind");
     socket.send_to(b"probe", (to, port)).expect("send");
 }
 
-/// Whether a connection can be made.
+/// Reports if a connection can be made.
 pub(crate) fn can_connect(scanner: &Namespace, to: IpAddr, port: u16) -> bool {
-    // Time for a SYN to be sent again, on a machine that is busy.
+    // Leaves time for a SYN to be sent again on a busy machine.
     let limit = std::time::Duration::from_secs(3);
     scanner.enter(|| TcpStream::connect_timeout(&(to, port).into(), limit)).is_ok()
 }
 
-/// Sends the marker to `to` and waits until sentry and witness have seen it:
-/// packets of one interface keep their order, so they have seen all that was
-/// sent before.
+/// Sends the marker to `to` and waits until sentry and witness have seen it. Packets of one
+/// interface keep their order, so both have seen all earlier packets.
 #[track_caller]
 pub(crate) fn settle(
     bed: &Testbed,
@@ -66,12 +65,12 @@ pub(crate) fn settle(
     }
 }
 
-/// The part of a line that tells protocol and port.
+/// Returns the part of a line with protocol and port.
 pub(crate) fn port_of(kind: Kind, port: u16) -> String {
     format!("protocol: [{}] port: [{port}]", kind.protocol)
 }
 
-/// Whether a line is that of the marker.
+/// Reports if the line is about the marker.
 pub(crate) fn is_marker(line: &str) -> bool {
     line.contains(&port_of(UDP, MARKER))
 }

@@ -1,4 +1,5 @@
-//! SIGHUP: a new configuration, whole or not at all, and nothing lost.
+//! Reload by SIGHUP: the new configuration applies completely or not at all, and no packet
+//! is lost.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -18,7 +19,7 @@ UDP_PORTS = "20-30,65000"
 HISTORY_FILE = "{dir}/history"
 "#;
 
-/// Has the configuration read again; `what` has changed.
+/// Requests a reload and waits for the message that `what` has changed.
 #[track_caller]
 fn reload(sentry: &mut Sentry, what: &str) {
     sentry.signal(Signal::HUP);
@@ -90,7 +91,7 @@ fn an_invalid_configuration_is_refused_as_a_whole() {
             "                 ^".to_owned(),
         ],
     );
-    // In order as a text, and yet impossible: the folder is a file.
+    // This configuration is valid as a text, but the folder of the history is a file.
     let history = format!("{}/sub/history", path.display());
     check(
         &mut sentry,
@@ -148,7 +149,7 @@ fn a_moved_history_is_created_again() {
     sentry.wait_for(&event(source, UDP, 21, LOGGED));
     sentry.stop();
     assert_eq!(station.history(), [event(source, UDP, 21, LOGGED)]);
-    let [moved] = &station.lines("history.1")[..] else { panic!("one line") };
+    let [moved] = &station.lines("history.1")[..] else { panic!("not exactly one line") };
     assert_eq!(moved[29..], event(source, UDP, 20, LOGGED));
 }
 
@@ -157,7 +158,7 @@ fn reloads_under_traffic_lose_no_probe() {
     const FIRST: u16 = 1_024;
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    // On a machine that is busy a reload takes long, and what comes waits meanwhile.
+    // On a busy machine a reload takes long, and the packets wait in the buffer.
     let wide = "UDP_PORTS = \"1024-65535\"\nCAPTURE_BUFFER = \"64\"";
     let station = Station::with(&bed.host, &format!("{CONFIGURATION}{wide}"));
     let [(source, target), _] = both_families(&bed);
@@ -177,7 +178,7 @@ fn reloads_under_traffic_lose_no_probe() {
             unreachable!("there are no ports beyond");
         });
         for round in 0..20 {
-            // What is watched stays; that it changes is what matters.
+            // The ports remain the same; the change itself is tested.
             let more = format!("{wide}\nSCAN_TRIGGER = \"{}\"", round % 2);
             station.configure(&format!("{CONFIGURATION}{more}"));
             let before = sent.load(Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! `portsentry replay`: capture files, through the program.
+//! `portsentry replay`: capture files through the program.
 
 use std::fs;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use crate::station::{Ended, PROGRAM, copy_of_program, open_to_all};
 
 const EVERYTHING: &str = "TCP_PORTS = \"1-65535\"\nUDP_PORTS = \"1-65535\"\n";
 
-/// A folder with a configuration and captures of the test's own.
+/// A folder with a configuration and captures of the test.
 struct Place(TempDir);
 
 impl Place {
@@ -45,7 +45,7 @@ fn address(text: &str) -> IpAddr {
     text.parse().expect("address")
 }
 
-/// A capture of one SYN to each of `ports`.
+/// Returns a capture with one SYN to each of `ports`.
 fn knocks(from: &str, to: &str, ports: impl Iterator<Item = u16>) -> Vec<u8> {
     let (from, to) = (address(from), address(to));
     let frames: Vec<_> = ports.map(|port| syn_frame(([2; 6], [4; 6]), from, to, port)).collect();
@@ -74,7 +74,7 @@ fn real_captures_produce_the_contract_lines() {
             ended.events().iter().filter(|line| line.contains(&protocol)).count() as u64
         };
         assert_eq!((of("TCP"), of("UDP")), (tcp, udp), "{file} to {host:?}");
-        assert_eq!(ended.stdout.len() as u64, tcp + udp, "{file}: nothing else is said");
+        assert_eq!(ended.stdout.len() as u64, tcp + udp, "{file}: there must be no other line");
         let summary = format!("{packets} packets seen, {} probes, ", tcp + udp);
         assert!(ended.stderr[0].starts_with(&summary), "{file}: {:?}", ended.stderr);
     }
@@ -91,7 +91,7 @@ fn every_combination_of_flags_has_its_type() {
     };
     let mut types: Vec<String> = ended.events().iter().map(kind).collect();
     types.sort();
-    // FIN, SYN, PSH, URG in all combinations; neither RST nor ACK.
+    // All combinations of FIN, SYN, PSH and URG, without RST and ACK.
     let mut expected: Vec<String> = (0..16)
         .map(|bits| match [bits & 1, bits >> 1 & 1, bits >> 2 & 1, bits >> 3] {
             [0, 0, 0, 0] => "TCP NULL scan".to_owned(),
@@ -111,7 +111,7 @@ fn every_combination_of_flags_has_its_type() {
 #[test]
 fn the_same_files_produce_the_same_bytes() {
     let place = Place::with(&format!("{EVERYTHING}SCAN_TRIGGER = \"3\"\n"));
-    // Many sources, so that anything random in tables would show.
+    // Many sources, so that a random order of a table would become visible.
     let frames: Vec<_> = (0..20_000_u32)
         .map(|n| {
             let from = IpAddr::from((0xc612_0000 + n % 9_000).to_be_bytes());
@@ -187,7 +187,7 @@ fn a_replay_applies_the_configuration_but_never_responds() {
 fn a_broken_file_is_reported_and_the_others_are_read() {
     let place = Place::with(EVERYTHING);
     let whole = knocks(SCANNER, HOST, 20..25);
-    // A record of 16 and 54 bytes for each; the cut goes through the fourth.
+    // Each record has a header of 16 bytes and 54 bytes of data; the cut is in the fourth.
     let cut = 24 + 3 * 70 + 30;
     place.write("cut.pcap", &whole[..cut]);
     place.write("text.pcap", b"This is no capture at all, but a text.");

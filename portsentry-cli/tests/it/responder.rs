@@ -1,5 +1,5 @@
-//! The process that responds: how it ends, that it does not, and what it thinks
-//! of requests.
+//! The responder process: its end, its independence of signals, and its checks of
+//! requests.
 
 use std::fs;
 use std::io::{IoSlice, IoSliceMut};
@@ -39,12 +39,12 @@ fn pid_of(number: u32) -> Pid {
 fn ends(pid: u32) {
     let deadline = Instant::now() + SOON;
     while test_kill_process(pid_of(pid)).is_ok() {
-        // Nobody may be there who would ask how it ended.
+        // There may be no parent that waits for the process, so a zombie counts as ended.
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
         if stat.contains(") Z ") {
             return;
         }
-        assert!(Instant::now() < deadline, "{pid} goes on: {stat}");
+        assert!(Instant::now() < deadline, "{pid} still runs: {stat}");
         std::thread::yield_now();
     }
 }
@@ -65,12 +65,12 @@ fn it_ends_with_the_sentry_and_ends_its_commands() {
     sentry.signal(Signal::KILL);
     ends(responder);
     ends(command);
-    assert!(!station.path("pid").exists(), "it has cleaned up");
+    assert!(!station.path("pid").exists(), "the pid file must be removed");
     assert_eq!(fs::read(station.path("blocked")).expect("read"), []);
     sentry.ended();
 }
 
-/// Both processes read it at once, and the responder opens files.
+/// Both processes read the configuration at the same time, and the responder opens files.
 #[test]
 fn it_opens_no_file_for_an_invalid_configuration() {
     let Some(root) = require_root() else { return };
@@ -104,7 +104,7 @@ fn signals_to_the_responder_alone_are_ignored() {
     ends(responder);
 }
 
-/// A service manager asks all processes at once to end.
+/// A service manager signals all processes at the same time.
 #[test]
 fn a_running_command_is_awaited_when_both_processes_are_stopped() {
     let Some(root) = require_root() else { return };
@@ -121,7 +121,7 @@ fn a_running_command_is_awaited_when_both_processes_are_stopped() {
     assert_eq!(fs::read(station.path("blocked")).expect("read").len(), 6);
 }
 
-/// A stopped responder holds up responses, and neither the log nor the end.
+/// A suspended responder delays responses, but neither the log nor the end.
 #[test]
 fn responses_wait_while_it_is_suspended() {
     let Some(root) = require_root() else { return };
@@ -146,7 +146,7 @@ fn responses_wait_while_it_is_suspended() {
     assert_eq!(ended.events().last(), Some(&event(v6, SYN, 22, FAILED).as_str()));
     let said = "0 responses were not begun and 1 did not end in time".to_owned();
     assert!(ended.stderr.contains(&said), "{ended:#?}");
-    // It hears of that, and does nothing more for nobody.
+    // The responder notices the end and does not carry out the request.
     kill_process(pid_of(responder), Signal::CONT).expect("kill");
     ends(responder);
     assert_eq!(station.lines("did"), [v4.to_string()]);
@@ -168,9 +168,9 @@ fn without_it_the_sentry_continues_and_reports_the_loss() {
     let _open = gate.open();
     let gone = "The responder has ended (signal: 9 (SIGKILL)): no host is responded to and no file \
                 is read again until portsentry is restarted";
-    // On the other stream than the events, so in no order with them.
+    // The message is on another stream than the events, so their order is undefined.
     sentry.wait_until("the end is told", || sentry.lines().iter().any(|it| it.text == gone));
-    // What was under way has failed, and what comes does.
+    // Responses in progress fail, and so do new ones.
     let failed = |host: IpAddr| {
         format!("Not responding to {host}: the responder has ended; restart portsentry")
     };
@@ -185,14 +185,14 @@ fn without_it_the_sentry_continues_and_reports_the_loss() {
     let idle = processor_time(&sentry);
     datagram(&bed.scanner, v6, target_v6, 24);
     sentry.wait_for(&event(v6, UDP, 24, LOGGED));
-    assert!(processor_time(&sentry) < idle + 50, "it does not run in circles");
+    assert!(processor_time(&sentry) < idle + 50, "the sentry must not loop");
     let ended = sentry.stop();
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     let said = |line: &str| ended.stderr.iter().filter(|it| *it == line).count();
     assert_eq!([said(gone), said(&failed(source)), said(&failed(v6))], [1; 3], "{ended:#?}");
 }
 
-/// Ticks of the processor that it has used.
+/// Returns the processor time of the process in ticks.
 fn processor_time(sentry: &Sentry) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", sentry.pid())).expect("stat");
     let (_, rest) = stat.rsplit_once(") ").expect("stat");
@@ -208,7 +208,7 @@ fn it_cannot_be_started_by_hand() {
     assert!(ended.stderr[0].contains("PORTSENTRY_RESPONDER is set"), "{ended:#?}");
 }
 
-/// A responder whose packet process is this test.
+/// A responder for which the test acts as the packet process.
 struct Asked {
     child: Child,
     socket: OwnedFd,
@@ -231,28 +231,28 @@ impl Asked {
             .expect("send");
     }
 
-    /// The next message; `None` at the end.
+    /// Returns the next message, or `None` at the end.
     fn next(&self) -> Option<Message> {
         let mut bytes = vec![0; 1 << 16];
         let mut none = RecvAncillaryBuffer::default();
         let buffer = &mut [IoSliceMut::new(&mut bytes)];
         let received =
-            recvmsg(&self.socket, buffer, &mut none, RecvFlags::empty()).expect("answer");
+            recvmsg(&self.socket, buffer, &mut none, RecvFlags::empty()).expect("message");
         (received.bytes > 0).then(|| Message::decode(&bytes[..received.bytes]).expect("a message"))
     }
 
     fn load(&self) {
         self.send(&Request::Load(1).encode());
-        while !matches!(self.next().expect("an answer"), Message::Loaded { .. }) {}
+        while !matches!(self.next().expect("a message"), Message::Loaded { .. }) {}
         self.send(&Request::Adopt(1).encode());
     }
 
-    /// Asks for a response; why it was refused, or `None`, and whether it worked.
+    /// Requests a response. Returns the reason if it is refused, and if an action succeeded.
     fn respond(&self, id: u64, tokens: ProbeContext) -> (Option<String>, bool) {
         self.send(&Request::Respond(id, tokens).encode());
         let mut refused = None;
         loop {
-            match self.next().expect("an answer") {
+            match self.next().expect("a message") {
                 Message::Report(Report { host, what: ActionEvent::Refused(why) }) => {
                     assert_eq!(host, tokens.target);
                     refused = Some(why);
@@ -295,7 +295,7 @@ fn forged_requests_have_no_effect() {
     refused(udp, "the configuration has no response to this probe");
     refused(probe("0.0.0.0", 22), "not the address of a host");
     refused(probe("ff02::1", 22), "not the address of a host");
-    // What this host cannot do without, found out by the responder itself.
+    // Addresses that this host needs, which the responder itself must know.
     for protected in [bed.host.v4().into(), bed.scanner.v4().into(), IpAddr::from([127, 0, 0, 1])] {
         refused(probe(&protected.to_string(), 22), "it is never blocked");
     }

@@ -1,4 +1,4 @@
-//! What a response does, which lines tell of it, and what is remembered.
+//! Responses: their effects, their lines, and the blocked set.
 
 use std::fs;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ use crate::expected::{
 use crate::probe::{both_families, datagram, settle, syn};
 use crate::station::Station;
 
-/// Blocks with everything there is; `did` gets a line for each command.
+/// Blocks with all actions; each command appends a line to `did`.
 const BLOCK: &str = r#"
 TCP_PORTS = "20-30"
 UDP_PORTS = "20-30"
@@ -33,7 +33,7 @@ fn probe(bed: &Testbed, (source, target): (IpAddr, IpAddr), kind: Kind, port: u1
     }
 }
 
-/// The lines that each action leaves behind, for a probe of `port`.
+/// The contract lines of the actions, for a probe of `port`.
 struct Done {
     route: String,
     deny: String,
@@ -51,9 +51,8 @@ fn done(station: &Station<'_>, host: IpAddr, port: u16) -> Done {
     }
 }
 
-/// The lines about one probe of port 22 by a host that is new, under `BLOCK`
-/// and `more`, are those that `expected` makes; then the same with the other
-/// protocol and the other family.
+/// Asserts that a probe of port 22 by a new host, under `BLOCK` and `more`, is logged with
+/// the lines that `expected` returns. Tests TCP over one family and UDP over the other.
 #[track_caller]
 fn check(bed: &Testbed, more: &str, expected: impl Fn(IpAddr, Done) -> Vec<String>) {
     for route in both_families(bed) {
@@ -98,7 +97,7 @@ fn actions_have_their_documented_effect() {
     sentry.wait_for(&event(v4.0, SYN, 22, BLOCKED));
     datagram(&bed.scanner, v6.0, v6.1, 23);
     sentry.wait_for(&event(v6.0, UDP, 23, BLOCKED));
-    // Between those who are dealt with already, nothing more is done.
+    // A blocked host gets no further response.
     syn(&bed.scanner, v4.0, v4.1, 24);
     sentry.wait_for(&already_blocked(v4.0));
     sentry.wait_for(&event(v4.0, SYN, 24, BLOCKED));
@@ -118,7 +117,7 @@ fn actions_have_their_documented_effect() {
     assert_eq!(fs::read(station.path("blocked")).expect("read"), records(&[v4, v6]));
 }
 
-/// The blocked file, as its format is written down.
+/// Returns a blocked file with these hosts, in its documented format.
 fn records(hosts: &[IpAddr]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for host in hosts {
@@ -142,7 +141,7 @@ fn a_host_is_blocked_once_across_restarts() {
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, BLOCK);
     let routes = both_families(&bed);
-    // One of them was dealt with by someone else.
+    // The blocked file already contains one of the hosts.
     fs::write(station.path("blocked"), records(&[routes[1].0])).expect("write");
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(station.path("blocked"), fs::Permissions::from_mode(0o600)).expect("chmod");
@@ -160,12 +159,12 @@ fn a_host_is_blocked_once_across_restarts() {
         sentry.wait_for(&event(source, SYN, 23, BLOCKED));
     }
     sentry.stop();
-    assert_eq!(station.lines("did").len(), 2, "nothing more was done");
+    assert_eq!(station.lines("did").len(), 2, "there must be no further response");
     let hosts = [routes[1].0, routes[0].0];
     assert_eq!(fs::read(station.path("blocked")).expect("read"), records(&hosts));
 }
 
-/// So many records that they are still being restored when the first probe comes.
+/// The file has enough records for the first probe to arrive during their restoration.
 #[test]
 fn a_host_in_a_long_blocked_file_is_known_from_its_first_probe() {
     let Some(root) = require_root() else { return };
@@ -184,7 +183,7 @@ fn a_host_in_a_long_blocked_file_is_known_from_its_first_probe() {
         sentry.wait_for(&event(source, SYN, 22, BLOCKED));
     }
     sentry.stop();
-    assert!(!station.path("did").exists(), "nothing was done");
+    assert!(!station.path("did").exists(), "there must be no response");
 }
 
 #[test]
@@ -246,7 +245,7 @@ fn each_protocol_has_its_own_mode() {
     assert_eq!(station.lines("did"), [""; 0]);
     syn(&bed.scanner, source, target, 22);
     sentry.wait_for(&event(source, SYN, 22, BLOCKED));
-    // Blocked or not, what is only logged stays so.
+    // A protocol in log-only mode triggers no response, even for a blocked host.
     datagram(&bed.scanner, source, target, 23);
     sentry.wait_for(&event(source, UDP, 23, LOGGED));
     sentry.stop();

@@ -1,4 +1,4 @@
-//! Several rings, and a thread for each: nobody can tell from what is said.
+//! Several rings with a thread for each: the output is the same as with one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,7 +13,7 @@ use crate::station::{Ended, Sentry, Station};
 
 const RAW: &[&str] = &["-m", "raw"];
 
-/// Further addresses of the scanner, of both families.
+/// Adds addresses of both families to the scanner, and returns them.
 fn sources(bed: &Testbed) -> Vec<IpAddr> {
     let v4 = |n: u8| {
         let [a, b, c, _] = bed.scanner.v4().octets();
@@ -36,7 +36,7 @@ fn sources(bed: &Testbed) -> Vec<IpAddr> {
     sources
 }
 
-/// One scan from each source, every port once and in order.
+/// Runs one scan from each source, over all ports in order.
 fn scan(bed: &Testbed, sources: &[IpAddr]) {
     const SCANS: [&str; 10] =
         ["-sS", "-sX", "-f -sS", "-sU", "hping3", "--mtu 16 -sN", "-sS", "-sF", "-sU", "-sN"];
@@ -45,7 +45,7 @@ fn scan(bed: &Testbed, sources: &[IpAddr]) {
         if scan == "hping3" {
             let target = bed.host.v4().to_string();
             let options = ["-q", "-S", "-p", "++20", "-c", "8", "-i", "u2000", "-a", &source];
-            // Its exit status tells of answers, which go to another address.
+            // Its exit status depends on replies, which go to another address.
             let mut hping3 = bed.scanner.spawn("hping3", &[&options[..], &[&target]].concat());
             hping3.wait(crate::station::SOON);
             continue;
@@ -63,7 +63,7 @@ fn scan(bed: &Testbed, sources: &[IpAddr]) {
     }
 }
 
-/// What was said, by source and in order; and what was said of none.
+/// Returns the lines in order, by source; lines without a source have the key "".
 fn by_source(ended: &Ended, sources: &[IpAddr]) -> BTreeMap<String, Vec<String>> {
     let mut said = BTreeMap::<String, Vec<String>>::new();
     for line in ended.stdout.iter().chain(&ended.stderr) {
@@ -95,7 +95,7 @@ fn several_rings_log_the_same_lines_as_one() {
     let sources = sources(&bed);
     let run = |rings: &str| {
         let station = Station::with(&bed.host, &format!("{BLOCKING}CAPTURE_RINGS = \"{rings}\""));
-        // The second time, all are known to be blocked.
+        // In the second run, all sources are known as blocked.
         let told = [(); 2].map(|()| {
             let sentry = station.start(RAW);
             scan(&bed, &sources);
@@ -117,14 +117,14 @@ fn several_rings_log_the_same_lines_as_one() {
             |lines: &[String]| lines.iter().filter(|line| line.starts_with("Scan from: ")).count();
         let (first, second) = (&first[&source], &second[&source]);
         assert!(events(first) >= 8, "{first:#?}");
-        // All but the one below the trigger and the one that was responded to; the
-        // second time, all but the one below the trigger.
+        // In the first run, one probe is below the trigger and one triggers the response. In
+        // the second run, one probe is below the trigger.
         assert_eq!(said(first), events(first) - 2, "{first:#?}");
         assert_eq!(said(second), events(second) - 1, "{second:#?}");
     }
 }
 
-/// The packet threads by name, and how often each has slept.
+/// Returns the packet threads by name, with the number of times that each has slept.
 fn threads(sentry: &Sentry) -> BTreeMap<String, u64> {
     let tasks = fs::read_dir(format!("/proc/{}/task", sentry.pid())).expect("tasks").flatten();
     let field = |status: &str, name: &str| {
@@ -204,10 +204,10 @@ fn a_reload_reaches_every_ring() {
         });
         expected.extend(lines);
     }
-    // Other rings are for the next start, and another method has none.
+    // A new number of rings takes effect at the next start.
     station.configure("UDP_PORTS = \"21\"\nCAPTURE_RINGS = \"2\"");
     sentry.signal(Signal::HUP);
-    // One on standard output, one on standard error: in any order.
+    // The two messages are on different streams, so their order is undefined.
     for line in [
         "Configuration read again; changed: CAPTURE_RINGS",
         "CAPTURE_RINGS takes effect at the next start",
@@ -272,8 +272,8 @@ fn an_interface_that_returns_has_all_its_rings() {
         bed.host.ip(&["link", "delete", "late0"]);
         sentry.wait_for_part("is gone");
     }
-    // One packet socket for each ring of what is left, and one that sees queries
-    // for each ring.
+    // Each ring has one packet socket for each remaining interface, and one that sees the
+    // queries.
     let sockets = || bed.host.run("ss", &["-H", "-0", "-a"]).lines().count();
     let interfaces = bed.host.ip(&["-oneline", "link", "show", "up"]).lines().count();
     sentry.wait_until("closed sockets", || sockets() == 4 * interfaces + 4);
@@ -282,7 +282,7 @@ fn an_interface_that_returns_has_all_its_rings() {
     assert_eq!(ended.events().len(), 3 * 8, "{ended:#?}");
 }
 
-/// The kernel still holds most of it when the end is asked for.
+/// The kernel still holds most of the packets when the sentry is stopped.
 #[test]
 fn every_ring_logs_the_packets_before_the_end() {
     let Some(root) = require_root() else { return };

@@ -1,5 +1,5 @@
-//! What the packet process can and cannot do once it watches, seen from outside
-//! and tried from inside.
+//! Rights of the packet process once it watches, inspected from outside and tried from
+//! inside.
 
 #[cfg(debug_assertions)]
 mod trials;
@@ -29,7 +29,7 @@ KILL_RUN_CMD = "echo $TARGET$ >> {dir}/did"
 const NET_RAW: u64 = 1 << 13;
 const NET_BIND_SERVICE: u64 = 1 << 10;
 
-/// A field of a `status` file in `/proc`.
+/// Returns a field of a `status` file in `/proc`.
 #[track_caller]
 fn field(status: &str, name: &str) -> String {
     let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
@@ -37,7 +37,7 @@ fn field(status: &str, name: &str) -> String {
     words.join(" ")
 }
 
-/// What the kernel says of each thread of a process.
+/// Returns the status file of each thread of a process.
 fn threads(pid: u32) -> Vec<String> {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).expect("tasks").flatten();
     tasks.map(|task| fs::read_to_string(task.path().join("status")).expect("status")).collect()
@@ -46,7 +46,7 @@ fn threads(pid: u32) -> Vec<String> {
 #[track_caller]
 fn check_rights(sentry: &Sentry, kept: u64) {
     let threads = threads(sentry.pid());
-    assert!(threads.len() >= 6, "the reporter and those that look up names: {}", threads.len());
+    assert!(threads.len() >= 6, "too few threads for reporter and lookups: {}", threads.len());
     for status in &threads {
         for (name, expected) in
             [("CapPrm", kept), ("CapEff", kept), ("CapBnd", 0), ("CapInh", 0), ("CapAmb", 0)]
@@ -57,7 +57,7 @@ fn check_rights(sentry: &Sentry, kept: u64) {
         assert_eq!(field(status, "NoNewPrivs"), "1", "{status}");
         assert_eq!(field(status, "Seccomp"), "2", "{status}");
     }
-    // Responses run with what the sentry was started with.
+    // Responses run with the rights that the sentry was started with.
     let own = fs::read_to_string("/proc/self/status").expect("status");
     let responder = fs::read_to_string(format!("/proc/{}/status", sentry.responder()));
     let responder = responder.expect("status");
@@ -77,7 +77,7 @@ fn unused_rights_are_dropped() {
         (&["--connect"], NET_BIND_SERVICE),
     ] {
         let sentry = station.start(options);
-        // Threads that look up names come with the first configuration.
+        // The lookup threads start with the first configuration.
         sentry.wait_until("threads", || threads(sentry.pid()).len() >= 6);
         check_rights(&sentry, kept);
         sentry.stop();
@@ -98,7 +98,7 @@ fn unused_rights_are_dropped() {
     let said = "The packet process keeps all its rights, as SANDBOX = \"0\" says";
     assert_eq!(sentry.stop().stderr[0], said);
 
-    // Another user has no more of them, whatever else is kept.
+    // With another user the process keeps only this capability, even without a sandbox.
     station.configure(&format!("{CONFIGURATION}SANDBOX = \"0\"\nRUN_AS = \"65534\""));
     let sentry = station.start(&[]);
     for status in threads(sentry.pid()) {
@@ -121,7 +121,7 @@ fn only_the_history_file_is_open() {
         if leads_to.starts_with(station.path("")) {
             let number = descriptor.file_name().into_string().expect("number");
             let info = fs::read_to_string(format!("{folder}/fdinfo/{number}")).expect("fdinfo");
-            // O_APPEND, O_WRONLY, both octal; what is there cannot be written over.
+            // O_APPEND and O_WRONLY, both octal: existing lines cannot be overwritten.
             let flags = u32::from_str_radix(&field(&info, "flags"), 8).expect("flags");
             assert_eq!(flags & 0o2003, 0o2001, "{info}");
             files.insert(leads_to);
@@ -131,8 +131,8 @@ fn only_the_history_file_is_open() {
     sentry.stop();
 }
 
-/// A folder that only root can enter, a user who is not root, and everything
-/// that a sentry does.
+/// Covers all functions of a sentry, with a folder that only root can enter and a user that
+/// is not root.
 #[test]
 fn everything_works_as_another_user() {
     let Some(root) = require_root() else { return };
@@ -152,7 +152,7 @@ fn everything_works_as_another_user() {
     sentry.wait_for(&event(v4, SYN, 22, BLOCKED));
     assert_eq!(station.lines("did"), [v4.to_string()]);
 
-    // The history goes away, and the configuration names other ports.
+    // The history is moved away, and the configuration names other ports.
     fs::rename(station.path("history"), station.path("history.1")).expect("rename");
     station.configure(&format!("{as_nobody}UDP_PORTS = \"40-50\""));
     sentry.signal(Signal::HUP);
@@ -160,7 +160,7 @@ fn everything_works_as_another_user() {
     datagram(&bed.scanner, v6, target_v6, 42);
     sentry.wait_for(&event(v6, UDP, 42, LOGGED));
 
-    // Another interface, which the user is allowed to capture on.
+    // Another interface appears, on which the user may capture.
     bed.scanner.ip(&[
         "link",
         "add",
@@ -224,7 +224,7 @@ fn dropped_rights_do_not_return() {
         sentry.signal(Signal::HUP);
         sentry.wait_for(&format!("{key} has changed: restart needed"));
         sentry.wait_for("The new configuration was refused; the old one stays in force.");
-        // Whole: the ports are those of before, and responses, too.
+        // The whole reload is refused: ports and responses are the old ones.
         datagram(&bed.scanner, source, target, 22);
         sentry.wait_for_part("port: [22]");
     }
@@ -234,7 +234,7 @@ fn dropped_rights_do_not_return() {
     sentry.stop();
 }
 
-/// On a kernel, or in a container, that knows nothing of sandboxes.
+/// Simulates a kernel or a container without support for sandboxes.
 #[test]
 fn missing_sandbox_layers_are_reported_and_everything_else_works() {
     use seccompiler::{SeccompAction, SeccompFilter, apply_filter};
@@ -242,7 +242,7 @@ fn missing_sandbox_layers_are_reported_and_everything_else_works() {
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
     let [(source, target), _] = both_families(&bed);
-    // A filter is inherited by what a thread starts.
+    // The processes that a thread starts inherit its filter.
     std::thread::scope(|scope| {
         let container = scope.spawn(|| {
             let unknown = [libc::SYS_landlock_create_ruleset, libc::SYS_capset, libc::SYS_seccomp];
@@ -284,7 +284,7 @@ fn without_descriptors_a_reload_is_refused() {
         let limit = format!("--nofile={descriptors}");
         bed.host.run("prlimit", &["--pid", &pid, &limit]);
     };
-    // The first number that is free is one too many.
+    // The first free descriptor is above the limit.
     let free = (0..).find(|number| !Path::new(&format!("/proc/{pid}/fd/{number}")).exists());
     limit(&format!("{}:4096", free.expect("a number")));
     station.configure(&format!("{quiet}UDP_PORTS = \"40\""));

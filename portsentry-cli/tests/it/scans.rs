@@ -1,4 +1,4 @@
-//! Every scan of the tools that scanners use, to the byte and to the packet.
+//! All scans of the tools that scanners use, compared with the wire packet by packet.
 
 mod tools;
 
@@ -24,7 +24,7 @@ UDP_PORTS = "69,70,161,65000"
 HISTORY_FILE = "{dir}/history"
 "#;
 
-/// One run of a tool against one family of addresses.
+/// One run of a tool against one address family.
 struct Run<'a> {
     tool: &'a Tool,
     scan: &'a Scan,
@@ -41,12 +41,12 @@ impl fmt::Display for Run<'_> {
 }
 
 impl Run<'_> {
-    /// Monitored ports that the tool is told to scan.
+    /// Returns the monitored ports among those that the tool scans.
     fn ports(&self) -> &'static [u16] {
         self.scan.ports.1
     }
 
-    /// Two addresses of the network that nobody has.
+    /// Returns two unused addresses of the network.
     fn decoys(&self) -> [IpAddr; 2] {
         [252, 253].map(|last| match self.source {
             IpAddr::V4(scanner) => {
@@ -78,7 +78,7 @@ impl Run<'_> {
             .collect()
     }
 
-    /// Lets the tool scan; asserts that it does, or refuses where it has to.
+    /// Runs the tool and asserts that it scans, or refuses if the table says so.
     #[track_caller]
     fn go(&self, bed: &Testbed) {
         let mut command = bed.scanner.command(self.tool.program);
@@ -94,33 +94,33 @@ impl Run<'_> {
             (Outcome::Refused(words), Some(code)) if code != 0 => {
                 assert!(said.contains(words), "{self}: {said}");
             }
-            (Outcome::Refused(_), _) => panic!("{self}: it can do that now: {said}"),
+            (Outcome::Refused(_), _) => panic!("{self}: the tool now supports this: {said}"),
             (_, Some(0)) => {}
             (_, Some(1)) if self.tool.fails_without_answer => {}
             _ => panic!("{self}: {status}\n{said}"),
         }
     }
 
-    /// Compares what a sentry said with what was on the wire.
+    /// Compares the lines of a sentry with the packets on the wire.
     #[track_caller]
     fn check(&self, wire: &[Witnessed], said: &[&str]) {
         let packets: Vec<_> =
             wire.iter().filter(|packet| self.ports().contains(&packet.port)).collect();
         let sources: BTreeSet<_> = packets.iter().map(|it| it.source).collect();
         let ports: BTreeSet<_> = packets.iter().map(|it| it.port).collect();
-        assert_eq!(sources, self.sources(), "{self}: what was sent");
-        assert_eq!(ports, self.ports().iter().copied().collect(), "{self}: what was sent");
+        assert_eq!(sources, self.sources(), "{self}: sources of the packets");
+        assert_eq!(ports, self.ports().iter().copied().collect(), "{self}: ports of the packets");
 
         let is_damaged =
             matches!(self.outcome, Outcome::Counted(name) if name.contains("checksum"));
         assert!(!is_damaged || packets.iter().all(|it| !it.intact), "{self}: {packets:?}");
 
         let line: fn(IpAddr, Kind, u16, &str) -> String = match self.outcome {
-            Outcome::ToldWithOptions(_) => event_with_options,
+            Outcome::ProbeWithOptions(_) => event_with_options,
             _ => event,
         };
         let mut expected = match self.outcome {
-            Outcome::Told(kind) | Outcome::ToldWithOptions(kind) => packets
+            Outcome::Probe(kind) | Outcome::ProbeWithOptions(kind) => packets
                 .iter()
                 .filter(|packet| is_opener(packet))
                 .map(|packet| line(packet.source, kind, packet.port, LOGGED))
@@ -134,8 +134,8 @@ impl Run<'_> {
     }
 }
 
-/// Does `work` while a port that no table names is knocked at again and again,
-/// so that answers come back.
+/// Runs `work` while repeated connections to an unlisted port produce replies, because some
+/// tools wait for a packet.
 fn while_knocking<T>(bed: &Testbed, source: IpAddr, target: IpAddr, work: impl FnOnce() -> T) -> T {
     let (working, ended) = mpsc::channel::<()>();
     thread::scope(|scope| {
@@ -149,7 +149,7 @@ fn while_knocking<T>(bed: &Testbed, source: IpAddr, target: IpAddr, work: impl F
     })
 }
 
-/// Whether a packet can begin something: neither an answer nor an end.
+/// Reports if a packet can open a connection: it is neither a reply nor a reset.
 fn is_opener(packet: &Witnessed) -> bool {
     const RST_OR_ACK: u16 = 0x14;
     match packet.transport {
@@ -159,7 +159,7 @@ fn is_opener(packet: &Witnessed) -> bool {
     }
 }
 
-/// Runs all scans of a tool past two sentries, one for each way to capture.
+/// Runs all scans of a tool against two sentries, one for each capture method.
 #[track_caller]
 fn check_scans_of(tool: &Tool) {
     let Some(root) = require_root() else { return };
@@ -187,10 +187,10 @@ fn check_scans_of(tool: &Tool) {
     let wire: Vec<_> = wire.split(|packet| packet.port == MARKER).collect();
     for (station, sentry) in stations.iter().zip(sentries) {
         let ended = sentry.stop();
-        assert_eq!(station.history(), ended.between(), "the history has the log's lines");
+        assert_eq!(station.history(), ended.between(), "the history must equal the log");
         let said = ended.events();
         let said: Vec<_> = said.split(|line| is_marker(line)).collect();
-        // Nothing is behind the last marker.
+        // No packet follows the last marker.
         assert_eq!((wire.len(), said.len()), (runs.len() + 1, runs.len() + 1));
         let mut counted = Vec::new();
         for (run, (wire, said)) in runs.iter().zip(wire.iter().zip(said)) {
@@ -204,8 +204,8 @@ fn check_scans_of(tool: &Tool) {
     }
 }
 
-/// Asserts that the summary counts these packets as undecodable, each under its
-/// name, and no others.
+/// Asserts that the summary counts these packets as undecodable, each under its name, and no
+/// others.
 #[track_caller]
 fn assert_summary_counts(ended: &Ended, counted: &[(&str, usize)]) {
     let summary = ended.stderr.last().expect("summary");
@@ -244,7 +244,7 @@ fn the_history_contains_the_time_of_the_probe() {
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
     let mut command = station.command(&[]);
-    // A zone of half hours, east of Greenwich.
+    // A time zone with an offset of half an hour, east of Greenwich.
     command.env("TZ", "TEST-05:30");
     let mut sentry = crate::station::Sentry::watching(command);
     let now = || {

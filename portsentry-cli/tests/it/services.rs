@@ -28,7 +28,7 @@ fn a_packet_to_a_served_port_is_logged_once_a_minute() {
             assert!(can_connect(&bed.scanner, target, 22));
             datagram(&bed.scanner, source, target, 23);
         }
-        // The same numbers of the other protocol are nobody's.
+        // The same port numbers of the other protocol are not served.
         syn(&bed.scanner, source, target, 23);
         datagram(&bed.scanner, source, target, 22);
         settle(&bed, target, &mut sentry, None);
@@ -82,7 +82,7 @@ fn services_that_start_and_stop_are_noticed() {
     syn(&bed.scanner, source, target, 22);
     sentry.wait_for(&event(source, SYN, 22, LOGGED));
     let service = bed.host.enter(|| TcpListener::bind((target, 22))).expect("listen");
-    // The sentry looks at sockets at most four times a second: knock until it has.
+    // The sentry reads the sockets at most four times a second: connect until it has.
     let told = |part: String, sentry: &crate::station::Sentry| {
         sentry.lines().iter().filter(|line| line.text == part).count()
     };

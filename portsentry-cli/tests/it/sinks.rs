@@ -1,5 +1,5 @@
-//! Places that take no lines for a while: capture goes on, the other places get
-//! every line, and what is lost is counted and said.
+//! Outputs that accept no lines for a while: capture continues, the other outputs get every
+//! line, and lost lines are counted and reported.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -32,14 +32,14 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// The events in a history, without time stamps; each line has to be whole.
+/// Returns the events in a history without time stamps; each line must be complete.
 fn history(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     text.lines().map(|line| line.get(29..).unwrap_or_default().to_owned()).collect()
 }
 
-/// Something done to the history in `disk`, by a shell in the sentry's own mount
-/// namespace.
+/// Runs shell commands in the sentry's mount namespace, for example on the history in
+/// `disk`.
 fn do_to(sentry: &Sentry, station: &Station<'_>, commands: &str) {
     let mut shell = Command::new("nsenter");
     shell.args(["--mount", "--target", &sentry.pid().to_string()]);
@@ -47,8 +47,8 @@ fn do_to(sentry: &Sentry, station: &Station<'_>, commands: &str) {
     assert!(output.status.success(), "{commands}: {output:?}");
 }
 
-/// The same while the responder stands still: what it takes several commands to do, it
-/// sees done.
+/// Runs several commands while the responder is suspended, so that it sees only their common
+/// result.
 fn do_at_once(sentry: &Sentry, station: &Station<'_>, commands: &str) {
     let responder = only_child(sentry.pid());
     kill_process(responder, Signal::STOP).expect("kill");
@@ -56,26 +56,26 @@ fn do_at_once(sentry: &Sentry, station: &Station<'_>, commands: &str) {
     kill_process(responder, Signal::CONT).expect("kill");
 }
 
-/// What is done to a history, and what comes of it.
+/// A fault of the history file, and its expected effect.
 struct Fault {
     name: &'static str,
     /// Shell commands; `{dir}` is the station's folder.
     strike: &'static str,
     heal: &'static str,
-    /// The complaint, with `{file}` for the history.
+    /// The error message, with `{file}` for the history.
     said: Option<&'static str>,
-    /// Whether lines of the meantime are lost.
+    /// Whether lines during the fault are lost.
     lost: bool,
-    /// Where lines are then.
+    /// The file that contains the lines afterwards.
     kept: &'static str,
-    /// Whether lines of before are gone with the file.
+    /// Whether earlier lines are lost with the file.
     begun_again: bool,
 }
 
 const FAULTS: [Fault; 8] = [
     Fault {
         name: "a disk of 1 MiB is full",
-        // The rest of the history's last page is still room: it is taken, too.
+        // The filler also fills the rest of the history's last page.
         strike: "cat /dev/zero > {dir}/disk/filler 2>/dev/null || true
                  while printf 'Not a line of a sentry, but it takes the room that one would.\\n' \
                      >> {dir}/disk/log/history 2>/dev/null; do :; done",
@@ -169,7 +169,7 @@ fn a_history_recovers_from_every_fault() {
     }
 }
 
-/// Starts a sentry that has a disk of 1 MiB of its own in `disk`.
+/// Starts a sentry with a separate disk of 1 MiB in `disk`.
 fn sentry_with_disk(station: &Station<'_>) -> Sentry {
     fs::create_dir(station.path("disk")).expect("folder");
     let mut command = Command::new("unshare");
@@ -180,7 +180,7 @@ fn sentry_with_disk(station: &Station<'_>) -> Sentry {
     Sentry::watching(command)
 }
 
-/// A path of the station, seen from within the sentry's mount namespace.
+/// Returns a path of the station as seen in the sentry's mount namespace.
 fn inside(sentry: &Sentry, station: &Station<'_>, name: &str) -> PathBuf {
     let folder = format!("/proc/{}/root{}", sentry.pid(), station.path("").display());
     Path::new(&folder).join(name)
@@ -295,7 +295,7 @@ KILL_HOSTS_DENY = "ALL: $TARGET$"
     );
 }
 
-/// A sentry whose standard output only the test reads.
+/// A sentry whose standard output is read only by the test.
 struct Unread {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
@@ -309,12 +309,12 @@ impl Unread {
         let mut line = String::new();
         while line != "Portsentry is now active and listening.\n" {
             line.clear();
-            assert_ne!(output.read_line(&mut line).expect("read"), 0, "it ended");
+            assert_ne!(output.read_line(&mut line).expect("read"), 0, "the sentry has ended");
         }
         Self { child, output }
     }
 
-    /// Asks it to end and gives what it said on standard error.
+    /// Stops the sentry, and returns its exit status and its standard error.
     fn stop(&mut self) -> (Option<i32>, String) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("kill");
         let mut status = None;
@@ -335,10 +335,10 @@ impl Drop for Unread {
     }
 }
 
-/// More than a pipe and the buffer behind it hold.
+/// Number of lines that exceeds the capacity of a pipe and of the output queue.
 const MANY: u16 = 64_000;
 
-/// One datagram to each port up to `last`.
+/// Sends one datagram to each port up to `last`.
 fn flood(bed: &Testbed, last: u16) {
     let forger = Forger::new(bed);
     let frames: Vec<_> =
@@ -355,7 +355,7 @@ fn an_unread_output_costs_the_history_no_line() {
     let mut sentry = Unread::start(station.command(&[]));
     flood(&bed, MANY);
     eventually("the whole history", || history(&path).len() == usize::from(MANY));
-    // Only now is it read: what was kept comes, and then how much was not.
+    // Only now is the output read: it contains the kept lines, then the number of lost ones.
     let Unread { child, output } = &mut sentry;
     let pid = Pid::from_child(child);
     let mut told = BufReader::new(child.stderr.take().expect("stderr")).lines();
@@ -376,7 +376,7 @@ fn an_unread_output_costs_the_history_no_line() {
             .strip_prefix("standard output works again; ")
             .and_then(|rest| rest.strip_suffix(" lines were lost")?.parse().ok())
             .unwrap_or_else(|| panic!("{back}"));
-        assert!(events > 40_000, "{events} were kept");
+        assert!(events > 40_000, "only {events} lines were kept");
         assert_eq!(events + lost, usize::from(MANY));
     });
     assert_eq!(sentry.child.wait().expect("wait").code(), Some(0));
@@ -389,7 +389,7 @@ fn stuck_or_closed_outputs_do_not_prevent_the_end() {
     let station = Station::with(&bed.host, CONFIGURATION);
     let path = station.path("disk/log/history");
 
-    // Both streams lead to one pipe that is full and not read.
+    // Both streams go to one full pipe that is not read.
     let sentry = station.command(&[]);
     let mut shell = Command::new("sh");
     shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(sentry.get_program()).args(sentry.get_args());
@@ -399,7 +399,7 @@ fn stuck_or_closed_outputs_do_not_prevent_the_end() {
     let (status, _) = sentry.stop();
     assert_eq!(status, Some(0));
 
-    // Its reader is gone.
+    // The reader of the pipe has exited.
     let mut sentry = Unread::start(station.command(&[]));
     let Unread { output, .. } = &mut sentry;
     let closed = std::mem::replace(

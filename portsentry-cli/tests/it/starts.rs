@@ -1,5 +1,5 @@
-//! The moments before it watches: signals that come then, and starts that fail.
-//! What is wrong with a configuration stands elsewhere.
+//! The time before the sentry watches: signals that arrive then, and starts that fail.
+//! `checks` tests invalid configurations.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -17,8 +17,8 @@ fn has_child(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).is_ok_and(|it| !it.is_empty())
 }
 
-/// As a terminal and service managers signal: all processes at once, also the
-/// responder that does not heed signals yet.
+/// Terminals and service managers signal all processes at the same time, including a
+/// responder that does not handle signals yet.
 #[test]
 fn a_signal_to_both_processes_ends_a_start_cleanly() {
     let Some(root) = require_root() else { return };

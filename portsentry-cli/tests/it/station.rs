@@ -1,4 +1,4 @@
-//! The program, with a folder of its own for its files.
+//! The program, with a separate folder for its files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,12 @@ use portsentry_testbed::{Background, Line, Namespace, Signal};
 use rustix::process::Pid;
 use tempfile::TempDir;
 
-/// How long anything may take that should take milliseconds, on a machine that
-/// does other things too.
+/// Longest time for an action that takes milliseconds on an idle machine.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portsentry");
 
-/// Where the program runs: a namespace and a folder.
+/// A namespace and a folder for the program.
 #[derive(Debug)]
 pub(crate) struct Station<'a> {
     namespace: &'a Namespace,
@@ -27,20 +26,20 @@ impl<'a> Station<'a> {
         Self { namespace, folder: TempDir::new().expect("folder") }
     }
 
-    /// A station with this configuration, see [`configure`](Self::configure).
+    /// Creates a station with this configuration, see [`configure`](Self::configure).
     pub(crate) fn with(namespace: &'a Namespace, configuration: &str) -> Self {
         let station = Self::in_namespace(namespace);
         station.configure(configuration);
         station
     }
 
-    /// A path in the folder.
+    /// Returns a path in the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Writes the configuration; `{dir}` in it stands for the folder. Of lines
-    /// with the same key the last one is written.
+    /// Writes the configuration. `{dir}` in it is replaced by the folder. If several lines
+    /// have the same key, only the last of them is written.
     pub(crate) fn configure(&self, text: &str) {
         let key = |line: &str| line.split('=').next().map(|key| key.trim().to_owned());
         let lines: Vec<&str> = text.lines().filter(|line| line.contains('=')).collect();
@@ -53,7 +52,7 @@ impl<'a> Station<'a> {
         self.write("portsentry.conf", &self.expand(&kept));
     }
 
-    /// `text` with the folder for `{dir}`.
+    /// Returns `text` with `{dir}` replaced by the folder.
     pub(crate) fn expand(&self, text: &str) -> String {
         text.replace("{dir}", &self.folder.path().display().to_string())
     }
@@ -62,25 +61,25 @@ impl<'a> Station<'a> {
         fs::write(self.path(name), text).expect("write");
     }
 
-    /// The lines of a file, none if it does not exist.
+    /// Returns the lines of a file, or none if it does not exist.
     pub(crate) fn lines(&self, name: &str) -> Vec<String> {
         let text = fs::read_to_string(self.path(name)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    /// The history's lines without their time stamps.
+    /// Returns the lines of the history without their time stamps.
     pub(crate) fn history(&self) -> Vec<String> {
         self.lines("history").iter().map(|line| line[29..].to_owned()).collect()
     }
 
-    /// The command that starts the program with the station's configuration.
+    /// Returns the command that starts the program with the station's configuration.
     pub(crate) fn command(&self, options: &[&str]) -> Command {
         let mut command = self.namespace.command(PROGRAM);
         command.arg("-c").arg(self.path("portsentry.conf")).args(options);
         command
     }
 
-    /// Starts it and waits until it watches.
+    /// Starts the program and waits until it watches.
     #[track_caller]
     pub(crate) fn start(&self, options: &[&str]) -> Sentry {
         Sentry::watching(self.command(options))
@@ -93,7 +92,7 @@ pub(crate) struct Sentry {
     process: Background,
 }
 
-/// The one child of a process.
+/// Returns the only child of a process.
 pub(crate) fn only_child(pid: u32) -> Pid {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let children = fs::read_to_string(path).expect("children");
@@ -105,9 +104,9 @@ pub(crate) fn only_child(pid: u32) -> Pid {
 pub(crate) struct Ended {
     pub(crate) status: ExitStatus,
     pub(crate) stdout: Vec<String>,
-    /// Without what depends on the kernel.
+    /// Standard error, without the lines that depend on the kernel.
     pub(crate) stderr: Vec<String>,
-    /// What it said that this kernel does not have of the sandbox.
+    /// Lines about parts of the sandbox that this kernel does not support.
     pub(crate) lacks: Vec<String>,
 }
 
@@ -124,19 +123,19 @@ impl Sentry {
         self.process.pid()
     }
 
-    /// Waits for this very line, behind those that were waited for before.
+    /// Waits for exactly this line, after the lines that were waited for before.
     #[track_caller]
     pub(crate) fn wait_for(&mut self, line: &str) -> Line {
         self.process.wait_for_line(SOON, |text| text == line)
     }
 
-    /// Waits for a line that holds `part`.
+    /// Waits for a line that contains `part`.
     #[track_caller]
     pub(crate) fn wait_for_part(&mut self, part: &str) -> Line {
         self.process.wait_for_line(SOON, |text| text.contains(part))
     }
 
-    /// The process that responds.
+    /// Returns the process id of the responder.
     #[track_caller]
     pub(crate) fn responder(&self) -> u32 {
         let parent = self.pid().to_string();
@@ -144,7 +143,7 @@ impl Sentry {
         let found = processes.find_map(|process| {
             let pid = process.file_name().to_str()?.parse().ok()?;
             let stat = fs::read_to_string(process.path().join("stat")).ok()?;
-            // The name may hold anything, and stands in brackets.
+            // The name in parentheses may contain any characters.
             let (_, rest) = stat.rsplit_once(") ")?;
             (rest.split(' ').nth(1)? == parent).then_some(pid)
         });
@@ -160,7 +159,7 @@ impl Sentry {
         self.process.signal(signal);
     }
 
-    /// Asks it to end and waits for that.
+    /// Stops the sentry and waits for its end.
     #[track_caller]
     pub(crate) fn stop(self) -> Ended {
         self.stop_by(Signal::TERM)
@@ -172,13 +171,13 @@ impl Sentry {
         self.ended()
     }
 
-    /// Kills it.
+    /// Kills the sentry and waits for its end.
     #[track_caller]
     pub(crate) fn kill(self) -> Ended {
         self.stop_by(Signal::KILL)
     }
 
-    /// Waits until `condition` holds, which is asked again and again.
+    /// Waits until `condition` holds, which is checked repeatedly.
     #[track_caller]
     pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
         let deadline = Instant::now() + SOON;
@@ -188,7 +187,7 @@ impl Sentry {
         }
     }
 
-    /// Waits for its end.
+    /// Waits for the end of the sentry.
     #[track_caller]
     pub(crate) fn ended(mut self) -> Ended {
         Ended::of(&mut self.process)
@@ -205,14 +204,14 @@ impl Ended {
         Self { status, stdout: lines(process.stdout()), stderr, lacks }
     }
 
-    /// Runs `command` to its end.
+    /// Runs `command` and waits for its end.
     #[track_caller]
     pub(crate) fn running(command: Command) -> Self {
         Self::of(&mut Background::spawn(command))
     }
 
-    /// What was said on standard output between the start and the end; asserts
-    /// that start and end are what they have to be.
+    /// Returns the lines on standard output between the start and the end. Asserts that
+    /// start and end are as expected.
     #[track_caller]
     pub(crate) fn between(&self) -> &[String] {
         assert_eq!(self.status.code(), Some(0), "{self:#?}");
@@ -223,17 +222,16 @@ impl Ended {
         lines
     }
 
-    /// What the sentry has said of probes.
+    /// Returns the lines about probes.
     pub(crate) fn events(&self) -> Vec<&str> {
         let lines = self.stdout.iter().map(String::as_str);
         lines.filter(|line| line.starts_with("Scan from: ")).collect()
     }
 }
 
-/// Lets other users into the folder.
-/// A copy of the program in `folder`, for all users. Another process writes it:
-/// a child that is started meanwhile would inherit a file open for writing, and
-/// the copy could not be run.
+/// Copies the program into `folder`, for all users. A separate process writes the file: if
+/// the test wrote it, a child that starts meanwhile would inherit a descriptor open for
+/// writing, and the copy could not be executed.
 pub(crate) fn copy_of_program(folder: &Path) -> PathBuf {
     let copy = folder.join("portsentry");
     let status = Command::new("cp").arg(PROGRAM).arg(&copy).status().expect("cp");
@@ -242,6 +240,7 @@ pub(crate) fn copy_of_program(folder: &Path) -> PathBuf {
     copy
 }
 
+/// Lets all users read and execute the file or enter the folder.
 pub(crate) fn open_to_all(path: &Path) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("chmod");

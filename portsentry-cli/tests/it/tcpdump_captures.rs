@@ -1,5 +1,5 @@
-//! The captures that tcpdump is tested with: every protocol, many link types,
-//! and packets that were made to crash a decoder.
+//! The captures from the tests of tcpdump: every protocol, many link types, and packets that
+//! were made to crash a decoder.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::station::{Ended, PROGRAM};
 
-/// The captures, in order; `None` if they cannot be fetched here.
+/// Returns the captures in order, or `None` if they cannot be fetched here.
 fn captures() -> Option<Vec<PathBuf>> {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let fetched = Command::new("scripts/tcpdump-captures").current_dir(&project).output();
@@ -31,7 +31,8 @@ fn captures() -> Option<Vec<PathBuf>> {
     Some(files)
 }
 
-/// How many packets tcpdump finds in a file, if it can read it to its end.
+/// Returns the number of packets that tcpdump finds, or `None` if it cannot read the file to
+/// its end.
 fn packets(file: &Path) -> Option<u64> {
     let output = Command::new("tcpdump").args(["--count", "-r"]).arg(file).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -65,7 +66,7 @@ fn every_capture_of_the_tcpdump_tests_is_replayed_or_refused() {
                     assert_eq!(seen, theirs, "{name}");
                 }
             }
-            // A link type that is not ours, or a file that is cut or damaged.
+            // An unsupported link type, or a file that is cut or damaged.
             Some(1) => {
                 let says_why = |line: &String| line.contains(&name);
                 assert!(ended.stderr.iter().any(says_why), "{name}: {ended:#?}");

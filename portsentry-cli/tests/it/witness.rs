@@ -1,5 +1,5 @@
-//! What was really on the wire: `tcpdump` captures it where the sentry runs, and
-//! `tshark` takes it apart. Neither shares code with the program.
+//! The packets that were really on the wire: `tcpdump` captures them on the host, and
+//! `tshark` decodes them. Neither shares code with the program.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -9,27 +9,26 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::station::SOON;
 
-/// A `tcpdump` of what comes in at the host's end of the cable.
+/// A `tcpdump` of the packets that arrive at the host's end of the veth pair.
 #[derive(Debug)]
 pub(crate) struct Witness {
     tcpdump: Background,
     capture: TempPath,
 }
 
-/// A TCP segment, UDP datagram or SCTP packet; put together, if it came in
-/// fragments.
+/// A TCP segment, UDP datagram or SCTP packet, reassembled if it arrived in fragments.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Witnessed {
     pub(crate) source: IpAddr,
     pub(crate) port: u16,
     pub(crate) transport: Transport,
-    /// Whether the transport header's checksum is right.
+    /// Whether the checksum of the transport header is correct.
     pub(crate) intact: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transport {
-    /// With these flags, unless `tshark` refuses the header.
+    /// A segment with these flags, or `None` if `tshark` rejects the header.
     Tcp(Option<u16>),
     Udp,
     Sctp,
@@ -38,14 +37,14 @@ pub(crate) enum Transport {
 impl Witness {
     #[track_caller]
     pub(crate) fn start(host: &Namespace) -> Self {
-        // The suffix is one that profiles of AppArmor let tcpdump write.
+        // AppArmor profiles let tcpdump write files with this suffix only.
         let capture =
             tempfile::Builder::new().suffix(".pcap").tempfile().map(NamedTempFile::into_temp_path);
         let capture = capture.expect("file");
         let to_file = ["-Z", "root", "-w", capture.to_str().expect("path"), "-U"];
         let live = ["-i", host.interface(), "-Q", "in", "-n", "-l", "--print", "--immediate-mode"];
-        // Each packet takes its longest length in the ring, and as it comes the ring
-        // has room for a burst of 26.
+        // Each packet takes its maximum length in the ring. With the default values the ring
+        // has space for a burst of 26 packets only.
         let room = ["-s", "2048", "-B", "16384"];
         let mut tcpdump = host.spawn("tcpdump", &[&to_file[..], &live, &room].concat());
         tcpdump.wait_for_line(SOON, |line| line.contains("listening on"));
@@ -57,7 +56,7 @@ impl Witness {
         self.tcpdump.wait_for_line(within, |line| destination_port(line) == Some(port));
     }
 
-    /// All packets, in order.
+    /// Returns all packets, in order.
     #[track_caller]
     pub(crate) fn packets(mut self, host: &Namespace) -> Vec<Witnessed> {
         self.tcpdump.signal(Signal::TERM);
@@ -74,14 +73,14 @@ impl Witness {
     }
 }
 
-/// The port in `IP 10.1.2.3.40000 > 10.1.2.4.23: Flags [S], ...`.
+/// Returns the port in `IP 10.1.2.3.40000 > 10.1.2.4.23: Flags [S], ...`.
 fn destination_port(line: &str) -> Option<u16> {
     let (_, target) = line.split_once(" > ")?;
     let (target, _) = target.split_once(": ")?;
     target.rsplit_once('.')?.1.parse().ok()
 }
 
-/// What `tshark` is to show of each packet.
+/// Fields that `tshark` prints for each packet.
 const FIELDS: [&str; 8] = [
     "ip.src",
     "ipv6.src",
@@ -94,12 +93,12 @@ const FIELDS: [&str; 8] = [
 ];
 
 fn packet(line: &str) -> Witnessed {
-    /// A status as `tshark` shows it.
+    /// Status of a wrong checksum in the output of `tshark`.
     const BAD: &str = "0";
 
     let fields: Vec<&str> = line.split(',').collect();
     let [v4, v6, tcp, udp, sctp, flags, tcp_status, udp_status] = fields[..] else {
-        panic!("tshark has changed: {line}")
+        panic!("unexpected output of tshark: {line}")
     };
     let flags = u16::from_str_radix(flags.trim_start_matches("0x"), 16).ok();
     let (transport, port) = match (tcp, udp, sctp) {

@@ -1,4 +1,4 @@
-//! In the background (`-D`), and what a service manager is told.
+//! The background mode (`-D`), and the notifications of a service manager.
 
 use std::fs;
 use std::os::unix::net::UnixDatagram;
@@ -13,7 +13,7 @@ use crate::watch::{SOON, ports, text, wait_until};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_portsentry");
 
-/// A folder with a configuration, and a socket of that name in it.
+/// Creates a folder with a configuration, and a socket of that name in it.
 fn folder(socket: &str) -> (TempDir, UnixDatagram) {
     let folder = TempDir::new().expect("folder");
     let configuration = "UDP_PORTS = \"1000-1100\"\nHISTORY_FILE = \"history\"\n";
@@ -49,7 +49,7 @@ fn the_command_returns_once_the_sentry_watches() {
     let number = text(&folder.join("pid"));
     let pid = Pid::from_raw(number.trim().parse().expect("a number")).expect("a pid");
     assert_eq!(fs::read_link(format!("/proc/{}/cwd", number.trim())).expect("cwd"), Path::new("/"));
-    // It watches already: no waiting.
+    // The sentry must already watch, so the test does not wait.
     let target = (bed.host.v4(), 1_007);
     let socket = bed.scanner.enter(|| std::net::UdpSocket::bind((bed.scanner.v4(), 0)));
     socket.expect("bind").send_to(b"probe", target).expect("send");
@@ -62,7 +62,7 @@ fn the_command_returns_once_the_sentry_watches() {
     kill_process(pid, Signal::TERM).expect("kill");
     wait_until("the end", || test_kill_process(pid).is_err());
     assert!(!folder.join("pid").exists());
-    // The path was relative to where it started.
+    // The path was relative to the folder of the start.
     assert_eq!(ports(&text(&folder.join("history"))), [1_007]);
 }
 

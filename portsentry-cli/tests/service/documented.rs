@@ -1,4 +1,4 @@
-//! Examples in the documentation, tried.
+//! Examples in the documentation, executed.
 
 use std::fs;
 use std::net::{IpAddr, TcpListener, TcpStream};
@@ -11,7 +11,7 @@ use portsentry_testbed::{Testbed, require_root};
 use crate::generated::{output, project};
 use crate::watch::{Watch, text, wait_until};
 
-/// The blocks of a page that begin with three backquotes and `language`.
+/// Returns the code blocks of a page in `language`.
 fn blocks(page: &str, language: &str) -> Vec<String> {
     let text = fs::read_to_string(project(page)).expect("page");
     let opening = format!("```{language}\n");
@@ -37,7 +37,7 @@ fn documented_configurations_are_valid() {
     }
 }
 
-/// Each `KILL_ROUTE` that is documented blocks a host, of both families.
+/// Each documented `KILL_ROUTE` blocks a host, in both address families.
 #[test]
 fn documented_responses_block_a_source() {
     let Some(root) = require_root() else { return };
@@ -51,7 +51,7 @@ fn documented_responses_block_a_source() {
     for command in commands {
         let bed = Testbed::new(root);
         let sets = project("packaging/nftables/portsentry.nft").display().to_string();
-        // Twice: loading it again must do no harm.
+        // Loaded twice, because loading it again must not fail.
         bed.host.run("nft", &["-f", &sets]);
         let watch = Watch::start(&bed, &format!("BLOCK_UDP = \"1\"\n{command}\n"), &[]);
         for (source, target) in [
@@ -68,7 +68,7 @@ fn documented_responses_block_a_source() {
             assert!(connects(), "{command}: {source} before the probe");
             watch.probe_from(source, 1_000..=1_000);
             let from = format!("Scan from: [{source}]");
-            wait_until("the probe is told", || text(&watch.path("history")).contains(&from));
+            wait_until("the probe is logged", || text(&watch.path("history")).contains(&from));
             let history = text(&watch.path("history"));
             assert!(history.lines().all(|line| line.ends_with("blocked: [true]")), "{history}");
             bed.host.run("nft", &["-f", &sets]);
@@ -77,7 +77,7 @@ fn documented_responses_block_a_source() {
     }
 }
 
-/// The text of every source file of the project.
+/// Collects the text of every source file of the project.
 fn sources(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).expect("folder") {
         let path = entry.expect("entry").path();
@@ -90,7 +90,7 @@ fn sources(folder: &Path, text: &mut String) {
     }
 }
 
-/// Whoever promises something names the tests that show it.
+/// Every promise in the documents names the tests that prove it.
 #[test]
 fn tests_named_in_documents_exist() {
     let mut text = String::new();
@@ -99,7 +99,7 @@ fn tests_named_in_documents_exist() {
     let mut named = 0;
     for page in ["SECURITY.md", "docs/security.md"] {
         let page_text = fs::read_to_string(project(page)).expect("page");
-        // Every second piece stands between two backquotes.
+        // Every second piece is between two backquotes.
         for word in page_text.split('`').skip(1).step_by(2) {
             let is_name = word.trim_matches('_').contains('_')
                 && word

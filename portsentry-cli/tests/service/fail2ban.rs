@@ -1,4 +1,4 @@
-//! fail2ban with the filter and the jail that are shipped.
+//! fail2ban with the shipped filter and jail.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,12 +12,12 @@ use tempfile::TempDir;
 use crate::generated::{output, project};
 use crate::watch::{SOON, Watch, further_address, has_service, wait_until};
 
-/// The configuration of the Debian package, with ours and a few settings of the
-/// test's own.
+/// Copies the configuration of the Debian package and adds the shipped files and some
+/// settings of the test.
 fn configuration(folder: &Path, history: &Path) {
     output(Command::new("cp").arg("-r").arg("/etc/fail2ban").arg(folder));
     let folder = folder.join("fail2ban");
-    // It has a jail for a service that does not run here.
+    // This jail is for a service that does not run here.
     let _ = fs::remove_file(folder.join("jail.d/defaults-debian.conf"));
     for (shipped, path) in [
         ("filter.conf", "filter.d/portsentry-history.conf"),
@@ -62,7 +62,7 @@ fn exactly_the_triggered_scanners_are_banned() {
     watch.probe_from(patient.into(), 2_000..=2_001);
     watch.probe_from(ignored.into(), 2_000..=2_009);
     watch.probe_from(v6, 2_000..=2_002);
-    // Lines are read in order: once this one is banned, all were read.
+    // Lines are read in order: once this source is banned, all lines were read.
     watch.probe_from(last.into(), 2_000..=2_002);
     let banned = || {
         let get = [&paths[..], &["get", "portsentry-history", "banip"]].concat();
@@ -78,7 +78,7 @@ fn exactly_the_triggered_scanners_are_banned() {
     expected.sort();
     assert_eq!(banned(), expected);
 
-    // And that means something.
+    // A ban has an effect.
     let connect = |from: IpAddr| {
         let limit = std::time::Duration::from_millis(500);
         bed.scanner.enter(|| connect_from(from, bed.host.v4().into(), limit))
@@ -88,7 +88,7 @@ fn exactly_the_triggered_scanners_are_banned() {
     drop(service);
 }
 
-/// Whether a connection from this address can be made.
+/// Reports if a connection from this address can be made.
 fn connect_from(from: IpAddr, to: IpAddr, limit: std::time::Duration) -> bool {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
@@ -99,7 +99,7 @@ fn connect_from(from: IpAddr, to: IpAddr, limit: std::time::Duration) -> bool {
     connected
 }
 
-/// A number that looks random and is the same in every run.
+/// Returns a pseudo-random number that is the same in every run.
 fn draw(state: &mut u32, below: u32) -> u32 {
     *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
     (*state >> 8) % below
@@ -119,7 +119,7 @@ fn the_filter_matches_exactly_the_lines_of_triggered_sources() {
         "TCP FIN scan",
         "Unknown Type: TCP Packet Flags: SYN: 1 FIN: 1 ACK: 0 PSH: 0 URG: 0 RST: 0",
     ];
-    // What a probe can end as, and whether it is to be banned.
+    // The possible ends of a line, and if fail2ban must ban the source.
     const ENDS: [(&str, bool); 6] = [
         ("ignored: [true] triggered: [unset] noblock: [unset] blocked: [unset]", false),
         ("ignored: [false] triggered: [false] noblock: [unset] blocked: [unset]", false),

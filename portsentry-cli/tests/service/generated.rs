@@ -6,7 +6,7 @@ use std::process::Command;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_portsentry");
 
-/// What `portsentry generate` writes, and where that is kept.
+/// Arguments of `portsentry generate`, and the files with their output.
 const GENERATED: &[(&str, &str)] = &[
     ("man", "packaging/man/portsentry.8"),
     ("conf-man", "packaging/man/portsentry.conf.5"),
@@ -17,12 +17,12 @@ const GENERATED: &[(&str, &str)] = &[
     ("reference", "docs/configuration.md"),
 ];
 
-/// A path of the project.
+/// Returns a path of the project.
 pub(crate) fn project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
 }
 
-/// What a command writes to standard output; it has to succeed.
+/// Runs a command that must succeed, and returns its standard output.
 #[track_caller]
 pub(crate) fn output(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -38,14 +38,14 @@ fn shipped_files_match_the_output_of_generate() {
         .iter()
         .filter(|(what, path)| {
             let shipped = fs::read_to_string(project(path)).unwrap_or_default();
-            // Whatever the terminal and the language are.
+            // The output must not depend on the terminal and the language.
             let mut generate = Command::new(PROGRAM);
             generate.args(["generate", what]).env("COLUMNS", "40").env("LC_ALL", "C");
             output(&mut generate) != shipped
         })
         .map(|(_, path)| *path)
         .collect();
-    assert!(stale.is_empty(), "{stale:?} are not what the program says: run `make generate`");
+    assert!(stale.is_empty(), "{stale:?} differ from the program: run `make generate`");
 }
 
 #[test]
@@ -77,8 +77,8 @@ fn manual_pages_are_formatted_without_a_warning() {
     }
 }
 
-/// The words that a shell offers for what was typed: `script`, with `{file}`
-/// for the completions, prints them among others.
+/// Asserts that a shell offers `words`. `script` prints the offered words; `{file}` in it is
+/// the file with the completions.
 #[track_caller]
 fn check_completion(shell: &str, file: &str, script: &str, words: &[&str]) {
     let home = tempfile::tempdir().expect("folder");
@@ -122,7 +122,7 @@ fn fish_completes() {
     check_completion("fish", file, &script("portsentry replay --ho"), &["--host"]);
 }
 
-/// The line editor of a shell on a terminal of its own, where Tab is pressed.
+/// Runs the line editor of zsh on a separate terminal and sends it a Tab.
 #[test]
 fn zsh_completes() {
     let script = |typed: &str, expected: &str| {

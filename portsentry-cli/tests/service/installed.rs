@@ -1,4 +1,4 @@
-//! What `make install` leaves behind, and the unit in it.
+//! The files that `make install` creates, and the unit among them.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -9,7 +9,7 @@ use crate::generated::{output, project};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_portsentry");
 
-/// Every file, with its mode.
+/// Every installed file, with its mode.
 const INSTALLED: &[(u32, &str)] = &[
     (0o644, "etc/fail2ban/filter.d/portsentry-history.conf"),
     (0o644, "etc/fail2ban/jail.d/portsentry.conf"),
@@ -30,7 +30,7 @@ const INSTALLED: &[(u32, &str)] = &[
     (0o644, "opt/share/zsh/site-functions/_portsentry"),
 ];
 
-/// Installs into `root`; `make` may say what it keeps.
+/// Installs into `root` and returns the output of `make`, which names the files it kept.
 #[track_caller]
 fn install(root: &Path) -> String {
     let mut make = Command::new("make");
@@ -58,7 +58,7 @@ fn all_files_are_installed_and_changed_files_are_kept() {
     assert_eq!(fs::read_to_string(&mine).expect("read"), "TCP_PORTS = \"1\"\n");
 }
 
-/// The unit as it is installed, for a program that exists.
+/// Returns a copy of the installed unit that names an existing program.
 fn unit(root: &Path) -> std::path::PathBuf {
     install(root);
     let path = root.join("opt/lib/systemd/system/portsentry.service");
@@ -76,7 +76,7 @@ fn systemd_accepts_the_unit() {
     let unit = unit(root.path());
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--man=no"]).arg(&unit);
-    // Units of other packages may have faults of their own.
+    // Units of other packages may have errors.
     let output = verify.output().expect("systemd-analyze");
     let said = String::from_utf8_lossy(&output.stderr);
     let ours: Vec<&str> = said.lines().filter(|line| line.contains("portsentry")).collect();
@@ -99,12 +99,12 @@ fn users_and_directories_are_created() {
     let root = tempfile::tempdir().expect("folder");
     install(root.path());
     fs::create_dir_all(root.path().join("etc")).expect("etc");
-    // Groups that every Debian has.
+    // Every Debian system has this group.
     fs::write(root.path().join("etc/group"), "adm:x:4:\n").expect("group");
     let root_option = format!("--root={}", root.path().display());
     let lib = root.path().join("opt/lib");
     let sysusers = lib.join("sysusers.d/portsentry.conf");
-    // It tells what it does on standard error.
+    // The tool logs its actions on standard error.
     let made = Command::new("systemd-sysusers").arg(&root_option).arg(sysusers).output();
     assert!(made.expect("systemd-sysusers").status.success());
     let passwd = fs::read_to_string(root.path().join("etc/passwd")).expect("passwd");

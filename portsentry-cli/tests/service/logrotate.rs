@@ -1,5 +1,4 @@
-//! logrotate, with the configuration that is shipped, on a history that is
-//! being written.
+//! logrotate with the shipped configuration, on a history that is being written.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -13,15 +12,14 @@ use portsentry_testbed::{Testbed, require_root};
 use crate::generated::project;
 use crate::watch::{SOON, Watch, ports, text, wait_until};
 
-/// The shipped configuration with the paths of this test, for the user that
-/// runs it.
+/// Returns the shipped configuration with the paths of this test, for the user that runs it.
 fn configuration(watch: &Watch<'_>) -> String {
     let shipped = fs::read_to_string(project("packaging/logrotate/portsentry")).expect("shipped");
     let mut text = shipped;
     for (from, to) in [
         ("/var/log/portsentry/portsentry.history", watch.path("history").display().to_string()),
         ("su portsentry portsentry", "su root root".to_owned()),
-        // As on a system without systemd, whose manager is not ours to talk to.
+        // Simulates a system without systemd, because the test must not signal its services.
         ("/run/systemd/system", watch.path("no-systemd").display().to_string()),
         ("/run/portsentry/portsentry.pid", watch.path("pid").display().to_string()),
     ] {
@@ -49,7 +47,7 @@ fn a_rotation_loses_no_line_and_leaves_the_old_file() {
     let path = watch.path("logrotate.conf");
     fs::write(&path, configuration(&watch)).expect("configuration");
 
-    // Probes all the while.
+    // Probes continue during the rotations.
     let (source, target) = (bed.scanner.v4(), bed.host.v4());
     let socket = bed.scanner.enter(|| UdpSocket::bind((source, 0))).expect("bind");
     let enough = AtomicBool::new(false);
@@ -57,7 +55,7 @@ fn a_rotation_loses_no_line_and_leaves_the_old_file() {
         let sender = scope.spawn(|| {
             let send = |port: &u16| {
                 std::thread::sleep(Duration::from_millis(1));
-                // A closed port says so, and the next call reports it: sent again then.
+                // A closed port makes the next call fail, and then the probe is sent again.
                 let probe = || socket.send_to(b"probe", (target, *port));
                 probe().or_else(|_| probe()).expect("send");
             };
@@ -66,7 +64,7 @@ fn a_rotation_loses_no_line_and_leaves_the_old_file() {
         wait_until("the first line", || !text(&watch.path("history")).is_empty());
         for _ in 0..3 {
             rotate(&mut watch, &path);
-            // Once it has reloaded, it writes to the new file alone.
+            // After the reload, the sentry writes only to the new file.
             let old = text(&watch.path("history.1"));
             let lines = ports(&text(&watch.path("history"))).len();
             wait_until("further lines", || ports(&text(&watch.path("history"))).len() > lines);

@@ -1,10 +1,9 @@
-//! The program as a service: what is installed beside it, checked by the
-//! programs that will use it.
+//! The program as a service: the installed files, checked by the programs that use them.
 //!
-//! `generated` holds manual pages, completions and the like against the tables
-//! of the program, and shows them to man and the shells; `installed` looks at
-//! `make install` and the unit. The others run a service that reads what the
-//! sentry writes, on the host of a testbed; `watch` starts the sentry there.
+//! `generated` compares manual pages, completions and similar files with the tables of the
+//! program, and runs them through man and the shells. `installed` tests `make install` and
+//! the unit. The other modules run a service that reads the output of the sentry, on the host
+//! of a testbed. `watch` starts the sentry there.
 
 mod watch;
 

@@ -1,4 +1,4 @@
-//! Those who come from portsentry 1.x are told what to write today.
+//! Configurations and options of portsentry 1.x are refused with their replacement.
 
 use std::fs;
 use std::process::{Command, Output};

@@ -1,4 +1,4 @@
-//! rsyslog gets every line, also when it is stopped and started again.
+//! rsyslog receives every line, even if it is stopped and restarted.
 
 use std::fs;
 use std::process::Command;
@@ -32,7 +32,7 @@ fn no_line_is_lost_when_the_logger_restarts() {
     let options = ["-l", "syslog", "--syslog-socket", "{dir}/log.socket"];
     let watch = Watch::start(&bed, "", &options);
     let log = watch.path("log");
-    // The lines of the start have waited for it.
+    // The lines of the start have waited for the logger.
     let mut logger = start_logger(&watch);
     wait_until("the first lines", || text(&log).contains("Portsentry is now active"));
     watch.probe(1_000..=1_499);

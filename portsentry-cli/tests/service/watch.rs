@@ -1,5 +1,5 @@
-//! A sentry on the host of a testbed, with a folder for its files, and probes
-//! from the scanner.
+//! A sentry on the host of a testbed, with a folder for its files, and probes from the
+//! scanner.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use portsentry_testbed::{Background, Testbed};
 use tempfile::TempDir;
 
-/// How long anything may take that should take milliseconds.
+/// Longest time for an action that takes milliseconds on an idle machine.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A running sentry.
@@ -22,8 +22,8 @@ pub(crate) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Starts it and waits until it watches UDP ports 1000 to 9999. `{dir}` in
-    /// configuration and options stands for its folder.
+    /// Starts the sentry and waits until it watches UDP ports 1000 to 9999. `{dir}` in
+    /// configuration and options is replaced by its folder.
     #[track_caller]
     pub(crate) fn start(bed: &'a Testbed, configuration: &str, options: &[&str]) -> Self {
         let folder = TempDir::new().expect("folder");
@@ -33,7 +33,7 @@ impl<'a> Watch<'a> {
         fs::write(&path, expand(ports) + &expand(configuration)).expect("configuration");
         let mut command = bed.host.command(env!("CARGO_BIN_EXE_portsentry"));
         command.arg("-c").arg(path).args(options.iter().map(|option| expand(option)));
-        // Its word to the service manager comes in every way of logging.
+        // The notification of the service manager works with every kind of log.
         let manager = UnixDatagram::bind(folder.path().join("notify")).expect("notify socket");
         manager.set_read_timeout(Some(SOON)).expect("timeout");
         command.env("NOTIFY_SOCKET", folder.path().join("notify"));
@@ -48,7 +48,7 @@ impl<'a> Watch<'a> {
         self.folder.path().join(name)
     }
 
-    /// One datagram to each port, from the scanner's own address.
+    /// Sends one datagram to each port, from the scanner's own address.
     pub(crate) fn probe(&self, ports: RangeInclusive<u16>) {
         self.probe_from(self.bed.scanner.v4().into(), ports);
     }
@@ -58,7 +58,7 @@ impl<'a> Watch<'a> {
             if source.is_ipv4() { self.bed.host.v4().into() } else { self.bed.host.v6().into() };
         let socket = self.bed.scanner.enter(|| UdpSocket::bind((source, 0))).expect("bind");
         for port in ports {
-            // A closed port says so, and the next call reports it: sent again then.
+            // A closed port makes the next call fail, and then the probe is sent again.
             if socket.send_to(b"probe", (target, port)).is_err() {
                 socket.send_to(b"probe", (target, port)).expect("send");
             }
@@ -66,8 +66,8 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// A further address of the scanner in the network of both; `number` tells them
-/// apart.
+/// Adds an address to the scanner, in the network of both ends; each `number` gives another
+/// one.
 pub(crate) fn further_address(bed: &Testbed, number: usize) -> Ipv4Addr {
     let [a, b, c, _] = bed.host.v4().octets();
     let free = (1..=254).map(|last| Ipv4Addr::new(a, b, c, last));
@@ -77,8 +77,8 @@ pub(crate) fn further_address(bed: &Testbed, number: usize) -> Ipv4Addr {
     address
 }
 
-/// The ports in lines about probes, in their order. The last line may be in the
-/// middle of being written, and does not count then.
+/// Returns the ports in lines about probes, in order. The last line does not count if it is
+/// incomplete.
 pub(crate) fn ports(text: &str) -> Vec<u16> {
     let lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     lines
@@ -90,12 +90,12 @@ pub(crate) fn ports(text: &str) -> Vec<u16> {
         .collect()
 }
 
-/// The text of a file, empty if it is not there.
+/// Returns the text of a file, or an empty string if it does not exist.
 pub(crate) fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
 
-/// Waits for `condition`, which is asked every few milliseconds.
+/// Waits for `condition`, which is checked every few milliseconds.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
@@ -105,12 +105,12 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Whether a service that tests do not install everywhere is here; says that
-/// the test is skipped if not.
+/// Reports if a service is installed that not every machine has; prints that the test is
+/// skipped if not.
 ///
 /// # Panics
 ///
-/// If it is missing where every test is meant to run.
+/// Panics if the service is missing and every test must run.
 #[track_caller]
 pub(crate) fn has_service(program: &str) -> bool {
     let folders = ["/usr/sbin", "/usr/bin"];

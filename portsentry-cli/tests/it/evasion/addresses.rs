@@ -1,4 +1,4 @@
-//! Sources that cannot be true, and targets that are not this host.
+//! Impossible sources, and targets that are not this host.
 
 use super::Outcome::{Probe, ProbeFromHere, Silent, Undecodable};
 use super::{Form, Wire, form};
@@ -46,7 +46,7 @@ pub(super) const FORMS: &[Form] = &[
     form("from multicast, IPv6", IMPOSSIBLE, |wire| syn_from(wire, "ff02::1")),
     form("from the reserved range", IMPOSSIBLE, |wire| syn_from(wire, "240.0.0.1")),
     form("from broadcast", IMPOSSIBLE, |wire| syn_from(wire, "255.255.255.255")),
-    // RFC 4291 section 2.5.5.2: for use inside a host.
+    // RFC 4291 section 2.5.5.2: these addresses are for use inside a host.
     form("from a mapped address", Undecodable("IPv4-mapped address"), |wire| {
         syn_from(wire, "::ffff:192.0.2.1")
     }),

@@ -1,5 +1,4 @@
-//! What counts over time and over sources: a slow scan, and a crowd of forged
-//! sources that it hides in.
+//! State over time and over sources: a slow scan that hides in a crowd of forged sources.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,7 +11,7 @@ use crate::station::Station;
 
 const CONFIGURATION: &str = "TCP_PORTS = \"20-22\"\nUDP_PORTS = \"65000\"\nSCAN_TRIGGER = \"3\"\n";
 
-/// Forged sources between one probe and the next.
+/// Number of forged sources between two probes of the scan.
 const CROWD: u32 = 3_000;
 
 #[test]
@@ -24,7 +23,7 @@ fn a_slow_scan_is_detected_among_forged_sources() {
     let (scanner, target) = (IpAddr::from(bed.scanner.v4()), IpAddr::from(bed.host.v4()));
     let mut sentries = ["pcap", "raw"].map(|method| station.start(&["-m", method]));
 
-    // Longer than the three seconds after which scanlogd forgets.
+    // The delay exceeds the three seconds after which scanlogd forgets a source.
     let slow = ["-n", "-Pn", "-sS", "-r", "--scan-delay", "3200ms", "--max-retries", "0"];
     let address = target.to_string();
     let _nmap = bed.scanner.spawn("nmap", &[&slow[..], &["-p", "20-22", &address]].concat());

@@ -10,14 +10,14 @@ use crate::frames::{
 
 const IMPOSSIBLE: super::Outcome = Undecodable("impossible extension header");
 
-/// A packet whose payload length is 0: a jumbogram (RFC 2675 section 3), but for
-/// its length.
+/// Returns a packet with payload length 0, as a jumbogram has (RFC 2675 section 3), but of
+/// ordinary size.
 fn jumbogram(wire: &Wire, rest: &[u8]) -> Vec<Vec<u8>> {
     vec![wire.ip(&with(&wire.v6(HOP_BY_HOP, rest), 4, &[0, 0]))]
 }
 
 pub(super) const FORMS: &[Form] = &[
-    // The length counts what is beyond 8 bytes, so 0 is the usual one (RFC 8200
+    // The length field does not count the first 8 bytes, so 0 is a valid length (RFC 8200
     // section 4.3).
     form("hop-by-hop options", Probe(SYN), |wire| {
         wire.send_v6(HOP_BY_HOP, &extension(TCP, 0, &tcp(2)))
@@ -44,7 +44,7 @@ pub(super) const FORMS: &[Form] = &[
             (1..150).fold(extension(TCP, 0, &tcp(2)), |rest, _| extension(DESTINATION, 0, &rest));
         wire.send_v6(DESTINATION, &chain)
     }),
-    form("ACK behind options", Silent, |wire| {
+    form("ACK after options", Silent, |wire| {
         wire.send_v6(HOP_BY_HOP, &extension(TCP, 0, &tcp(0x10)))
     }),
     form("hop-by-hop options in second place", IMPOSSIBLE, |wire| {
@@ -57,9 +57,9 @@ pub(super) const FORMS: &[Form] = &[
     form("half of an options header", IMPOSSIBLE, |wire| {
         wire.send_v6(DESTINATION, &[TCP, 0, 1, 0])
     }),
-    // It asks to be sent on, which this host does not do.
+    // A packet with segments left must be forwarded, which this host does not do.
     form("routing, one left", Silent, |wire| wire.send_v6(ROUTING, &routing(TCP, 1, &tcp(2)))),
-    // RFC 4302 section 2.2: it counts words of 4 bytes without the first two.
+    // RFC 4302 section 2.2: the length is in words of 4 bytes, without the first two.
     form("authentication", Probe(SYN), |wire| {
         wire.send_v4(AUTHENTICATION, &authentication(TCP, 4, &tcp(2)))
     }),
@@ -72,19 +72,19 @@ pub(super) const FORMS: &[Form] = &[
     form("authentication longer than the packet", IMPOSSIBLE, |wire| {
         wire.send_v6(AUTHENTICATION, &with(&authentication(TCP, 4, &tcp(2)), 1, &[200]))
     }),
-    form("ESP behind options", Silent, |wire| wire.send_v6(HOP_BY_HOP, &extension(50, 0, &tcp(2)))),
+    form("ESP after options", Silent, |wire| wire.send_v6(HOP_BY_HOP, &extension(50, 0, &tcp(2)))),
     // RFC 8200 section 4.7.
     form("no next header", Silent, |wire| wire.send_v6(59, &tcp(2))),
-    form("no next header behind options", Silent, |wire| {
+    form("no next header after options", Silent, |wire| {
         wire.send_v6(HOP_BY_HOP, &extension(59, 0, &tcp(2)))
     }),
-    form("an unknown header behind options", Silent, |wire| {
+    form("an unknown header after options", Silent, |wire| {
         wire.send_v6(HOP_BY_HOP, &extension(253, 0, &tcp(2)))
     }),
-    form("SCTP behind options", Silent, |wire| {
+    form("SCTP after options", Silent, |wire| {
         wire.send_v6(DESTINATION, &extension(132, 0, &tcp(2)))
     }),
-    form("6in6 behind options", Silent, |wire| {
+    form("6in6 after options", Silent, |wire| {
         wire.send_v6(DESTINATION, &extension(41, 0, &wire.v6(TCP, &tcp(2))))
     }),
     form("mobility", Silent, |wire| wire.send_v6(135, &extension(TCP, 0, &tcp(2)))),
@@ -99,18 +99,18 @@ pub(super) const FORMS: &[Form] = &[
     form("fragment header with payload length 0", IMPOSSIBLE, |wire| {
         jumbogram(wire, &extension(FRAGMENT, 0, &fragment(TCP, 0, false, &tcp(2))))
     }),
-    // RFC 6946 section 4: a packet that is whole.
+    // RFC 6946 section 4: an atomic fragment is a whole packet.
     form("atomic fragment", Probe(SYN), |wire| {
         wire.send_v6(FRAGMENT, &fragment(TCP, 0, false, &tcp(2)))
     }),
     form("atomic fragment, reserved bits", Probe(SYN), |wire| {
         wire.send_v6(FRAGMENT, &fragment(TCP, 6, false, &tcp(2)))
     }),
-    form("atomic fragment behind options", Probe(UDP), |wire| {
+    form("atomic fragment after options", Probe(UDP), |wire| {
         let atomic = fragment(DATAGRAM, 0, false, &udp(b"x"));
         wire.send_v6(HOP_BY_HOP, &extension(FRAGMENT, 0, &atomic))
     }),
-    form("two atomic fragments, one in the other", IMPOSSIBLE, |wire| {
+    form("two nested atomic fragments", IMPOSSIBLE, |wire| {
         let inner = fragment(TCP, 0, false, &tcp(2));
         wire.send_v6(FRAGMENT, &fragment(FRAGMENT, 0, false, &inner))
     }),

@@ -1,4 +1,4 @@
-//! IPv4 and IPv6 headers: options, lengths that lie, padding, checksums.
+//! IPv4 and IPv6 headers: options, wrong lengths, padding, checksums.
 
 use super::Outcome::{Probe, ProbeWithOptions, Silent, Undecodable};
 use super::{Form, Wire, form};
@@ -10,23 +10,23 @@ const HEADER_LENGTH: super::Outcome = Undecodable("impossible IP header length")
 const SHORT_FRAME: super::Outcome = Undecodable("frame shorter than its IP packet");
 const ENDS_INSIDE: super::Outcome = Undecodable("packet ends inside the transport header");
 
-/// A SYN in IPv4, its header changed and summed anew.
+/// Returns a SYN in IPv4 with a changed header and its correct checksum.
 fn changed(wire: &Wire, offset: usize, new: &[u8]) -> Vec<Vec<u8>> {
     vec![wire.ip(&sealed(with(&wire.v4(TCP, &tcp(2)), offset, new)))]
 }
 
-/// A SYN in IPv4 whose header claims this many words, in a frame long enough.
+/// Returns a SYN in IPv4 whose header claims a length of `words`, in a long enough frame.
 fn of_words(wire: &Wire, words: u8) -> Vec<Vec<u8>> {
     let packet = with(&wire.v4(TCP, &tcp(2)), 0, &[0x40 | words]);
     vec![[wire.ip(&packet), vec![1; 60]].concat()]
 }
 
-/// A SYN in IPv6, its header changed.
+/// Returns a SYN in IPv6 with a changed header.
 fn changed_v6(wire: &Wire, offset: usize, new: &[u8]) -> Vec<Vec<u8>> {
     vec![wire.frame(0x86dd, &with(&wire.v6(TCP, &tcp(2)), offset, new))]
 }
 
-/// A SYN in an IPv4 header with these options.
+/// Returns a SYN in an IPv4 header with these options.
 fn with_options(wire: &Wire, options: &[u8]) -> Vec<Vec<u8>> {
     let words = u8::try_from(options.len() / 4).expect("at most 40 bytes");
     let packet = with(&ipv4_with_options(words, TCP, &tcp(2)), 20, options);
@@ -59,13 +59,13 @@ pub(super) const FORMS: &[Form] = &[
     form("total length that ends in the TCP header", ENDS_INSIDE, |wire| {
         changed(wire, 2, &[0, 39])
     }),
-    form("total length that is the header's", ENDS_INSIDE, |wire| changed(wire, 2, &[0, 20])),
+    form("total length of the header only", ENDS_INSIDE, |wire| changed(wire, 2, &[0, 20])),
     form("total length beyond the frame", SHORT_FRAME, |wire| changed(wire, 2, &[0, 41])),
     form("total length far beyond the frame", SHORT_FRAME, |wire| changed(wire, 2, &[0xff, 0xff])),
     form("padding", Probe(NULL), |wire| {
         vec![[wire.ip(&wire.v4(TCP, &tcp(0))), vec![0xff; 100]].concat()]
     }),
-    form("padding behind a datagram", Probe(UDP), |wire| {
+    form("padding after a datagram", Probe(UDP), |wire| {
         vec![[wire.ip(&wire.v4(DATAGRAM, &udp(b"x"))), vec![0xff; 17]].concat()]
     }),
     form("padding, IPv6", Probe(SYN), |wire| {
@@ -98,8 +98,8 @@ pub(super) const FORMS: &[Form] = &[
     form("traffic class and flow label", Probe(SYN), |wire| {
         changed_v6(wire, 0, &[0x6f, 0xff, 0xff, 0xff])
     }),
-    // Protocols that carry others, or that are not watched: the ports in them
-    // are nobody's.
+    // Protocols that carry others, or that are not watched: the numbers at the place of the
+    // ports have no meaning.
     form("SCTP", Silent, |wire| wire.send_v4(132, &tcp(2))),
     form("SCTP, IPv6", Silent, |wire| wire.send_v6(132, &tcp(2))),
     form("UDP-Lite", Silent, |wire| wire.send_v4(136, &udp(b"x"))),

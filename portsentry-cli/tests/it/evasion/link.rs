@@ -1,4 +1,4 @@
-//! VLAN tags, and frames of something else than IP.
+//! VLAN tags, and frames of other protocols than IP.
 
 use super::Outcome::{Probe, Silent, Undecodable};
 use super::{Form, form};
@@ -14,7 +14,7 @@ pub(super) const FORMS: &[Form] = &[
     form("802.1Q, IPv6", Probe(UDP), |wire| {
         vec![wire.frame(0x8100, &tag(IPV6, &wire.v6(DATAGRAM, &udp(b"x"))))]
     }),
-    form("802.1Q, priority alone", Probe(SYN), |wire| {
+    form("802.1Q, priority only", Probe(SYN), |wire| {
         vec![wire.frame(0x8100, &[&[0xe0, 0, 8, 0], &wire.v4(TCP, &tcp(2))[..]].concat())]
     }),
     form("802.1ad", Probe(SYN), |wire| {
@@ -35,7 +35,7 @@ pub(super) const FORMS: &[Form] = &[
     form("two tags of 802.1Q", Probe(SYN), |wire| {
         vec![wire.frame(0x8100, &tag(0x8100, &tag(IPV4, &wire.v4(TCP, &tcp(2)))))]
     }),
-    // An IP packet stands where other protocols have their own.
+    // These frames contain an IP packet where other protocols have their own header.
     form("ARP", Silent, |wire| vec![wire.frame(0x0806, &wire.v4(TCP, &tcp(2)))]),
     form("LLDP", Silent, |wire| vec![wire.frame(0x88cc, &wire.v4(TCP, &tcp(2)))]),
     form("EAPOL", Silent, |wire| vec![wire.frame(0x888e, &wire.v6(TCP, &tcp(2)))]),
@@ -51,7 +51,7 @@ pub(super) const FORMS: &[Form] = &[
         let snap = [&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &wire.v4(TCP, &tcp(2))[..]].concat();
         vec![wire.frame(48, &snap)]
     }),
-    form("nothing behind the link header", Silent, |wire| vec![wire.frame(IPV4, &[])]),
+    form("nothing after the link header", Silent, |wire| vec![wire.frame(IPV4, &[])]),
     form("half an IP header", Silent, |wire| vec![wire.frame(IPV4, &wire.v4(TCP, &tcp(2))[..10])]),
     form("for another station", Silent, |wire| {
         let mut frame = wire.ip(&wire.v4(TCP, &tcp(2)));
@@ -60,7 +60,7 @@ pub(super) const FORMS: &[Form] = &[
     }),
 ];
 
-/// On `any` the kernel has taken tags off, and does not say how many.
+/// On `any`, the kernel has already removed tags and does not report how many.
 pub(super) const ON_INTERFACES: &[Form] =
     &[form("three tags", Undecodable("too many VLAN tags"), |wire| {
         let packet = wire.v4(TCP, &tcp(2));

@@ -1,4 +1,4 @@
-//! Fragments: probes in pieces, pieces of probes, and pieces that contradict each
+//! Fragments: fragmented probes, incomplete probes, and fragments that contradict each
 //! other.
 
 use super::Outcome::{Probe, Silent, Undecodable};
@@ -13,13 +13,13 @@ const OVERLAP: super::Outcome = Undecodable("overlapping fragment");
 const LENGTH: super::Outcome = Undecodable("impossible fragment length");
 const NO_CHAIN: super::Outcome = Undecodable("first fragment without the whole header chain");
 
-/// A SYN with 20 bytes of payload, with its checksum.
+/// Returns a SYN with 20 bytes of payload and a correct checksum.
 fn syn(wire: &Wire, version: Version) -> Vec<u8> {
     wire.summed(version, TCP, &[tcp(2), vec![b'x'; 20]].concat())
 }
 
-/// Frames with these bytes of a segment or datagram, which is whole with its
-/// last byte.
+/// Returns frames with these ranges of a segment or datagram. The fragment with its last
+/// byte ends the datagram.
 fn pieces(
     wire: &Wire,
     version: Version,
@@ -42,7 +42,7 @@ fn of_syn(wire: &Wire, version: Version, ranges: &[(usize, usize)]) -> Vec<Vec<u
 pub(super) const FORMS: &[Form] = &[
     form("in two", Probe(SYN), |wire| of_syn(wire, V4, &[(0, 24), (24, 40)])),
     form("in two, IPv6", Probe(SYN), |wire| of_syn(wire, V6, &[(0, 24), (24, 40)])),
-    // No flags in the first (RFC 1858 section 3).
+    // The first fragment contains no flags (RFC 1858 section 3).
     form("tiny", Probe(SYN), |wire| of_syn(wire, V4, &[(0, 8), (8, 16), (16, 24), (24, 40)])),
     form("tiny, backwards", Probe(SYN), |wire| {
         of_syn(wire, V4, &[(24, 40), (16, 24), (8, 16), (0, 8)])
@@ -68,7 +68,7 @@ pub(super) const FORMS: &[Form] = &[
         let whole = wire.summed(V4, TCP, &tcp(0x10));
         pieces(wire, V4, TCP, &whole, &[(0, 8), (8, 20)])
     }),
-    form("tiny, and padded with what is no part of it", Probe(SYN), |wire| {
+    form("tiny, with padding after the fragment", Probe(SYN), |wire| {
         let mut frames = of_syn(wire, V4, &[(0, 8), (8, 40)]);
         frames[0].resize(60, 0xff);
         frames
@@ -85,7 +85,7 @@ pub(super) const FORMS: &[Form] = &[
     }),
     form("the first alone, with the whole header", Silent, |wire| of_syn(wire, V4, &[(0, 24)])),
     form("the first alone, IPv6", Silent, |wire| of_syn(wire, V6, &[(0, 24)])),
-    // A header stands where none is.
+    // The second fragment starts with bytes that look like a header.
     form("the second alone", Silent, |wire| {
         let whole = [vec![0; 8], wire.summed(V4, TCP, &tcp(2))].concat();
         pieces(wire, V4, TCP, &whole, &[(8, 28)])
@@ -98,7 +98,7 @@ pub(super) const FORMS: &[Form] = &[
     form("copies", Probe(SYN), |wire| of_syn(wire, V4, &[(0, 16), (0, 16), (16, 40), (16, 40)])),
     form("overlap", OVERLAP, |wire| of_syn(wire, V4, &[(0, 24), (16, 40)])),
     form("overlap, IPv6", OVERLAP, |wire| of_syn(wire, V6, &[(0, 24), (16, 40)])),
-    // RFC 3128 section 2: an ACK whose flags a later piece would turn into SYN.
+    // RFC 3128 section 2: a later fragment would turn the flags of an ACK into SYN.
     form("overlap over the flags", OVERLAP, |wire| {
         let ack = wire.summed(V4, TCP, &[tcp(0x10), vec![b'x'; 20]].concat());
         let mut frames = pieces(wire, V4, TCP, &ack, &[(0, 16)]);
@@ -131,7 +131,7 @@ pub(super) const FORMS: &[Form] = &[
         let whole = extension(TCP, 1, &syn(wire, V6));
         pieces(wire, V6, DESTINATION, &whole, &[(0, 40), (40, 56)])
     }),
-    form("behind hop-by-hop options", Probe(SYN), |wire| {
+    form("after hop-by-hop options", Probe(SYN), |wire| {
         let whole = syn(wire, V6);
         let piece = |offset: u16, more, bytes: &[u8]| {
             let rest = crate::frames::fragment(TCP, offset, more, bytes);

@@ -1,4 +1,4 @@
-//! TCP and UDP headers: flags, options, lengths that lie, checksums, ports.
+//! TCP and UDP headers: flags, options, wrong lengths, checksums, ports.
 
 use super::Outcome::{Probe, ProbeOf, Silent, Undecodable};
 use super::{Form, Wire, form};
@@ -13,20 +13,20 @@ const DATA_OFFSET: super::Outcome = Undecodable("impossible TCP data offset");
 const UDP_LENGTH: super::Outcome = Undecodable("impossible UDP length");
 const ENDS_INSIDE: super::Outcome = Undecodable("packet ends inside the transport header");
 
-/// These flags with those of congestion control and the reserved bits (RFC 9293
-/// section 3.1, RFC 3168).
+/// Returns a segment with these flags, those of congestion control, and the reserved bits
+/// (RFC 9293 section 3.1, RFC 3168).
 fn decorated(flags: u16) -> Vec<u8> {
     tcp(flags | 0x0fc0)
 }
 
-/// A SYN whose checksum is not that of its bytes.
+/// Returns a SYN with a wrong checksum.
 fn damaged(packet: &[u8]) -> Vec<u8> {
     let last = packet.len() - 1;
     with(packet, last, &[packet[last] ^ 1])
 }
 
-/// An IPv4 or IPv6 packet with a datagram of `length` bytes, its length field
-/// changed and its checksum right where it can be.
+/// Returns an IPv4 or IPv6 packet with a datagram of `length` bytes, with `field` as its
+/// length field, and with a correct checksum if one exists.
 fn lying(packet: &[u8], length: usize, field: u16) -> Vec<u8> {
     sealed(with(packet, packet.len() - length + 4, &field.to_be_bytes()))
 }
@@ -39,7 +39,7 @@ fn to_port(port: u16, header: &[u8]) -> Vec<u8> {
     with(header, 2, &port.to_be_bytes())
 }
 
-/// What a local sender leaves to hardware: the sum of the pseudo-header alone.
+/// Leaves the checksum as a local sender does: the sum of the pseudo-header only.
 fn unfinished(wire: &Wire, packet: &[u8], protocol: u8, length: usize) -> Vec<Vec<u8>> {
     let sum = ones_sum(&[&pseudo_header(packet, protocol, length)]);
     let field = packet.len() - length + if protocol == TCP { 16 } else { 6 };
@@ -98,14 +98,14 @@ pub(super) const FORMS: &[Form] = &[
     form("UDP checksum, IPv6", UDP_CHECKSUM, |wire| {
         vec![wire.ip(&damaged(&wire.v6(DATAGRAM, &udp(b"x"))))]
     }),
-    // RFC 768: none was computed. RFC 8200 section 8.1 forbids that.
+    // RFC 768: the sender computed no checksum. RFC 8200 section 8.1 forbids that.
     form("no UDP checksum", Probe(UDP), |wire| {
         vec![wire.ip(&with(&wire.v4(DATAGRAM, &udp(b"x")), 26, &[0, 0]))]
     }),
     form("no UDP checksum, IPv6", UDP_CHECKSUM, |wire| {
         vec![wire.ip(&with(&wire.v6(DATAGRAM, &udp(b"x")), 46, &[0, 0]))]
     }),
-    // So it looks when a container on this machine scans.
+    // Packets of a scan from a container on this machine have such checksums.
     form("unfinished TCP checksum", Probe(SYN), |wire| {
         unfinished(wire, &wire.v4(TCP, &tcp(2)), TCP, 20)
     }),
@@ -128,7 +128,7 @@ pub(super) const FORMS: &[Form] = &[
     form("UDP length below the packet's", Probe(UDP), |wire| {
         vec![wire.ip(&lying(&wire.v4(DATAGRAM, &udp(b"xyz")), 11, 9))]
     }),
-    // Linux takes it for that of the packet.
+    // Linux takes the length from the packet.
     form("UDP length 0, IPv6", Probe(UDP), |wire| {
         vec![wire.ip(&lying(&wire.v6(DATAGRAM, &udp(b"x")), 9, 0))]
     }),
@@ -137,7 +137,7 @@ pub(super) const FORMS: &[Form] = &[
         let packet = [wire.v4(DATAGRAM, &udp(b"")[..4]), vec![0; 20]].concat();
         vec![wire.ip(&packet)]
     }),
-    // No port is exempt: not those that answers come from either.
+    // No source port is exempt, not even those of common services.
     form("from port 20", Probe(SYN), |wire| wire.send_v4(TCP, &from_port(20, &tcp(2)))),
     form("from port 53", Probe(SYN), |wire| wire.send_v6(TCP, &from_port(53, &tcp(2)))),
     form("from port 80", Probe(NULL), |wire| wire.send_v4(TCP, &from_port(80, &tcp(0)))),
@@ -153,7 +153,7 @@ pub(super) const FORMS: &[Form] = &[
     form("to port 65,535", ProbeOf(SYN, 65_535), |wire| {
         wire.send_v4(TCP, &to_port(65_535, &tcp(2)))
     }),
-    // What is inside is not looked at.
+    // The decoder does not look inside the tunnel.
     form("Teredo", ProbeOf(UDP, 3_544), |wire| {
         wire.send_v4(DATAGRAM, &to_port(3_544, &udp(&wire.v6(TCP, &tcp(2)))))
     }),

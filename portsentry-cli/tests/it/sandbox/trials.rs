@@ -1,4 +1,4 @@
-//! What is refused from inside, tried through a hook that no release build has.
+//! Calls that the sandbox refuses, tried through a hook that release builds do not have.
 
 use std::fs;
 use std::net::TcpListener;
@@ -10,12 +10,12 @@ use portsentry_testbed::{Background, Signal, Testbed, require_root};
 use super::CONFIGURATION;
 use crate::station::{Ended, PROGRAM, SOON, Station};
 
-/// How the sentry fares that does this once it is in its sandbox.
+/// Runs a sentry that carries out the trial in its sandbox, and returns its output.
 fn tried(station: &Station<'_>, trial: &str) -> Ended {
     let trial = station.expand(trial);
     let mut process = Background::spawn(trying(station.command(&["-m", "raw"]), &trial));
     let seen = format!("trial: {trial}: ");
-    // Either it tells of it and goes on, or the kernel has ended it.
+    // The sentry reports the result and continues, or the kernel kills it.
     let deadline = std::time::Instant::now() + SOON;
     loop {
         let told = process.lines().iter().any(|line| line.text.starts_with(&seen));
@@ -32,11 +32,11 @@ fn tried(station: &Station<'_>, trial: &str) -> Ended {
     }
 }
 
-/// Whether this kernel has all that the sandbox is made of; says so if not.
+/// Reports if this kernel supports every layer of the sandbox; prints the reason if not.
 ///
 /// # Panics
 ///
-/// If it has not, where every test is meant to run.
+/// Panics if a layer is missing and every test must run.
 fn kernel_has_all() -> bool {
     let folder = tempfile::TempDir::new().expect("folder");
     let path = folder.path().join("portsentry.conf");
@@ -66,7 +66,7 @@ fn unneeded_files_and_calls_are_refused_inside() {
     };
     const REFUSED: &str = "Permission denied (os error 13)";
     const UNKNOWN: &str = "Function not implemented (os error 38)";
-    // So that it is known to tell of what can be done.
+    // Permitted calls show that the trial reports success.
     check("read /etc/hosts", "done");
     check("thread", "done");
     check("read {dir}/portsentry.conf", REFUSED);

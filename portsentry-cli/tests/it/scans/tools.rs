@@ -1,5 +1,5 @@
-//! What scanners send, and what a sentry has to make of it: a table for each
-//! tool, in which every scan stands for both families.
+//! The scans of the tools and their expected results: a table for each tool. Each row is
+//! tested over both address families.
 //!
 //! | tool | IPv4 | IPv6 |
 //! |---|---|---|
@@ -8,32 +8,32 @@
 //! | hping3 | all | none: it knows no IPv6 |
 //! | ZMap | TCP and UDP | none: it knows no IPv6 |
 //!
-//! What a tool refuses stands in its table and is tried, so that the row fails
-//! when a later version can do it.
+//! The tables include the scans that a tool refuses, so that a row fails when a later
+//! version supports them.
 
 use crate::expected::{FIN, Kind, NULL, SYN, UDP, XMAS, unknown_kind};
 
-use Outcome::{Counted, Refused, Silent, Told, ToldWithOptions};
+use Outcome::{Counted, Refused, Silent, Probe, ProbeWithOptions};
 
-/// What becomes of a scan.
+/// Expected result of a scan.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Outcome {
     /// Each packet to a monitored port is a probe of this kind.
-    Told(Kind),
-    /// The same, and the IP header has options.
-    ToldWithOptions(Kind),
-    /// The packets are no probes.
+    Probe(Kind),
+    /// The same, with options in the IP header.
+    ProbeWithOptions(Kind),
+    /// The packets are not probes.
     Silent,
-    /// No stack takes the packets, and the summary counts them under this name.
+    /// No stack accepts the packets, and the summary counts them under this name.
     Counted(&'static str),
-    /// The tool knows no such scan and says so in these words.
+    /// The tool does not support this scan and prints these words.
     Refused(&'static str),
 }
 
-/// Options that name ports, and which of these are monitored.
+/// Options for the ports, and the monitored ones among these ports.
 pub(super) type Ports = (&'static str, &'static [u16]);
 
-/// A scan by its options; outcomes over IPv4 and over IPv6.
+/// Options of a scan, and its expected results over IPv4 and over IPv6.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scan {
     pub(super) options: &'static str,
@@ -41,16 +41,16 @@ pub(super) struct Scan {
     pub(super) ports: Ports,
 }
 
-/// A scanner. In options `{target}`, `{source}` and `{mac}` stand for the host,
-/// the scanner, and the host's hardware address; `{decoys}` for two hosts more.
+/// A scanner. In options, `{target}` is the host, `{source}` the scanner, `{mac}` the host's
+/// hardware address, and `{decoys}` two further hosts.
 #[derive(Debug)]
 pub(super) struct Tool {
     pub(super) program: &'static str,
     /// Options of every scan, over IPv4 and over IPv6.
     pub(super) common: [&'static str; 2],
-    /// Whether it fails when no answer comes.
+    /// Whether the tool fails if it gets no reply.
     pub(super) fails_without_answer: bool,
-    /// Whether its receiver notices the end only when another packet comes in.
+    /// Whether the tool notices its end only when a packet arrives.
     pub(super) waits_for_a_packet: bool,
     pub(super) scans: &'static [Scan],
 }
@@ -79,8 +79,8 @@ const NO_FRAGMENTS: Outcome = Refused("fragmentation are not supported with IPv6
 
 const NMAP_TCP: Ports = ("-p 19-22", &[20, 21, 22]);
 const NMAP_UDP: Ports = ("-p 68-70,161", &[69, 70, 161]);
-/// It sends two payloads to others, in datagrams of one identification, which
-/// tshark does not tell apart when they are cut up.
+/// nmap sends two payloads to other ports. Fragmented, they have the same identification, and
+/// tshark cannot distinguish them.
 const NMAP_LONE_UDP: Ports = ("-p 70-71", &[70]);
 
 pub(super) const NMAP: Tool = Tool {
@@ -92,63 +92,63 @@ pub(super) const NMAP: Tool = Tool {
     fails_without_answer: false,
     waits_for_a_packet: false,
     scans: &[
-        scan(NMAP_TCP, "-sS", Told(SYN), Told(SYN)),
-        scan(NMAP_TCP, "-sT", Told(SYN), Told(SYN)),
-        scan(NMAP_TCP, "-sN", Told(NULL), Told(NULL)),
-        scan(NMAP_TCP, "-sF", Told(FIN), Told(FIN)),
-        scan(NMAP_TCP, "-sX", Told(XMAS), Told(XMAS)),
-        scan(NMAP_UDP, "-sU", Told(UDP), Told(UDP)),
-        // With ACK set a packet may belong to a connection.
+        scan(NMAP_TCP, "-sS", Probe(SYN), Probe(SYN)),
+        scan(NMAP_TCP, "-sT", Probe(SYN), Probe(SYN)),
+        scan(NMAP_TCP, "-sN", Probe(NULL), Probe(NULL)),
+        scan(NMAP_TCP, "-sF", Probe(FIN), Probe(FIN)),
+        scan(NMAP_TCP, "-sX", Probe(XMAS), Probe(XMAS)),
+        scan(NMAP_UDP, "-sU", Probe(UDP), Probe(UDP)),
+        // With ACK set, a packet may belong to a connection.
         scan(NMAP_TCP, "-sA", Silent, Silent),
         scan(NMAP_TCP, "-sW", Silent, Silent),
         scan(NMAP_TCP, "-sM", Silent, Silent),
         // SCTP, INIT and COOKIE-ECHO.
         scan(NMAP_TCP, "-sY", Silent, Silent),
         scan(NMAP_TCP, "-sZ", Silent, Silent),
-        // Every set of flags that a probe can have and that has no scan of its own.
-        scan(NMAP_TCP, "-sS --scanflags SYNFIN", Told(SYN_FIN), Told(SYN_FIN)),
-        scan(NMAP_TCP, "-sS --scanflags SYNPSH", Told(SYN_PSH), Told(SYN_PSH)),
-        scan(NMAP_TCP, "-sS --scanflags SYNURG", Told(SYN_URG), Told(SYN_URG)),
-        scan(NMAP_TCP, "-sS --scanflags SYNPSHURG", Told(SYN_PSH_URG), Told(SYN_PSH_URG)),
-        scan(NMAP_TCP, "-sS --scanflags SYNFINPSH", Told(SYN_FIN_PSH), Told(SYN_FIN_PSH)),
-        scan(NMAP_TCP, "-sS --scanflags SYNFINURG", Told(SYN_FIN_URG), Told(SYN_FIN_URG)),
-        scan(NMAP_TCP, "-sS --scanflags SYNFINPSHURG", Told(XMAS), Told(XMAS)),
-        scan(NMAP_TCP, "-sF --scanflags FINPSH", Told(FIN_PSH), Told(FIN_PSH)),
-        scan(NMAP_TCP, "-sF --scanflags FINURG", Told(FIN_URG), Told(FIN_URG)),
-        scan(NMAP_TCP, "-sF --scanflags PSHURG", Told(PSH_URG), Told(PSH_URG)),
-        scan(NMAP_TCP, "-sF --scanflags PSH", Told(PSH), Told(PSH)),
-        scan(NMAP_TCP, "-sF --scanflags URG", Told(URG), Told(URG)),
-        // Those of congestion control are nobody's (RFC 3168).
-        scan(NMAP_TCP, "-sS --scanflags SYNECECWR", Told(SYN), Told(SYN)),
-        scan(NMAP_TCP, "-sN --scanflags ECECWR", Told(NULL), Told(NULL)),
+        // Every other combination of flags that a probe can have.
+        scan(NMAP_TCP, "-sS --scanflags SYNFIN", Probe(SYN_FIN), Probe(SYN_FIN)),
+        scan(NMAP_TCP, "-sS --scanflags SYNPSH", Probe(SYN_PSH), Probe(SYN_PSH)),
+        scan(NMAP_TCP, "-sS --scanflags SYNURG", Probe(SYN_URG), Probe(SYN_URG)),
+        scan(NMAP_TCP, "-sS --scanflags SYNPSHURG", Probe(SYN_PSH_URG), Probe(SYN_PSH_URG)),
+        scan(NMAP_TCP, "-sS --scanflags SYNFINPSH", Probe(SYN_FIN_PSH), Probe(SYN_FIN_PSH)),
+        scan(NMAP_TCP, "-sS --scanflags SYNFINURG", Probe(SYN_FIN_URG), Probe(SYN_FIN_URG)),
+        scan(NMAP_TCP, "-sS --scanflags SYNFINPSHURG", Probe(XMAS), Probe(XMAS)),
+        scan(NMAP_TCP, "-sF --scanflags FINPSH", Probe(FIN_PSH), Probe(FIN_PSH)),
+        scan(NMAP_TCP, "-sF --scanflags FINURG", Probe(FIN_URG), Probe(FIN_URG)),
+        scan(NMAP_TCP, "-sF --scanflags PSHURG", Probe(PSH_URG), Probe(PSH_URG)),
+        scan(NMAP_TCP, "-sF --scanflags PSH", Probe(PSH), Probe(PSH)),
+        scan(NMAP_TCP, "-sF --scanflags URG", Probe(URG), Probe(URG)),
+        // The flags of congestion control do not change the type (RFC 3168).
+        scan(NMAP_TCP, "-sS --scanflags SYNECECWR", Probe(SYN), Probe(SYN)),
+        scan(NMAP_TCP, "-sN --scanflags ECECWR", Probe(NULL), Probe(NULL)),
         scan(NMAP_TCP, "-sF --scanflags SYNRST", Silent, Silent),
         scan(NMAP_TCP, "-sF --scanflags FINPSHURGACK", Silent, Silent),
         scan(NMAP_TCP, "-sS --scanflags SYNACK", Silent, Silent),
-        // Ways past a sentry.
-        scan(NMAP_TCP, "-sS -f", Told(SYN), NO_FRAGMENTS),
-        scan(NMAP_TCP, "-sS -f -f", Told(SYN), NO_FRAGMENTS),
-        scan(NMAP_TCP, "-sS --mtu 24 --data-length 100", Told(SYN), NO_FRAGMENTS),
-        scan(NMAP_TCP, "-sN -f", Told(NULL), NO_FRAGMENTS),
-        scan(NMAP_TCP, "-sX --mtu 16", Told(XMAS), NO_FRAGMENTS),
-        scan(NMAP_LONE_UDP, "-sU -f --data-length 40", Told(UDP), NO_FRAGMENTS),
+        // Techniques of evasion.
+        scan(NMAP_TCP, "-sS -f", Probe(SYN), NO_FRAGMENTS),
+        scan(NMAP_TCP, "-sS -f -f", Probe(SYN), NO_FRAGMENTS),
+        scan(NMAP_TCP, "-sS --mtu 24 --data-length 100", Probe(SYN), NO_FRAGMENTS),
+        scan(NMAP_TCP, "-sN -f", Probe(NULL), NO_FRAGMENTS),
+        scan(NMAP_TCP, "-sX --mtu 16", Probe(XMAS), NO_FRAGMENTS),
+        scan(NMAP_LONE_UDP, "-sU -f --data-length 40", Probe(UDP), NO_FRAGMENTS),
         scan(NMAP_TCP, "-sA -f", Silent, NO_FRAGMENTS),
-        scan(NMAP_TCP, "-sS --data-length 32", Told(SYN), Told(SYN)),
-        scan(NMAP_TCP, "-sS -g 53", Told(SYN), Told(SYN)),
-        scan(NMAP_UDP, "-sU -g 53", Told(UDP), Told(UDP)),
-        scan(NMAP_TCP, "-sS --ttl 1", Told(SYN), Told(SYN)),
-        scan(NMAP_TCP, "-sS --spoof-mac 02:00:00:00:00:09", Told(SYN), Told(SYN)),
-        scan(NMAP_TCP, "-sS -D {decoys}", Told(SYN), Told(SYN)),
-        scan(NMAP_UDP, "-sU -D {decoys}", Told(UDP), Told(UDP)),
-        // Over IPv6 it leaves them out.
-        scan(NMAP_TCP, "-sS --ip-options R", ToldWithOptions(SYN), Told(SYN)),
-        scan(NMAP_TCP, r"-sX --ip-options \x01*4", ToldWithOptions(XMAS), Told(XMAS)),
+        scan(NMAP_TCP, "-sS --data-length 32", Probe(SYN), Probe(SYN)),
+        scan(NMAP_TCP, "-sS -g 53", Probe(SYN), Probe(SYN)),
+        scan(NMAP_UDP, "-sU -g 53", Probe(UDP), Probe(UDP)),
+        scan(NMAP_TCP, "-sS --ttl 1", Probe(SYN), Probe(SYN)),
+        scan(NMAP_TCP, "-sS --spoof-mac 02:00:00:00:00:09", Probe(SYN), Probe(SYN)),
+        scan(NMAP_TCP, "-sS -D {decoys}", Probe(SYN), Probe(SYN)),
+        scan(NMAP_UDP, "-sU -D {decoys}", Probe(UDP), Probe(UDP)),
+        // Over IPv6, nmap omits the options.
+        scan(NMAP_TCP, "-sS --ip-options R", ProbeWithOptions(SYN), Probe(SYN)),
+        scan(NMAP_TCP, r"-sX --ip-options \x01*4", ProbeWithOptions(XMAS), Probe(XMAS)),
         scan(NMAP_TCP, "-sS --badsum", TCP_CHECKSUM, TCP_CHECKSUM),
         scan(NMAP_UDP, "-sU --badsum", UDP_CHECKSUM, UDP_CHECKSUM),
     ],
 };
 
 const MASSCAN_TCP: Ports = ("-p 19-22", &[20, 21, 22]);
-/// Not port 161: over IPv6 it garbles what it sends there.
+/// Without port 161, for which masscan sends malformed packets over IPv6.
 const MASSCAN_UDP: Ports = ("-pU:68-70", &[69, 70]);
 
 pub(super) const MASSCAN: Tool = Tool {
@@ -162,8 +162,8 @@ pub(super) const MASSCAN: Tool = Tool {
     fails_without_answer: false,
     waits_for_a_packet: true,
     scans: &[
-        scan(MASSCAN_TCP, "", Told(SYN), Told(SYN)),
-        scan(MASSCAN_UDP, "", Told(UDP), Told(UDP)),
+        scan(MASSCAN_TCP, "", Probe(SYN), Probe(SYN)),
+        scan(MASSCAN_UDP, "", Probe(UDP), Probe(UDP)),
     ],
 };
 
@@ -178,30 +178,30 @@ pub(super) const HPING3: Tool = Tool {
     fails_without_answer: true,
     waits_for_a_packet: false,
     scans: &[
-        scan(HPING3_TCP, "-S", Told(SYN), NO_IPV6),
-        scan(HPING3_TCP, "", Told(NULL), NO_IPV6),
-        scan(HPING3_TCP, "-F", Told(FIN), NO_IPV6),
-        scan(HPING3_TCP, "-P", Told(PSH), NO_IPV6),
-        scan(HPING3_TCP, "-U", Told(URG), NO_IPV6),
-        // What it calls Xmas and Ymas are ECE and CWR.
-        scan(HPING3_TCP, "-X", Told(NULL), NO_IPV6),
-        scan(HPING3_TCP, "-Y", Told(NULL), NO_IPV6),
-        scan(HPING3_TCP, "-S -X -Y", Told(SYN), NO_IPV6),
-        scan(HPING3_TCP, "-S -F", Told(SYN_FIN), NO_IPV6),
-        scan(HPING3_TCP, "-S -F -P -U", Told(XMAS), NO_IPV6),
-        scan(HPING3_TCP, "-F -P -U", Told(XMAS), NO_IPV6),
+        scan(HPING3_TCP, "-S", Probe(SYN), NO_IPV6),
+        scan(HPING3_TCP, "", Probe(NULL), NO_IPV6),
+        scan(HPING3_TCP, "-F", Probe(FIN), NO_IPV6),
+        scan(HPING3_TCP, "-P", Probe(PSH), NO_IPV6),
+        scan(HPING3_TCP, "-U", Probe(URG), NO_IPV6),
+        // The flags that hping3 calls Xmas and Ymas are ECE and CWR.
+        scan(HPING3_TCP, "-X", Probe(NULL), NO_IPV6),
+        scan(HPING3_TCP, "-Y", Probe(NULL), NO_IPV6),
+        scan(HPING3_TCP, "-S -X -Y", Probe(SYN), NO_IPV6),
+        scan(HPING3_TCP, "-S -F", Probe(SYN_FIN), NO_IPV6),
+        scan(HPING3_TCP, "-S -F -P -U", Probe(XMAS), NO_IPV6),
+        scan(HPING3_TCP, "-F -P -U", Probe(XMAS), NO_IPV6),
         scan(HPING3_TCP, "-A", Silent, NO_IPV6),
         scan(HPING3_TCP, "-R", Silent, NO_IPV6),
         scan(HPING3_TCP, "-S -A", Silent, NO_IPV6),
-        scan(HPING3_UDP, "--udp", Told(UDP), NO_IPV6),
-        scan(HPING3_TCP, "-S --frag", Told(SYN), NO_IPV6),
-        scan(HPING3_TCP, "-S --frag --mtu 8 --data 40", Told(SYN), NO_IPV6),
-        scan(HPING3_UDP, "--udp --frag --data 40", Told(UDP), NO_IPV6),
-        scan(HPING3_TCP, "-S --data 100", Told(SYN), NO_IPV6),
-        scan(HPING3_TCP, "-S --rroute", ToldWithOptions(SYN), NO_IPV6),
-        scan(HPING3_TCP, "-S --baseport 53 --keep", Told(SYN), NO_IPV6),
-        scan(HPING3_UDP, "--udp --baseport 123 --keep", Told(UDP), NO_IPV6),
-        scan(HPING3_TCP, "-S --ttl 1", Told(SYN), NO_IPV6),
+        scan(HPING3_UDP, "--udp", Probe(UDP), NO_IPV6),
+        scan(HPING3_TCP, "-S --frag", Probe(SYN), NO_IPV6),
+        scan(HPING3_TCP, "-S --frag --mtu 8 --data 40", Probe(SYN), NO_IPV6),
+        scan(HPING3_UDP, "--udp --frag --data 40", Probe(UDP), NO_IPV6),
+        scan(HPING3_TCP, "-S --data 100", Probe(SYN), NO_IPV6),
+        scan(HPING3_TCP, "-S --rroute", ProbeWithOptions(SYN), NO_IPV6),
+        scan(HPING3_TCP, "-S --baseport 53 --keep", Probe(SYN), NO_IPV6),
+        scan(HPING3_UDP, "--udp --baseport 123 --keep", Probe(UDP), NO_IPV6),
+        scan(HPING3_TCP, "-S --ttl 1", Probe(SYN), NO_IPV6),
         scan(HPING3_TCP, "-S --badcksum", TCP_CHECKSUM, NO_IPV6),
         scan(HPING3_TCP, "-S --tcpoff 4", DATA_OFFSET, NO_IPV6),
         scan(HPING3_TCP, "-S --tcpoff 15", DATA_OFFSET, NO_IPV6),
@@ -219,8 +219,8 @@ pub(super) const ZMAP: Tool = Tool {
     fails_without_answer: false,
     waits_for_a_packet: false,
     scans: &[
-        scan(ZMAP_TCP, "-M tcp_synscan", Told(SYN), NO_IPV6_PREFIX),
-        scan(ZMAP_TCP, "-M tcp_synscan -P 3 -s 53", Told(SYN), NO_IPV6_PREFIX),
-        scan(ZMAP_UDP, "-M udp --probe-args=text:hello", Told(UDP), NO_IPV6_PREFIX),
+        scan(ZMAP_TCP, "-M tcp_synscan", Probe(SYN), NO_IPV6_PREFIX),
+        scan(ZMAP_TCP, "-M tcp_synscan -P 3 -s 53", Probe(SYN), NO_IPV6_PREFIX),
+        scan(ZMAP_UDP, "-M udp --probe-args=text:hello", Probe(UDP), NO_IPV6_PREFIX),
     ],
 };
