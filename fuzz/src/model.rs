@@ -260,7 +260,7 @@ impl Counters {
             if self.window.is_some_and(|window| second.saturating_sub(entry.second) >= window) {
                 (entry.count, entry.second) = (0, second);
             } else if prolongs {
-                // Time that goes back stands still.
+                // The time never goes back.
                 entry.second = second.max(entry.second);
             }
             entry.count += 1;

@@ -83,8 +83,8 @@ fn solicited_datagrams_are_counted_and_port_53_is_not_exempt() {
             events.dedup();
             let expected = [ports[0], 161].map(|port| event(scanner, UDP, port, LOGGED));
             assert_eq!(events, expected, "{method:?}");
-            let told = ", 100 answers to this host's own queries";
-            assert!(ended.stderr.concat().ends_with(told), "{:?}", ended.stderr);
+            let total = ", 100 answers to this host's own queries";
+            assert!(ended.stderr.concat().ends_with(total), "{:?}", ended.stderr);
         }
     }
 }
@@ -126,8 +126,8 @@ fn missed_queries_are_reported() {
     let ended = sentry.stop();
     let missed: u64 = line.split(' ').next().and_then(|it| it.parse().ok()).expect("a number");
     assert!((1_000..QUERIES).contains(&missed), "{line}");
-    let told = format!(", {missed} datagrams of this host not seen in time");
-    assert!(ended.stderr.concat().ends_with(&told), "{line}\n{:?}", ended.stderr);
+    let total = format!(", {missed} datagrams of this host not seen in time");
+    assert!(ended.stderr.concat().ends_with(&total), "{line}\n{:?}", ended.stderr);
 }
 
 #[test]
@@ -145,11 +145,11 @@ fn without_memory_for_the_query_filter_the_sentry_still_watches() {
         let mut sentry = station.start(&["-m", method]);
         datagram(&bed.scanner, scanner, host, 69);
         sentry.wait_for(&event(scanner, UDP, 69, LOGGED));
-        let said = "cannot see the UDP queries of this host (";
+        let printed = "cannot see the UDP queries of this host (";
         let lines = sentry.lines();
-        let said: Vec<_> = lines.iter().filter(|line| line.text.contains(said)).collect();
-        assert_eq!(said.len(), 1, "{method}: {lines:#?}");
-        assert!(said[0].text.contains("leave the ports of net.ipv4.ip_local_port_range out"));
+        let printed: Vec<_> = lines.iter().filter(|line| line.text.contains(printed)).collect();
+        assert_eq!(printed.len(), 1, "{method}: {lines:#?}");
+        assert!(printed[0].text.contains("leave the ports of net.ipv4.ip_local_port_range out"));
         assert_eq!(sentry.stop().status.code(), Some(0));
     }
 }

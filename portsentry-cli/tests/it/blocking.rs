@@ -122,11 +122,11 @@ fn addresses_that_the_host_needs_are_never_blocked() {
     sentry.wait_for(&event(scanner, SYN, 23, BLOCKED));
 
     let ended = sentry.stop();
-    let said = ended.stdout.iter().find_map(|line| line.strip_prefix("Never blocking: "));
-    let said: Vec<&str> = said.expect("a line with the networks").split(", ").collect();
+    let printed = ended.stdout.iter().find_map(|line| line.strip_prefix("Never blocking: "));
+    let printed: Vec<&str> = printed.expect("a line with the networks").split(", ").collect();
     for (source, _) in protected {
         let network = format!("{source}/{}", if source.is_ipv4() { 32 } else { 128 });
-        assert!(said.contains(&network.as_str()), "{network}: {said:?}");
+        assert!(printed.contains(&network.as_str()), "{network}: {printed:?}");
     }
     assert_eq!(station.lines("did"), [scanner.to_string()]);
 }
@@ -164,8 +164,8 @@ fn the_rate_limits_the_number_of_blocked_hosts() {
     forger.send(&[forger.syn(hosts[0], target, 23)], 1_000);
     sentry.wait_for(&event(hosts[0], SYN, 23, BLOCKED));
     let ended = sentry.stop();
-    let said = "Did not respond to 2 probes: more than 3 responses a minute (BLOCK_RATE)";
-    assert_eq!(ended.between().last().map(String::as_str), Some(said));
+    let printed = "Did not respond to 2 probes: more than 3 responses a minute (BLOCK_RATE)";
+    assert_eq!(ended.between().last().map(String::as_str), Some(printed));
     assert_eq!(station.lines("did").len(), 3);
 }
 

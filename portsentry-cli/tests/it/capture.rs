@@ -75,10 +75,11 @@ fn packets_dropped_by_the_kernel_are_reported_immediately() {
         let [.., summary, by_interface] = ended.stderr.as_slice() else {
             panic!("{:?}", ended.stderr)
         };
-        let told = format!("{} dropped by the kernel", 20_000 - events);
-        assert!(summary.contains(&told), "{method}: {summary}, {events} events");
-        let told = format!("{} packets dropped by the kernel on interface host0", 20_000 - events);
-        assert_eq!(*by_interface, told, "{method}");
+        let expected = format!("{} dropped by the kernel", 20_000 - events);
+        assert!(summary.contains(&expected), "{method}: {summary}, {events} events");
+        let expected =
+            format!("{} packets dropped by the kernel on interface host0", 20_000 - events);
+        assert_eq!(*by_interface, expected, "{method}");
     }
 }
 

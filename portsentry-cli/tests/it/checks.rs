@@ -133,8 +133,8 @@ fn a_missing_file_is_reported() {
         command.args(words).args(["-c", "/nonexistent/portsentry.conf"]);
         let ended = Ended::running(command);
         assert_eq!(ended.status.code(), Some(78), "{words:?} {ended:#?}");
-        let said = ended.stderr.join("\n");
-        assert!(said.contains("/nonexistent/portsentry.conf"), "{words:?} {ended:#?}");
+        let printed = ended.stderr.join("\n");
+        assert!(printed.contains("/nonexistent/portsentry.conf"), "{words:?} {ended:#?}");
         assert_eq!(ended.stdout, [""; 0], "it must not start: {ended:#?}");
     }
 }

@@ -119,17 +119,17 @@ fn a_command_beyond_its_timeout_is_killed_with_its_children() {
 /// Asserts that a failed command is logged, that the host is not recorded as blocked, and
 /// that the next probe within the retry delay runs no command.
 #[track_caller]
-fn check_failure(bed: &Testbed, mut sentry: Sentry, station: &Station<'_>, said: &str) {
+fn check_failure(bed: &Testbed, mut sentry: Sentry, station: &Station<'_>, printed: &str) {
     let [(source, target), _] = both_families(bed);
     syn(&bed.scanner, source, target, 22);
     sentry.wait_for(&event(source, SYN, 22, FAILED));
     syn(&bed.scanner, source, target, 23);
     sentry.wait_for(&event(source, SYN, 23, FAILED));
     let ended = sentry.stop();
-    let [failed, worked_not, summary] = &ended.stderr[..] else { panic!("{ended:#?}") };
-    let expected = format!("KILL_RUN_CMD for {source}: {said}");
+    let [failed, all_failed, summary] = &ended.stderr[..] else { panic!("{ended:#?}") };
+    let expected = format!("KILL_RUN_CMD for {source}: {printed}");
     assert!(failed.starts_with(&expected) && summary.contains(" 2 probes"), "{ended:#?}");
-    assert_eq!(*worked_not, nothing_worked(source));
+    assert_eq!(*all_failed, nothing_worked(source));
     assert_eq!(ended.events().len(), 2);
     assert_eq!(fs::read(station.path("blocked")).expect("read"), []);
 }
@@ -138,9 +138,9 @@ fn check_failure(bed: &Testbed, mut sentry: Sentry, station: &Station<'_>, said:
 fn a_failed_command_blocks_no_host() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let check = |command: &str, said: &str| {
+    let check = |command: &str, printed: &str| {
         let station = Station::with(&bed.host, &format!("{RUN}KILL_RUN_CMD = \"{command}\""));
-        check_failure(&bed, station.start(&[]), &station, said);
+        check_failure(&bed, station.start(&[]), &station, printed);
     };
     check("exit 1", "exit status 1");
     check("echo not now >&2; exit 3", "exit status 3; output: not now");
@@ -245,14 +245,14 @@ fn a_failed_response_is_retried_later() {
 fn a_short_response_is_awaited_at_shutdown() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let command = "KILL_RUN_CMD = \"echo > {dir}/begun; read line < {dir}/gate\"";
+    let command = "KILL_RUN_CMD = \"echo > {dir}/started; read line < {dir}/gate\"";
     let station = Station::with(&bed.host, &format!("{RUN}{command}"));
     let gate = Gate::new(&station);
     let [(source, target), _] = both_families(&bed);
     let sentry = station.start(&[]);
     syn(&bed.scanner, source, target, 22);
     syn(&bed.scanner, source, target, 23);
-    wait_for_file(&station, "begun");
+    wait_for_file(&station, "started");
     sentry.signal(Signal::TERM);
     let _open = gate.open();
     let ended = sentry.ended();
@@ -275,13 +275,13 @@ fn an_unfinished_response_delays_shutdown_by_five_seconds() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let sleep = own_sleep(2);
-    let command = format!("KILL_RUN_CMD = \"echo > {{dir}}/begun; sleep {sleep}; true\"");
+    let command = format!("KILL_RUN_CMD = \"echo > {{dir}}/started; sleep {sleep}; true\"");
     let station = Station::with(&bed.host, &format!("{RUN}{command}"));
     let [(source, target), _] = both_families(&bed);
     let sentry = station.start(&[]);
     syn(&bed.scanner, source, target, 22);
     syn(&bed.scanner, source, target, 23);
-    wait_for_file(&station, "begun");
+    wait_for_file(&station, "started");
     let asked = Instant::now();
     let ended = sentry.stop();
     let took = asked.elapsed();

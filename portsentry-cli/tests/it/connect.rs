@@ -71,8 +71,8 @@ fn each_connection_and_datagram_of_a_scan_is_logged() {
         let report = bed.scanner.run("nmap", &[&options[..], family, &[&target_text]].concat());
         let ended = sentry.stop();
         // nmap may send several payloads to one UDP port.
-        let said: BTreeSet<String> = ended.between().iter().cloned().collect();
-        assert_eq!(said, expected.into_iter().collect(), "nmap {scan} {target}\n{report}");
+        let printed: BTreeSet<String> = ended.between().iter().cloned().collect();
+        assert_eq!(printed, expected.into_iter().collect(), "nmap {scan} {target}\n{report}");
     };
     for (source, target) in both_families(&bed) {
         let lines = |protocol: &str, ports: &[u16]| -> Vec<String> {

@@ -104,12 +104,12 @@ fn a_burst_of_connections_is_logged() {
     let station = Station::with(&bed.host, CONFIGURATION);
     let sentry = station.start(&["--connect"]);
     let ports: Vec<u16> = (20..=29).cycle().take(number).collect();
-    let began = Instant::now();
+    let start = Instant::now();
     connect_to_all(&bed, &ports);
-    let connected = began.elapsed();
+    let connected = start.elapsed();
     wait_for_probes(&sentry, number);
-    let (told_of, memory) = (began.elapsed(), status(&sentry, "VmHWM"));
-    println!("{number} connections made in {connected:?}, told of after {told_of:?}; {memory} KiB");
+    let (logged, memory) = (start.elapsed(), status(&sentry, "VmHWM"));
+    println!("{number} connections made in {connected:?}, logged after {logged:?}; {memory} KiB");
     assert!(memory < 64 * 1024, "{memory} KiB");
     stop(sentry);
 }
@@ -121,9 +121,9 @@ fn idle_ports_cost_nothing_however_many_are_bound() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, &format!("TCP_PORTS = \"1-{number}\"\n"));
-    let began = Instant::now();
+    let start = Instant::now();
     let sentry = station.start(&["--connect"]);
-    let (ready, before) = (began.elapsed(), ticks(&sentry));
+    let (ready, before) = (start.elapsed(), ticks(&sentry));
     assert!(ready < Duration::from_secs(5), "{ready:?}");
     // A fixed wait, because the test measures the idle sentry.
     std::thread::sleep(Duration::from_secs(1));
@@ -144,7 +144,7 @@ fn idle_ports_cost_nothing_however_many_are_bound() {
 }
 
 /// Returns the number before `what` in the summary, or 0 if `what` is missing.
-fn told(summary: &str, what: &str) -> usize {
+fn count_of(summary: &str, what: &str) -> usize {
     let part = summary.split(", ").find_map(|part| part.strip_suffix(what));
     part.map_or(0, |number| number.trim().parse().expect("a number"))
 }
@@ -166,10 +166,10 @@ fn clients_that_never_close_are_disconnected_and_delay_nothing() {
     wait_for_probes(&sentry, number);
     let ended = stop(sentry);
     let summary = &ended.stderr[0];
-    assert_eq!(told(summary, "banners sent"), number, "{summary}");
+    assert_eq!(count_of(summary, "banners sent"), number, "{summary}");
     // 1,024 connections are kept at a time; on a slow machine some of these time out.
-    let ended_early = told(summary, "connections closed early to make room")
-        + told(summary, "connections reset because they took too long");
+    let ended_early = count_of(summary, "connections closed early to make room")
+        + count_of(summary, "connections reset because they took too long");
     assert!(ended_early >= number - 1024, "{summary}");
     // Connections that were closed early got the banner, too.
     for client in &mut clients[..900] {
@@ -217,25 +217,25 @@ fn a_forged_flood_gets_few_replies_and_is_counted() {
         .map(|n| forger.datagram((first + (n << 8) % (1 << 25)).into(), bed.host.v4(), 161))
         .collect();
     let scanner = format!("[{}]", bed.scanner.v4());
-    let began = Instant::now();
+    let start = Instant::now();
     forger.send(&flood, 50_000);
     // This datagram follows the flood through the same socket when there is space again.
     let last = connected(IpAddr::from(bed.scanner.v4()), "UDP", 161, LOGGED);
     while !sentry.lines().iter().any(|line| line.text == last) {
-        assert!(began.elapsed() < SOON);
+        assert!(start.elapsed() < SOON);
         crate::probe::datagram(&bed.scanner, bed.scanner.v4().into(), bed.host.v4().into(), 161);
         std::thread::sleep(Duration::from_millis(50));
     }
-    let minutes = began.elapsed().as_secs() as usize / 60 + 1;
+    let minutes = start.elapsed().as_secs() as usize / 60 + 1;
     let memory = status(&sentry, "VmHWM");
     assert!(memory < 64 * 1024, "{memory} KiB");
     let ended = stop(sentry);
-    let told_of = ended.events().iter().filter(|line| !line.contains(&scanner)).count();
+    let logged = ended.events().iter().filter(|line| !line.contains(&scanner)).count();
     let summary = &ended.stderr[0];
-    let dropped = told(summary, "dropped by the kernel");
-    assert!(told_of + dropped >= number, "{told_of} told of; {summary}");
+    let dropped = count_of(summary, "dropped by the kernel");
+    assert!(logged + dropped >= number, "{logged} logged; {summary}");
     let (answered, held_back) =
-        (told(summary, "banners sent"), told(summary, "not sent by the limits on answers"));
+        (count_of(summary, "banners sent"), count_of(summary, "not sent by the limits on answers"));
     assert!((1..=200 * minutes).contains(&answered), "{summary}");
-    assert!(answered + held_back >= told_of && held_back > 1000, "{summary}");
+    assert!(answered + held_back >= logged && held_back > 1000, "{summary}");
 }

@@ -182,10 +182,10 @@ fn check_on(captures: &[&[&str]], forms: &[Form]) {
     }
     for (options, sentry) in sentries {
         let ended = sentry.stop();
-        let said = ended.between().iter().filter(|line| !is_marker(line));
-        let [said, expected] = [said.collect(), expected.iter().collect()]
+        let printed = ended.between().iter().filter(|line| !is_marker(line));
+        let [printed, expected] = [printed.collect(), expected.iter().collect()]
             .map(|lines: Vec<&String>| named(&lines, &names));
-        assert_eq!(said, expected, "{options:?}: {:?}", ended.stderr);
+        assert_eq!(printed, expected, "{options:?}: {:?}", ended.stderr);
         assert_eq!(counted(&ended), undecodable, "{options:?}: {:?}", ended.stderr);
     }
 }

@@ -71,27 +71,27 @@ struct Log {
 
 impl Log {
     fn read(output: ChildStdout, scanner: IpAddr) -> Self {
-        let mut told = Self::default();
+        let mut log = Self::default();
         let scanner = format!("Scan from: [{scanner}] ");
         for line in BufReader::with_capacity(1 << 16, output).lines() {
             let line = line.expect("read");
             if line.starts_with(&scanner) {
                 let (_, port) = line.split_once("port: [").expect("a port");
                 let (port, _) = port.split_once(']').expect("a port");
-                told.ports.insert(port.parse().expect("a port"));
+                log.ports.insert(port.parse().expect("a port"));
             } else if line.starts_with("Scan from: ") {
-                told.others += 1;
+                log.others += 1;
             } else {
-                told.lines.push(line);
+                log.lines.push(line);
             }
         }
-        told
+        log
     }
 }
 
 struct Ended {
-    told: Log,
-    said: String,
+    log: Log,
+    printed: String,
     memory: u64,
     /// Duration of the flood.
     took: Duration,
@@ -105,10 +105,10 @@ fn flood(bed: &Testbed, station: &Station<'_>, options: &[&str], load: &Load) ->
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut sentry = Ending(command.spawn().expect("spawn"));
     let output = sentry.0.stdout.take().expect("stdout");
-    let mut said = sentry.0.stderr.take().expect("stderr");
+    let mut printed = sentry.0.stderr.take().expect("stderr");
 
     std::thread::scope(|scope| {
-        let told = scope.spawn(move || Log::read(output, scanner));
+        let log = scope.spawn(move || Log::read(output, scanner));
         // The sentry creates the blocked file shortly before it starts to watch.
         let deadline = Instant::now() + SOON;
         while !station.path("blocked").exists() {
@@ -124,7 +124,7 @@ fn flood(bed: &Testbed, station: &Station<'_>, options: &[&str], load: &Load) ->
         let address = bed.host.v4().to_string();
         let options = ["-sS", "-Pn", "-n", "--send-ip", "--max-retries=2", &rate, &ports, &address];
         let mut scan = bed.scanner.spawn("nmap", &options);
-        let began = Instant::now();
+        let start = Instant::now();
         let mut sent = 0;
         while sent < load.frames {
             let last = (sent + CHUNK).min(load.frames);
@@ -137,17 +137,17 @@ fn flood(bed: &Testbed, station: &Station<'_>, options: &[&str], load: &Load) ->
             forger.send(&frames, load.pace);
             sent = last;
         }
-        let took = began.elapsed();
+        let took = start.elapsed();
         let status = scan.wait(Duration::from_secs(300));
         assert!(status.success(), "{}", scan.transcript());
 
         let memory = peak_memory(sentry.0.id());
         kill_process(Pid::from_child(&sentry.0), Signal::TERM).expect("kill");
-        let told = told.join().expect("reader");
+        let log = log.join().expect("reader");
         let mut text = String::new();
-        said.read_to_string(&mut text).expect("read");
+        printed.read_to_string(&mut text).expect("read");
         assert_eq!(sentry.0.wait().expect("wait").code(), Some(0), "{text}");
-        Ended { told, said: text, memory, took }
+        Ended { log, printed: text, memory, took }
     })
 }
 
@@ -171,9 +171,9 @@ fn blocked(station: &Station<'_>) -> Vec<Ipv4Addr> {
 
 /// Returns the reported losses: packets dropped by the kernel, and lines lost from a full
 /// queue. There are none unless the machine stalls for seconds.
-fn lost(told: &Log, said: &str) -> u32 {
+fn lost(log: &Log, printed: &str) -> u32 {
     let counts = ["dropped by the kernel", "lines were lost"].into_iter().flat_map(|what| {
-        let lines = said.lines().chain(told.lines.iter().map(String::as_str));
+        let lines = printed.lines().chain(log.lines.iter().map(String::as_str));
         lines.filter_map(move |line| {
             line.split_once(what)?.0.trim().rsplit(' ').next()?.parse::<u32>().ok()
         })
@@ -206,14 +206,17 @@ fn only_the_scanner_is_blocked_during_a_flood_with_several_rings() {
 fn check_that_a_scanner_is_seen(bed: &Testbed, load: &Load, more: &str, options: &[&str]) {
     let station = Station::in_namespace(&bed.host);
     station.configure(&format!("{CONFIGURATION}SCAN_TRIGGER = \"3\"\n{more}"));
-    let Ended { told, said, memory, took } = flood(bed, &station, options, load);
-    println!("{} frames in {took:?}, {} told, {memory} KiB: {said}", load.frames, told.others);
-    let missing: Vec<_> = (1..=PORTS).filter(|port| !told.ports.contains(port)).collect();
-    assert!(missing.is_empty(), "ports {missing:?} were not logged: {said}");
+    let Ended { log, printed, memory, took } = flood(bed, &station, options, load);
+    println!(
+        "{} frames in {took:?}, {} probes of forged sources, {memory} KiB: {printed}",
+        load.frames, log.others
+    );
+    let missing: Vec<_> = (1..=PORTS).filter(|port| !log.ports.contains(port)).collect();
+    assert!(missing.is_empty(), "ports {missing:?} were not logged: {printed}");
     assert!(memory < MOST_MEMORY, "{memory} KiB");
     // Each forged source has sent a single packet.
-    assert_eq!(blocked(&station), [bed.scanner.v4()], "{said}");
-    assert_eq!(told.others + lost(&told, &said), load.frames, "{said}");
+    assert_eq!(blocked(&station), [bed.scanner.v4()], "{printed}");
+    assert_eq!(log.others + lost(&log, &printed), load.frames, "{printed}");
 }
 
 #[test]
@@ -233,14 +236,14 @@ fn check_that_the_rate_holds(bed: &Testbed, more: &str, options: &[&str]) {
     let load = Load { frames: 100_000, pace: 25_000 };
     let station = Station::in_namespace(&bed.host);
     station.configure(&format!("{CONFIGURATION}BLOCK_RATE = \"60\"\n{more}"));
-    let Ended { told, said, took, .. } = flood(bed, &station, options, &load);
+    let Ended { log, printed, took, .. } = flood(bed, &station, options, &load);
     let minutes = took.as_secs() / 60 + 1;
     let hosts = blocked(&station).len() as u64;
-    assert!((60..=60 * minutes).contains(&hosts), "{hosts} in {took:?}: {said}");
-    assert_eq!(told.ports.len(), usize::from(PORTS), "{said}");
-    assert_eq!(told.others + lost(&told, &said), load.frames, "{said}");
-    let refused = told.lines.iter().filter(|line| line.starts_with("Did not respond to ")).count();
-    assert!(refused > 0, "refused responses must be logged: {:?}", told.lines);
+    assert!((60..=60 * minutes).contains(&hosts), "{hosts} in {took:?}: {printed}");
+    assert_eq!(log.ports.len(), usize::from(PORTS), "{printed}");
+    assert_eq!(log.others + lost(&log, &printed), load.frames, "{printed}");
+    let refused = log.lines.iter().filter(|line| line.starts_with("Did not respond to ")).count();
+    assert!(refused > 0, "refused responses must be logged: {:?}", log.lines);
     // No response was refused for another reason.
-    assert!(!said.contains("Not responding to "), "{said}");
+    assert!(!printed.contains("Not responding to "), "{printed}");
 }

@@ -45,8 +45,8 @@ fn packets_that_arrive_while_it_is_stopped_are_logged_or_counted() {
         sentry.signal(Signal::CONT);
         let ended = sentry.stop();
         assert_eq!(ended.status.code(), Some(0), "{:?}", ended.stderr);
-        let told = ended.events().len();
-        assert_eq!(told + dropped(&ended), usize::from(number), "{:?}", ended.stderr);
+        let logged = ended.events().len();
+        assert_eq!(logged + dropped(&ended), usize::from(number), "{:?}", ended.stderr);
         assert_eq!(dropped(&ended) == 0, fits, "{:?}", ended.stderr);
     }
 }
@@ -94,10 +94,10 @@ fn an_interface_removed_during_a_batch_is_watched_again_later() {
     assert_eq!(sentry.stop().status.code(), Some(0));
 }
 
-/// Lets the sentry and its responder open as many descriptors as before, or no more than
+/// Restores the descriptor limit of the sentry and its responder, or lowers it to what
 /// they have.
 fn allow_descriptors(sentry: &Sentry, allow: bool) {
-    // poll(2) fails for more descriptors than the limit, so 6 must be enough for each poll.
+    // Both have more open, but neither polls more than 6: poll(2) fails above the limit.
     let limit = if allow { 1024 } else { 6 };
     for process in [sentry.pid(), sentry.responder()] {
         let mut command = Command::new("prlimit");
@@ -143,13 +143,13 @@ KILL_RUN_CMD = "true"
     let ended = sentry.stop();
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     assert_eq!(fs::read(station.path("blocked")).expect("read").len(), 18);
-    let said = |part: &str| ended.stderr.iter().filter(|line| line.contains(part)).count();
+    let printed = |part: &str| ended.stderr.iter().filter(|line| line.contains(part)).count();
     let why = "cannot run /bin/sh: Too many open files (os error 24)";
-    let tried = said(&format!("KILL_RUN_CMD for {first}: {why}"));
+    let tried = printed(&format!("KILL_RUN_CMD for {first}: {why}"));
     assert!(tried > 0, "{ended:#?}");
-    assert_eq!(said(&nothing_worked(first)), tried, "{ended:#?}");
-    assert_eq!(said("cannot see which ports are served"), 1, "{ended:#?}");
-    assert_eq!(said("which ports are served can be seen again"), 1, "{ended:#?}");
+    assert_eq!(printed(&nothing_worked(first)), tried, "{ended:#?}");
+    assert_eq!(printed("cannot see which ports are served"), 1, "{ended:#?}");
+    assert_eq!(printed("which ports are served can be seen again"), 1, "{ended:#?}");
     assert_eq!(station.history().len(), 7);
 }
 
@@ -169,8 +169,12 @@ fn with_too_little_memory_it_does_not_start() {
     for kibibytes in [25_000, 40_000, 60_000] {
         let ended = Ended::running(started(kibibytes));
         assert_eq!(ended.status.code(), Some(1), "{kibibytes}: {ended:#?}");
-        let said = "portsentry: cannot reserve the 64 MiB of memory that it may come to need";
-        assert_eq!(ended.stderr.first().map(String::as_str), Some(said), "{kibibytes}: {ended:#?}");
+        let printed = "portsentry: cannot reserve the 64 MiB of memory that it may come to need";
+        assert_eq!(
+            ended.stderr.first().map(String::as_str),
+            Some(printed),
+            "{kibibytes}: {ended:#?}"
+        );
         assert!(!station.path("history").exists(), "{kibibytes}");
     }
     let sentry = Sentry::watching(started(400_000));

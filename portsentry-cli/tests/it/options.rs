@@ -71,10 +71,10 @@ fn invalid_interfaces_are_refused() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
-    let check = |options: &[&str], status: i32, said: &str| {
+    let check = |options: &[&str], status: i32, printed: &str| {
         let ended = Ended::running(station.command(options));
         assert_eq!(ended.status.code(), Some(status), "{options:?}: {ended:#?}");
-        assert!(ended.stderr.join("\n").contains(said), "{options:?}: {ended:#?}");
+        assert!(ended.stderr.join("\n").contains(printed), "{options:?}: {ended:#?}");
         assert!(!ended.stdout.join("\n").contains("active"), "{options:?}: {ended:#?}");
     };
     check(&["-i", "nosuch0"], 1, "nosuch0: no such interface; there are lo, host0");
@@ -232,8 +232,8 @@ fn without_a_configuration_file_the_built_in_one_is_used() {
     datagram(&bed.scanner, source, target, 11);
     sentry.wait_for(&event(source, UDP, 11, LOGGED));
     let ended = sentry.stop();
-    let said = format!("There is no configuration file {default}: watching TCP ports ");
-    assert!(ended.stderr[0].starts_with(&said), "{ended:#?}");
+    let printed = format!("There is no configuration file {default}: watching TCP ports ");
+    assert!(ended.stderr[0].starts_with(&printed), "{ended:#?}");
     assert!(ended.stderr[0].ends_with("and only logging"), "{ended:#?}");
 }
 

@@ -70,8 +70,9 @@ fn ten_thousand_simultaneous_hosts_are_logged_in_bounded_memory() {
     let _open = gate.open();
     let ended = sentry.ended();
     assert_eq!(ended.events().len(), 2 * HOSTS as usize);
-    let said = format!("Did not respond to {} probes: too many responses under way", 2 * too_many);
-    assert!(ended.stdout.contains(&said), "{said}");
+    let printed =
+        format!("Did not respond to {} probes: too many responses under way", 2 * too_many);
+    assert!(ended.stdout.contains(&printed), "{printed}");
     let ends_with = |end| ended.events().iter().filter(|line| line.ends_with(end)).count();
     // Each host with a response has two probes, whether the response ran or not.
     let (blocked, failed) = (ends_with(BLOCKED), ends_with(FAILED));

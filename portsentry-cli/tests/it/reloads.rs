@@ -72,16 +72,16 @@ fn an_invalid_configuration_is_refused_as_a_whole() {
     let path = station.path("portsentry.conf");
     let refused = "The new configuration was refused; the old one stays in force.";
     let mut expected = Vec::new();
-    let mut check = |sentry: &mut Sentry, text: &str, said: &[String]| {
+    let mut check = |sentry: &mut Sentry, text: &str, printed: &[String]| {
         station.write("portsentry.conf", &station.expand(text));
         sentry.signal(Signal::HUP);
         sentry.wait_for(refused);
-        expected.extend_from_slice(said);
+        expected.extend_from_slice(printed);
         expected.push(refused.to_owned());
         datagram(&bed.scanner, source, target, 22);
         sentry.wait_for(&event(source, UDP, 22, LOGGED));
     };
-    let at = |place: &str, said: &str| format!("{}:{place}: error: {said}", path.display());
+    let at = |place: &str, printed: &str| format!("{}:{place}: error: {printed}", path.display());
     check(
         &mut sentry,
         "UDP_PORTS = \"40\"\nTCP_PORTS = \"x\"\n",
@@ -194,7 +194,7 @@ fn reloads_under_traffic_lose_no_probe() {
     sentry.wait_for(&event(source, UDP, last, LOGGED));
     let ended = sentry.stop();
     let expected: Vec<_> = (FIRST..=last).map(|port| event(source, UDP, port, LOGGED)).collect();
-    let (told, said) = (ended.events(), &ended.stderr);
-    assert!(told == expected, "{} of {}: {said:?}", told.len(), expected.len());
+    let (logged, printed) = (ended.events(), &ended.stderr);
+    assert!(logged == expected, "{} of {}: {printed:?}", logged.len(), expected.len());
     assert!(station.history() == expected, "the history");
 }

@@ -192,12 +192,15 @@ fn a_broken_file_is_reported_and_the_others_are_read() {
     place.write("cut.pcap", &whole[..cut]);
     place.write("text.pcap", b"This is no capture at all, but a text.");
     place.write("whole.pcap", &whole);
-    let check = |files: &[&str], expected: &[&[String]], said: &[&str]| {
+    let check = |files: &[&str], expected: &[&[String]], printed: &[&str]| {
         let ended = place.replay(files);
         assert_eq!(ended.stdout, expected.concat(), "{files:?}");
         assert_eq!(ended.status.code(), Some(1), "{files:?}: {ended:#?}");
-        for said in said {
-            assert!(ended.stderr.iter().any(|line| line.contains(said)), "{said}: {ended:#?}");
+        for printed in printed {
+            assert!(
+                ended.stderr.iter().any(|line| line.contains(printed)),
+                "{printed}: {ended:#?}"
+            );
         }
     };
     let truncated = "cut.pcap: cut off after 3 packets, at byte 234";

@@ -109,12 +109,12 @@ fn signals_to_the_responder_alone_are_ignored() {
 fn a_running_command_is_awaited_when_both_processes_are_stopped() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let slow = "KILL_RUN_CMD = \"echo > {dir}/begun; sleep 1\"";
+    let slow = "KILL_RUN_CMD = \"echo > {dir}/started; sleep 1\"";
     let station = Station::with(&bed.host, &format!("{CONFIGURATION}{slow}"));
     let [(source, target), _] = both_families(&bed);
     let sentry = station.start(&[]);
     syn(&bed.scanner, source, target, 22);
-    sentry.wait_until("the command", || station.path("begun").exists());
+    sentry.wait_until("the command", || station.path("started").exists());
     kill_process(pid_of(sentry.responder()), Signal::TERM).expect("kill");
     let ended = sentry.stop();
     assert_eq!(ended.events(), [event(source, SYN, 22, BLOCKED)]);
@@ -144,8 +144,8 @@ fn responses_wait_while_it_is_suspended() {
     let ended = sentry.ended();
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     assert_eq!(ended.events().last(), Some(&event(v6, SYN, 22, FAILED).as_str()));
-    let said = "0 responses were not begun and 1 did not end in time".to_owned();
-    assert!(ended.stderr.contains(&said), "{ended:#?}");
+    let printed = "0 responses were not begun and 1 did not end in time".to_owned();
+    assert!(ended.stderr.contains(&printed), "{ended:#?}");
     // The responder notices the end and does not carry out the request.
     kill_process(pid_of(responder), Signal::CONT).expect("kill");
     ends(responder);
@@ -169,7 +169,7 @@ fn without_it_the_sentry_continues_and_reports_the_loss() {
     let gone = "The responder has ended (signal: 9 (SIGKILL)): no host is responded to and no file \
                 is read again until portsentry is restarted";
     // The message is on another stream than the events, so their order is undefined.
-    sentry.wait_until("the end is told", || sentry.lines().iter().any(|it| it.text == gone));
+    sentry.wait_until("the report of the end", || sentry.lines().iter().any(|it| it.text == gone));
     // Responses in progress fail, and so do new ones.
     let failed = |host: IpAddr| {
         format!("Not responding to {host}: the responder has ended; restart portsentry")
@@ -188,8 +188,12 @@ fn without_it_the_sentry_continues_and_reports_the_loss() {
     assert!(processor_time(&sentry) < idle + 50, "the sentry must not loop");
     let ended = sentry.stop();
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
-    let said = |line: &str| ended.stderr.iter().filter(|it| *it == line).count();
-    assert_eq!([said(gone), said(&failed(source)), said(&failed(v6))], [1; 3], "{ended:#?}");
+    let printed = |line: &str| ended.stderr.iter().filter(|it| *it == line).count();
+    assert_eq!(
+        [printed(gone), printed(&failed(source)), printed(&failed(v6))],
+        [1; 3],
+        "{ended:#?}"
+    );
 }
 
 /// Returns the processor time of the process in ticks.
@@ -285,8 +289,8 @@ fn forged_requests_have_no_effect() {
     let station = Station::with(&bed.host, &format!("{CONFIGURATION}BLOCK_RATE = \"5\""));
     let asked = Asked::start(&station);
     let refused = |tokens: ProbeContext, why: &str| {
-        let (said, worked) = asked.respond(9, tokens);
-        assert_eq!((said.as_deref(), worked), (Some(why), false), "{tokens:?}");
+        let (printed, worked) = asked.respond(9, tokens);
+        assert_eq!((printed.as_deref(), worked), (Some(why), false), "{tokens:?}");
     };
     refused(probe("198.51.100.7", 22), "no configuration is in force");
     asked.load();

@@ -65,16 +65,16 @@ fn scan(bed: &Testbed, sources: &[IpAddr]) {
 
 /// Returns the lines in order, by source; lines without a source have the key "".
 fn by_source(ended: &Ended, sources: &[IpAddr]) -> BTreeMap<String, Vec<String>> {
-    let mut said = BTreeMap::<String, Vec<String>>::new();
+    let mut printed = BTreeMap::<String, Vec<String>>::new();
     for line in ended.stdout.iter().chain(&ended.stderr) {
         let is_of = |source: &&IpAddr| {
             let source = source.to_string();
             line.split([' ', '[', ']', '/']).any(|word| word == source)
         };
         let source = sources.iter().find(is_of).map(ToString::to_string).unwrap_or_default();
-        said.entry(source).or_default().push(line.clone());
+        printed.entry(source).or_default().push(line.clone());
     }
-    said
+    printed
 }
 
 const BLOCKING: &str = r#"
@@ -96,7 +96,7 @@ fn several_rings_log_the_same_lines_as_one() {
     let run = |rings: &str| {
         let station = Station::with(&bed.host, &format!("{BLOCKING}CAPTURE_RINGS = \"{rings}\""));
         // In the second run, all sources are known as blocked.
-        let told = [(); 2].map(|()| {
+        let logged = [(); 2].map(|()| {
             let sentry = station.start(RAW);
             scan(&bed, &sources);
             let ended = sentry.stop();
@@ -104,7 +104,7 @@ fn several_rings_log_the_same_lines_as_one() {
             by_source(&ended, &sources)
         });
         let blocked = fs::read(station.path("blocked")).expect("read").len();
-        (told, blocked, station.history().len())
+        (logged, blocked, station.history().len())
     };
     let (one, four) = (run("1"), run("4"));
     assert_eq!(one, four);
@@ -112,15 +112,15 @@ fn several_rings_log_the_same_lines_as_one() {
     for source in &sources {
         let source = source.to_string();
         let known = format!("Host: {source}/{source} is already blocked Ignoring");
-        let said = |lines: &[String]| lines.iter().filter(|line| line.contains(&known)).count();
+        let printed = |lines: &[String]| lines.iter().filter(|line| line.contains(&known)).count();
         let events =
             |lines: &[String]| lines.iter().filter(|line| line.starts_with("Scan from: ")).count();
         let (first, second) = (&first[&source], &second[&source]);
         assert!(events(first) >= 8, "{first:#?}");
         // In the first run, one probe is below the trigger and one triggers the response. In
         // the second run, one probe is below the trigger.
-        assert_eq!(said(first), events(first) - 2, "{first:#?}");
-        assert_eq!(said(second), events(second) - 1, "{second:#?}");
+        assert_eq!(printed(first), events(first) - 2, "{first:#?}");
+        assert_eq!(printed(second), events(second) - 1, "{second:#?}");
     }
 }
 
@@ -163,11 +163,11 @@ fn each_source_of_a_flood_is_logged_once_and_all_rings_work() {
     });
     let ended = sentry.stop();
     let mut expected: Vec<_> = forged.iter().map(|it| event(*it, SYN, 23, LOGGED)).collect();
-    let mut told = ended.events();
-    told.sort_unstable();
+    let mut logged = ended.events();
+    logged.sort_unstable();
     expected.sort_unstable();
-    assert_eq!(told.len(), expected.len());
-    assert!(told == expected, "each source once");
+    assert_eq!(logged.len(), expected.len());
+    assert!(logged == expected, "each source once");
     let summary = ended.stderr.last().expect("a summary");
     assert!(summary.starts_with("20000 packets seen, 20000 probes, 0 dropped"), "{summary}");
     assert!(!summary.contains("lost between rings"), "{summary}");
@@ -196,9 +196,9 @@ fn a_reload_reaches_every_ring() {
         probe(21);
         let lines: Vec<_> = sources.iter().map(|it| event(*it, UDP, port, LOGGED)).collect();
         sentry.wait_until("all sources", || {
-            let said = sentry.lines();
+            let printed = sentry.lines();
             lines.iter().all(|line| {
-                let count = said.iter().filter(|it| it.text == *line).count();
+                let count = printed.iter().filter(|it| it.text == *line).count();
                 count == expected.iter().filter(|it| *it == line).count() + 1
             })
         });
@@ -216,10 +216,10 @@ fn a_reload_reaches_every_ring() {
     }
     assert_eq!(threads(&sentry).len(), 4);
     let ended = sentry.stop();
-    let mut told = ended.events();
-    told.sort_unstable();
+    let mut logged = ended.events();
+    logged.sort_unstable();
     expected.sort_unstable();
-    assert_eq!(told, expected);
+    assert_eq!(logged, expected);
 }
 
 #[test]
@@ -299,11 +299,11 @@ fn every_ring_logs_the_packets_before_the_end() {
             datagram(&bed.scanner, *source, target, 20);
         }
         let ended = sentry.stop();
-        let mut told = ended.events();
+        let mut logged = ended.events();
         let mut expected: Vec<_> = sources.iter().map(|it| event(*it, UDP, 20, LOGGED)).collect();
-        told.sort_unstable();
+        logged.sort_unstable();
         expected.sort_unstable();
-        assert_eq!(told, expected);
+        assert_eq!(logged, expected);
     }
 }
 

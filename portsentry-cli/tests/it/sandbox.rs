@@ -95,8 +95,8 @@ fn unused_rights_are_dropped() {
             assert_eq!(field(&status, name), field(&own, name), "{name}");
         }
     }
-    let said = "The packet process keeps all its rights, as SANDBOX = \"0\" says";
-    assert_eq!(sentry.stop().stderr[0], said);
+    let printed = "The packet process keeps all its rights, as SANDBOX = \"0\" says";
+    assert_eq!(sentry.stop().stderr[0], printed);
 
     // With another user the process keeps only this capability, even without a sandbox.
     station.configure(&format!("{CONFIGURATION}SANDBOX = \"0\"\nRUN_AS = \"65534\""));

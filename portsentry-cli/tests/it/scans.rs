@@ -78,7 +78,7 @@ impl Run<'_> {
             .collect()
     }
 
-    /// Runs the tool and asserts that it scans, or refuses if the table says so.
+    /// Runs the tool and asserts that it scans, or refuses where the table expects it.
     #[track_caller]
     fn go(&self, bed: &Testbed) {
         let mut command = bed.scanner.command(self.tool.program);
@@ -89,21 +89,21 @@ impl Run<'_> {
         } else {
             process.wait(2 * SOON)
         };
-        let said = process.transcript();
+        let printed = process.transcript();
         match (self.outcome, status.code()) {
             (Outcome::Refused(words), Some(code)) if code != 0 => {
-                assert!(said.contains(words), "{self}: {said}");
+                assert!(printed.contains(words), "{self}: {printed}");
             }
-            (Outcome::Refused(_), _) => panic!("{self}: the tool now supports this: {said}"),
+            (Outcome::Refused(_), _) => panic!("{self}: the tool now supports this: {printed}"),
             (_, Some(0)) => {}
             (_, Some(1)) if self.tool.fails_without_answer => {}
-            _ => panic!("{self}: {status}\n{said}"),
+            _ => panic!("{self}: {status}\n{printed}"),
         }
     }
 
     /// Compares the lines of a sentry with the packets on the wire.
     #[track_caller]
-    fn check(&self, wire: &[Witnessed], said: &[&str]) {
+    fn check(&self, wire: &[Witnessed], printed: &[&str]) {
         let packets: Vec<_> =
             wire.iter().filter(|packet| self.ports().contains(&packet.port)).collect();
         let sources: BTreeSet<_> = packets.iter().map(|it| it.source).collect();
@@ -127,10 +127,10 @@ impl Run<'_> {
                 .collect(),
             _ => Vec::new(),
         };
-        let mut said = said.to_vec();
+        let mut printed = printed.to_vec();
         expected.sort();
-        said.sort_unstable();
-        assert_eq!(said, expected, "{self}");
+        printed.sort_unstable();
+        assert_eq!(printed, expected, "{self}");
     }
 }
 
@@ -188,13 +188,13 @@ fn check_scans_of(tool: &Tool) {
     for (station, sentry) in stations.iter().zip(sentries) {
         let ended = sentry.stop();
         assert_eq!(station.history(), ended.between(), "the history must equal the log");
-        let said = ended.events();
-        let said: Vec<_> = said.split(|line| is_marker(line)).collect();
+        let printed = ended.events();
+        let printed: Vec<_> = printed.split(|line| is_marker(line)).collect();
         // No packet follows the last marker.
-        assert_eq!((wire.len(), said.len()), (runs.len() + 1, runs.len() + 1));
+        assert_eq!((wire.len(), printed.len()), (runs.len() + 1, runs.len() + 1));
         let mut counted = Vec::new();
-        for (run, (wire, said)) in runs.iter().zip(wire.iter().zip(said)) {
-            run.check(wire, said);
+        for (run, (wire, printed)) in runs.iter().zip(wire.iter().zip(printed)) {
+            run.check(wire, printed);
             if let Outcome::Counted(name) = run.outcome {
                 let number = wire.iter().filter(|it| run.ports().contains(&it.port)).count();
                 counted.push((name, number));

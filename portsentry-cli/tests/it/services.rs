@@ -34,7 +34,8 @@ fn a_packet_to_a_served_port_is_logged_once_a_minute() {
         settle(&bed, target, &mut sentry, None);
 
         let ended = sentry.stop();
-        let said: Vec<&String> = ended.between().iter().filter(|line| !is_marker(line)).collect();
+        let printed: Vec<&String> =
+            ended.between().iter().filter(|line| !is_marker(line)).collect();
         let expected = [
             served(source, 22),
             served(source, 23),
@@ -44,7 +45,7 @@ fn a_packet_to_a_served_port_is_logged_once_a_minute() {
             "Held back 4 lines about packets to ports with a running service in the last 60 seconds"
                 .to_owned(),
         ];
-        assert_eq!(said, expected.iter().collect::<Vec<_>>());
+        assert_eq!(printed, expected.iter().collect::<Vec<_>>());
     }
     assert!(station.history().iter().all(|line| line.starts_with("Scan from: ")));
 }
@@ -83,16 +84,16 @@ fn services_that_start_and_stop_are_noticed() {
     sentry.wait_for(&event(source, SYN, 22, LOGGED));
     let service = bed.host.enter(|| TcpListener::bind((target, 22))).expect("listen");
     // The sentry reads the sockets at most four times a second: connect until it has.
-    let told = |part: String, sentry: &crate::station::Sentry| {
+    let count_of = |part: String, sentry: &crate::station::Sentry| {
         sentry.lines().iter().filter(|line| line.text == part).count()
     };
-    while told(served(source, 22), &sentry) == 0 {
+    while count_of(served(source, 22), &sentry) == 0 {
         assert!(can_connect(&bed.scanner, target, 22));
         settle(&bed, target, &mut sentry, None);
     }
-    let before = told(event(source, SYN, 22, LOGGED), &sentry);
+    let before = count_of(event(source, SYN, 22, LOGGED), &sentry);
     drop(service);
-    while told(event(source, SYN, 22, LOGGED), &sentry) == before {
+    while count_of(event(source, SYN, 22, LOGGED), &sentry) == before {
         syn(&bed.scanner, source, target, 22);
         settle(&bed, target, &mut sentry, None);
     }

@@ -40,7 +40,7 @@ fn history(path: &Path) -> Vec<String> {
 
 /// Runs shell commands in the sentry's mount namespace, for example on the history in
 /// `disk`.
-fn do_to(sentry: &Sentry, station: &Station<'_>, commands: &str) {
+fn run_inside(sentry: &Sentry, station: &Station<'_>, commands: &str) {
     let mut shell = Command::new("nsenter");
     shell.args(["--mount", "--target", &sentry.pid().to_string()]);
     let output = shell.args(["sh", "-euc", &station.expand(commands)]).output().expect("nsenter");
@@ -49,10 +49,10 @@ fn do_to(sentry: &Sentry, station: &Station<'_>, commands: &str) {
 
 /// Runs several commands while the responder is suspended, so that it sees only their common
 /// result.
-fn do_at_once(sentry: &Sentry, station: &Station<'_>, commands: &str) {
+fn run_as_one(sentry: &Sentry, station: &Station<'_>, commands: &str) {
     let responder = only_child(sentry.pid());
     kill_process(responder, Signal::STOP).expect("kill");
-    do_to(sentry, station, commands);
+    run_inside(sentry, station, commands);
     kill_process(responder, Signal::CONT).expect("kill");
 }
 
@@ -63,13 +63,13 @@ struct Fault {
     strike: &'static str,
     heal: &'static str,
     /// The error message, with `{file}` for the history.
-    said: Option<&'static str>,
+    message: Option<&'static str>,
     /// Whether lines during the fault are lost.
     lost: bool,
     /// The file that contains the lines afterwards.
     kept: &'static str,
     /// Whether earlier lines are lost with the file.
-    begun_again: bool,
+    recreated: bool,
 }
 
 const FAULTS: [Fault; 8] = [
@@ -80,48 +80,48 @@ const FAULTS: [Fault; 8] = [
                  while printf 'Not a line of a sentry, but it takes the room that one would.\\n' \
                      >> {dir}/disk/log/history 2>/dev/null; do :; done",
         heal: "rm {dir}/disk/filler; echo >> {dir}/disk/log/history",
-        said: Some("Cannot write to history file {file}: No space left on device (os error 28)"),
+        message: Some("Cannot write to history file {file}: No space left on device (os error 28)"),
         lost: true,
         kept: "disk/log/history",
-        begun_again: false,
+        recreated: false,
     },
     Fault {
         name: "removed",
         strike: "rm {dir}/disk/log/history",
         heal: "",
-        said: None,
+        message: None,
         lost: false,
         kept: "disk/log/history",
-        begun_again: true,
+        recreated: true,
     },
     Fault {
         name: "removed with its folder",
         strike: "rm -r {dir}/disk/log",
         heal: "",
-        said: None,
+        message: None,
         lost: false,
         kept: "disk/log/history",
-        begun_again: true,
+        recreated: true,
     },
     Fault {
         name: "renamed",
         strike: "mv {dir}/disk/log/history {dir}/disk/log/history.1",
         heal: "",
-        said: None,
+        message: None,
         lost: false,
         kept: "disk/log/history.1",
-        begun_again: false,
+        recreated: false,
     },
     Fault {
         name: "replaced by a directory",
         strike: "rm {dir}/disk/log/history; mkdir {dir}/disk/log/history",
         heal: "rmdir {dir}/disk/log/history",
-        said: Some(
+        message: Some(
             "history file {file}: it was removed, and cannot be begun again: Is a directory (os error 21)",
         ),
         lost: false,
         kept: "disk/log/history",
-        begun_again: true,
+        recreated: true,
     },
     Fault {
         name: "replaced by another user's link",
@@ -129,34 +129,34 @@ const FAULTS: [Fault; 8] = [
                  ln -s {dir}/victim {dir}/disk/log/history
                  chown --no-dereference 65534 {dir}/disk/log/history",
         heal: "[ \"$(cat {dir}/victim)\" = untouched ]; rm {dir}/disk/log/history",
-        said: Some(
+        message: Some(
             "history file {file}: it was removed, and cannot be begun again: a link that another user made is not followed",
         ),
         lost: false,
         kept: "disk/log/history",
-        begun_again: true,
+        recreated: true,
     },
     Fault {
         name: "replaced by a pipe that nobody reads",
         strike: "rm {dir}/disk/log/history; mkfifo {dir}/disk/log/history",
         heal: "rm {dir}/disk/log/history",
-        said: Some(
+        message: Some(
             "history file {file}: it was removed, and cannot be begun again: No such device or address (os error 6)",
         ),
         lost: false,
         kept: "disk/log/history",
-        begun_again: true,
+        recreated: true,
     },
     Fault {
         name: "removed from a disk that is read-only then",
         strike: "rm {dir}/disk/log/history; mount -t tmpfs -o ro none {dir}/disk/log",
         heal: "umount {dir}/disk/log",
-        said: Some(
+        message: Some(
             "history file {file}: it was removed, and cannot be begun again: Read-only file system (os error 30)",
         ),
         lost: false,
         kept: "disk/log/history",
-        begun_again: true,
+        recreated: true,
     },
 ];
 
@@ -165,7 +165,7 @@ fn a_history_recovers_from_every_fault() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     for fault in FAULTS {
-        strike_and_heal(&bed, &fault);
+        check_fault(&bed, &fault);
     }
 }
 
@@ -186,7 +186,7 @@ fn inside(sentry: &Sentry, station: &Station<'_>, name: &str) -> PathBuf {
     Path::new(&folder).join(name)
 }
 
-fn strike_and_heal(bed: &Testbed, fault: &Fault) {
+fn check_fault(bed: &Testbed, fault: &Fault) {
     let name = fault.name;
     let station = Station::with(&bed.host, CONFIGURATION);
     let (source, target): (IpAddr, IpAddr) = (bed.scanner.v4().into(), bed.host.v4().into());
@@ -203,7 +203,7 @@ fn strike_and_heal(bed: &Testbed, fault: &Fault) {
 
     probe(1);
     eventually(name, || history(&path("disk/log/history")) == events(&[1]));
-    do_at_once(&sentry, &station, fault.strike);
+    run_as_one(&sentry, &station, fault.strike);
     let mut probe = |port| {
         datagram(&bed.scanner, source, target, port);
         sentry.wait_for(&event(source, UDP, port, LOGGED));
@@ -211,26 +211,26 @@ fn strike_and_heal(bed: &Testbed, fault: &Fault) {
     for port in 2..=6 {
         probe(port);
     }
-    let said = |sentry: &Sentry, part: &str| {
+    let printed = |sentry: &Sentry, part: &str| {
         let lines = sentry.lines();
         lines.iter().rfind(|line| line.text.contains(part)).map(|line| line.text.clone())
     };
     let file = station.path("disk/log/history").display().to_string();
-    if let Some(complaint) = fault.said {
-        let complaint = complaint.replace("{file}", &file);
-        eventually(name, || said(&sentry, &complaint).is_some());
+    if let Some(message) = fault.message {
+        let message = message.replace("{file}", &file);
+        eventually(name, || printed(&sentry, &message).is_some());
     }
-    do_to(&sentry, &station, fault.heal);
+    run_inside(&sentry, &station, fault.heal);
     datagram(&bed.scanner, source, target, 7);
     sentry.wait_for(&event(source, UDP, 7, LOGGED));
     if fault.lost {
         let back = format!("history file {file} works again; 5 lines were lost");
-        eventually(name, || said(&sentry, "works again").is_some());
-        assert_eq!(said(&sentry, "works again"), Some(back), "{name}");
+        eventually(name, || printed(&sentry, "works again").is_some());
+        assert_eq!(printed(&sentry, "works again"), Some(back), "{name}");
     } else {
         eventually(name, || history(&path(fault.kept)).last() == events(&[7]).last());
     }
-    let before: &[u16] = if fault.begun_again { &[] } else { &[1] };
+    let before: &[u16] = if fault.recreated { &[] } else { &[1] };
     let after: &[u16] = if fault.lost { &[7] } else { &[2, 3, 4, 5, 6, 7] };
     let mut kept = history(&path(fault.kept));
     kept.retain(|line| line.starts_with("Scan from: "));
@@ -240,7 +240,7 @@ fn strike_and_heal(bed: &Testbed, fault: &Fault) {
     assert_eq!(ended.events(), events(&[1, 2, 3, 4, 5, 6, 7]), "{name}");
     let warned =
         ended.stderr.iter().any(|line| line.ends_with("it was removed; a new one is begun"));
-    assert_eq!(warned, fault.begun_again, "{name}");
+    assert_eq!(warned, fault.recreated, "{name}");
 }
 
 #[test]
@@ -263,13 +263,13 @@ KILL_HOSTS_DENY = "ALL: $TARGET$"
     let path = |sentry: &Sentry, name| inside(sentry, &station, name);
     let denied = "ALL: 192.0.2.99\n";
     fs::write(path(&sentry, "disk/hosts.deny"), denied).expect("write");
-    do_to(&sentry, &station, "cat /dev/zero > {dir}/disk/filler 2>/dev/null || true");
+    run_inside(&sentry, &station, "cat /dev/zero > {dir}/disk/filler 2>/dev/null || true");
     syn(&bed.scanner, first, target, 22);
     sentry.wait_for(&event(first, SYN, 22, BLOCKED));
     assert_eq!(fs::read(path(&sentry, "disk/blocked")).expect("read"), b"");
     assert_eq!(fs::read_to_string(path(&sentry, "disk/hosts.deny")).expect("read"), denied);
 
-    do_to(&sentry, &station, "rm {dir}/disk/filler");
+    run_inside(&sentry, &station, "rm {dir}/disk/filler");
     syn(&bed.scanner, second, target_v6, 22);
     sentry.wait_for(&event(second, SYN, 22, BLOCKED));
     assert_eq!(fs::read(path(&sentry, "disk/blocked")).expect("read").len(), 18);
@@ -322,9 +322,9 @@ impl Unread {
             status = self.child.try_wait().expect("wait");
             status.is_some()
         });
-        let mut said = String::new();
-        self.child.stderr.take().expect("stderr").read_to_string(&mut said).expect("read");
-        (status.expect("ended").code(), said)
+        let mut printed = String::new();
+        self.child.stderr.take().expect("stderr").read_to_string(&mut printed).expect("read");
+        (status.expect("ended").code(), printed)
     }
 }
 
@@ -358,10 +358,11 @@ fn an_unread_output_costs_the_history_no_line() {
     // Only now is the output read: it contains the kept lines, then the number of lost ones.
     let Unread { child, output } = &mut sentry;
     let pid = Pid::from_child(child);
-    let mut told = BufReader::new(child.stderr.take().expect("stderr")).lines();
-    let mut tell = |part: &str| told.find_map(|line| line.ok().filter(|line| line.contains(part)));
+    let mut messages = BufReader::new(child.stderr.take().expect("stderr")).lines();
+    let mut next_with =
+        |part: &str| messages.find_map(|line| line.ok().filter(|line| line.contains(part)));
     assert_eq!(
-        tell("Cannot write").as_deref(),
+        next_with("Cannot write").as_deref(),
         Some("Cannot write to standard output: nobody reads it")
     );
     std::thread::scope(|scope| {
@@ -369,7 +370,7 @@ fn an_unread_output_costs_the_history_no_line() {
             let lines = output.lines().map(|line| line.expect("read"));
             lines.filter(|line| line.starts_with("Scan from: ")).count()
         });
-        let back = tell("works again").expect("works again");
+        let back = next_with("works again").expect("works again");
         kill_process(pid, Signal::TERM).expect("kill");
         let events = reading.join().expect("reader");
         let lost: usize = back
@@ -420,12 +421,12 @@ fn stuck_or_closed_outputs_do_not_prevent_the_end() {
         let line = event(source, UDP, port, LOGGED);
         eventually("a line", || history(&path).last() == Some(&line));
     }
-    let (status, said) = sentry.stop();
-    assert_eq!(status, Some(0), "{said}");
+    let (status, printed) = sentry.stop();
+    assert_eq!(status, Some(0), "{printed}");
     let broken = "Cannot write to standard output: Broken pipe (os error 32)\n";
-    assert!(said.starts_with(broken), "{said}");
+    assert!(printed.starts_with(broken), "{printed}");
     // The two events and the last line.
-    assert!(said.contains("3 lines could not be written"), "{said}");
+    assert!(printed.contains("3 lines could not be written"), "{printed}");
 }
 
 #[test]

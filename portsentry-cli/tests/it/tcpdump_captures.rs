@@ -68,8 +68,8 @@ fn every_capture_of_the_tcpdump_tests_is_replayed_or_refused() {
             }
             // An unsupported link type, or a file that is cut or damaged.
             Some(1) => {
-                let says_why = |line: &String| line.contains(&name);
-                assert!(ended.stderr.iter().any(says_why), "{name}: {ended:#?}");
+                let names_the_file = |line: &String| line.contains(&name);
+                assert!(ended.stderr.iter().any(names_the_file), "{name}: {ended:#?}");
             }
             status => panic!("{name}: {status:?} {ended:#?}"),
         }

@@ -79,9 +79,9 @@ fn startup_errors_are_reported_to_the_caller() {
     ];
     for (options, status, words) in cases {
         let output = start(&bed, folder, &options);
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(status), "{said}");
-        assert!(said.contains(words), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{printed}");
+        assert!(printed.contains(words), "{printed}");
         assert!(!folder.join("pid").exists());
     }
 }

@@ -57,9 +57,9 @@ fn the_shipped_configuration_is_valid() {
     let text = text.replace("/etc/portsentry/portsentry.ignore", &ignore.display().to_string());
     let configuration = folder.path().join("portsentry.conf");
     fs::write(&configuration, text).expect("write");
-    let said = output(Command::new(PROGRAM).arg("check").arg("-c").arg(&configuration));
-    assert!(said.contains("is fine"), "{said}");
-    assert!(said.contains("TCP response   none, log only"), "{said}");
+    let printed = output(Command::new(PROGRAM).arg("check").arg("-c").arg(&configuration));
+    assert!(printed.contains("is fine"), "{printed}");
+    assert!(printed.contains("TCP response   none, log only"), "{printed}");
 }
 
 #[test]

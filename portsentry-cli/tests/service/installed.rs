@@ -53,8 +53,8 @@ fn all_files_are_installed_and_changed_files_are_kept() {
 
     let mine = root.path().join("etc/portsentry/portsentry.conf");
     fs::write(&mine, "TCP_PORTS = \"1\"\n").expect("write");
-    let said = install(root.path());
-    assert!(said.contains("kept:") && said.contains("portsentry.conf"), "{said}");
+    let printed = install(root.path());
+    assert!(printed.contains("kept:") && printed.contains("portsentry.conf"), "{printed}");
     assert_eq!(fs::read_to_string(&mine).expect("read"), "TCP_PORTS = \"1\"\n");
 }
 
@@ -78,9 +78,9 @@ fn systemd_accepts_the_unit() {
     verify.args(["verify", "--man=no"]).arg(&unit);
     // Units of other packages may have errors.
     let output = verify.output().expect("systemd-analyze");
-    let said = String::from_utf8_lossy(&output.stderr);
-    let ours: Vec<&str> = said.lines().filter(|line| line.contains("portsentry")).collect();
-    assert!(ours.is_empty(), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    let ours: Vec<&str> = printed.lines().filter(|line| line.contains("portsentry")).collect();
+    assert!(ours.is_empty(), "{printed}");
 }
 
 #[test]
@@ -88,10 +88,10 @@ fn the_unit_has_a_low_exposure_level() {
     let root = tempfile::tempdir().expect("folder");
     let mut security = Command::new("systemd-analyze");
     security.args(["security", "--offline=true", "--no-pager"]).arg(unit(root.path()));
-    let said = output(&mut security);
-    let line = said.lines().find(|line| line.contains("Overall exposure level")).expect("level");
+    let printed = output(&mut security);
+    let line = printed.lines().find(|line| line.contains("Overall exposure level")).expect("level");
     let level = line.split_whitespace().find_map(|word| word.parse::<f64>().ok()).expect("number");
-    assert!(level <= 2.0, "{said}");
+    assert!(level <= 2.0, "{printed}");
 }
 
 #[test]

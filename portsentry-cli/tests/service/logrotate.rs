@@ -34,8 +34,8 @@ fn rotate(watch: &mut Watch<'_>, configuration: &Path) {
     let mut command = Command::new("logrotate");
     command.arg("--force").arg("--state").arg(watch.path("state")).arg(configuration);
     let output = command.output().expect("logrotate");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let printed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{printed}");
     watch.process.wait_for_line(SOON, |line| line.starts_with("Configuration read again"));
 }
 

@@ -21,9 +21,9 @@ fn modes_of_1_x_are_refused_with_their_replacement() {
         ("-atcp", "TCP_PORTS = \"1-1023\""),
         ("-audp", "UDP_PORTS = \"1-1023\""),
     ] {
-        let (status, said) = run(&[mode]);
-        assert_eq!(status, Some(2), "{mode}: {said}");
-        assert!(said.contains(mode) && said.contains(today), "{mode}: {said}");
+        let (status, printed) = run(&[mode]);
+        assert_eq!(status, Some(2), "{mode}: {printed}");
+        assert!(printed.contains(mode) && printed.contains(today), "{mode}: {printed}");
     }
 }
 
@@ -43,13 +43,13 @@ fn obsolete_keys_of_1_x_are_reported_one_by_one() {
         "SCAN_TRIGGER=\"0\"",
     ];
     fs::write(&path, lines.join("\n")).expect("write");
-    let (status, said) = run(&["check", "-c", &path.display().to_string()]);
-    assert_eq!(status, Some(78), "{said}");
-    let errors: Vec<&str> = said.lines().filter(|line| line.contains(": error: ")).collect();
-    assert_eq!(errors.len(), 4, "{said}");
+    let (status, printed) = run(&["check", "-c", &path.display().to_string()]);
+    assert_eq!(status, Some(78), "{printed}");
+    let errors: Vec<&str> = printed.lines().filter(|line| line.contains(": error: ")).collect();
+    assert_eq!(errors.len(), 4, "{printed}");
     for (number, error) in errors.iter().enumerate() {
-        assert!(error.contains(&format!(":{}:1: error: ADVANCED_", number + 2)), "{said}");
-        assert!(error.contains("portsentry 1.x"), "{said}");
+        assert!(error.contains(&format!(":{}:1: error: ADVANCED_", number + 2)), "{printed}");
+        assert!(error.contains("portsentry 1.x"), "{printed}");
     }
 }
 

@@ -18,8 +18,8 @@ fn tried(station: &Station<'_>, trial: &str) -> Ended {
     // The sentry reports the result and continues, or the kernel kills it.
     let deadline = std::time::Instant::now() + SOON;
     loop {
-        let told = process.lines().iter().any(|line| line.text.starts_with(&seen));
-        if told && process.lines().iter().any(|line| line.text.ends_with("listening.")) {
+        let reported = process.lines().iter().any(|line| line.text.starts_with(&seen));
+        if reported && process.lines().iter().any(|line| line.text.ends_with("listening.")) {
             process.signal(Signal::TERM);
             return Ended::of(&mut process);
         }
@@ -60,8 +60,8 @@ fn unneeded_files_and_calls_are_refused_inside() {
     let service = bed.host.enter(|| TcpListener::bind("127.0.0.1:8080")).expect("listen");
     let check = |trial: &str, expected: &str| {
         let ended = tried(&station, trial);
-        let said = format!("trial: {}: {expected}", station.expand(trial));
-        assert!(ended.stderr.contains(&said), "{said}: {ended:#?}");
+        let printed = format!("trial: {}: {expected}", station.expand(trial));
+        assert!(ended.stderr.contains(&printed), "{printed}: {ended:#?}");
         assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     };
     const REFUSED: &str = "Permission denied (os error 13)";

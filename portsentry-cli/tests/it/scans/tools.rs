@@ -13,7 +13,7 @@
 
 use crate::expected::{FIN, Kind, NULL, SYN, UDP, XMAS, unknown_kind};
 
-use Outcome::{Counted, Refused, Silent, Probe, ProbeWithOptions};
+use Outcome::{Counted, Probe, ProbeWithOptions, Refused, Silent};
 
 /// Expected result of a scan.
 #[derive(Clone, Copy, Debug)]
