@@ -9,7 +9,7 @@ pub(crate) const V4_PREFIX: u8 = 24;
 /// Length of the IPv6 prefix of the network of both ends.
 pub(crate) const V6_PREFIX: u8 = 64;
 
-/// The addresses of both ends of the cable.
+/// The addresses of both ends of the veth pair.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
     pub(crate) host: (Ipv4Addr, Ipv6Addr),

@@ -25,7 +25,7 @@ fn socket(namespace: &Namespace, address: IpAddr, port: u16) -> UdpSocket {
 
 /// Sends `number` queries to `resolver`, each from a socket that is closed immediately,
 /// and returns the ports of these sockets.
-fn ask_and_go(
+fn query_and_close(
     host: &Namespace,
     from: IpAddr,
     resolver: &UdpSocket,
@@ -53,7 +53,7 @@ fn solicited_datagrams_are_counted_and_port_53_is_not_exempt() {
             let mut sentry = station.start(method);
             let mut witness = Witness::start(&bed.host);
             let resolver = socket(&bed.scanner, scanner, 53);
-            let clients = ask_and_go(&bed.host, host, &resolver, 100);
+            let clients = query_and_close(&bed.host, host, &resolver, 100);
             // By now, a snapshot of the sockets would not contain the closed ones.
             std::thread::sleep(Duration::from_millis(300));
             for client in &clients {

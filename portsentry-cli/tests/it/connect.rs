@@ -271,7 +271,7 @@ fn a_reload_binds_and_closes_ports() {
 }
 
 #[test]
-fn too_few_descriptors_are_a_clear_error() {
+fn too_few_descriptors_cause_a_clear_error() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, "TCP_PORTS = \"1000-1999\"\n");

@@ -243,7 +243,7 @@ fn the_error_names_the_missing_privilege() {
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
     open_to_all(&station.path(""));
-    // The program itself may be where only root can go.
+    // The program itself may be in a folder that only root can enter.
     let program = copy_of_program(&station.path(""));
     let as_nobody = |capabilities: &str, method: &str| {
         let mut command = bed.host.command("setpriv");

@@ -261,7 +261,7 @@ fn the_history_contains_the_time_of_the_probe() {
     let after = now();
     sentry.stop();
 
-    let [line] = &station.lines("history")[..] else { panic!("one line") };
+    let [line] = &station.lines("history")[..] else { panic!("not exactly one line") };
     let (stamp, rest) = line.split_once(' ').expect("stamp and line");
     assert_eq!(rest, event(bed.scanner.v4().into(), UDP, MARKER, LOGGED));
     assert_eq!(stamp.len(), 28, "{stamp}");

@@ -164,6 +164,6 @@ fn the_filter_matches_exactly_the_lines_of_triggered_sources() {
             .arg(project("packaging/fail2ban/filter.conf")),
     );
     let matched: Vec<&str> = matched.lines().collect();
-    assert!((300..700).contains(&expected.len()), "a mixture");
+    assert!((300..700).contains(&expected.len()), "the lines must be a mixture");
     assert_eq!(matched, expected);
 }

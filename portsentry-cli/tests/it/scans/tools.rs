@@ -5,8 +5,8 @@
 //! |---|---|---|
 //! | nmap | all | all but fragments (`-f`, `--mtu`), which it refuses |
 //! | masscan | TCP and UDP | TCP and UDP |
-//! | hping3 | all | none: it knows no IPv6 |
-//! | ZMap | TCP and UDP | none: it knows no IPv6 |
+//! | hping3 | all | none: it does not support IPv6 |
+//! | ZMap | TCP and UDP | none: it does not support IPv6 |
 //!
 //! The tables include the scans that a tool refuses, so that a row fails when a later
 //! version supports them.
