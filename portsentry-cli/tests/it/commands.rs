@@ -57,8 +57,8 @@ fn a_slow_command_delays_only_its_own_host() {
         delays.push(line.at.duration_since(sent));
     }
     delays.sort();
-    // The median, because a busy machine delays some. None of these responses waited for
-    // the slow command, because that is still running.
+    // Uses the median, because a busy machine delays some responses. No response waited for
+    // the slow command, which is still running.
     assert!(delays[10] < Duration::from_millis(100), "{delays:?}");
     assert!(sentry.lines().iter().all(|line| !line.text.contains(&format!("[{slow}]"))));
 

@@ -59,7 +59,7 @@ KILL_RUN_CMD = "true"
     let mut promised = HashSet::new();
     for crash in 0..crashes() {
         let sentry = station.start(&[]);
-        // Spread over 60 ms, in an irregular order.
+        // Spreads the crashes irregularly over 60 ms.
         std::thread::sleep(Duration::from_micros(u64::from(crash * 7_919 % 60_000)));
         let ended = sentry.kill();
         let hosts = ended.events().into_iter().filter(|line| line.ends_with(BLOCKED));

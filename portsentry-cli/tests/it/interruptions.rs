@@ -1,5 +1,5 @@
 //! The sentry is stopped, or loses its interface, its descriptors or its memory: it
-//! continues afterwards, or ends with a reason.
+//! continues afterwards, or ends and reports the reason.
 
 use std::fs;
 use std::net::IpAddr;

@@ -111,7 +111,7 @@ fn a_missing_interface_is_reported_and_watched_once_it_exists() {
     bed.scanner.ip(&["link", "set", "late1", "up"]);
     bed.host.ip(&["link", "set", late, "up"]);
     bed.host.ip(&["address", "add", "192.0.2.1/24", "dev", late]);
-    // The interface is watched from some moment on; packets before it are not seen.
+    // The sentry notices the interface after a moment, and does not see earlier packets.
     let line = event(address("192.0.2.2"), UDP, 20, LOGGED);
     let deadline = std::time::Instant::now() + SOON;
     while !sentry.lines().iter().any(|it| it.text == line) {

@@ -58,7 +58,7 @@ fn ten_thousand_simultaneous_hosts_are_logged_in_bounded_memory() {
     forger.send(&storm(20), 20_000);
     wait_for_logged(&sentry, too_many);
     let after_one = memory(sentry.pid());
-    // Probes of the hosts with a response in progress wait; the others are too many again.
+    // Hosts with a response in progress wait; the others exceed the limit again.
     forger.send(&storm(21), 20_000);
     wait_for_logged(&sentry, 2 * too_many);
     let after_two = memory(sentry.pid());

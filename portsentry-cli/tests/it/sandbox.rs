@@ -224,7 +224,7 @@ fn dropped_rights_do_not_return() {
         sentry.signal(Signal::HUP);
         sentry.wait_for(&format!("{key} has changed: restart needed"));
         sentry.wait_for("The new configuration was refused; the old one stays in force.");
-        // The whole reload is refused: ports and responses are the old ones.
+        // The reload is refused as a whole: the old ports and responses remain.
         datagram(&bed.scanner, source, target, 22);
         sentry.wait_for_part("port: [22]");
     }

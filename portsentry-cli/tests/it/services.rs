@@ -83,7 +83,7 @@ fn services_that_start_and_stop_are_noticed() {
     syn(&bed.scanner, source, target, 22);
     sentry.wait_for(&event(source, SYN, 22, LOGGED));
     let service = bed.host.enter(|| TcpListener::bind((target, 22))).expect("listen");
-    // The sentry reads the sockets at most four times a second: connect until it has.
+    // The sentry reads the socket tables at most four times a second, so the test repeats.
     let count_of = |part: String, sentry: &crate::station::Sentry| {
         sentry.lines().iter().filter(|line| line.text == part).count()
     };

@@ -59,7 +59,7 @@ fn run_as_one(sentry: &Sentry, station: &Station<'_>, commands: &str) {
 /// A fault of the history file, and its expected effect.
 struct Fault {
     name: &'static str,
-    /// Shell commands; `{dir}` is the station's folder.
+    /// Shell commands that cause the fault; `{dir}` is the station's folder.
     strike: &'static str,
     heal: &'static str,
     /// The error message, with `{file}` for the history.

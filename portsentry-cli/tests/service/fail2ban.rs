@@ -78,7 +78,7 @@ fn exactly_the_triggered_scanners_are_banned() {
     expected.sort();
     assert_eq!(banned(), expected);
 
-    // A ban has an effect.
+    // A banned source cannot connect; another one can.
     let connect = |from: IpAddr| {
         let limit = std::time::Duration::from_millis(500);
         bed.scanner.enter(|| connect_from(from, bed.host.v4().into(), limit))

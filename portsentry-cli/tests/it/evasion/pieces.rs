@@ -18,8 +18,8 @@ fn syn(wire: &Wire, version: Version) -> Vec<u8> {
     wire.summed(version, TCP, &[tcp(2), vec![b'x'; 20]].concat())
 }
 
-/// Returns frames with these ranges of a segment or datagram. The fragment with its last
-/// byte ends the datagram.
+/// Returns a frame for each range of a segment or datagram. The range with its last byte is
+/// the last fragment.
 fn pieces(
     wire: &Wire,
     version: Version,
