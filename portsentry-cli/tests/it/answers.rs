@@ -47,7 +47,7 @@ fn solicited_datagrams_are_counted_and_port_53_is_not_exempt() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
-    // Served ports are logged without `-S`; solicited datagrams are logged in neither case.
+    // With `-S`, probes of served ports are logged, but solicited datagrams still are not.
     for method in [&["-m", "pcap"][..], &["-m", "raw"], &["-m", "raw", "-S"]] {
         for (scanner, host) in both_families(&bed) {
             let mut sentry = station.start(method);
