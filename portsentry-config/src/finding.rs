@@ -84,7 +84,7 @@ impl Findings {
     ///     help: did you mean `TCP_PORTS`?
     /// ```
     ///
-    /// The text is safe to write to a terminal, whatever the files contain.
+    /// The text is safe to write to a terminal for any content of the files.
     pub fn render(&self, style: Style) -> String {
         let mut text = String::new();
         for finding in &self.0 {

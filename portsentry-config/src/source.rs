@@ -1,4 +1,4 @@
-//! What to load: the file, and what the caller adds to it.
+//! The configuration to load: the file, and values of the caller.
 
 use std::path::PathBuf;
 
@@ -21,14 +21,14 @@ pub const DEFAULT_PATH: &str = "/etc/portsentry/portsentry.conf";
 pub struct Source {
     /// The file; a relative path is relative to the working directory.
     pub path: PathBuf,
-    /// What to use if the file does not exist.
+    /// The replacement for a missing file.
     pub if_missing: IfMissing,
-    /// Who carries out responses: with [`Responses::Embedder`], a configuration that
+    /// The party that carries out responses. With [`Responses::Embedder`], a configuration that
     /// blocks needs no `KILL_` key.
     pub responses: Responses,
 }
 
-/// What to use if the configuration file does not exist.
+/// The replacement for a missing configuration file.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IfMissing {

@@ -48,12 +48,12 @@ impl Place {
 }
 
 /// Asserts that a refused file has an error at `place` (`line:column`) of the
-/// file `name` that says `message`.
+/// file `name` with `message`.
 fn assert_error_at(case: &str, findings: &Findings, name: &str, place: &str, message: &str) {
     let text = findings.to_string();
     let has_it = text.lines().any(|line| {
         line.split_once(&format!("{name}:{place}: error: "))
-            .is_some_and(|(_, said)| said.contains(message))
+            .is_some_and(|(_, found)| found.contains(message))
     });
-    assert!(has_it, "{case}: no error at {place} that says `{message}` in\n{text}");
+    assert!(has_it, "{case}: no error at {place} that contains `{message}` in\n{text}");
 }

@@ -1,4 +1,4 @@
-//! What checks across keys have to know about the program.
+//! Properties of the program that checks across keys depend on.
 
 /// Properties of the program that checks across keys depend on.
 ///
@@ -7,13 +7,13 @@
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Context {
-    /// Who carries out responses.
+    /// The party that carries out responses.
     pub responses: Responses,
     /// Support for several rings.
     pub rings: Rings,
 }
 
-/// Who carries out responses.
+/// The party that carries out responses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Responses {

@@ -9,7 +9,7 @@ use super::{Problem, Span};
 /// An error or a warning about a place in a file.
 ///
 /// `Display` gives `line:column: error: message`. The message is safe to show on a
-/// terminal, whatever the file contains.
+/// terminal for any content of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Diagnostic {

@@ -125,7 +125,7 @@ mod tests {
             let (unit, seconds) = UNITS[unit];
             let expected = Duration::from_secs(number * seconds);
             prop_assert_eq!(read(&format!("{number}{unit}"), Duration::MAX), Ok(expected));
-            // What is shown to people can be written in a file.
+            // A file can contain the form for people.
             prop_assert_eq!(read(&InLongestUnit(expected).to_string(), Duration::MAX), Ok(expected));
         }
     }

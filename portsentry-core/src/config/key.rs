@@ -39,7 +39,7 @@ pub enum DefaultValue {
     /// No value.
     #[non_exhaustive]
     Unset {
-        /// What happens without a value.
+        /// Behaviour without a value.
         meaning: &'static str,
         /// A value to show to the reader.
         example: &'static str,

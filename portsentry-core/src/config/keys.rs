@@ -71,7 +71,7 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn defaults_and_examples_read_as_the_table_says() {
+    fn defaults_and_examples_are_valid_values() {
         let defaults = Settings::default();
         for key in KEYS {
             let ports = if key.name == "TCP_PORTS" { "UDP_PORTS" } else { "TCP_PORTS" };

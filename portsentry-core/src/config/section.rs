@@ -6,15 +6,15 @@ use core::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Section {
-    /// What is watched.
+    /// The watched ports.
     Watch,
-    /// Which probes count.
+    /// The probes that count.
     Detect,
-    /// What a probe causes.
+    /// The responses to a probe.
     Respond,
-    /// What is logged and recorded.
+    /// The log and the history.
     Report,
-    /// How packets are captured.
+    /// The capture of packets.
     Capture,
     /// The processes of the program.
     Process,

@@ -1,4 +1,4 @@
-//! Findings at several places at once.
+//! Findings at several places of one file.
 
 use portsentry_core::config::{self, Problem, Severity, Span};
 

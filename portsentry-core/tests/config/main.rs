@@ -1,5 +1,5 @@
 //! The configuration and ignore parsers through their public API: values of well-formed
-//! files, findings at several places at once, and random bytes. The tests of
+//! files, findings at several places of one file, and random bytes. The tests of
 //! `portsentry-config` contain a table of malformed files, because they check the
 //! rendering too.
 
