@@ -9,7 +9,7 @@ mod manual;
 mod page;
 mod sample;
 
-pub use page::{Page, option_term};
+pub use page::{Page, Term};
 
 /// Returns the source of the manual page portsentry.conf(5).
 pub fn manual() -> String {

@@ -1,9 +1,7 @@
-//! portsentry(8). What each option means comes from the table of options; the
-//! sections around it stand here.
+//! portsentry(8), from the table of options; the other sections are in this file.
 
 use clap::Command;
-use portsentry_config::reference::{Page, option_term};
-use roff::{bold, italic, roman};
+use portsentry_config::reference::{Page, Term};
 
 use super::{command_line, option_default, option_help, option_values, value_name};
 
@@ -42,17 +40,17 @@ fn description(page: &mut Page) {
 }
 
 const DESCRIPTION: &[&str] = &[
-    "`portsentry` watches TCP and UDP ports that this host does not serve. Nobody has business \
-     there, so whoever sends a packet to one of them is looking for services. Each such probe is \
-     logged, and a host that sends enough of them can be answered: by a command such as one that \
-     adds it to a firewall, by a line in hosts.deny, or by a program of your own.",
-    "It reads packets as they arrive and binds nothing, so that a watched port looks as closed \
-     as any other. Half-open, FIN, NULL and XMAS scans are seen as well as connections. What is \
-     watched, and what a probe leads to, stands in the configuration, see portsentry.conf(5). \
-     Without one, some ports that no host serves any more are watched, and probes are only \
-     logged.",
-    "The source of a packet can be forged. Before you turn responses on, read about NEVER_BLOCK, \
-     BLOCK_RATE and BLOCK_UDP in portsentry.conf(5).",
+    "`portsentry` watches TCP and UDP ports that this host does not serve. A host that sends a \
+     packet to one of them is looking for services. `portsentry` logs each such probe. After a \
+     number of probes from one host it can respond: run a command that adds the host to a \
+     firewall, write a line to hosts.deny, or run a program of yours.",
+    "`portsentry` reads packets as they arrive and binds no port, so that a watched port looks \
+     closed. It detects half-open, FIN, NULL and XMAS scans as well as connections. The \
+     configuration defines the watched ports and the responses, see portsentry.conf(5). Without \
+     a configuration file, `portsentry` watches some ports of services that are rarely used \
+     today, and only logs.",
+    "The source address of a packet can be forged. Before you enable responses, read about \
+     NEVER_BLOCK, BLOCK_RATE and BLOCK_UDP in portsentry.conf(5).",
 ];
 
 fn options(page: &mut Page, command: &Command) {
@@ -62,11 +60,7 @@ fn options(page: &mut Page, command: &Command) {
         let names: Vec<String> = short.into_iter().chain(long).collect();
         let value = value_name(option);
         let (first, rest) = option_help(option);
-        let term = match &value {
-            Some(value) if names.is_empty() => vec![italic(value)],
-            value => option_term(&names, value.as_deref()),
-        };
-        page.entry(term, &sentence(&first));
+        page.entry(term(&names, value.as_deref()), &sentence(&first));
         for paragraph in rest {
             page.more(&sentence(&paragraph));
         }
@@ -76,6 +70,19 @@ fn options(page: &mut Page, command: &Command) {
         if let Some(default) = option_default(option) {
             page.more(&format!("Default: `{default}`"));
         }
+    }
+}
+
+/// An option and its value: `-c, --configfile FILE`, or `FILE` without an option.
+fn term(names: &[String], value: Option<&str>) -> Term {
+    let mut term = Term::default();
+    for (index, name) in names.iter().enumerate() {
+        term = if index > 0 { term.roman(", ") } else { term }.bold(name);
+    }
+    match value {
+        Some(value) if names.is_empty() => term.italic(value),
+        Some(value) => term.roman(" ").italic(value),
+        None => term,
     }
 }
 
@@ -89,47 +96,47 @@ fn commands(page: &mut Page, command: &Command) {
     }
 }
 
-/// What someone who runs it has to know.
+/// Facts for administrators.
 fn running(page: &mut Page) {
     page.heading("PRIVILEGES").paragraph(PRIVILEGES);
     page.heading("SIGNALS");
     for (signal, text) in SIGNALS {
-        page.entry(vec![bold(*signal)], text);
+        page.entry(Term::default().bold(signal), text);
     }
     page.heading("LOG");
     page.paragraph("Each probe is one line:").verbatim(LINE);
     for (field, text) in FIELDS {
-        page.entry(vec![roman(*field)], text);
+        page.entry(Term::default().roman(field), text);
     }
     page.paragraph(
-        "Lines that begin `attackalert:` tell what a response did. In the history file a local \
-         time stamp stands before the line.",
+        "Lines that start with `attackalert:` show the result of a response. In the history file, \
+         a local timestamp precedes the line.",
     );
     page.heading("ENVIRONMENT");
     for (variable, text) in ENVIRONMENT {
-        page.entry(vec![bold(*variable)], text);
+        page.entry(Term::default().bold(variable), text);
     }
     page.heading("EXIT STATUS");
     for (status, text) in EXIT_STATUS {
-        page.entry(vec![bold(*status)], text);
+        page.entry(Term::default().bold(status), text);
     }
 }
 
-const PRIVILEGES: &str = "To read packets it needs the capability CAP_NET_RAW, not root. \
-     Responses run with the privileges that portsentry was started with: nft(8) and ip(8) need \
-     CAP_NET_ADMIN. They are carried out by a second process, portsentry-resp, which also opens \
-     files and ends with the first one; that one reads the packets, and gives up all other \
-     rights before (RUN_AS and SANDBOX in portsentry.conf(5)). The commands `check`, `replay` \
-     and `generate` need no privilege.";
+const PRIVILEGES: &str = "Reading packets needs the capability CAP_NET_RAW, not root. \
+     Responses run with the privileges of the user that started portsentry: nft(8) and ip(8) \
+     need CAP_NET_ADMIN. A second process, portsentry-resp, carries them out and opens files; it \
+     exits with the first process. The first process drops all other rights before it reads \
+     packets (RUN_AS and SANDBOX in portsentry.conf(5)). The commands `check`, `replay` and \
+     `generate` need no privilege.";
 
 const SIGNALS: &[(&str, &str)] = &[
     (
         "SIGHUP",
-        "Read configuration and ignore file again, and open the history file again. A \
-         configuration with errors, or with another RUN_AS or SANDBOX, is refused, and the one in \
-         force stays.",
+        "Reload the configuration and the ignore file, and reopen the history file. A \
+         configuration with errors, or with another value of RUN_AS or SANDBOX, is refused, and \
+         the old one stays in force.",
     ),
-    ("SIGINT, SIGTERM", "End, after all that was noticed has been written."),
+    ("SIGINT, SIGTERM", "Exit, after all waiting lines are written."),
 ];
 
 const LINE: &str = "\
@@ -138,7 +145,7 @@ type: [TCP SYN/Normal scan] IP opts: [not set] ignored: [false]
 triggered: [true] noblock: [true] blocked: [false]";
 
 const FIELDS: &[(&str, &str)] = &[
-    ("ignored", "`true` if the host stands in the ignore file."),
+    ("ignored", "`true` if the host is in the ignore file."),
     ("triggered", "`true` once the host has sent SCAN_TRIGGER probes."),
     (
         "noblock",
@@ -148,30 +155,29 @@ const FIELDS: &[(&str, &str)] = &[
 ];
 
 const ENVIRONMENT: &[(&str, &str)] = &[
-    ("TZ", "The time zone of time stamps in the history; otherwise that of the system."),
+    ("TZ", "Time zone of timestamps in the history. The default is that of the system."),
     ("NO_COLOR", "If set, messages on a terminal have no colours."),
     (
         "PORTSENTRY_LOG",
-        "Which messages about the inside of the program are logged, by module, such as \
-         `portsentry_capture=debug`.",
+        "The internal messages to log, by module, such as `portsentry_capture=debug`.",
     ),
     (
         "NOTIFY_SOCKET, WATCHDOG_USEC, JOURNAL_STREAM",
-        "Set by systemd: it is told when portsentry is ready, reloads or ends, and that it is \
-         alive.",
+        "Set by systemd. `portsentry` notifies it of start, reload and exit, and serves its \
+         watchdog.",
     ),
 ];
 
 const EXIT_STATUS: &[(&str, &str)] = &[
-    ("0", "It ended in good order, or `check` found no error."),
-    ("1", "It failed; the message says what to do."),
-    ("2", "The command line is wrong."),
+    ("0", "Success; for `check`, no error."),
+    ("1", "Failure; the message contains the remedy."),
+    ("2", "The command line is not valid."),
     ("77", "A privilege is missing."),
-    ("78", "The configuration is wrong; nothing was started."),
+    ("78", "The configuration is not valid; nothing was started."),
 ];
 
 const EXAMPLES: &str = "\
-portsentry check                       # is the configuration right?
+portsentry check                       # check the configuration
 portsentry -i eth0 -c ./test.conf      # watch one interface
 portsentry -D --pidfile /run/portsentry/portsentry.pid
 portsentry replay --host 192.0.2.1 scan.pcap
@@ -181,22 +187,25 @@ fn files(page: &mut Page) {
     page.heading("FILES");
     for (path, text) in [
         ("/etc/portsentry/portsentry.conf", "Configuration."),
-        ("/etc/portsentry/portsentry.ignore", "Hosts that are let be, as shipped."),
-        ("/var/log/portsentry/portsentry.history", "All probes, as shipped."),
+        (
+            "/etc/portsentry/portsentry.ignore",
+            "Hosts and networks to ignore, in the shipped configuration.",
+        ),
+        ("/var/log/portsentry/portsentry.history", "All probes, in the shipped configuration."),
         (
             "/run/portsentry/portsentry.blocked",
-            "Hosts that were blocked, as shipped. A directory that only portsentry can write to: \
-             not /tmp, where others could put a file of their own.",
+            "Blocked hosts, in the shipped configuration. Only portsentry can write to this \
+             directory. In /tmp, other users could create the file.",
         ),
     ] {
-        page.entry(vec![italic(path)], text);
+        page.entry(Term::default().italic(path), text);
     }
 }
 
-const BUGS: &str = "A forged source looks like a real one: blocking on the word of a UDP packet, \
-     or of a single TCP packet, can be turned against others.";
+const BUGS: &str = "A forged source address looks like a real one. An attacker can abuse \
+     blocking after a UDP packet, or after a single TCP packet, to block other hosts.";
 
-/// With a full stop, as whole sentences have.
+/// The text as a sentence, with a full stop.
 fn sentence(text: &str) -> String {
     if text.is_empty() || text.ends_with(['.', ')', ']']) {
         text.to_owned()

@@ -1,9 +1,9 @@
-//! portsentry.conf as it is shipped: every key with its description, those that
-//! have to be set with a value that does no harm.
+//! The shipped portsentry.conf: all keys with their descriptions. It sets only keys that
+//! log.
 
 use std::fmt::Write as _;
 
-use portsentry_core::config::{DefaultValue, KEYS, Key, Settings};
+use portsentry_core::config::{DefaultValue, Key, Section, Settings};
 
 /// Width of the comments.
 const WIDTH: usize = 78;
@@ -11,13 +11,15 @@ const WIDTH: usize = 78;
 pub(super) fn file() -> String {
     let settings = shipped();
     let mut text = String::from(INTRODUCTION);
-    for key in KEYS {
-        describe(&mut text, key, &settings);
+    for section in Section::ALL {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "\n# ---- {section} ----");
+        section.keys().for_each(|key| describe(&mut text, key, &settings));
     }
     text
 }
 
-/// Log only: what the built-in configuration watches, with files.
+/// The settings of the file: log only, with the ports of the built-in configuration.
 fn shipped() -> Settings {
     let mut settings = Settings::built_in();
     settings.ignore_file = Some("/etc/portsentry/portsentry.ignore".to_owned());
@@ -29,14 +31,15 @@ fn shipped() -> Settings {
 const INTRODUCTION: &str = "\
 # Configuration of portsentry, see portsentry.conf(5).
 #
-# As shipped it only logs. Lines that begin with # show what holds without them.
+# The shipped file only logs. Keys after # show their defaults, or an example.
 # After a change: portsentry check, then systemctl reload portsentry.
+# A duration is a number with the unit s, min, h or d, or a number of seconds.
 ";
 
 fn describe(text: &mut String, key: &Key, settings: &Settings) {
     text.push('\n');
-    let comment = format!("{}. {}", key.summary, key.help);
-    wrap(text, comment.trim_end());
+    let note = key.reload.note().unwrap_or_default();
+    wrap(text, &format!("{}. {} {note}", key.summary, key.help));
     let value = key.value(settings);
     // Writing to a string does not fail.
     let _ = match (value, key.default) {
@@ -50,7 +53,7 @@ fn describe(text: &mut String, key: &Key, settings: &Settings) {
     };
 }
 
-/// Appends `words` as comment lines.
+/// Appends `words` as lines of comments.
 fn wrap(text: &mut String, words: &str) {
     let mut column = 0;
     for word in words.split(' ').filter(|word| !word.is_empty()) {
@@ -72,16 +75,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_holds_what_it_says() {
+    fn it_contains_the_shipped_settings() {
         let parsed = portsentry_core::config::parse(file().as_bytes());
         assert_eq!(parsed.diagnostics, []);
         assert_eq!(parsed.value, shipped());
     }
 
     #[test]
-    fn each_line_that_is_commented_out_could_be_put_in() {
+    fn each_commented_key_is_valid() {
         let file = file();
-        for key in KEYS {
+        for key in portsentry_core::config::KEYS {
             let commented = format!("#{} = \"", key.name);
             if let Some(line) = file.lines().find(|line| line.starts_with(&commented)) {
                 let changed = file.replace(line, line.trim_start_matches('#'));

@@ -13,7 +13,8 @@ pub(super) struct InLongestUnit(pub(super) Duration);
 impl fmt::Display for InLongestUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0.as_secs();
-        let fits = |(_, length): &(&str, u64)| seconds > 0 && seconds.checked_rem(*length) == Some(0);
+        let fits =
+            |(_, length): &(&str, u64)| seconds > 0 && seconds.checked_rem(*length) == Some(0);
         let (unit, length) = UNITS.into_iter().find(fits).unwrap_or(("s", 1));
         write!(f, "{} {unit}", seconds / length)
     }
