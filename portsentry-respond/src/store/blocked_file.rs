@@ -1,6 +1,7 @@
 //! The blocked hosts on disk: permissions of the file, and how it stays complete.
 //!
-//! A host is appended and the file is synchronised before any line reports the host as blocked.
+//! A host is appended and the file is synchronised before the outcome of the response is returned,
+//! so before the event with `blocked: [true]` is logged.
 //! The format is in [`blocked_record`](super::blocked_record).
 
 use std::fs::{DirBuilder, File, OpenOptions};
