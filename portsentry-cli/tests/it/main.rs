@@ -20,7 +20,6 @@ mod starts;
 mod station;
 mod witness;
 
-mod answers;
 mod blocking;
 mod capture;
 mod checks;
@@ -45,4 +44,5 @@ mod sandbox;
 mod scans;
 mod services;
 mod sinks;
+mod solicited;
 mod tcpdump_captures;

@@ -86,7 +86,10 @@ fn an_invalid_configuration_is_refused_as_a_whole() {
         &mut sentry,
         "UDP_PORTS = \"40\"\nTCP_PORTS = \"x\"\n",
         &[
-            at("2:14", "`x` is not a port; write ports and ranges, separated by commas: `1,7,10-20`"),
+            at(
+                "2:14",
+                "`x` is not a port; write ports and ranges, separated by commas: `1,7,10-20`",
+            ),
             "    TCP_PORTS = \"x\"".to_owned(),
             "                 ^".to_owned(),
         ],
