@@ -50,7 +50,8 @@ impl Configuration {
     /// use portsentry_core::config::Settings;
     ///
     /// let mut configuration = Configuration::new(Settings::built_in());
-    /// configuration.ignore = ["192.0.2.0/24".parse().unwrap()].into_iter().collect();
+    /// configuration.ignore = "192.0.2.0/24, 2001:db8::/32".parse()?;
+    /// # Ok::<(), portsentry_core::config::Problem>(())
     /// ```
     pub fn new(settings: Settings) -> Self {
         Self::assemble(settings, NetworkSet::default(), Overrides::default(), Origin::Program)

@@ -22,12 +22,12 @@
 //! let directory = Path::new("/etc/gateway");
 //! match load_with(&source, Overrides::default(), directory, &mut read) {
 //!     Ok(configuration) => {
-//!         let never_block = ["192.0.2.1/32".parse().unwrap()];
-//!         let policy = configuration.policy(never_block.into_iter().collect());
+//!         let policy = configuration.policy("192.0.2.1, 2001:db8::1".parse()?);
 //!         assert!(policy.block_tcp && policy.tcp_ports.contains(445));
 //!     }
 //!     Err(error) => eprint!("{}", error.render(Style::Plain)),
 //! }
+//! # Ok::<(), portsentry_core::config::Problem>(())
 //! ```
 
 #![forbid(unsafe_code)]

@@ -29,6 +29,7 @@ mod diagnostic;
 mod duration;
 mod encoding;
 mod excerpt;
+mod from_str;
 mod ignore_list;
 mod key;
 mod keys;

@@ -15,8 +15,7 @@ fn every_rule_comes_from_its_key() {
          KILL_ROUTE=\"r $TARGET$\"\nBLOCKED_FILE=\"b\"\nBLOCK_RATE=\"7\"\nNEVER_BLOCK=\"::1\"\n",
     );
     place.file("i", "192.0.2.0/24\n");
-    let policy =
-        place.load("c").unwrap().policy(["198.51.100.1/32".parse().unwrap()].into_iter().collect());
+    let policy = place.load("c").unwrap().policy("198.51.100.1".parse().unwrap());
     assert_eq!(
         (policy.tcp_ports.to_string(), policy.udp_ports.to_string()),
         ("1-3".into(), "9".into())

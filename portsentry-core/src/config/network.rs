@@ -1,5 +1,6 @@
 //! Addresses and networks, as in ignore files and `NEVER_BLOCK`.
 
+use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
@@ -7,6 +8,21 @@ use ipnet::IpNet;
 use super::diagnostic::Report;
 use super::span::Fragment;
 use super::{Excerpt, Problem};
+
+/// Reads networks that are separated by commas or blanks. Reports each invalid item.
+pub(super) fn read_networks(list: Fragment<'_>, report: &mut Report) -> Vec<IpNet> {
+    let mut networks = Vec::new();
+    if list.trim().is_empty() {
+        return networks;
+    }
+    for item in list.split(',').map(Fragment::trim) {
+        if item.is_empty() {
+            report.error(item, Problem::EmptyItem);
+        }
+        networks.extend(item.words().filter_map(|word| read_network(word, report)));
+    }
+    networks
+}
 
 /// Reads a network: an address, or an address with a prefix length or (IPv4) a dotted
 /// mask.

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::diagnostic::Report;
 use super::duration::read_duration;
-use super::network::read_network;
+use super::network::read_networks;
 use super::ports::read_ports;
 use super::span::Fragment;
 use super::{BlockMode, Excerpt, Problem, Template, ValueKind};
@@ -49,16 +49,7 @@ impl Value for PortSet {
 
 impl Value for Option<Vec<IpNet>> {
     fn read(&mut self, text: Fragment<'_>, _: ValueKind, report: &mut Report) {
-        let mut networks = Vec::new();
-        if !text.trim().is_empty() {
-            for item in text.split(',').map(Fragment::trim) {
-                if item.is_empty() {
-                    report.error(item, Problem::EmptyItem);
-                }
-                networks.extend(item.words().filter_map(|word| read_network(word, report)));
-            }
-        }
-        *self = Some(networks);
+        *self = Some(read_networks(text, report));
     }
 
     fn write(&self) -> Option<String> {
