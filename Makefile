@@ -47,6 +47,8 @@ demo: ## scan a sentry with nmap, in separate network namespaces
 test: ## run all tests; those in network namespaces need root
 	@scripts/require $(TEST_PACKAGES)
 	$(CARGO) test --workspace
+	$(CARGO) test --package portsentry-capture --features rings --lib --test live -- \
+	    rings source_hash
 
 lint: lint-code lint-layout lint-workflows ## all lints
 

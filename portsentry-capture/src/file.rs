@@ -13,7 +13,6 @@ mod window;
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::BorrowedFd;
 use std::path::Path;
 
 use portsentry_core::{Instant, Observation, Timestamp};
@@ -225,10 +224,6 @@ fn instant(time: Timestamp) -> Instant {
 impl<R: Read> Sensor for CaptureFile<R> {
     fn name(&self) -> &str {
         &self.name
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        None
     }
 
     /// Never gives [`Drained::Empty`]: a pipe that has nothing yet is waited

@@ -23,18 +23,25 @@
 //! }
 //! ```
 
+#[cfg(feature = "live")]
 pub mod clock;
 #[cfg(feature = "connect")]
 mod connect;
 mod decode;
 mod file;
+#[cfg(feature = "live")]
 mod interfaces;
+#[cfg(feature = "live")]
 mod live;
+#[cfg(feature = "live")]
 mod netlink;
+#[cfg(feature = "live")]
 pub mod reactor;
 mod sensor;
+#[cfg(feature = "live")]
 mod served;
 mod targets;
+#[cfg(feature = "live")]
 pub mod wake;
 
 #[cfg(feature = "connect")]
@@ -46,15 +53,20 @@ pub use decode::{
     martian_source,
 };
 pub use file::CaptureFile;
+#[cfg(feature = "live")]
 pub use interfaces::{
     Exclusions, Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError,
     default_gateways,
 };
+#[cfg(feature = "live")]
 pub use live::{CaptureOptions, InterfaceLoss, LiveBackend, LiveSensor, SensorSet, Watched};
 #[cfg(feature = "pcap")]
 pub use live::{PcapBackend, PcapSensor};
 #[cfg(feature = "raw")]
-pub use live::{RawBackend, RawSensor, RingBackend, SourceHash};
+pub use live::{RawBackend, RawSensor};
+#[cfg(feature = "rings")]
+pub use live::{RingBackend, SourceHash};
 pub use sensor::{Drained, QueryStats, RingStats, Sensor, SensorError, SensorStats};
+#[cfg(feature = "live")]
 pub use served::served_ports;
 pub use targets::Targets;

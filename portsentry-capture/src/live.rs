@@ -1,32 +1,31 @@
 //! Live capture: sensors on interfaces, and the set that keeps them in step
 //! with the kernel.
 //!
-//! A [`LiveBackend`] knows one way to capture ([`PcapBackend`] is libpcap's,
-//! [`RawBackend`] has packet sockets of its own) and opens one [`LiveSensor`]
-//! per interface; [`SensorSet`] decides which interfaces, follows what comes and
-//! goes, and is itself a [`Sensor`]. Nothing here decides what an observation
-//! means.
+//! A [`LiveBackend`] is one way to capture: `PcapBackend` uses libpcap, `RawBackend` packet
+//! sockets. It opens one [`LiveSensor`] for each interface. A [`SensorSet`] selects the
+//! interfaces, follows their changes, and is itself a [`Sensor`]. Nothing here decides what an
+//! observation means.
 
+#[cfg(any(feature = "pcap", feature = "raw"))]
+mod arrival;
 #[cfg(feature = "raw")]
 mod block;
-#[cfg(any(feature = "pcap", feature = "raw"))]
 mod bpf;
 mod duplicates;
 #[cfg(any(feature = "pcap", feature = "raw"))]
 mod for_host;
 mod losses;
-#[cfg(any(feature = "pcap", feature = "raw"))]
 mod packet_socket;
 #[cfg(feature = "pcap")]
 mod pcap;
 mod plan;
 #[cfg(feature = "raw")]
 mod raw;
-#[cfg(feature = "raw")]
+#[cfg(feature = "rings")]
 mod rings;
 mod set;
 mod solicited;
-#[cfg(feature = "raw")]
+#[cfg(feature = "rings")]
 mod source_hash;
 mod suppress;
 mod watched;
@@ -41,10 +40,10 @@ pub use self::pcap::{PcapBackend, PcapSensor};
 pub use losses::InterfaceLoss;
 #[cfg(feature = "raw")]
 pub use raw::{RawBackend, RawSensor};
-#[cfg(feature = "raw")]
+#[cfg(feature = "rings")]
 pub use rings::RingBackend;
 pub use set::SensorSet;
-#[cfg(feature = "raw")]
+#[cfg(feature = "rings")]
 pub use source_hash::SourceHash;
 pub use watched::Watched;
 

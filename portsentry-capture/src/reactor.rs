@@ -138,8 +138,10 @@ pub(crate) enum Watch {
     /// Readable, for one event. Then [`EventSet::modify`] has to be called before the next one.
     InOnce,
     /// Writable.
+    #[cfg(feature = "connect")]
     Out,
     /// Errors only.
+    #[cfg(feature = "connect")]
     Nothing,
 }
 
@@ -220,7 +222,9 @@ impl Watch {
         match self {
             Self::In => epoll::EventFlags::IN,
             Self::InOnce => epoll::EventFlags::IN | epoll::EventFlags::ONESHOT,
+            #[cfg(feature = "connect")]
             Self::Out => epoll::EventFlags::OUT,
+            #[cfg(feature = "connect")]
             Self::Nothing => epoll::EventFlags::empty(),
         }
     }

@@ -4,6 +4,7 @@
 //! blocks, prints or decides; it counts what it could not hand out.
 
 use std::io;
+#[cfg(unix)]
 use std::os::fd::BorrowedFd;
 
 use portsentry_core::Observation;
@@ -16,7 +17,6 @@ use crate::{ReassemblyStats, Tally};
 /// One that replays a list takes a few lines:
 ///
 /// ```
-/// use std::os::fd::BorrowedFd;
 /// use portsentry_capture::{Drained, Sensor, SensorError, SensorStats};
 /// use portsentry_core::Observation;
 ///
@@ -25,9 +25,6 @@ use crate::{ReassemblyStats, Tally};
 /// impl Sensor for Replay {
 ///     fn name(&self) -> &str {
 ///         "replay"
-///     }
-///     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-///         None
 ///     }
 ///     fn drain(
 ///         &mut self,
@@ -52,9 +49,12 @@ pub trait Sensor {
     /// What the sensor listens to, for people: an interface, a file.
     fn name(&self) -> &str;
 
-    /// Readable when there is something to drain. `None`: always ready, as a
-    /// file is.
-    fn descriptor(&self) -> Option<BorrowedFd<'_>>;
+    /// Returns a descriptor that is readable when there is something to drain. `None`, the
+    /// default: the sensor is always ready, like a file.
+    #[cfg(unix)]
+    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 
     /// Hands the observations of about `budget` packets to `sink`, in the
     /// order of arrival, without allocating and without blocking.

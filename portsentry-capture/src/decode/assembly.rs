@@ -10,10 +10,10 @@
 use std::net::IpAddr;
 
 use super::fragment::Fragment;
+use super::header::Header;
 use super::ipv6::has_header_chain;
-use super::network::Header;
 use super::payload::Payload;
-use super::{ChecksumState, Packet, Rejected};
+use super::{ChecksumState, Packet, Rejected, network};
 
 /// The longest IP packet but for jumbograms, which are never fragmented.
 const MAX_PACKET: usize = 65_535;
@@ -159,7 +159,7 @@ impl Assembly {
                 captured.extend_from_slice(bytes);
             }
         }
-        header.reassembled(Payload { captured: &captured, length }, self.checksum)
+        network::reassembled(header, Payload { captured: &captured, length }, self.checksum)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::ChecksumState;
-use super::network::Header;
+use super::header::Header;
 use super::payload::Payload;
 
 /// A fragment as it was captured.

@@ -8,8 +8,8 @@ use portsentry_core::IpOptions;
 
 use super::checksum::{Addresses, is_header_intact};
 use super::fragment::Fragment;
+use super::header::Header;
 use super::link::Datagram;
-use super::network::Header;
 use super::payload::Payload;
 use super::{ChecksumState, Packet, Rejected, extensions, transport};
 

@@ -13,8 +13,8 @@ use portsentry_core::IpOptions;
 use super::checksum::Addresses;
 use super::extensions::{authentication, options, routing};
 use super::fragment::Fragment;
+use super::header::Header;
 use super::link::Datagram;
-use super::network::Header;
 use super::payload::Payload;
 use super::{ChecksumState, Packet, Rejected, transport};
 

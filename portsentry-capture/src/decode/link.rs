@@ -1,11 +1,9 @@
 //! Link layers: everything in front of the IP header.
 
-use etherparse::{EtherType, Ethernet2HeaderSlice, SingleVlanHeaderSlice};
+use etherparse::Ethernet2HeaderSlice;
 
 use super::Rejected;
-
-/// VLAN tags that are stepped over: one inside another (IEEE 802.1ad).
-const MAX_VLAN_TAGS: usize = 2;
+use super::ether_type::{IPV4, IPV6, skip_tags};
 
 /// ARP hardware type of a loopback interface (`ARPHRD_LOOPBACK` of Linux).
 const ARPHRD_LOOPBACK: u16 = 772;
@@ -105,20 +103,20 @@ pub(super) fn strip(link: LinkType, frame: &[u8]) -> Result<Datagram<'_>, Reject
     match link {
         LinkType::Ethernet => {
             let header = Ethernet2HeaderSlice::from_slice(frame).or(Err(Rejected::Truncated))?;
-            tagged(header.ether_type(), frame, 14, 0)
+            tagged(header.ether_type().0, frame, 14, 0)
         }
         LinkType::RawIp => raw_ip(frame),
         LinkType::BsdLoopback => bsd_loopback(frame),
         // Not by etherparse, whose slice refuses hardware types it does not know.
         LinkType::LinuxSll => {
             let [.., high, low] = *frame.first_chunk::<16>().ok_or(Rejected::Truncated)?;
-            cooked(EtherType(u16::from_be_bytes([high, low])), frame, 16, 0)
+            cooked(u16::from_be_bytes([high, low]), frame, 16, 0)
         }
         LinkType::LinuxSll2 => {
             let header = frame.first_chunk::<20>().ok_or(Rejected::Truncated)?;
             let [high, low, _, _, i0, i1, i2, i3, ..] = *header;
             let interface = u32::from_be_bytes([i0, i1, i2, i3]);
-            cooked(EtherType(u16::from_be_bytes([high, low])), frame, 20, interface)
+            cooked(u16::from_be_bytes([high, low]), frame, 20, interface)
         }
     }
 }
@@ -129,19 +127,19 @@ pub(super) fn strip(link: LinkType, frame: &[u8]) -> Result<Datagram<'_>, Reject
 /// its priority makes it look like the version of an IP header it is taken for
 /// one, which is then wrong in its checksum or length.
 fn cooked(
-    ether_type: EtherType,
+    ether_type: u16,
     frame: &[u8],
     offset: usize,
     interface: u32,
 ) -> Result<Datagram<'_>, Rejected> {
     let mut datagram = tagged(ether_type, frame, offset, interface)?;
     let (version, announced) = match datagram.version {
-        IpVersion::V4 => (4, EtherType::IPV4),
-        IpVersion::V6 => (6, EtherType::IPV6),
+        IpVersion::V4 => (4, IPV4),
+        IpVersion::V6 => (6, IPV6),
     };
     if let Some(([first, _, high, low], behind)) = datagram.bytes.split_first_chunk()
         && first >> 4 != version
-        && u16::from_be_bytes([*high, *low]) == announced.0
+        && u16::from_be_bytes([*high, *low]) == announced
         && behind.first().is_some_and(|first| first >> 4 == version)
     {
         datagram.bytes = behind;
@@ -150,36 +148,25 @@ fn cooked(
     Ok(datagram)
 }
 
-/// Steps over VLAN tags (IEEE 802.1Q, 802.1ad and the older 0x9100), the first
-/// of them at `offset`, where `ether_type` says that there is one.
+/// Skips VLAN tags, the first of them at `offset`, if `ether_type` announces one.
 fn tagged(
-    mut ether_type: EtherType,
+    ether_type: u16,
     frame: &[u8],
-    mut offset: usize,
+    offset: usize,
     interface: u32,
 ) -> Result<Datagram<'_>, Rejected> {
-    let mut tags = 0;
-    loop {
-        let bytes = frame.get(offset..).unwrap_or_default();
-        let version = match ether_type {
-            EtherType::IPV4 => IpVersion::V4,
-            EtherType::IPV6 => IpVersion::V6,
-            EtherType::VLAN_TAGGED_FRAME
-            | EtherType::PROVIDER_BRIDGING
-            | EtherType::VLAN_DOUBLE_TAGGED_FRAME => {
-                if tags == MAX_VLAN_TAGS {
-                    return Err(Rejected::TooManyVlanTags);
-                }
-                tags += 1;
-                let tag = SingleVlanHeaderSlice::from_slice(bytes).or(Err(Rejected::Truncated))?;
-                ether_type = tag.ether_type();
-                offset += 4;
-                continue;
-            }
+    let tags = frame.get(offset..).unwrap_or_default();
+    let (version, bytes) = match ether_type {
+        IPV4 => (IpVersion::V4, tags),
+        IPV6 => (IpVersion::V6, tags),
+        _ => match skip_tags(ether_type, tags, 0)? {
+            (IPV4, bytes) => (IpVersion::V4, bytes),
+            (IPV6, bytes) => (IpVersion::V6, bytes),
             _ => return Err(Rejected::NotIp),
-        };
-        return Ok(Datagram { version, bytes, wire_length: None, offset, interface });
-    }
+        },
+    };
+    let offset = offset + (tags.len() - bytes.len());
+    Ok(Datagram { version, bytes, wire_length: None, offset, interface })
 }
 
 fn raw_ip(bytes: &[u8]) -> Result<Datagram<'_>, Rejected> {

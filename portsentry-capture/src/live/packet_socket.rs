@@ -43,7 +43,8 @@ fn set_program(
     unsafe { set_option(socket, level, option, &program) }
 }
 
-/// Lets every packet through.
+/// Detaches the filter, so that all packets pass.
+#[cfg(any(feature = "pcap", feature = "raw"))]
 pub(super) fn detach_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: an integer, in which there is no pointer.
     let result = unsafe { set_option(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0_i32) };
@@ -54,7 +55,8 @@ pub(super) fn detach_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
-/// Spares the kernel the copies of what this host sends (Linux 4.20).
+/// Excludes packets that this host sends (Linux 4.20), before the kernel copies them.
+#[cfg(any(feature = "pcap", feature = "raw"))]
 pub(super) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: an integer, in which there is no pointer.
     unsafe { set_option(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32) }
@@ -62,12 +64,12 @@ pub(super) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 /// What the members of a fanout group have in common: a program tells whose a packet
 /// is, and outgoing ones are nobody's, since their own settings do not count in it.
-#[cfg(feature = "raw")]
+#[cfg(feature = "rings")]
 const FANOUT: u32 = libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
 
 /// Joins the fanout group `id`, whose members share what comes in (`packet(7)`,
 /// `PACKET_FANOUT`). The socket must be [bound](bind).
-#[cfg(feature = "raw")]
+#[cfg(feature = "rings")]
 pub(super) fn join_fanout(socket: BorrowedFd<'_>, id: u16) -> io::Result<()> {
     let argument = FANOUT << 16 | u32::from(id);
     // SAFETY: an integer, in which there is no pointer.
@@ -79,7 +81,7 @@ pub(super) fn join_fanout(socket: BorrowedFd<'_>, id: u16) -> io::Result<()> {
 ///
 /// The kernel asks nobody who joins a group for more than `CAP_NET_RAW` and the id, so
 /// one that is full keeps others from taking packets away (Linux 5.11).
-#[cfg(feature = "raw")]
+#[cfg(feature = "rings")]
 pub(super) fn create_fanout(socket: BorrowedFd<'_>, members: u16) -> io::Result<u16> {
     let how = FANOUT | libc::PACKET_FANOUT_FLAG_UNIQUEID;
     // The structure has the two halves in the order in which the integer has them.
@@ -113,7 +115,7 @@ pub(super) fn create_fanout(socket: BorrowedFd<'_>, members: u16) -> io::Result<
 /// Has `program` choose the member of the socket's fanout group that gets a
 /// packet: what it gives, modulo their number. It sees the packet from the
 /// network header on.
-#[cfg(feature = "raw")]
+#[cfg(feature = "rings")]
 pub(super) fn set_fanout(socket: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
     set_program(socket, (libc::SOL_PACKET, libc::PACKET_FANOUT_DATA), program)
 }

@@ -159,7 +159,7 @@ impl LiveSensor for RingSensor {
     /// is opened again.
     fn close(self: Box<Self>) {
         let Self { mut member, number, interface, groups, failed, .. } = *self;
-        if !failed && member.sensor.pause().is_ok() {
+        if !failed && member.sensor.pause(groups.rings()).is_ok() {
             groups.keep(interface, number, member);
         }
     }

@@ -13,18 +13,9 @@
 //!   probes.
 //! - A replay does not use this module.
 
-#[cfg(any(feature = "pcap", feature = "raw"))]
 mod flow;
-#[cfg(any(feature = "pcap", feature = "raw"))]
 mod pending;
-#[cfg(any(feature = "pcap", feature = "raw"))]
 mod queries;
-#[cfg(any(feature = "pcap", feature = "raw"))]
 mod sent;
-#[cfg(not(any(feature = "pcap", feature = "raw")))]
-mod stub;
 
-#[cfg(any(feature = "pcap", feature = "raw"))]
 pub(super) use queries::Queries;
-#[cfg(not(any(feature = "pcap", feature = "raw")))]
-pub(super) use stub::Queries;

@@ -1,138 +1,26 @@
-//! Several rings for each interface: each source in one of them, whatever the
+//! Several rings for each interface: each source arrives in exactly one of them, whatever the
 //! kernel does.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portsentry_capture::{
-    CaptureOptions, Drained, Interface, LiveBackend, LiveSensor, RingBackend, Selection, Sensor,
-    SensorError, SensorSet, SensorStats, SourceHash, Watched,
+    CaptureOptions, Interface, LiveBackend, LiveSensor, Selection, Sensor, SensorSet, SensorStats,
+    Watched,
 };
 use portsentry_core::{Observation, PortSet};
 use portsentry_testbed::{Background, Namespace, Testbed, require_root};
-use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::all_rings::{AllRings, HASH, RINGS, backends};
 use crate::frames::{TCP, ipv4, ipv6, sealed, tcp, with};
-use crate::watch::{interface, is_marker};
+use crate::watch::interface;
 
-pub(crate) const RINGS: u16 = 4;
-
-const HASH: SourceHash = SourceHash::new(0x9f3a_c281_55d0_1b7e_44f0_93e1_7c2b_a685);
-
-/// A block for each packet of a test, should the kernel begin as many on a machine
-/// that is busy.
+/// Enough blocks for one packet each, in case the kernel starts as many on a busy machine.
 const ROOMY: CaptureOptions = CaptureOptions { buffer: 64, latency: Duration::from_millis(5) };
-
-fn backends(options: CaptureOptions) -> Vec<RingBackend> {
-    RingBackend::several(RINGS, HASH, options).expect("backends")
-}
-
-/// All rings, as one backend.
-#[derive(Debug)]
-pub(crate) struct AllRings(Vec<RingBackend>);
-
-impl AllRings {
-    pub(crate) fn new(options: CaptureOptions) -> Self {
-        Self(backends(options))
-    }
-}
-
-impl LiveBackend for AllRings {
-    fn open(
-        &mut self,
-        interface: Option<&Interface>,
-        watched: &Arc<Watched>,
-    ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
-        let rings = self.0.iter_mut().map(|backend| backend.open(interface, watched));
-        Ok(Box::new(Together::new(rings.collect::<Result<Vec<_>, _>>()?)))
-    }
-
-    fn auxiliary_sensor(&mut self) -> Option<Box<dyn Sensor + Send>> {
-        let auxiliary: Vec<_> =
-            self.0.iter_mut().filter_map(LiveBackend::auxiliary_sensor).collect();
-        Some(Box::new(Together::new(auxiliary)))
-    }
-}
-
-/// How long the kernel may keep the last block of a ring, many times over. That the
-/// last packet of one source was read does not tell that those of others were, and
-/// nothing else does.
-const LAST_BLOCK: Duration = Duration::from_millis(100);
-
-/// Sensors that are drained one after the other; a marker is handed out last.
-struct Together<S: ?Sized> {
-    sensors: Vec<Box<S>>,
-    epoll: OwnedFd,
-}
-
-impl<S: Sensor + ?Sized> Together<S> {
-    fn new(sensors: Vec<Box<S>>) -> Self {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
-        for sensor in &sensors {
-            let descriptor = sensor.descriptor().expect("descriptor");
-            let data = epoll::EventData::new_u64(0);
-            epoll::add(&epoll, descriptor, data, epoll::EventFlags::IN).expect("epoll");
-        }
-        Self { sensors, epoll }
-    }
-}
-
-impl<S: Sensor + ?Sized> Sensor for Together<S> {
-    fn name(&self) -> &str {
-        self.sensors[0].name()
-    }
-
-    fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        Some(self.epoll.as_fd())
-    }
-
-    fn drain(
-        &mut self,
-        budget: usize,
-        sink: &mut dyn FnMut(&Observation),
-    ) -> Result<Drained, SensorError> {
-        let mut marked = None;
-        loop {
-            let mut result = Drained::Empty;
-            for sensor in &mut self.sensors {
-                let mut look = |it: &Observation| match is_marker(it) {
-                    true => marked = Some((*it, Instant::now())),
-                    false => sink(it),
-                };
-                if sensor.drain(budget, &mut look)? == Drained::More {
-                    result = Drained::More;
-                }
-            }
-            match &marked {
-                Some((_, at)) if at.elapsed() < LAST_BLOCK => std::thread::yield_now(),
-                Some((marker, _)) => {
-                    sink(marker);
-                    return Ok(result);
-                }
-                None => return Ok(result),
-            }
-        }
-    }
-
-    fn stats(&mut self) -> SensorStats {
-        let mut sum = SensorStats::default();
-        self.sensors.iter_mut().for_each(|sensor| sum.merge(&sensor.stats()));
-        sum
-    }
-}
-
-impl LiveSensor for Together<dyn LiveSensor + Send> {
-    fn set_watched(&mut self, watched: Arc<Watched>) {
-        self.sensors.iter_mut().for_each(|sensor| sensor.set_watched(Arc::clone(&watched)));
-    }
-
-    fn close(self: Box<Self>) {
-        self.sensors.into_iter().for_each(LiveSensor::close);
-    }
-}
 
 /// A set for each ring, all for the same interfaces.
 struct Sets<'a> {

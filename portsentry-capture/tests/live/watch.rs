@@ -3,7 +3,6 @@
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::rings::AllRings;
 use portsentry_capture::{
     CaptureOptions, Drained, Interface, LiveBackend, PcapBackend, RawBackend, Sensor,
 };
@@ -22,6 +21,7 @@ pub(crate) enum Method {
     Pcap,
     Raw,
     /// Four rings for each interface, all read by the test.
+    #[cfg(feature = "rings")]
     Rings,
 }
 
@@ -30,7 +30,8 @@ impl Method {
     pub(crate) const fn rings(self) -> usize {
         match self {
             Self::Pcap | Self::Raw => 1,
-            Self::Rings => crate::rings::RINGS as usize,
+            #[cfg(feature = "rings")]
+            Self::Rings => crate::all_rings::RINGS as usize,
         }
     }
 
@@ -38,7 +39,8 @@ impl Method {
         match self {
             Self::Pcap => Box::new(PcapBackend::new(options)),
             Self::Raw => Box::new(RawBackend::new(options)),
-            Self::Rings => Box::new(AllRings::new(options)),
+            #[cfg(feature = "rings")]
+            Self::Rings => Box::new(crate::all_rings::AllRings::new(options)),
         }
     }
 }
@@ -52,6 +54,7 @@ macro_rules! with_each_method {
         mod through_raw {
             $(#[test] fn $test() { super::$test(super::Method::Raw) })*
         }
+        #[cfg(feature = "rings")]
         mod through_rings {
             $(#[test] fn $test() { super::$test(super::Method::Rings) })*
         }

@@ -7,9 +7,9 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use super::matching::{Ends, ether_type};
 use super::program::{Ancillary, Assembler, Instruction, Label, Op};
-use super::{Ends, ether_type, packet_socket};
-use crate::live::SourceHash;
+use crate::live::{SourceHash, packet_socket};
 
 /// Has the kernel distribute the packets of the fanout group of `socket` by `hash`.
 pub(in crate::live) fn attach_fanout_program(

@@ -33,15 +33,12 @@ pub(super) enum Op {
     And(u32),
     Add(u32),
     /// Multiplies, and keeps the lower 32 bits.
-    #[cfg(feature = "raw")]
     Multiply(u32),
     ShiftLeft(u32),
-    #[cfg(feature = "raw")]
     ShiftRight(u32),
     /// Adds the index register.
     AddIndex,
     /// Flips the bits that are set in the index register.
-    #[cfg(feature = "raw")]
     FlipByIndex,
     /// Copies to the index register, and from it.
     ToIndex,
@@ -89,7 +86,6 @@ impl Assembler {
     }
 
     /// Ends with what is in the accumulator.
-    #[cfg(feature = "raw")]
     pub(super) fn give_accumulator(&mut self) -> Label {
         self.put(0x16, 0)
     }
@@ -185,13 +181,10 @@ impl Op {
             Self::Save(cell) => (0x02, cell),
             Self::And(value) => (0x54, value),
             Self::Add(value) => (0x04, value),
-            #[cfg(feature = "raw")]
             Self::Multiply(value) => (0x24, value),
             Self::ShiftLeft(bits) => (0x64, bits),
-            #[cfg(feature = "raw")]
             Self::ShiftRight(bits) => (0x74, bits),
             Self::AddIndex => (0x0c, 0),
-            #[cfg(feature = "raw")]
             Self::FlipByIndex => (0xac, 0),
             Self::ToIndex => (0x07, 0),
             Self::FromIndex => (0x87, 0),

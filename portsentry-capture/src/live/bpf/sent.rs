@@ -8,9 +8,11 @@ use std::os::fd::BorrowedFd;
 
 use portsentry_core::{NetworkSet, PortSet};
 
+use super::attach::attach;
 use super::coarse::coarse;
+use super::matching::{MAX_ADDRESSES, PACKET_OUTGOING, UDP, ipv4_ranges, pairs, search};
 use super::program::{Ancillary, Assembler, Condition, Instruction, Op};
-use super::{IPV4, IPV6, MAX_ADDRESSES, PACKET_OUTGOING, UDP, attach, ipv4_ranges, pairs, search};
+use crate::decode::ether_type::{IPV4, IPV6};
 
 /// Bytes copied of a datagram: the longest IPv4 header, or an IPv6 and a fragment header, and
 /// the UDP header.

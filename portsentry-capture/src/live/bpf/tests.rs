@@ -14,8 +14,15 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair,
 };
 
-use super::*;
+use portsentry_core::{NetworkSet, PortSet};
+
+use super::attach::PORT_RANGES;
+use super::matching::{PACKET_OTHERHOST, PACKET_OUTGOING};
+use super::probes::candidates;
+use super::program::{Ancillary, Instruction};
+use crate::decode::ether_type::{IPV4, IPV6, VLAN_TAGS};
 use crate::live::for_host::decode_for_host;
+use crate::live::{SNAP_LENGTH, Watched, packet_socket};
 use crate::{ChecksumState, Decoder, Frame, LinkType};
 
 const SYN: u8 = 0x02;

@@ -1,0 +1,67 @@
+//! The result of decoding.
+
+use std::net::{IpAddr, SocketAddr};
+
+use portsentry_core::{Evidence, IpOptions, Observation, Timestamp};
+
+use super::Rejected;
+
+/// Decoded frame: an [`Observation`] without the time of receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Packet {
+    /// The sender that the IP header names.
+    pub source: IpAddr,
+    /// The destination that the IP header names.
+    pub target: IpAddr,
+    /// The sender's port.
+    pub source_port: u16,
+    /// The destination port.
+    pub target_port: u16,
+    /// The transport header.
+    pub evidence: Evidence,
+    /// Whether the IPv4 header has options.
+    pub ip_options: IpOptions,
+    /// Time to live, or hop limit.
+    pub ttl: u8,
+    /// Identification of the IPv4 header; `None` for IPv6.
+    pub ip_id: Option<u16>,
+    /// Index of the receiving interface where the link header has one
+    /// (Linux cooked v2), else 0.
+    pub interface: u32,
+    /// Bytes that the frame had on the wire at least, by the IP header's
+    /// length, link header included.
+    pub wire_length: usize,
+}
+
+impl Packet {
+    /// The observation of this packet, received at the wall-clock time `time`
+    /// on the interface of index `interface` (0: not known). An interface that
+    /// the frame itself names has precedence. The caller sets
+    /// [`Observation::at`].
+    #[must_use]
+    #[inline]
+    pub const fn observation(&self, time: Timestamp, interface: u32) -> Observation {
+        let interface = if self.interface == 0 { interface } else { self.interface };
+        let source = SocketAddr::new(self.source, self.source_port);
+        let target = SocketAddr::new(self.target, self.target_port);
+        let mut observation =
+            Observation::new(source, target, self.evidence).stamped(time).on(interface);
+        observation.ip_options = self.ip_options;
+        observation.ttl = Some(self.ttl);
+        observation.ip_id = self.ip_id;
+        observation
+    }
+
+    /// The packet, unless its frame was shorter on the wire than its IP header
+    /// says: then every stack drops it.
+    ///
+    /// `length` is the frame's length on the wire in bytes, not what of it was
+    /// captured.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected::ShortFrame`].
+    pub const fn on_wire(self, length: usize) -> Result<Self, Rejected> {
+        if length < self.wire_length { Err(Rejected::ShortFrame) } else { Ok(self) }
+    }
+}

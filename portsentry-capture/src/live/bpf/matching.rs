@@ -1,0 +1,91 @@
+//! Parts of programs that match fields of a packet.
+
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+
+use portsentry_core::NetworkSet;
+
+#[cfg(any(feature = "pcap", feature = "raw"))]
+use super::program::Op;
+use super::program::{Assembler, Condition, Label};
+#[cfg(any(feature = "pcap", feature = "raw"))]
+use crate::decode::ether_type::{IPV4, IPV6, MAX_VLAN_TAGS, VLAN_TAGS};
+
+/// Packet type (`linux/if_packet.h`) of a packet for another host, which is visible because
+/// the interface is promiscuous or a port of a bridge.
+#[cfg(any(feature = "pcap", feature = "raw"))]
+pub(in crate::live) const PACKET_OTHERHOST: u32 = 3;
+
+/// Packet type of a packet that this host sent.
+pub(in crate::live) const PACKET_OUTGOING: u32 = 4;
+
+/// IP protocol number of UDP.
+pub(super) const UDP: u32 = 17;
+
+/// Maximum number of IPv4 ranges, and of IPv6 addresses, that a program distinguishes.
+pub(super) const MAX_ADDRESSES: usize = 64;
+
+#[cfg(any(feature = "pcap", feature = "raw"))]
+/// Ends of a program.
+#[derive(Clone, Copy)]
+pub(super) struct Ends {
+    pub(super) pass: Label,
+    pub(super) drop: Label,
+}
+
+/// Matches the EtherType, with the index at the network header and its type in the
+/// accumulator. The kernel removes the outer tag of 802.1Q and 802.1ad before filters run, but
+/// no inner tag, and no tag of type 0x9100. A packet with more tags than the decoder accepts
+/// goes to `ends.pass`, because the decoder counts it.
+#[cfg(any(feature = "pcap", feature = "raw"))]
+pub(super) fn ether_type(code: &mut Assembler, v4: Label, v6: Label, ends: Ends) -> Label {
+    let skip_tag =
+        [Op::LoadHalf(2), Op::Save(0), Op::FromIndex, Op::Add(4), Op::ToIndex, Op::Restore(0)];
+    let (mut start, mut tagged) = (ends.drop, ends.pass);
+    for _ in 0..=MAX_VLAN_TAGS {
+        let other = code.any_of(&VLAN_TAGS.map(u32::from), tagged, ends.drop);
+        let other = code.branch(Condition::Equals(IPV6.into()), v6, other);
+        start = code.branch(Condition::Equals(IPV4.into()), v4, other);
+        tagged = code.ops(&skip_tag, start);
+    }
+    start
+}
+
+pub(super) fn ipv4_ranges(addresses: &NetworkSet) -> Vec<(u32, u32)> {
+    let ranges = addresses.ranges().filter_map(|range| match (range.start(), range.end()) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => Some((u32::from(*first), u32::from(*last))),
+        _ => None,
+    });
+    ranges.collect()
+}
+
+pub(super) fn pairs(ranges: impl Iterator<Item = RangeInclusive<u16>>) -> Vec<(u32, u32)> {
+    ranges.map(|range| ((*range.start()).into(), (*range.end()).into())).collect()
+}
+
+/// Whether the accumulator is in one of `ranges`: a binary search, one
+/// comparison for each end of a range.
+pub(super) fn search(
+    code: &mut Assembler,
+    ranges: &[(u32, u32)],
+    inside: Label,
+    outside: Label,
+) -> Label {
+    // Where being inside begins, at even positions, and where it ends.
+    let edges: Vec<u32> = ranges
+        .iter()
+        .flat_map(|(first, last)| [Some(*first), last.checked_add(1)])
+        .flatten()
+        .collect();
+    split(code, &edges, [outside, inside])
+}
+
+/// `ways` are those below the first of `edges`, and behind it.
+fn split(code: &mut Assembler, edges: &[u32], ways: [Label; 2]) -> Label {
+    let middle = edges.len() / 2;
+    let Some(edge) = edges.get(middle) else { return ways[0] };
+    let [below, behind] = if middle.is_multiple_of(2) { ways } else { [ways[1], ways[0]] };
+    let upper = split(code, &edges[middle + 1..], [behind, below]);
+    let lower = split(code, &edges[..middle], ways);
+    code.branch(Condition::AtLeast(*edge), upper, lower)
+}

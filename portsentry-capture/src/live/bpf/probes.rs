@@ -1,0 +1,129 @@
+//! Filter for packets that may be probes.
+
+use std::net::IpAddr;
+use std::os::fd::BorrowedFd;
+
+use portsentry_core::{NetworkSet, PortSet};
+
+use super::attach::attach;
+use super::coarse::coarse;
+use super::matching::{
+    Ends, MAX_ADDRESSES, PACKET_OTHERHOST, PACKET_OUTGOING, UDP, ether_type, ipv4_ranges, pairs,
+    search,
+};
+use super::program::{Ancillary, Assembler, Condition, Instruction, Label, Op};
+use crate::live::{SNAP_LENGTH, Watched, packet_socket};
+
+const TCP: u32 = 6;
+const AUTHENTICATION: u32 = 51;
+
+/// Extension headers between the IPv6 header and the ports: those of RFC 8200, RFC 4302,
+/// RFC 6275, RFC 7401 and RFC 5533. ESP is missing, because it hides the ports.
+const EXTENSION_HEADERS: [u32; 8] = [0, 43, 44, AUTHENTICATION, 60, 135, 139, 140];
+
+/// TCP flags that no probe has.
+const RST_OR_ACK: u32 = 0x04 | 0x10;
+
+/// More fragments, or an offset (RFC 791 section 3.1).
+const FRAGMENT: u32 = 0x3fff;
+
+/// Attaches a filter to `socket` that drops packets which cannot be probes of the `watched`
+/// addresses and ports. `network` is the offset of the network header in received packets.
+///
+/// The memory for filters is bounded (`net.core.optmem_max`). If it does not suffice even for
+/// a coarse program, all packets pass, which costs time but no probe. Then a warning is logged
+/// with `name`, the interface.
+pub(in crate::live) fn attach_probe_filter(
+    socket: BorrowedFd<'_>,
+    network: u32,
+    watched: &Watched,
+    name: &str,
+) {
+    let attached = attach(socket, |ranges| candidates(network, watched, ranges));
+    let Err(failure) = attached else { return };
+    // What was attached before may hold back what is watched now.
+    let detached = packet_socket::detach_filter(socket);
+    let error = detached.err().unwrap_or(failure);
+    log::warn!("interface {name}: the kernel takes no filter, so all packets are read: {error}");
+}
+
+/// The program for frames whose network header begins at byte `network`, that
+/// tells at most `port_ranges` ranges of TCP and as many of UDP ports apart.
+pub(super) fn candidates(network: u32, watched: &Watched, port_ranges: usize) -> Vec<Instruction> {
+    let mut code = Assembler::default();
+    let drop = code.give(0);
+    let pass = code.give(SNAP_LENGTH);
+
+    let port = |ports: &PortSet| coarse(&pairs(ports.ranges()), port_ranges);
+    let udp = search(&mut code, &port(&watched.udp_ports), pass, drop);
+    let udp = code.ops(&[Op::LoadHalf(2)], udp);
+    let tcp = search(&mut code, &port(&watched.tcp_ports), pass, drop);
+    let tcp = code.ops(&[Op::LoadHalf(2)], tcp);
+    let tcp = code.branch(Condition::HasAnyOf(RST_OR_ACK), drop, tcp);
+    let tcp = code.ops(&[Op::LoadByte(13)], tcp);
+
+    let ends = Ends { pass, drop };
+    let v4 = ipv4(&mut code, &watched.addresses, [tcp, udp], ends);
+    let v6 = ipv6(&mut code, &watched.addresses, [tcp, udp], ends);
+    let start = ether_type(&mut code, v4, v6, ends);
+    // What this host sends is no probe of it, and on the loopback interface,
+    // where each packet is seen going out and coming in, this leaves the second.
+    let start = code.ops(&[Op::LoadAncillary(Ancillary::Protocol)], start);
+    let start = code.any_of(&[PACKET_OUTGOING, PACKET_OTHERHOST], drop, start);
+    code.ops(&[Op::SetIndex(network), Op::LoadAncillary(Ancillary::PacketType)], start);
+    code.finish()
+}
+
+/// With the index at an IPv4 header. Fragments pass before their ports are
+/// looked at: `nmap -f` sends eight bytes of TCP at a time, and a program that
+/// reads beyond the end of a packet holds it back.
+fn ipv4(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
+    let to_payload = [Op::LoadByte(0), Op::And(0x0f), Op::ShiftLeft(2), Op::AddIndex, Op::ToIndex];
+    let mut unless_fragment = |transport| {
+        let whole = code.ops(&to_payload, transport);
+        let fragment = code.branch(Condition::HasAnyOf(FRAGMENT), ends.pass, whole);
+        code.ops(&[Op::LoadHalf(6)], fragment)
+    };
+    let (tcp, udp) = (unless_fragment(tcp), unless_fragment(udp));
+    let other = code.branch(Condition::Equals(AUTHENTICATION), ends.pass, ends.drop);
+    let other = code.branch(Condition::Equals(UDP), udp, other);
+    let protocol = code.branch(Condition::Equals(TCP), tcp, other);
+    let own = code.ops(&[Op::LoadByte(9)], protocol);
+
+    let target = search(code, &coarse(&ipv4_ranges(addresses), MAX_ADDRESSES), own, ends.drop);
+    code.ops(&[Op::LoadWord(16)], target)
+}
+
+/// With the index at an IPv6 header.
+fn ipv6(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
+    let to_payload = [Op::FromIndex, Op::Add(40), Op::ToIndex];
+    let (tcp, udp) = (code.ops(&to_payload, tcp), code.ops(&to_payload, udp));
+    let other = code.any_of(&EXTENSION_HEADERS, ends.pass, ends.drop);
+    let other = code.branch(Condition::Equals(UDP), udp, other);
+    let protocol = code.branch(Condition::Equals(TCP), tcp, other);
+    let own = code.ops(&[Op::LoadByte(6)], protocol);
+    let Some(addresses) = few_ipv6_addresses(addresses) else { return own };
+    addresses.iter().rev().fold(ends.drop, |other, address| {
+        [(24, 96), (28, 64), (32, 32), (36, 0)].into_iter().fold(own, |equal, (offset, shift)| {
+            let word = (address >> shift) as u32;
+            let compared = code.branch(Condition::Equals(word), equal, other);
+            code.ops(&[Op::LoadWord(offset)], compared)
+        })
+    })
+}
+
+/// The IPv6 addresses, unless there are too many to look for one by one.
+fn few_ipv6_addresses(addresses: &NetworkSet) -> Option<Vec<u128>> {
+    let mut few = Vec::new();
+    for range in addresses.ranges() {
+        let (IpAddr::V6(first), IpAddr::V6(last)) = (*range.start(), *range.end()) else {
+            continue;
+        };
+        let (first, last) = (u128::from(first), u128::from(last));
+        if last - first >= (MAX_ADDRESSES - few.len()) as u128 {
+            return None;
+        }
+        few.extend(first..=last);
+    }
+    Some(few)
+}
