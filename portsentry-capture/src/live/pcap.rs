@@ -13,11 +13,12 @@ use portsentry_core::{Instant, Observation, Timestamp};
 use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
+use super::arrival::{Arrivals, Reading};
 use super::for_host::decode_for_host;
 use super::{CaptureOptions, LiveBackend, LiveSensor, SNAP_LENGTH, Watched, bpf, packet_socket};
 use crate::{
     ChecksumState, Decoder, Drained, Frame, Interface, LinkType, Packet, Rejected, Sensor,
-    SensorError, SensorStats, Tally, clock,
+    SensorError, SensorStats, Tally,
 };
 
 /// The device that stands for all interfaces.
@@ -114,6 +115,7 @@ impl PcapSensor {
             link,
             watched,
             decoder: Decoder::new(),
+            arrivals: Arrivals::default(),
             tally: Tally::default(),
         };
         bpf::attach_probe_filter(capture.as_fd(), frames.network(), &frames.watched, name);
@@ -140,11 +142,14 @@ impl Sensor for PcapSensor {
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError> {
         let budget = budget.clamp(1, i32::MAX as usize);
-        let (frames, now) = (&mut self.frames, clock::monotonic());
+        let (frames, reading) = (&mut self.frames, Reading::now());
         let read = self.capture.dispatch(Some(budget), |frame| {
             let time = Timestamp::from_nanos(nanoseconds(frame.header));
-            match frames.decode(frame.data, frame.header.len as usize, now) {
-                Ok(packet) => sink(&packet.observation(time, frames.place.index()).at(now)),
+            match frames.decode(frame.data, frame.header.len as usize, reading.monotonic()) {
+                Ok(packet) => {
+                    let at = frames.arrivals.next(time, reading);
+                    sink(&packet.observation(time, frames.place.index()).at(at));
+                }
                 Err(kind) => frames.tally.add(kind),
             }
         });
@@ -208,6 +213,7 @@ struct Frames {
     link: LinkType,
     watched: Arc<Watched>,
     decoder: Decoder,
+    arrivals: Arrivals,
     tally: Tally,
 }
 

@@ -1,9 +1,9 @@
-//! Capture through a packet socket of our own and the ring that it shares with
-//! the kernel. It needs no library.
+//! Capture through a packet socket and the ring that it shares with the kernel, without any
+//! library.
 //!
-//! The kernel fills blocks of the ring and wakes the reader when one is full or
-//! the latency is over, so a burst costs a few system calls and a lone packet
-//! waits a few milliseconds. Every interface has a ring of its own.
+//! The kernel fills blocks of the ring. It wakes the reader when a block is full or the latency
+//! is over. So a burst costs few system calls, and a single packet waits a few milliseconds.
+//! Each interface has its own ring.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,18 +13,17 @@ use portsentry_core::{Instant, Observation};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
 
+use super::arrival::{Arrivals, Reading};
 use super::block::{Cursor, RingPacket};
-use super::bpf::{self, IPV4, IPV6, PACKET_OTHERHOST, PACKET_OUTGOING, VLAN_TAGS};
+use super::bpf::{self, PACKET_OTHERHOST, PACKET_OUTGOING};
 use super::for_host::decode_for_host;
 use super::packet_socket::{self, RxRing};
 use super::{CaptureOptions, LiveBackend, LiveSensor, Watched};
+use crate::decode::ether_type::{IPV4, IPV6, skip_tags};
 use crate::{
     Decoder, Drained, Frame, Interface, LinkType, Packet, Rejected, Sensor, SensorError,
-    SensorStats, Tally, clock,
+    SensorStats, Tally,
 };
-
-/// VLAN tags that are stepped over, the one that the kernel took off included.
-const MAX_VLAN_TAGS: usize = 2;
 
 const ETHERNET_HEADER: u32 = 14;
 
@@ -42,8 +41,8 @@ impl RawBackend {
 }
 
 impl LiveBackend for RawBackend {
-    /// There is no sensor for all interfaces at once: a socket for all of them
-    /// cannot tell where the headers of their links end.
+    /// Opens one interface. A socket for all interfaces would not know where their link headers
+    /// end.
     fn open(
         &mut self,
         interface: Option<&Interface>,
@@ -54,7 +53,7 @@ impl LiveBackend for RawBackend {
     }
 }
 
-/// The interface, of which there must be one.
+/// Returns the interface, or the error for a backend that cannot read all at once.
 pub(super) fn one(interface: Option<&Interface>) -> Result<&Interface, SensorError> {
     let message = "raw sensors read one interface each; watch ALL instead";
     let any = || SensorError::Backend { name: "any".to_owned(), message: message.to_owned() };
@@ -63,15 +62,14 @@ pub(super) fn one(interface: Option<&Interface>) -> Result<&Interface, SensorErr
 
 /// A packet socket with a ring, on one interface.
 ///
-/// It hands out packets that came in for one of this host's own addresses and
-/// may be probes; traffic of open connections stays in the kernel, and so does
-/// what the link layer addresses to another host. The interface is not set
-/// promiscuous.
+/// It hands out incoming packets for the watched addresses that may be probes. The kernel
+/// filters out traffic of open connections and frames for other hosts. The interface is not
+/// set promiscuous.
 #[derive(Debug)]
 pub struct RawSensor {
     ring: RxRing,
     socket: OwnedFd,
-    /// The place in the block that is being read.
+    /// Position in the current block.
     cursor: Option<Cursor>,
     frames: Frames,
     received: u64,
@@ -79,13 +77,13 @@ pub struct RawSensor {
 }
 
 impl RawSensor {
-    /// A sensor on `interface`, for what is `watched`. About 1 ms.
+    /// Opens a sensor on `interface` for the `watched` addresses and ports. About 1 ms.
     ///
     /// # Errors
     ///
     /// [`SensorError::MissingPrivilege`] without `CAP_NET_RAW`,
     /// [`SensorError::InterfaceGone`], [`SensorError::NoRoomForBuffer`], or
-    /// whatever the kernel says.
+    /// any other error of the kernel.
     pub fn open(
         interface: &Interface,
         options: CaptureOptions,
@@ -94,19 +92,6 @@ impl RawSensor {
         Self::open_with(interface, options, 1, watched, |socket, network, watched| {
             bpf::attach_probe_filter(socket, network, watched, &interface.name);
             Ok(())
-        })
-    }
-
-    /// As [`open`](Self::open), but one of so many that share a buffer and what is
-    /// kept of fragments; receives nothing until it is told what is watched.
-    pub(super) fn open_paused(
-        interface: &Interface,
-        options: CaptureOptions,
-        sharing: u16,
-    ) -> Result<Self, SensorError> {
-        let nothing = Arc::new(Watched::default());
-        Self::open_with(interface, options, sharing, nothing, |socket, _, _| {
-            bpf::attach_drop_all(socket)
         })
     }
 
@@ -119,20 +104,20 @@ impl RawSensor {
         watched: Arc<Watched>,
         attach_probe_filter: impl FnOnce(BorrowedFd<'_>, u32, &Watched) -> io::Result<()>,
     ) -> Result<Self, SensorError> {
-        // With the link header only where its length is known, and where there
-        // can be tags behind it; from other links the kernel gives IP alone.
+        // Ethernet has a header of known length that VLAN tags may follow. From other links
+        // the kernel delivers IP packets only.
         let (kind, network) = match interface.ethernet {
             true => (SocketType::RAW, ETHERNET_HEADER),
             false => (SocketType::DGRAM, 0),
         };
         let failed = |source| explain(interface, options, source);
-        // Without a protocol it receives nothing until it is bound, when filter
-        // and ring are there.
+        // Without a protocol the socket receives nothing before `bind`, when filter and ring
+        // exist.
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::PACKET, kind, flags, None)
             .map_err(|error| failed(error.into()))?;
         attach_probe_filter(socket.as_fd(), network, &watched).map_err(failed)?;
-        // Older kernels lack it; then the filter holds those packets back.
+        // Older kernels lack the option; then the filter drops those packets.
         let _ = packet_socket::ignore_outgoing(socket.as_fd());
         let buffer = (u64::from(options.buffer.max(1)) << 20) / u64::from(sharing.max(1));
         let milliseconds = options.latency.as_millis().max(1).try_into().unwrap_or(u32::MAX);
@@ -145,37 +130,14 @@ impl RawSensor {
             network,
             watched,
             decoder: Decoder::sharing(sharing),
-            sharing,
+            arrivals: Arrivals::default(),
             tally: Tally::default(),
         };
         Ok(Self { ring, socket, cursor: None, frames, received: 0, dropped: 0 })
     }
 
-    /// The socket, for its place in a fanout group.
-    pub(super) fn socket(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
-
-    /// Receives nothing and has received nothing, until it is told what is watched.
-    pub(super) fn pause(&mut self) -> Result<(), SensorError> {
-        let name = self.frames.name.clone();
-        bpf::attach_drop_all(self.socket()).map_err(|source| SensorError::Io { name, source })?;
-        while self.drain(usize::MAX, &mut |_| ())? == Drained::More {}
-        // What the kernel has counted is read off by this, too.
-        self.stats();
-        (self.received, self.dropped) = (0, 0);
-        self.frames.decoder = Decoder::sharing(self.frames.sharing);
-        self.frames.tally = Tally::default();
-        Ok(())
-    }
-
-    /// The interface has this name now.
-    pub(super) fn rename(&mut self, name: &str) {
-        name.clone_into(&mut self.frames.name);
-    }
-
-    /// Why the socket is readable although no packet came: an interface that
-    /// goes down says so, and is waited for; one that is gone does not come back.
+    /// Checks why the socket is readable without a packet. An interface that is down may come
+    /// up again; one that was removed does not return.
     fn check(&self) -> Result<(), SensorError> {
         let name = || self.frames.name.clone();
         let error = sockopt::socket_error(&self.socket).unwrap_or(Ok(()));
@@ -186,6 +148,47 @@ impl RawSensor {
             Ok(()) | Err(Errno::NETDOWN) => Ok(()),
             Err(source) => Err(SensorError::Io { name: name(), source: source.into() }),
         }
+    }
+}
+
+/// For rings of several sensors.
+#[cfg(feature = "rings")]
+impl RawSensor {
+    /// As [`open`](Self::open), for one of `sharing` sensors that share the buffer size and the
+    /// memory for fragments. Receives nothing before [`LiveSensor::set_watched`].
+    pub(super) fn open_paused(
+        interface: &Interface,
+        options: CaptureOptions,
+        sharing: u16,
+    ) -> Result<Self, SensorError> {
+        let nothing = Arc::new(Watched::default());
+        Self::open_with(interface, options, sharing, nothing, |socket, _, _| {
+            bpf::attach_drop_all(socket)
+        })
+    }
+
+    /// Returns the socket, for its fanout group.
+    pub(super) fn socket(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+
+    /// Drops all packets and counters, and receives nothing before
+    /// [`LiveSensor::set_watched`].
+    pub(super) fn pause(&mut self, sharing: u16) -> Result<(), SensorError> {
+        let name = self.frames.name.clone();
+        bpf::attach_drop_all(self.socket()).map_err(|source| SensorError::Io { name, source })?;
+        while self.drain(usize::MAX, &mut |_| ())? == Drained::More {}
+        // Reading resets the counters of the kernel.
+        self.stats();
+        (self.received, self.dropped) = (0, 0);
+        self.frames.decoder = Decoder::sharing(sharing);
+        self.frames.tally = Tally::default();
+        Ok(())
+    }
+
+    /// Sets the new name of the interface.
+    pub(super) fn rename(&mut self, name: &str) {
+        name.clone_into(&mut self.frames.name);
     }
 }
 
@@ -206,7 +209,7 @@ impl Sensor for RawSensor {
         let budget = budget.max(1);
         let mut left = budget;
         let mut found_block = false;
-        let now = clock::monotonic();
+        let reading = Reading::now();
         while let Some(block) = self.ring.block() {
             found_block = true;
             let cursor = self.cursor.get_or_insert_with(|| Cursor::new(block));
@@ -214,7 +217,7 @@ impl Sensor for RawSensor {
                 && let Some(packet) = cursor.next(block)
             {
                 left -= 1;
-                self.frames.process(&packet, now, sink);
+                self.frames.process(&packet, reading, sink);
             }
             if left == 0 {
                 break;
@@ -229,9 +232,9 @@ impl Sensor for RawSensor {
         Ok(if left == 0 { Drained::More } else { Drained::Empty })
     }
 
-    /// The kernel does not tell what the interface itself has lost.
+    /// The kernel does not report losses of the interface itself.
     fn stats(&mut self) -> SensorStats {
-        // The count that was read last stands when there is none to be had.
+        // After an error, the last count remains.
         if let Ok(dropped) = packet_socket::dropped_since_asked(self.socket.as_fd()) {
             self.dropped += u64::from(dropped);
         }
@@ -254,18 +257,17 @@ impl LiveSensor for RawSensor {
     }
 }
 
-/// All but ring and socket, to be borrowed while a block is read.
+/// State of decoding, apart from ring and socket, which are borrowed while a block is read.
 #[derive(Debug)]
 struct Frames {
     name: String,
     index: u32,
     loopback: bool,
-    /// Bytes of link header in what the kernel's filter sees.
+    /// Length of the link header, in bytes, as the kernel's filter sees packets.
     network: u32,
     watched: Arc<Watched>,
     decoder: Decoder,
-    /// How many share what may be kept of fragments.
-    sharing: u16,
+    arrivals: Arrivals,
     tally: Tally,
 }
 
@@ -273,15 +275,18 @@ impl Frames {
     fn process(
         &mut self,
         packet: &RingPacket<'_>,
-        now: Instant,
+        reading: Reading,
         sink: &mut dyn FnMut(&Observation),
     ) {
-        // Only where the kernel had no room for the filter.
+        // Such packets arrive only if the kernel had no memory for the filter.
         if matches!(packet.packet_type.into(), PACKET_OUTGOING | PACKET_OTHERHOST) {
             return self.tally.add(Rejected::NotForThisHost);
         }
-        match self.decode(packet, now) {
-            Ok(found) => sink(&found.observation(packet.time, self.index).at(now)),
+        match self.decode(packet, reading.monotonic()) {
+            Ok(found) => {
+                let at = self.arrivals.next(packet.time, reading);
+                sink(&found.observation(packet.time, self.index).at(at));
+            }
             Err(kind) => self.tally.add(kind),
         }
     }
@@ -298,20 +303,11 @@ impl Frames {
     }
 }
 
-/// The IP packet behind the tags that the kernel left in place, and how many
-/// bytes of tags there are.
+/// Skips the tags that the kernel left in place. Returns the IP packet and the length of the
+/// tags.
 fn without_tags<'a>(packet: &RingPacket<'a>) -> Result<(&'a [u8], usize), Rejected> {
-    let mut protocol = packet.protocol;
-    let mut bytes = packet.network;
-    let mut tags = usize::from(packet.tagged);
-    while VLAN_TAGS.contains(&protocol) {
-        tags += 1;
-        if tags > MAX_VLAN_TAGS {
-            return Err(Rejected::TooManyVlanTags);
-        }
-        let (&[_, _, high, low], behind) = bytes.split_first_chunk().ok_or(Rejected::Truncated)?;
-        (protocol, bytes) = (u16::from_be_bytes([high, low]), behind);
-    }
+    let removed = usize::from(packet.tagged);
+    let (protocol, bytes) = skip_tags(packet.protocol, packet.network, removed)?;
     let version = bytes.first().ok_or(Rejected::Truncated)? >> 4;
     match (protocol, version) {
         (IPV4, 4) | (IPV6, 6) => Ok((bytes, packet.network.len() - bytes.len())),

@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use portsentry_capture::{
     CaptureOptions, Interface, LiveSensor, PcapSensor, Rejected, Sensor, SensorError, Watched,
+    clock,
 };
 use portsentry_core::{Evidence, IpOptions, ScanKind};
 use portsentry_testbed::{Namespace, Testbed, require_root};
@@ -56,7 +57,7 @@ fn a_probe_is_seen_once_with_all_its_facts(method: Method) {
     let bed = Testbed::new(root);
     let mut sensor = sensor_on(method, &bed.host, bed.host.interface());
     let index = bed.host.enter(|| interface(bed.host.interface()).index);
-    let before = now();
+    let (before, monotonic_before) = (now(), clock::monotonic());
     for (host, scanner) in [
         (IpAddr::V4(bed.host.v4()), IpAddr::V4(bed.scanner.v4())),
         (IpAddr::V6(bed.host.v6()), IpAddr::V6(bed.scanner.v6())),
@@ -75,6 +76,8 @@ fn a_probe_is_seen_once_with_all_its_facts(method: Method) {
             assert_eq!(it.ip_options, options);
             let time = it.time.as_nanos();
             assert!((before..=now()).contains(&time), "{before} {time} {}", now());
+            let monotonic = monotonic_before..=clock::monotonic();
+            assert!(monotonic.contains(&it.at), "{monotonic:?} {:?}", it.at);
         }
         assert_eq!(seen[0].kind(), ScanKind::Syn);
         assert_eq!((seen[1].kind(), seen[1].source_port), (ScanKind::Udp, local.port()));
@@ -94,6 +97,9 @@ fn a_scan_is_seen_whole(method: Method) {
     for (scan, kind) in [("-sS", ScanKind::Syn), ("-sN", ScanKind::Null), ("-sX", ScanKind::Xmas)] {
         bed.scanner.run("nmap", &["-n", "-Pn", scan, "-p", "1-1000", "--max-retries", "0", &host]);
         let mut seen = watch_to_marker(sensor.as_mut(), &bed.scanner, bed.host.v4().into());
+        // Each ring is a sensor of its own.
+        let in_order = seen.is_sorted_by_key(|it| it.at);
+        assert!(in_order || method.rings() > 1, "{scan}: arrival times went back");
         seen.retain(|it| it.kind() == kind);
         seen.sort_by_key(|it| it.target_port);
         seen.dedup_by_key(|it| it.target_port);
