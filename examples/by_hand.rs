@@ -1,8 +1,7 @@
-//! The engine alone, fed by hand: what it is told, and what it gives.
+//! The engine alone: observations in; verdicts, effects and events out.
 //!
-//! Nothing is captured here and nothing is blocked. Two hosts probe, one of them
-//! three times; the trigger is two. Time stands still until this program moves it,
-//! which is how a test of one's own would use the engine as well.
+//! This program captures nothing and blocks nothing. Two hosts probe, one of them
+//! three times; the trigger is two. The program sets the time, as a test would.
 
 use std::net::Ipv4Addr;
 
@@ -38,8 +37,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             verdict.decision, verdict.reason
         );
 
-        // What the engine wants done is done at once here. It may as well take
-        // minutes, on another thread: other hosts do not wait for it.
+        // The response ends immediately here. It may also take minutes, on another
+        // thread: the engine continues with other hosts.
         while let Some(effect) = engine.poll_effect() {
             if let Effect::Respond(response) = effect {
                 println!("     respond to {}", response.probe.source);

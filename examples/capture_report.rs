@@ -1,8 +1,7 @@
-//! Who probed what in capture files: sources, kinds of scan, ports, and when.
+//! A report of the probes in capture files: sources, kinds of scan, ports and times.
 //!
-//! Usage: `capture_report [--json] FILE...`. The whole of embedding in one page: a
-//! sensor hands out observations, the engine decides which of them are probes, and
-//! what is made of its events is this program's own affair.
+//! Usage: `capture_report [--json] FILE...`. A sensor makes observations, the engine
+//! decides which of them are probes, and this program evaluates the events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -10,10 +9,10 @@ use std::process::ExitCode;
 
 use jiff::Timestamp;
 use portsentry_capture::{CaptureFile, Drained, Sensor, SensorError};
-use portsentry_core::{Engine, Event, HashKey, Instant, Limits, Policy, PortSet, Probe};
+use portsentry_core::{Engine, Event, HashKey, Limits, Policy, PortSet, Probe};
 use serde::Serialize;
 
-/// What one source did.
+/// The probes of one source.
 #[derive(Serialize)]
 struct Source {
     source: IpAddr,
@@ -56,9 +55,10 @@ fn read(file: &str, sources: &mut BTreeMap<IpAddr, Source>) -> Result<(), Sensor
     let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
     let mut sensor = CaptureFile::open(file)?;
     loop {
-        // Nothing here responds, so the engine's clock has nothing to say.
+        // The time is that of the packets. Nothing here responds or expires, so no
+        // call of `handle_timeout` is necessary.
         let drained = sensor.drain(1024, &mut |observation| {
-            engine.observe(observation, Instant::default());
+            engine.observe(observation, observation.at);
         });
         while let Some(event) = engine.poll_event() {
             if let Event::Probe(probe) = event {

@@ -1,7 +1,7 @@
-//! A sensor of one's own, and the loop around the engine with a responder.
+//! A sensor outside this project, and the loop around the engine with a responder.
 //!
-//! This one is a honeypot's log: lines of `SOURCE TARGET PORT` on standard
-//! input. Whoever shows up three times is "blocked", here by printing so.
+//! The sensor reads the log of a honeypot: lines of `SOURCE TARGET PORT` on standard
+//! input. The third line of a source "blocks" it, which only prints a line here.
 
 use std::io::{self, StdinLock};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use portsentry_capture::{Drained, Sensor, SensorError, SensorStats};
 use portsentry_core::{Effect, Engine, HashKey, Instant, Limits, Observation, Outcome, Policy};
 use portsentry_report::EventLine;
 
-/// Hands out one observation for each line.
+/// Makes one observation of each line.
 struct HoneypotLog {
     lines: io::Lines<StdinLock<'static>>,
     start: Clock,

@@ -1,9 +1,10 @@
-//! Inside a program that runs on tokio: a sentry as one part among others.
+//! A sentry as one part of a program that runs on tokio.
 //!
 //! Usage: `tokio_sentry [INTERFACE...]`, with `CAP_NET_RAW`; without names, all
-//! interfaces. Capture has a thread of its own, so that no task that computes for
-//! long can hold it up, and events reach the tasks through a bounded channel. What
-//! finds it full is counted and told, never waited for. Ctrl-C ends it.
+//! interfaces. Capture runs on a separate thread, so that no long task can delay it.
+//! Events reach the tasks through a bounded channel. If the channel is full, the
+//! thread counts and reports the lost events instead of waiting. Ctrl-C stops the
+//! program.
 
 use std::error::Error;
 use std::fs::File;
@@ -40,7 +41,7 @@ async fn main() -> Result<(), Failure> {
     let sensors = SensorSet::open(selection, Box::new(backend), ports.clone(), PortSet::new())?;
     println!("watching {}", sensors.watched().collect::<Vec<_>>().join(", "));
 
-    // Strangers must not be able to guess the key.
+    // No sender of packets may guess the key.
     let mut key = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut key)?;
     let policy = Policy { tcp_ports: ports, ..Policy::default() };
@@ -52,7 +53,7 @@ async fn main() -> Result<(), Failure> {
         tokio::select! {
             event = events.recv() => match event {
                 Some(event) => println!("{}", EventLine::new(&event)),
-                // The capture has ended by itself, and says why.
+                // The capture has ended; its result names the reason.
                 None => break,
             },
             _ = tokio::signal::ctrl_c() => break,
@@ -63,7 +64,7 @@ async fn main() -> Result<(), Failure> {
     capture.join().map_err(|_| "the capture has panicked")?
 }
 
-/// The capture thread: waits, reads, decides, hands on.
+/// The capture thread: waits, reads, decides and passes events on.
 fn watch(
     mut sensors: SensorSet,
     mut engine: Engine,
@@ -79,7 +80,7 @@ fn watch(
             let mut interest = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
             poll(&mut interest, Some(&Timespec::try_from(due)?))?;
         }
-        // Ports that a program serves are no traps.
+        // Packets to served ports are no probes.
         if snapshot.is_none_or(|taken| now().since(taken) >= ROUND) {
             engine.set_served_ports(served_ports()?);
             snapshot = Some(now());

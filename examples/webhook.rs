@@ -1,11 +1,11 @@
-//! A responder of one's own: each host that scans is told to a web service.
+//! A responder outside this project: it reports each scanning host to a web service.
 //!
-//! Usage: `webhook URL FILE...`. The probes come from capture files here, and
-//! would come from interfaces in a daemon. A response goes as JSON in a POST, from
-//! a thread of its own, since a service may be slow: meanwhile the engine goes on
-//! with other hosts, and keeps further probes of this one until the outcome is
-//! known. Any status of 2xx counts as dealt with; everything else is a failure,
-//! after which the engine lets some time pass before it asks again.
+//! Usage: `webhook URL FILE...`. The probes come from capture files; a daemon would
+//! read interfaces. Each response is a POST with JSON, sent by a separate thread
+//! because a service may be slow. Meanwhile the engine decides about other hosts, and
+//! keeps further probes of this host until the outcome is known. A status of 2xx is a
+//! success. Any other result is a failure, after which the engine waits before it asks
+//! again.
 
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -37,12 +37,11 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// The responder: one request after the other, each with its answer.
+/// The responder: sends the requests in order, and an outcome for each.
 fn deliver(url: &str, jobs: &Receiver<Response>, answers: &Sender<Answer>) {
     for response in jobs {
         let host = response.probe.source;
-        // Of `response` everything could be sent: with the feature `serde` it is
-        // ready for that.
+        // With the feature `serde`, the complete `response` could be sent as well.
         let request = minreq::post(url).with_timeout(5).with_json(&response.probe);
         let outcome = match request.and_then(minreq::Request::send) {
             Ok(reply) if (200..300).contains(&reply.status_code) => Outcome::Succeeded,
@@ -75,15 +74,18 @@ fn read(
     };
     let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
     let mut sensor = CaptureFile::open(file)?;
-    let now = Instant::default();
+    // The time is that of the last packet.
+    let mut now = Instant::default();
     loop {
         let drained = sensor.drain(1024, &mut |observation| {
+            now = observation.at;
             engine.observe(observation, now);
         });
+        engine.handle_timeout(now);
         for (id, outcome) in outcomes.try_iter() {
             engine.handle_outcome(id, outcome, now);
         }
-        hand_on(&mut engine, requests);
+        pass_on(&mut engine, requests);
         if drained? == Drained::End {
             break;
         }
@@ -91,15 +93,15 @@ fn read(
     while engine.statistics().responses > 0 {
         let Ok((id, outcome)) = outcomes.recv() else { break };
         engine.handle_outcome(id, outcome, now);
-        hand_on(&mut engine, requests);
+        pass_on(&mut engine, requests);
     }
     Ok(())
 }
 
-fn hand_on(engine: &mut Engine, requests: &Sender<Response>) {
+fn pass_on(engine: &mut Engine, requests: &Sender<Response>) {
     while let Some(effect) = engine.poll_effect() {
         if let Effect::Respond(response) = effect {
-            // The thread at the other end lives as long as this one asks.
+            // The receiving thread runs until this thread drops the sender.
             let _ = requests.send(response);
         }
     }

@@ -1,4 +1,4 @@
-//! The examples do what they say.
+//! The examples do what their documentation promises.
 
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -12,7 +12,7 @@ use portsentry_testbed::{Signal, Testbed, require_root};
 /// The longest that anything here may take.
 const SOON: Duration = Duration::from_secs(20);
 
-/// The example, built by `cargo test` beside this test.
+/// The example, built by `cargo test` together with this test.
 fn path_of(name: &str) -> PathBuf {
     let mut path = std::env::current_exe().unwrap();
     path.pop();
@@ -114,8 +114,8 @@ fn capture_report_gives_json() {
     assert_eq!(found, expected);
 }
 
-/// A web service that answers each request with one of `answers`, and gives back
-/// the bodies it was sent.
+/// A web service that replies to each request with one of `answers`, and returns the
+/// bodies of the requests.
 fn service(answers: &'static [&'static str]) -> (SocketAddr, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -153,16 +153,16 @@ fn check_webhook(answers: &'static [&'static str], end: &str) {
     let output = output.success();
     let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
     let bodies = served.join().unwrap();
-    let told: Vec<serde_json::Value> =
+    let sent: Vec<serde_json::Value> =
         bodies.iter().map(|body| serde_json::from_str(body).unwrap()).collect();
-    assert_eq!(told.len(), 1);
-    assert_eq!((&told[0]["source"], &told[0]["target_port"]), (&"192.0.2.7".into(), &23.into()));
-    assert_eq!(told[0]["evidence"]["segment"]["flags"], 2);
+    assert_eq!(sent.len(), 1);
+    assert_eq!((&sent[0]["source"], &sent[0]["target_port"]), (&"192.0.2.7".into(), &23.into()));
+    assert_eq!(sent[0]["evidence"]["segment"]["flags"], 2);
     assert_eq!(text.lines().filter(|line| line.ends_with(end)).count(), 3, "{text}");
 }
 
 #[test]
-fn the_webhook_is_told_of_a_host_once() {
+fn the_webhook_gets_a_host_once() {
     check_webhook(&["204 No Content"], "blocked: [true]");
 }
 
