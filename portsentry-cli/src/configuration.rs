@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use portsentry_config::{
     Configuration, FileError, Overrides, Rings, Source, Style, load_with, read_file,
 };
+use portsentry_respond::Client;
 
 use crate::arguments::{GeneralOptions, Method, WatchOptions};
 use crate::failure::Failure;
@@ -44,6 +45,24 @@ pub(crate) fn to_watch(
         .with_service_check(!options.disable_service_check && !options.connect)
         .with_rings(if one_ring { Rings::NeedRaw } else { Rings::Supported });
     configuration_with(&options.general, overrides, directory, read)
+}
+
+/// Loads the configuration of a sentry with these options from the files that the responder
+/// reads, while the responder evaluates them too.
+pub(crate) fn from_responder(
+    options: &WatchOptions,
+    directory: &Path,
+    responder: &mut Client,
+) -> Result<Configuration, Failure> {
+    let mut lacks_file = false;
+    let configuration = to_watch(options, directory, &mut |path| {
+        responder.read(path).inspect_err(|_| lacks_file = true)
+    });
+    match configuration {
+        // The responder knows why it could not read the file.
+        Err(failure) if lacks_file => Err(responder.loaded().err().map_or(failure, Failure::from)),
+        result => result,
+    }
 }
 
 /// The directory that the program was started in.

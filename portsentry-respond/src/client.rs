@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -28,14 +28,11 @@ use rustix::net::{RecvFlags, SendFlags};
 use crate::actions::command::ProbeContext;
 use crate::channel::{self, Buffer};
 use crate::error::ClientError;
+use crate::load::{Load, Loaded};
 use crate::pool::Unfinished;
 use crate::protocol::{Message, Request};
 use crate::start::{LAST_RESPONSES, spawn};
-use crate::store::{History, Hosts, Restored};
-
-/// How long the responder may take to load a configuration: a blocked file of
-/// millions of records, on a slow disk. Packets are not read meanwhile.
-const LOADING: Duration = Duration::from_secs(10);
+use crate::store::History;
 
 /// How long it may take to end, beyond what running responses have.
 const ENDING: Duration = Duration::from_secs(3);
@@ -63,8 +60,7 @@ pub struct Client {
     /// Requests that found no room yet.
     outbox: VecDeque<Vec<u8>>,
     serial: u64,
-    /// The number of the last configuration that was asked for.
-    load: u32,
+    load: Load,
     under_way: HashMap<u64, ResponseId>,
     outcomes: Vec<(ResponseId, Outcome)>,
     never_block: Option<Vec<IpNet>>,
@@ -76,36 +72,6 @@ pub struct Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("child", &self.child).finish_non_exhaustive()
-    }
-}
-
-/// A configuration as the responder has read it, and what it has opened for it.
-#[derive(Debug, Default)]
-pub struct Loaded {
-    files: Vec<(PathBuf, Vec<u8>)>,
-    blocked: Vec<u8>,
-    /// The hosts in the blocked file.
-    pub hosts: Hosts,
-    /// Networks that are never acted on.
-    pub never_block: Vec<IpNet>,
-    /// The history, open for appending.
-    pub history: Option<File>,
-}
-
-impl Loaded {
-    /// All files of the configuration, in the order in which they were read.
-    pub fn files(&self) -> &[(PathBuf, Vec<u8>)] {
-        &self.files
-    }
-
-    /// A file of the configuration.
-    ///
-    /// # Errors
-    ///
-    /// As if it were missing, if the responder has read no such file.
-    pub fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
-        let found = self.files.iter().find(|(known, _)| known == path);
-        found.map(|(_, content)| content.clone()).ok_or_else(|| FileError::Missing(path.to_owned()))
     }
 }
 
@@ -133,7 +99,7 @@ impl Client {
             buffer: Buffer::new(),
             outbox: VecDeque::new(),
             serial: 0,
-            load: 0,
+            load: Load::default(),
             under_way: HashMap::new(),
             outcomes: Vec::new(),
             never_block: None,
@@ -142,75 +108,65 @@ impl Client {
         }
     }
 
-    /// Has the configuration read and its files opened, which takes a while:
-    /// [`loaded`](Self::loaded) has what comes of it.
+    /// Asks the responder to read the configuration and to open the files that it names.
+    /// [`read`](Self::read) returns the content of the files, and [`loaded`](Self::loaded)
+    /// the result.
     pub fn load(&mut self) {
-        self.load += 1;
-        self.ask(&Request::Load(self.load));
+        self.load.begin();
+        self.ask(&Request::Load(self.load.number));
     }
 
-    /// What was loaded. It is in force once [`adopt`](Self::adopt) is called. Waits
-    /// for it.
+    /// Returns a file of the configuration as soon as the responder has read it.
+    ///
+    /// # Errors
+    ///
+    /// [`FileError::Missing`] if the responder has read no such file; [`loaded`](Self::loaded)
+    /// then has the reason if this is an error.
+    pub fn read(&mut self, path: &Path) -> Result<Vec<u8>, FileError> {
+        let has_come = |load: &Load| load.file(path).is_some() || load.result.is_some();
+        let waited = self.await_load(has_come);
+        let found = waited.ok().and_then(|()| self.load.file(path));
+        found.map(<[u8]>::to_vec).ok_or_else(|| FileError::Missing(path.to_owned()))
+    }
+
+    /// Waits until everything is loaded, and returns it. It is in force once
+    /// [`adopt`](Self::adopt) is called.
     ///
     /// # Errors
     ///
     /// [`ClientError::Refused`] with the reason; [`ClientError::Ended`] without a
     /// responder.
     pub fn loaded(&mut self) -> Result<Loaded, ClientError> {
-        let until = Instant::now() + LOADING;
-        let mut loaded = Loaded::default();
-        loop {
+        self.await_load(|load| load.result.is_some())?;
+        let load = &mut self.load;
+        load.files.clear();
+        load.result.take().unwrap_or(Err(ClientError::Ended))
+    }
+
+    /// Takes messages until `is_enough`.
+    fn await_load(&mut self, is_enough: impl Fn(&Load) -> bool) -> Result<(), ClientError> {
+        while !is_enough(&self.load) {
             if self.socket.is_none() {
                 return Err(ClientError::Ended);
             }
-            let Some((message, descriptor)) = self.next() else {
-                if Instant::now() >= until {
-                    let late = io::Error::from(io::ErrorKind::TimedOut);
-                    let what = "the responder does not answer";
-                    return Err(ClientError::System { what, source: late });
-                }
-                self.wait(until);
-                continue;
-            };
-            match message {
-                Message::File(path) => {
-                    loaded.files.push((OsString::from_vec(path).into(), Vec::new()));
-                }
-                Message::Content(bytes) => {
-                    if let Some((_, content)) = loaded.files.last_mut() {
-                        content.extend_from_slice(&bytes);
-                    }
-                }
-                Message::Blocked(records) => loaded.blocked.extend_from_slice(&records),
-                // To a question that was waited for no longer.
-                Message::Loaded { number, .. } if number != self.load => {
-                    loaded = Loaded::default();
-                }
-                Message::Refused { number, .. } if number != self.load && number != 0 => {
-                    loaded = Loaded::default();
-                }
-                Message::Loaded { history, .. } => {
-                    if history && descriptor.is_none() {
-                        // The kernel drops what there is no room for.
-                        let full = io::Error::from(Errno::MFILE);
-                        let what = "cannot take over the history file";
-                        return Err(ClientError::System { what, source: full });
-                    }
-                    loaded.history = descriptor.map(File::from);
-                    let records = std::mem::take(&mut loaded.blocked);
-                    loaded.hosts = Restored::read(records).unwrap_or_default().hosts;
-                    loaded.never_block = self.never_block.take().unwrap_or_default();
-                    return Ok(loaded);
-                }
-                Message::Refused { why, .. } => return Err(why.into()),
-                other => self.take(other, descriptor),
+            if let Some((message, descriptor)) = self.next() {
+                self.take(message, descriptor);
+            } else if self.load.until.is_some_and(|until| Instant::now() < until) {
+                self.wait(self.load.until.unwrap_or_else(Instant::now));
+            } else {
+                let late = io::Error::from(io::ErrorKind::TimedOut);
+                return Err(ClientError::System {
+                    what: "the responder does not answer",
+                    source: late,
+                });
             }
         }
+        Ok(())
     }
 
     /// Puts what was loaded last in force.
     pub fn adopt(&mut self) {
-        self.ask(&Request::Adopt(self.load));
+        self.ask(&Request::Adopt(self.load.number));
     }
 
     /// Asks for `response`. Never blocks.
@@ -347,13 +303,17 @@ impl Client {
                     (self.notify)(Notification::History(history));
                 }
             }
-            // Nobody has asked, or not any more.
-            Message::File(_)
+            Message::Loaded { number, .. } if number == self.load.number => {
+                let never_block = self.never_block.take();
+                self.load.take(message, descriptor, never_block);
+            }
+            Message::File { .. }
             | Message::Content(_)
             | Message::Blocked(_)
             | Message::Loaded { .. }
-            | Message::Refused { .. }
-            | Message::Closed(_) => {}
+            | Message::Refused { .. } => self.load.take(message, descriptor, None),
+            // Only the end of the responder asks for it.
+            Message::Closed(_) => {}
         }
     }
 
@@ -411,9 +371,8 @@ mod tests {
     use super::*;
     use crate::error::LoadError;
 
-    /// What was asked for and given up is not taken for what was asked for later.
     #[test]
-    fn a_late_answer_is_not_taken_for_another() {
+    fn messages_about_an_earlier_request_are_ignored() {
         let (ours, theirs) = channel::pair().unwrap();
         let child = Command::new("true").spawn().unwrap();
         let mut responder = Client::of(child, ours, Box::new(|_| {}));
@@ -421,7 +380,8 @@ mod tests {
             channel::send(theirs.as_fd(), &message.encode(), None, SendFlags::empty()).unwrap();
         };
         let answer = |number: u32, text: &str| {
-            say(&Message::File(b"/portsentry.conf".to_vec()));
+            let (length, path) = (text.len() as u64, b"/portsentry.conf".to_vec());
+            say(&Message::File { number, length, path });
             say(&Message::Content(text.into()));
             say(&Message::Blocked(crate::store::encode_records(&[
                 [192, 0, 2, number as u8].into()
@@ -438,14 +398,15 @@ mod tests {
         answer(1, "the first");
         refuse(2);
         answer(3, "the third");
+        assert_eq!(responder.read(path).unwrap(), b"the third");
+        assert!(responder.read(Path::new("/another")).is_err());
         let loaded = responder.loaded().unwrap();
-        assert_eq!(loaded.read(path).unwrap(), b"the third");
         assert!(loaded.hosts.iter().eq([std::net::IpAddr::from([192, 0, 2, 3])]));
-        assert!(loaded.read(Path::new("/another")).is_err());
 
         (4..=5).for_each(|_| responder.load());
         answer(4, "the fourth");
         refuse(5);
+        assert!(responder.read(path).is_err());
         assert_eq!(responder.loaded().unwrap_err().to_string(), "refused 5");
     }
 }

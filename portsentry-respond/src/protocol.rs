@@ -45,9 +45,15 @@ pub enum Message {
     Completed(u64, Outcome),
     /// A line for the log.
     Line(Level, String),
-    /// The path of a file of the configuration that was read. What follows in
-    /// [`Content`](Self::Content) stood in it.
-    File(Vec<u8>),
+    /// A file of the configuration was read. [`Content`](Self::Content) follows.
+    File {
+        /// The number of the request.
+        number: u32,
+        /// Bytes of the content.
+        length: u64,
+        /// The path.
+        path: Vec<u8>,
+    },
     /// The next bytes of that file.
     Content(Vec<u8>),
     /// The next records of the blocked file.
@@ -165,7 +171,12 @@ impl Message {
                 put_text(&mut bytes, text);
                 bytes
             }
-            Self::File(path) => block(4, path),
+            Self::File { number, length, path } => {
+                let mut bytes = numbered(4, *number);
+                bytes.extend_from_slice(&length.to_ne_bytes());
+                bytes.extend_from_slice(path.get(..MAX_TEXT).unwrap_or(path));
+                bytes
+            }
             Self::Content(content) => block(5, content),
             Self::Blocked(records) => block(6, records),
             Self::NeverBlock { more, networks } => {
@@ -217,7 +228,11 @@ impl Message {
                 if bytes.flag()? { Outcome::Succeeded } else { Outcome::Failed },
             ),
             3 => Self::Line(Level::from_number(bytes.byte()?).ok_or(Malformed)?, bytes.text()?),
-            4 => Self::File(bytes.rest()?),
+            4 => Self::File {
+                number: u32::from_ne_bytes(bytes.array()?),
+                length: u64::from_ne_bytes(bytes.array()?),
+                path: bytes.rest()?,
+            },
             5 => Self::Content(bytes.rest()?),
             6 => Self::Blocked(bytes.rest()?),
             7 => Self::NeverBlock { more: bytes.flag()?, networks: bytes.text()? },
@@ -411,7 +426,8 @@ mod tests {
                 .prop_map(|(host, what)| Message::Report(Report { host, what })),
             (any::<u64>(), outcome).prop_map(|(id, outcome)| Message::Completed(id, outcome)),
             (level, any::<String>()).prop_map(|(level, text)| Message::Line(level, text)),
-            bytes().prop_map(Message::File),
+            (any::<u32>(), any::<u64>(), bytes())
+                .prop_map(|(number, length, path)| Message::File { number, length, path }),
             bytes().prop_map(Message::Content),
             bytes().prop_map(Message::Blocked),
             bytes().prop_map(Message::History),

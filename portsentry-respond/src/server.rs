@@ -123,9 +123,8 @@ pub struct Server {
 }
 
 /// All that was opened for a configuration.
-struct Opened {
+struct OpenedFiles {
     in_force: InForce,
-    files: Vec<(PathBuf, Vec<u8>)>,
     blocked: Vec<u8>,
     never_block: Vec<IpNet>,
 }
@@ -276,12 +275,8 @@ impl Server {
     }
 
     fn load(&mut self, number: u32) {
-        match self.open() {
+        match self.open(number) {
             Ok(opened) => {
-                for (path, content) in &opened.files {
-                    self.replies.send(&Message::File(bytes_of(path)));
-                    self.replies.send_in_parts(content, Message::Content);
-                }
                 self.replies.send_in_parts(&opened.blocked, Message::Blocked);
                 self.tell_never_block(&opened.never_block);
                 let history = opened.in_force.history.as_ref();
@@ -300,11 +295,14 @@ impl Server {
     }
 
     /// Reads and opens everything. Nothing is in force yet.
-    fn open(&mut self) -> Result<Opened, ServerError> {
-        let mut files = Vec::new();
+    fn open(&mut self, number: u32) -> Result<OpenedFiles, ServerError> {
+        let replies = &self.replies;
+        // The packet process evaluates them at the same time.
         let mut read = |path: &Path| -> Result<Vec<u8>, FileError> {
             let content = read_file(path)?;
-            files.push((path.to_owned(), content.clone()));
+            let (length, path) = (content.len() as u64, bytes_of(path));
+            replies.send(&Message::File { number, length, path });
+            replies.send_in_parts(&content, Message::Content);
             Ok(content)
         };
         let configuration = (self.options.load)(&mut read).map_err(ServerError::Configuration)?;
@@ -328,7 +326,7 @@ impl Server {
         let protected = never_block.iter().copied().collect();
         let in_force = InForce { configuration, actions, protected, history };
         let blocked = blocked.unwrap_or_default();
-        Ok(Opened { in_force, files, blocked, never_block })
+        Ok(OpenedFiles { in_force, blocked, never_block })
     }
 
     fn adopt(&mut self, number: u32) {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use portsentry_capture::{CaptureFile, Drained, Sensor, SensorStats, Targets};
 use portsentry_config::{Configuration, Overrides};
-use portsentry_core::{Engine, HashKey, Instant, Limits, Observation, Policy};
+use portsentry_core::{Engine, HashKey, Instant, Limits, Policy};
 use portsentry_report::{DEBUG_PREFIX, Level, LineOptions};
 
 use crate::arguments::ReplayOptions;
@@ -52,6 +52,8 @@ fn run(options: &ReplayOptions, configuration: &Configuration) -> Result<(), Fai
             result => result?,
         }
     }
+    replay.engine.close();
+    replay.write_events()?;
     replay.output.flush().map_err(Failure::Output)?;
     let (sensors, engine) = (replay.stats, replay.engine.statistics());
     let (probes, evictions) = (engine.probes(), engine.into());
@@ -99,7 +101,8 @@ impl Replay {
         let result = loop {
             let engine = &mut self.engine;
             let drained = sensor.drain(BATCH, &mut |observation| {
-                engine.observe(observation, packet_time(observation));
+                handle_timeouts(engine, observation.at);
+                engine.observe(observation, observation.at);
             });
             self.write_events()?;
             match drained {
@@ -127,7 +130,9 @@ impl Replay {
     }
 }
 
-/// The packet's time for the engine; before 1970 it stands still.
-fn packet_time(observation: &Observation) -> Instant {
-    Instant::from_nanos(u64::try_from(observation.time.as_nanos()).unwrap_or(0))
+/// Does everything that became due before `now`, the time of a packet.
+fn handle_timeouts(engine: &mut Engine, now: Instant) {
+    while let Some(due) = engine.poll_timeout().filter(|due| *due <= now) {
+        engine.handle_timeout(due);
+    }
 }

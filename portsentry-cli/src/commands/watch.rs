@@ -16,12 +16,12 @@ use portsentry_report::Level;
 use portsentry_respond::{Client, Notification};
 
 use crate::arguments::{LogOutput, VERSION, WatchOptions};
-use crate::configuration::{show_warnings, working_directory};
+use crate::configuration::{from_responder, show_warnings, working_directory};
 use crate::failure::Failure;
 use crate::logging;
 use crate::output::{Console, LogItem, Outputs, Queue, Reporter, Syslog, print_final};
 use crate::runtime::{
-    Background, Heartbeat, Known, Manager, Opened, Sentry, ServedPorts, Session, Shard, Shards,
+    Background, Heartbeat, Manager, PreparedConfig, Sentry, ServedPorts, Session, Shard, Shards,
     Signals, Summary, Watching, Workers, background, sandbox,
 };
 
@@ -36,17 +36,15 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     // From here on a signal ends the program in good order.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
     let queue = Arc::new(Queue::default());
-    // The responder reads the configuration while this process does. What is wrong with
-    // that is said by this one, in full and before all else; the other opens nothing then.
-    let mut responder = start_responder(&queue);
-    if let Ok(responder) = &mut responder {
-        responder.load();
-    }
-    let known = Session::load(options, &directory)?;
-    let responder = responder.map_err(Failure::system("cannot start the responder"))?;
+    // The responder reads the configuration, and both processes evaluate it. This one reports
+    // the mistakes, in full and before everything else.
+    let mut responder =
+        start_responder(&queue).map_err(Failure::system("cannot start the responder"))?;
+    responder.load();
+    let configuration = from_responder(options, &directory, &mut responder)?;
     // Beside what was read. Bound sockets have no rings.
-    ensure_memory(if options.connect { 1 } else { known.configuration.settings.capture_rings })?;
-    show_warnings(&known.configuration);
+    ensure_memory(if options.connect { 1 } else { configuration.settings.capture_rings })?;
+    show_warnings(&configuration);
 
     let outputs = outputs(options).map_err(Failure::system("standard output"))?;
     let lines = Arc::clone(&queue);
@@ -54,7 +52,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
         lines.push(LogItem::Line(level, line));
     });
     let start = Start { options, directory, queue: &queue, background };
-    let prepared = start.prepare(watching, known, signals, responder);
+    let prepared = start.prepare(watching, configuration, signals, responder);
     // No thread before this one: they would keep what the others have given up.
     let reporter = Reporter::start(Arc::clone(&queue), outputs)
         .map_err(Failure::system("cannot start a thread"))?;
@@ -122,7 +120,7 @@ struct Start<'a> {
 struct Prepared {
     sentry: Sentry,
     configuration: Configuration,
-    opened: Opened,
+    opened: PreparedConfig,
 }
 
 impl Start<'_> {
@@ -130,18 +128,16 @@ impl Start<'_> {
     fn prepare(
         &self,
         watching: Watching<'_>,
-        known: Known,
+        configuration: Configuration,
         signals: Signals,
         mut responder: Client,
     ) -> Result<Prepared, Failure> {
-        let Self { options, directory, queue, .. } = self;
+        let Self { options, queue, .. } = self;
         queue.push(LogItem::Line(Level::Notice, format!("Portsentry {VERSION}")));
-        // For what the responder, which still reads, will have read; should the file
-        // change in this moment, they are told of other ports.
+        // The responder opens files meanwhile.
         let hash = SourceHash::new(random_bits()?);
-        let sensors = watching.open(&known.configuration, hash, queue)?;
-        let (configuration, opened) =
-            Opened::take(options, directory, Some(known), &mut responder)?;
+        let sensors = watching.open(&configuration, hash, queue)?;
+        let opened = PreparedConfig::take(options, &configuration, &mut responder)?;
         describe(&configuration);
         // Looked up first: that takes files which are out of reach later.
         let user = sandbox::user(&configuration.settings)?;

@@ -7,17 +7,17 @@
 //! that arrive in between wait in the kernel, and no packet is decided before all blocked hosts are
 //! known.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ipnet::IpNet;
-use portsentry_config::{Configuration, FileError, read_file};
+use portsentry_config::Configuration;
 use portsentry_core::config::{BlockMode, KEYS, Key, Reload};
 use portsentry_report::{Level, LineOptions};
 use portsentry_respond::{Client, History, Hosts};
 
 use super::sentry::{Interrupted, Sentry};
 use crate::arguments::WatchOptions;
-use crate::configuration::to_watch;
+use crate::configuration::from_responder;
 use crate::failure::Failure;
 use crate::output::{Change, LogItem, Queue};
 
@@ -34,46 +34,14 @@ pub(crate) struct Session<'a> {
 }
 
 /// Everything that a configuration names and that can fail to open.
-pub(crate) struct Opened {
+pub(crate) struct PreparedConfig {
     pub(crate) never_block: Vec<IpNet>,
     change: Change,
     /// The hosts in the blocked file.
     blocked: Hosts,
 }
 
-/// A configuration, and the files that it was read from.
-pub(crate) struct Known {
-    pub(crate) configuration: Configuration,
-    files: Vec<(PathBuf, Vec<u8>)>,
-}
-
-impl Known {
-    /// What `files` amount to: `read` says so, unless they are the same.
-    fn or_read(
-        known: Option<Self>,
-        files: &[(PathBuf, Vec<u8>)],
-        read: impl FnOnce() -> Result<Configuration, Failure>,
-    ) -> Result<Configuration, Failure> {
-        match known {
-            Some(known) if known.files == files => Ok(known.configuration),
-            _ => read(),
-        }
-    }
-}
-
 impl<'a> Session<'a> {
-    /// The configuration that the options ask for.
-    pub(crate) fn load(options: &WatchOptions, directory: &Path) -> Result<Known, Failure> {
-        let mut files = Vec::new();
-        let mut read = |path: &Path| -> Result<Vec<u8>, FileError> {
-            let content = read_file(path)?;
-            files.push((path.to_owned(), content.clone()));
-            Ok(content)
-        };
-        let configuration = to_watch(options, directory, &mut read)?;
-        Ok(Known { configuration, files })
-    }
-
     /// Puts the first configuration in force, but for the hosts that are blocked
     /// already: [`watch`](Self::watch) begins with them.
     pub(crate) fn begin(
@@ -81,7 +49,7 @@ impl<'a> Session<'a> {
         directory: &'a Path,
         queue: &'a Queue,
         configuration: Configuration,
-        opened: Opened,
+        opened: PreparedConfig,
         sentry: &mut Sentry,
     ) -> Self {
         let (never_block, blocked) = (Vec::new(), Hosts::default());
@@ -125,8 +93,9 @@ impl<'a> Session<'a> {
 
     fn reload(&mut self, sentry: &mut Sentry) {
         sentry.responder.load();
-        let new = Opened::take(self.options, self.directory, None, &mut sentry.responder);
-        let new = new.and_then(|(new, opened)| {
+        let new = from_responder(self.options, self.directory, &mut sentry.responder);
+        let new = new.and_then(|new| {
+            let opened = PreparedConfig::take(self.options, &new, &mut sentry.responder)?;
             self.check_rights(&new)?;
             sentry.workers.make_room(&new.settings)?;
             Ok((new, opened))
@@ -155,7 +124,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn put_in_force(&mut self, opened: Opened, sentry: &mut Sentry) {
+    fn put_in_force(&mut self, opened: PreparedConfig, sentry: &mut Sentry) {
         self.queue.push(LogItem::Change(Box::new(opened.change)));
         sentry.responder.adopt();
         let Configuration { settings, service_check, .. } = &self.configuration;
@@ -203,23 +172,18 @@ fn changes(old: &Configuration, new: &Configuration) -> impl Iterator<Item = &'s
     KEYS.iter().filter(|key| key.value(&old.settings) != key.value(&new.settings))
 }
 
-impl Opened {
-    /// Takes what the responder was told to [`load`](Client::load): the
-    /// configuration, and what it names. Nothing is in force yet. A long ignore list
-    /// takes a while to be read, and is not read again if it is `known`.
+impl PreparedConfig {
+    /// Waits until the responder has opened everything that `configuration`, which it was
+    /// told to [`load`](Client::load), names. Nothing is in force yet.
     pub(crate) fn take(
         options: &WatchOptions,
-        directory: &Path,
-        known: Option<Known>,
+        configuration: &Configuration,
         responder: &mut Client,
-    ) -> Result<(Configuration, Self), Failure> {
-        let mut loaded = responder.loaded()?;
-        let configuration = Known::or_read(known, loaded.files(), || {
-            to_watch(options, directory, &mut |path: &Path| loaded.read(path))
-        })?;
+    ) -> Result<Self, Failure> {
+        let loaded = responder.loaded()?;
         let settings = &configuration.settings;
         let path = settings.history_file.as_deref().map(Path::new);
-        let history = path.zip(loaded.history.take());
+        let history = path.zip(loaded.history);
         let change = Change {
             options: LineOptions {
                 importance: options.general.importance(),
@@ -228,38 +192,6 @@ impl Opened {
             history: history.map(|(path, file)| History::opened(path, file)),
             resolve_names: settings.resolve_host,
         };
-        let opened = Self { never_block: loaded.never_block, change, blocked: loaded.hosts };
-        Ok((configuration, opened))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use portsentry_config::{Overrides, Source, load_with};
-
-    use super::*;
-
-    #[test]
-    fn only_the_same_files_are_not_read_again() {
-        let parse = |text: &str| {
-            let source = Source::file("portsentry.conf");
-            let mut read = |_: &Path| Ok(text.into());
-            load_with(&source, Overrides::default(), Path::new("/"), &mut read).unwrap()
-        };
-        let path = || PathBuf::from("/portsentry.conf");
-        let ports = |known: Option<&str>, found: &[(PathBuf, Vec<u8>)]| {
-            let known = known.map(|text| Known {
-                configuration: parse("TCP_PORTS = \"1\""),
-                files: vec![(path(), text.into())],
-            });
-            let read = || Ok(parse("TCP_PORTS = \"1,2\""));
-            Known::or_read(known, found, read).unwrap().settings.tcp_ports.len()
-        };
-        let found = [(path(), b"text".to_vec())];
-        assert_eq!(ports(Some("text"), &found), 1);
-        assert_eq!(ports(Some("another"), &found), 2);
-        assert_eq!(ports(Some("text"), &[]), 2);
-        assert_eq!(ports(Some("text"), &[("/another.conf".into(), b"text".to_vec())]), 2);
-        assert_eq!(ports(None, &found), 2);
+        Ok(Self { never_block: loaded.never_block, change, blocked: loaded.hosts })
     }
 }
