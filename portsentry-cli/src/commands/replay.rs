@@ -136,3 +136,29 @@ fn handle_timeouts(engine: &mut Engine, now: Instant) {
         engine.handle_timeout(due);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portsentry_core::{Event, Observation, Protocol, ServedPorts, TcpFlags};
+
+    use super::*;
+
+    #[test]
+    fn time_outs_happen_between_the_packets_of_a_capture() {
+        let policy = Policy { tcp_ports: [80].into_iter().collect(), ..Policy::default() };
+        let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
+        let any = "0.0.0.0".parse().unwrap();
+        engine.set_served_ports(ServedPorts::new([(Protocol::Tcp, any, 80, false)]));
+        let mut events = Vec::new();
+        for second in [1, 2, 3, 90] {
+            let [source, target] =
+                ["192.0.2.7:4000", "198.51.100.1:80"].map(|end| end.parse().unwrap());
+            let packet = Observation::segment(source, target, TcpFlags::SYN);
+            handle_timeouts(&mut engine, Instant::from_secs(second));
+            engine.observe(&packet, Instant::from_secs(second));
+            events.extend(std::iter::from_fn(|| engine.poll_event()));
+        }
+        let summaries = events.iter().map(|event| matches!(event, Event::ServedPort { .. }));
+        assert_eq!(summaries.collect::<Vec<_>>(), [true, false, true], "{events:?}");
+    }
+}
