@@ -16,7 +16,7 @@ type Line = [u64; 8];
 /// Reads in a batch.
 const READS: usize = 1024;
 
-/// Places that are known in advance: as many as the engine decides packets together.
+/// Number of places that are known in advance, like the packets in a batch of the engine.
 const INDEPENDENT: usize = 64;
 
 /// For each cache a size that fits, and the size of the tables of "everything at once".

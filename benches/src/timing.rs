@@ -62,7 +62,7 @@ impl Times {
     }
 }
 
-/// Reports if the arguments of the program select the row `name`. Each argument is a part
+/// Returns whether the arguments of the program select the row `name`. Each argument is a part
 /// of a name; without arguments every row is selected. Cargo's own `--bench` is ignored.
 #[must_use]
 pub fn is_wanted(name: &str) -> bool {

@@ -49,7 +49,7 @@ enum Ports {
     Odd(u16),
 }
 
-/// Logs the first probe of each decision, from a thousand sources.
+/// Logs every probe from a thousand sources, without counting or blocking.
 const LOG_ONLY: Workload = Workload {
     name: "log only",
     form: Form::Ipv4Syn,
@@ -145,7 +145,7 @@ impl Workload {
         Self { ports: Ports::UpTo(last_port), ..LOG_ONLY }
     }
 
-    /// Reports if the workload starts quickly without optimization: few sources and hosts.
+    /// Returns whether the workload starts quickly without optimization: few sources and hosts.
     #[must_use]
     pub const fn is_small(&self) -> bool {
         self.sources <= 1_000 && self.blocked_hosts <= 1_000

@@ -163,7 +163,7 @@ fn mutants_cause_no_panic_and_no_growth() {
         }
         let checksum = CHECKSUMS[random.below(3) as usize];
         let wire_length = frame.len() + random.below(4) as usize / 3 * 40;
-        // Milliseconds; one in a thousand times is nonsense.
+        // Milliseconds; one time in a thousand is 0, as from a wrong clock.
         let now = match random.below(1_000) {
             0 => Instant::from_nanos(0),
             _ => Instant::from_nanos(1_000_000 * number),

@@ -87,7 +87,7 @@ fn decode() -> Vec<(String, Vec<u8>)> {
 
 /// Fragments in the format of the target, followed by the bytes of a datagram.
 fn reassembly() -> Vec<(String, Vec<u8>)> {
-    // Numbers of the target for protocols.
+    // Protocols, as the target numbers them.
     const TCP_NUMBER: u8 = 0;
     const UDP_NUMBER: u8 = 1;
     const OPTIONS_NUMBER: u8 = 3;

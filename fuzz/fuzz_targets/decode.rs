@@ -1,5 +1,5 @@
 //! Decodes any bytes as a frame of any link type. The first byte chooses the link type,
-//! and if checksums are corrected first: otherwise nearly all would be wrong.
+//! and whether checksums are corrected first: otherwise nearly all would be wrong.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

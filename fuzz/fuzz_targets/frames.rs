@@ -58,7 +58,7 @@ fuzz_target!(|input: &[u8]| {
         let found = decoder.decode(&frame, Instant::from_secs(now), admit);
 
         // For all frames but fragments, the decoder that reassembles agrees with the one that
-        // does not. For a jumbogram, only the first knows the length of the frame, and so if
+        // does not. For a jumbogram, only the first knows the length of the frame, and so whether
         // the checksum covers the captured bytes.
         let alone = decode(link, captured).and_then(|packet| packet.on_wire(length));
         let is_comparable = checksum == ChecksumState::Unknown

@@ -40,8 +40,9 @@ struct Comparison {
     pending: Vec<Observation>,
     /// Events that the batched engine must return.
     expected_events: Vec<Event>,
-    /// Number of probes so far; the next field is the number of their events.
+    /// Number of probes so far.
     probes: usize,
+    /// Number of events about probes so far.
     probes_reported: usize,
 }
 

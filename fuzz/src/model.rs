@@ -21,7 +21,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// Model of an engine.
 pub(crate) struct Model {
     pub(crate) rules: Rules,
-    /// Protocol, address and port of each socket, and if it takes IPv6 only.
+    /// Protocol, address and port of each socket, and whether it takes IPv6 only.
     pub(crate) served: Vec<(Protocol, IpAddr, u16, bool)>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) responses: Responses,

@@ -33,7 +33,7 @@ const HOSTS: [&str; 12] = [
 const NETWORKS: [&str; 4] =
     ["203.0.113.128/25", "2001:db8:0:1::/64", "192.0.2.2/32", "203.0.113.192/26"];
 
-/// Addresses that sockets are bound to, and if they take IPv6 only.
+/// Addresses that sockets are bound to, and whether they take IPv6 only.
 const BOUND: [(&str, bool); 4] =
     [("0.0.0.0", false), ("::", false), ("::", true), ("198.51.100.1", false)];
 

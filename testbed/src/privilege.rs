@@ -1,4 +1,4 @@
-//! Decides if privileged tests can run, and if a skipped test is a failure.
+//! Decides whether privileged tests can run, and whether a skipped test is a failure.
 
 use std::fs::OpenOptions;
 use std::io::Write;

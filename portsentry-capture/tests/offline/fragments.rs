@@ -143,7 +143,7 @@ pub(crate) const SCRIPTS: [(&str, &str, &str, &str); 36] = [
 pub(crate) type Chain = &'static [(u8, usize)];
 
 /// Extension headers between the fragment header and UDP, the length of the first
-/// fragment, and if the decoder accepts it (RFC 7112 section 5, and as Linux does).
+/// fragment, and whether the decoder accepts it (RFC 7112 section 5, and as Linux does).
 pub(crate) const CHAINS: [(Chain, usize, bool); 15] = [
     (&[], 8, true),
     (&[(DESTINATION, 16)], 8, false),

@@ -1,4 +1,4 @@
-//! Frames written byte by byte, after the RFCs and independently of the decoder.
+//! Frames written byte by byte, from the RFCs and independently of the decoder.
 
 use portsentry_capture::{LinkType, Packet};
 use portsentry_core::{Evidence, IpOptions, TcpFlags, TcpSegment};

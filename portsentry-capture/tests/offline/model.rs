@@ -1,6 +1,6 @@
-//! A simple model of reassembly: byte by byte, for one datagram. Its rules are written
-//! after the documentation and the behaviour of the kernel. A complete datagram is encoded
-//! as one packet and decoded.
+//! A simple model of reassembly: byte by byte, for one datagram. Its rules follow the
+//! documentation and the behaviour of the kernel. A complete datagram is encoded as one
+//! packet and decoded.
 
 use std::collections::BTreeMap;
 
@@ -104,7 +104,7 @@ fn decoded(is_v6: bool, protocol: u8, bytes: &[u8]) -> Option<Packet> {
     Some(Packet { wire_length: packet.wire_length - 8, ..packet })
 }
 
-/// Reports if Linux drops this first fragment of IPv6 because a part of its transport
+/// Returns whether Linux drops this first fragment of IPv6 because a part of its transport
 /// header is missing.
 fn is_headless(protocol: u8, bytes: &[u8]) -> bool {
     let missing = |header: usize| bytes.len() < header;

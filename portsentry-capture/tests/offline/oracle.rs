@@ -1,5 +1,6 @@
 //! A second decoder, based on `pnet_packet`. It has only the RFCs in common with ours,
-//! checks every length and checksum itself, and reports only if a frame contains a packet.
+//! checks every length and checksum itself, and only reports whether a frame contains a
+//! packet.
 
 use std::net::{IpAddr, Ipv6Addr};
 

@@ -71,7 +71,7 @@ fn a_slow_command_delays_only_its_own_host() {
     sentry.stop();
 }
 
-/// Reports if a process runs with this argument.
+/// Returns whether a process runs with this argument.
 fn runs(argument: &str) -> bool {
     fs::read_dir("/proc").expect("proc").flatten().any(|process| {
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();

@@ -199,7 +199,7 @@ fn named<'a>(
     lines.iter().map(|line| (name(line), line.as_str())).collect()
 }
 
-/// Reports if this is a frame of IPv6, with or without tags.
+/// Returns whether this is a frame of IPv6, with or without tags.
 fn is_v6(frame: &[u8]) -> bool {
     frame[12..].chunks(4).find_map(|chunk| match chunk {
         [0x81 | 0x88 | 0x91, 0 | 0xa8, ..] => None,

@@ -41,7 +41,7 @@ pub(crate) fn datagram(scanner: &Namespace, from: IpAddr, to: IpAddr, port: u16)
     socket.send_to(b"probe", (to, port)).expect("send");
 }
 
-/// Reports if a connection can be made.
+/// Returns whether a connection can be made.
 pub(crate) fn can_connect(scanner: &Namespace, to: IpAddr, port: u16) -> bool {
     // Leaves time for a SYN to be sent again on a busy machine.
     let limit = std::time::Duration::from_secs(3);
@@ -70,7 +70,7 @@ pub(crate) fn port_of(kind: Kind, port: u16) -> String {
     format!("protocol: [{}] port: [{port}]", kind.protocol)
 }
 
-/// Reports if the line is about the marker.
+/// Returns whether the line is about the marker.
 pub(crate) fn is_marker(line: &str) -> bool {
     line.contains(&port_of(UDP, MARKER))
 }

@@ -251,7 +251,7 @@ impl Asked {
         self.send(&Request::Adopt(1).encode());
     }
 
-    /// Requests a response. Returns the reason if it is refused, and if an action succeeded.
+    /// Requests a response. Returns the reason of a refusal, and whether an action succeeded.
     fn respond(&self, id: u64, tokens: ProbeContext) -> (Option<String>, bool) {
         self.send(&Request::Respond(id, tokens).encode());
         let mut refused = None;

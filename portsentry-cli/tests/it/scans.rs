@@ -149,7 +149,7 @@ fn while_knocking<T>(bed: &Testbed, source: IpAddr, target: IpAddr, work: impl F
     })
 }
 
-/// Reports if a packet can open a connection: it is neither a reply nor a reset.
+/// Returns whether a packet can open a connection: it is neither a reply nor a reset.
 fn is_opener(packet: &Witnessed) -> bool {
     const RST_OR_ACK: u16 = 0x14;
     match packet.transport {

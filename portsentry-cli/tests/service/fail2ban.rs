@@ -88,7 +88,7 @@ fn exactly_the_triggered_scanners_are_banned() {
     drop(service);
 }
 
-/// Reports if a connection from this address can be made.
+/// Returns whether a connection from this address can be made.
 fn connect_from(from: IpAddr, to: IpAddr, limit: std::time::Duration) -> bool {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("socket");
@@ -119,7 +119,7 @@ fn the_filter_matches_exactly_the_lines_of_triggered_sources() {
         "TCP FIN scan",
         "Unknown Type: TCP Packet Flags: SYN: 1 FIN: 1 ACK: 0 PSH: 0 URG: 0 RST: 0",
     ];
-    // The possible ends of a line, and if fail2ban must ban the source.
+    // The possible ends of a line, and whether fail2ban must ban the source.
     const ENDS: [(&str, bool); 6] = [
         ("ignored: [true] triggered: [unset] noblock: [unset] blocked: [unset]", false),
         ("ignored: [false] triggered: [false] noblock: [unset] blocked: [unset]", false),

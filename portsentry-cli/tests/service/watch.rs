@@ -105,7 +105,7 @@ pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Reports if a service is installed that not every machine has; prints that the test is
+/// Returns whether a service is installed that not every machine has; prints that the test is
 /// skipped if not.
 ///
 /// # Panics

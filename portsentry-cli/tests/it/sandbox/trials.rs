@@ -32,7 +32,7 @@ fn tried(station: &Station<'_>, trial: &str) -> Ended {
     }
 }
 
-/// Reports if this kernel supports every layer of the sandbox; prints the reason if not.
+/// Returns whether this kernel supports every layer of the sandbox; prints the reason if not.
 ///
 /// # Panics
 ///
