@@ -1,9 +1,9 @@
-//! What is shipped beside the program and says what the program knows best:
-//! manual pages, completions, a configuration with comments, the reference.
+//! Generated documents: manual pages, completions, a configuration with comments, the
+//! reference.
 //!
-//! All of it comes from the two tables that parser and help read as well, the
-//! options and the keys of the configuration. The same program gives the same
-//! bytes on every machine: nothing here looks at the time or the environment.
+//! They are written from the tables that the parser and the help use, those of options
+//! and of keys. The same version gives the same bytes on every machine: nothing here reads
+//! the time or the environment.
 
 mod manual;
 mod reference;
@@ -41,8 +41,8 @@ fn completions(shell: Shell) -> String {
     generate(shell, &mut Arguments::command(), "portsentry", &mut script);
     let script = String::from_utf8_lossy(&script);
     match shell {
-        // An option whose value is still to come does not parse, and its values
-        // would not be offered: that no command stands before it is enough.
+        // An incomplete command line, in which the value of an option is missing, does not
+        // parse. The original script then offers no values.
         Shell::Fish => {
             script.replace("2>/dev/null\n    or return\n", "2>/dev/null\n    or return 0\n")
         }
@@ -50,7 +50,7 @@ fn completions(shell: Shell) -> String {
     }
 }
 
-/// What help says of an option: the first paragraph, and the others.
+/// The help of an option: the first paragraph, and the others.
 fn option_help(option: &clap::Arg) -> (String, Vec<String>) {
     let long = option.get_long_help().or(option.get_help()).map(ToString::to_string);
     let long = long.unwrap_or_default();
@@ -59,7 +59,7 @@ fn option_help(option: &clap::Arg) -> (String, Vec<String>) {
     (first, paragraphs.collect())
 }
 
-/// Values that an option can have, with what they mean; none if it takes any.
+/// The possible values of an option, with their help; none if it takes any value.
 fn option_values(option: &clap::Arg) -> Vec<(String, String)> {
     let values = if option.get_action().takes_values() && !option.is_hide_possible_values_set() {
         option.get_possible_values()
@@ -75,14 +75,14 @@ fn option_values(option: &clap::Arg) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What holds without the option, if its table says so.
+/// The default value of an option, if it has one.
 fn option_default(option: &clap::Arg) -> Option<String> {
     let takes_values = option.get_action().takes_values();
     let default = option.get_default_values().first().filter(|_| takes_values);
     default.map(|value| value.to_string_lossy().into_owned())
 }
 
-/// The name of an option's value; none if it takes none.
+/// The name of an option's value; none if it takes no value.
 fn value_name(option: &clap::Arg) -> Option<String> {
     let takes_values = option.get_action().takes_values();
     let names = option.get_value_names().filter(|_| takes_values);

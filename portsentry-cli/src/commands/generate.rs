@@ -1,4 +1,4 @@
-//! `portsentry generate`: what is shipped beside the program.
+//! `portsentry generate`: documents and completions.
 
 use std::io::{self, Write as _};
 

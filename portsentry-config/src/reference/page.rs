@@ -108,13 +108,13 @@ impl Page {
 pub struct Term(Vec<Inline>);
 
 impl Term {
-    /// Appends text that is printed as it is to type: an option, a key.
+    /// Appends literal text: an option, a key.
     #[must_use]
     pub fn bold(self, text: &str) -> Self {
         self.with(bold(text))
     }
 
-    /// Appends text that stands for a value.
+    /// Appends a placeholder for a value.
     #[must_use]
     pub fn italic(self, text: &str) -> Self {
         self.with(italic(text))
