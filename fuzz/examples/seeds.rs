@@ -181,7 +181,9 @@ fn config() -> Vec<(String, Vec<u8>)> {
                 ValueKind::Ports => "1, 7,10-20",
                 ValueKind::Networks => "192.0.2.0/24 2001:db8::/32, 198.51.100.7",
                 ValueKind::Path => "/run/portsentry/file",
-                ValueKind::Number { .. } | ValueKind::Duration { .. } => "10",
+                ValueKind::Number { .. } => "10",
+                ValueKind::Duration { .. } => "10 min",
+                ValueKind::User => "nobody",
                 ValueKind::Switch | ValueKind::BlockMode => "1",
                 _ => "respond to $TARGET$ for $PORT$ by $MODE$",
             };
@@ -191,12 +193,17 @@ fn config() -> Vec<(String, Vec<u8>)> {
     let mistakes = "TCP_PORTS = \"0,70000,20-10,5-,,x\"\nTCP_PORT=\"1\"\nBLOCK_TCP = \"3\"\n\
                     KILL_ROUTE = \"drop\" x\nUDP_PORTS = \"1\nSCAN_TRIGGER = \"65536\"\n\
                     NEVER_BLOCK = \"010.1.1.1, ::1%lo, 10.0.0.1/33, $HOST$\"\n";
+    let durations: String =
+        ["1h", "030s", "5\tmin", "2d", "99999999999999999999", "9999999999999999d", "1.5h", "s"]
+            .map(|duration| format!("RESPONSE_TIMEOUT = \"{duration}\"\n"))
+            .concat();
     let freedoms =
         "\u{feff}  # comment\r\n\t TCP_PORTS\t=  \"011,11\"  # why\r\n\r\nTCP_PORTS=\"9\"";
     let latin1 = b"TCP_PORTS = \"1\" # f\xfcr alle\nPORT_BANNER = \"f\xfcr\"\n";
     vec![
         ("built-in".into(), Settings::built_in().to_string().into()),
         ("every-key".into(), every_key.into()),
+        ("durations".into(), durations.into()),
         ("mistakes".into(), mistakes.into()),
         ("freedoms".into(), freedoms.into()),
         ("latin1".into(), latin1.into()),

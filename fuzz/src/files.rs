@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv4Subnets, Ipv6Net, Ipv6Subnets};
-use portsentry_core::NetworkSet;
-use portsentry_core::config::{self, Diagnostic, Severity};
+use portsentry_core::config::{self, Context, Diagnostic, Responses, Rings, Severity};
+use portsentry_core::{NetworkSet, PortSet};
 
 /// Parses `bytes` as a configuration file.
 ///
@@ -15,6 +15,12 @@ use portsentry_core::config::{self, Diagnostic, Severity};
 pub fn check_configuration(bytes: &[u8]) {
     let parsed = config::parse(bytes);
     check_findings(bytes, &parsed.diagnostics, parsed.is_valid());
+    let one_ring = Context::default().responses(Responses::Embedder).rings(Rings::NeedRaw);
+    for context in [one_ring, one_ring.rings(Rings::NotBuilt)] {
+        let parsed = config::parse_in(bytes, context);
+        check_findings(bytes, &parsed.diagnostics, parsed.is_valid());
+    }
+    check_sets(&String::from_utf8_lossy(bytes));
     for key in config::KEYS {
         parsed.span_of(key.name).into_iter().for_each(|place| assert_within(bytes, place));
     }
@@ -23,6 +29,14 @@ pub fn check_configuration(bytes: &[u8]) {
         assert!(again.is_valid(), "{:?}", again.diagnostics);
         assert_eq!(again.value, parsed.value);
     }
+}
+
+/// Parses `text` as a set of ports and of networks.
+fn check_sets(text: &str) {
+    if let Ok(ports) = text.parse::<PortSet>() {
+        assert_eq!(ports.to_string().parse(), Ok(ports));
+    }
+    let _ = text.parse::<NetworkSet>();
 }
 
 /// Parses `bytes` as an ignore list.
