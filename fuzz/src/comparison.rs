@@ -1,5 +1,6 @@
 //! Applies a script to the engine and to the model, and compares them.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use portsentry_core::{
@@ -107,6 +108,11 @@ impl Comparison {
                 self.batched.restore_blocked([*host]);
                 self.model.blocked.add(*host);
             }
+            Operation::Forget(host) => {
+                let known = self.model.forget(*host);
+                assert_eq!(self.engine.forget(*host), known, "{host}");
+                assert_eq!(self.batched.forget(*host), known, "{host}");
+            }
         }
     }
 
@@ -115,7 +121,7 @@ impl Comparison {
         assert_eq!(effect, self.batched.poll_effect());
         match (effect, self.model.responses.wanted.pop_front()) {
             (Some(Effect::Respond(response)), Some((serial, probe))) => {
-                assert_eq!((response.id.host(), response.probe), (probe.source, probe));
+                assert_eq!(response.probe, probe);
                 self.handed_out.push((response.id, serial));
             }
             (None, None) => {}
@@ -140,12 +146,15 @@ impl Comparison {
         self.probes_reported += probes_in(&events);
         self.expected_events.extend(events);
 
-        let due = self.model.summary_due.map(instant);
+        let due = self.model.due().map(instant);
         assert_eq!(self.engine.poll_timeout(), due, "operation {index}, {operation:?}");
         for host in Script::hosts() {
             let expected = self.model.blocked.hosts.contains(&host);
             assert_eq!(self.engine.is_blocked(host), expected, "{host} at {index}, {operation:?}");
         }
+        let [v4, v6]: [Vec<IpAddr>; 2] = [IpAddr::is_ipv4, IpAddr::is_ipv6]
+            .map(|family| self.model.blocked.hosts.iter().copied().filter(family).collect());
+        assert!(self.engine.blocked().eq(v4.into_iter().chain(v6)), "{index}, {operation:?}");
         self.check_statistics();
     }
 
@@ -161,6 +170,8 @@ impl Comparison {
         assert_eq!(found.blocked_forgotten, model.blocked.forgotten);
         assert_eq!(found.responses, model.responses.under_way());
         assert_eq!(found.waiting, model.responses.waiting());
+        assert_eq!(found.responses_timed_out, model.timed_out);
+        assert_eq!(found.events_lost, 0);
     }
 
     /// Closes engines and model. By then each probe has had exactly one event.
@@ -185,5 +196,5 @@ fn probes_in(events: &[Event]) -> usize {
 
 /// Returns the time of the engine.
 fn instant(now: Duration) -> Instant {
-    Instant::from_nanos(now.as_nanos() as u64)
+    Instant::from_nanos(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
 }

@@ -31,6 +31,7 @@ pub(crate) struct Model {
     /// Number of decisions for each reason, with the reasons of outcomes.
     pub(crate) reasons: Vec<u64>,
     pub(crate) observations: u64,
+    pub(crate) timed_out: u64,
     served_log: Counters,
     now: Duration,
     held_back: u64,
@@ -45,12 +46,13 @@ impl Model {
             served: Vec::new(),
             events: VecDeque::new(),
             responses: Responses::new(limits),
-            sources: Counters::new(limits.sources, limits.trigger_window, true),
+            sources: Counters::new(limits.sources, true),
             blocked: Blocked { cap: limits.blocked, hosts: Vec::new(), forgotten: 0 },
             summary_due: None,
             reasons: vec![0; Reason::ALL.len()],
             observations: 0,
-            served_log: Counters::new(limits.served_lines, Some(MINUTE), false),
+            timed_out: 0,
+            served_log: Counters::new(limits.served_lines, false),
             now: Duration::ZERO,
             held_back: 0,
             rate_limited: 0,
@@ -60,6 +62,11 @@ impl Model {
 
     pub(crate) fn observe(&mut self, probe: &Observation, now: Duration) -> Verdict {
         self.advance(now);
+        // One host has one address.
+        let mut canonical = *probe;
+        canonical.source = probe.source.to_canonical();
+        canonical.target = probe.target.to_canonical();
+        let probe = &canonical;
         self.observations += 1;
         let reason = self.decide(probe);
         self.reasons[reason as usize] += 1;
@@ -102,7 +109,12 @@ impl Model {
         // 4. Trigger.
         let trigger = self.rules.scan_trigger;
         if trigger > 1
-            && self.sources.count(source, 0, probe.at.since(Instant::default())) < trigger
+            && self.sources.count(
+                source,
+                0,
+                probe.at.since(Instant::default()),
+                self.rules.trigger_window,
+            ) < trigger
         {
             return Reason::BelowTrigger;
         }
@@ -150,7 +162,7 @@ impl Model {
 
     fn report_served(&mut self, probe: &Observation) {
         let Observation { source, target_port: port, .. } = *probe;
-        if self.served_log.count(source, port, self.now) == 1 {
+        if self.served_log.count(source, port, self.now, Some(MINUTE)) == 1 {
             self.events.push_back(Event::served_port(probe));
         } else {
             self.held_back += 1;
@@ -188,6 +200,10 @@ impl Model {
 
     pub(crate) fn handle_timeout(&mut self, now: Duration) {
         self.advance(now);
+        while let Some(serial) = self.responses.overdue(self.now) {
+            self.timed_out += 1;
+            self.end(serial, Outcome::Failed, now);
+        }
         if self.summary_due.is_some_and(|due| due <= self.now) {
             self.summarize();
         }
@@ -216,6 +232,20 @@ impl Model {
         under_way
     }
 
+    /// Forgets a host. Returns whether anything was known of it.
+    pub(crate) fn forget(&mut self, host: IpAddr) -> bool {
+        let before = self.blocked.hosts.len() + self.sources.entries.len();
+        self.blocked.hosts.retain(|other| *other != host);
+        self.sources.entries.retain(|entry| entry.source != host);
+        let after = self.blocked.hosts.len() + self.sources.entries.len();
+        self.responses.forget_failure(host) || after < before
+    }
+
+    /// When the engine should be called, if at all.
+    pub(crate) fn due(&self) -> Option<Duration> {
+        self.summary_due.into_iter().chain(self.responses.deadline()).min()
+    }
+
     /// Advances the clock, which never goes back.
     fn advance(&mut self, now: Duration) {
         self.now = self.now.max(now);
@@ -232,7 +262,6 @@ fn protocol(probe: &Observation) -> Protocol {
 /// Counters of probes, and the rule that chooses the one to evict.
 pub(crate) struct Counters {
     capacity: usize,
-    window: Option<u64>,
     /// Whether each probe extends the window.
     prolongs: bool,
     pub(crate) entries: Vec<Counter>,
@@ -248,16 +277,15 @@ pub(crate) struct Counter {
 }
 
 impl Counters {
-    fn new(capacity: usize, window: Option<Duration>, prolongs: bool) -> Self {
-        let window = window.map(|window| window.as_secs());
-        Self { capacity, window, prolongs, entries: Vec::new(), evicted: 0 }
+    fn new(capacity: usize, prolongs: bool) -> Self {
+        Self { capacity, prolongs, entries: Vec::new(), evicted: 0 }
     }
 
-    fn count(&mut self, source: IpAddr, port: u16, now: Duration) -> u16 {
+    fn count(&mut self, source: IpAddr, port: u16, now: Duration, window: Option<Duration>) -> u16 {
         let (second, prolongs) = (now.as_secs(), self.prolongs);
         let mut entries = self.entries.iter_mut();
         if let Some(entry) = entries.find(|entry| (entry.source, entry.port) == (source, port)) {
-            if self.window.is_some_and(|window| second.saturating_sub(entry.second) >= window) {
+            if window.is_some_and(|it| second.saturating_sub(entry.second) >= it.as_secs()) {
                 (entry.count, entry.second) = (0, second);
             } else if prolongs {
                 // The time never goes back.

@@ -20,6 +20,7 @@ pub(crate) struct Responses {
 /// A response in progress. Its first probe triggered it; the others wait.
 struct UnderWay {
     serial: u64,
+    started: Duration,
     failures: u32,
     probes: Vec<Observation>,
 }
@@ -76,9 +77,31 @@ impl Responses {
         let failures = failed.map_or(0, |failed| self.failed.remove(failed).failures);
         self.started.push(now.as_secs());
         let serial = self.started.len() as u64;
-        self.under_way.push(UnderWay { serial, failures, probes: vec![*probe] });
+        self.under_way.push(UnderWay { serial, started: now, failures, probes: vec![*probe] });
         self.wanted.push_back((serial, *probe));
         Reason::Triggered
+    }
+
+    /// When the oldest response under way has been without an outcome for too long.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        let timeout = self.limits.response_timeout?;
+        Some(self.under_way.first()?.started.saturating_add(timeout))
+    }
+
+    /// The oldest response under way, if its deadline has passed. It is withdrawn if it
+    /// was not handed out.
+    pub(crate) fn overdue(&mut self, now: Duration) -> Option<u64> {
+        let serial = self.under_way.first()?.serial;
+        self.deadline().filter(|deadline| *deadline <= now)?;
+        self.wanted.retain(|(wanted, _)| *wanted != serial);
+        Some(serial)
+    }
+
+    /// Forgets that the last response to this host failed.
+    pub(crate) fn forget_failure(&mut self, host: IpAddr) -> bool {
+        let before = self.failed.len();
+        self.failed.retain(|failed| failed.host != host);
+        self.failed.len() < before
     }
 
     /// Ends a response and returns its host and its probes. Returns `None` if it is not in

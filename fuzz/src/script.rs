@@ -64,6 +64,8 @@ pub struct Rules {
     /// As in [`Policy`].
     pub scan_trigger: u16,
     /// As in [`Policy`].
+    pub trigger_window: Option<Duration>,
+    /// As in [`Policy`].
     pub block_tcp: bool,
     /// As in [`Policy`].
     pub block_udp: bool,
@@ -97,6 +99,8 @@ pub enum Operation {
     SetServed(Vec<(Protocol, IpAddr, u16, bool)>),
     /// A host from an earlier run is added to the blocked set.
     RestoreBlocked(IpAddr),
+    /// A host is forgotten.
+    Forget(IpAddr),
 }
 
 impl Script {
@@ -107,19 +111,25 @@ impl Script {
         let mut header = [0; 8];
         header[..start.len()].copy_from_slice(start);
         let [bounds, window, key, rules @ ..] = header;
-        let mut limits = Limits::default();
-        // A single bucket of counters, at its maximum, or space for all sources.
-        limits.sources = if bounds & 1 == 0 { 1 << 12 } else { 4 };
-        limits.served_lines = if bounds & 2 == 0 { 1 << 12 } else { 4 };
-        limits.blocked = 1 + usize::from(bounds >> 2 & 3) * 3;
+        // One bucket of counters, of the most that it can hold, or room for all: that is
+        // the largest table as well.
+        let rooms = [1 << 12, 4, 1 << 12, usize::MAX];
+        let mut limits = Limits::default()
+            .sources(rooms[usize::from(bounds & 1) | usize::from(key & 2)])
+            .served_lines(if bounds & 2 == 0 { 1 << 12 } else { 4 });
+        limits.blocked = match bounds >> 2 & 3 {
+            0 => usize::MAX,
+            more => 1 + usize::from(more) * 3,
+        };
         limits.blocked_v6 = limits.blocked;
-        limits.responses = 1 + usize::from(bounds >> 4 & 3);
-        limits.waiting = usize::from(bounds >> 6) * 2;
-        limits.failed = usize::from(window >> 4 & 3);
-        limits.trigger_window =
-            (window & 1 == 1).then(|| Duration::from_secs(1 + u64::from(window >> 1 & 7)));
+        limits.responses = [1, 2, 0, usize::MAX][usize::from(bounds >> 4 & 3)];
+        limits.waiting = [0, 2, 4, usize::MAX][usize::from(bounds >> 6)];
+        limits.failed = [0, 1, 2, usize::MAX][usize::from(window >> 4 & 3)];
+        limits.response_timeout = [None, Some(3), Some(50), Some(u64::MAX)]
+            [usize::from(window >> 6)]
+        .map(Duration::from_secs);
         let operations = rest.chunks_exact(6).map(Operation::read).collect();
-        Self { limits, rules: Rules::read(rules), key, operations }
+        Self { limits, rules: Rules::read(rules, window), key, operations }
     }
 
     /// Returns all hosts that occur in scripts.
@@ -129,7 +139,7 @@ impl Script {
 }
 
 impl Rules {
-    fn read([tcp, udp, networks, trigger, switches]: [u8; 5]) -> Self {
+    fn read([tcp, udp, networks, trigger, switches]: [u8; 5], window: u8) -> Self {
         let ports = |mask: u8| (0..8).filter(|bit| mask >> bit & 1 == 1).collect();
         let chosen = |mask: u8| {
             let chosen = NETWORKS.iter().enumerate().filter(move |(bit, _)| mask >> bit & 1 == 1);
@@ -141,6 +151,8 @@ impl Rules {
             ignore: chosen(networks & 0x0f),
             never_block: chosen(networks >> 4),
             scan_trigger: u16::from(trigger & 7),
+            trigger_window: (window & 1 == 1)
+                .then(|| Duration::from_secs(1 + u64::from(window >> 1 & 7))),
             block_tcp: switches & 1 == 0,
             block_udp: switches & 2 == 0,
             remember_blocked: switches & 4 == 0,
@@ -159,6 +171,7 @@ impl Rules {
             ignore: self.ignore.iter().copied().collect::<NetworkSet>(),
             never_block: self.never_block.iter().copied().collect::<NetworkSet>(),
             scan_trigger: self.scan_trigger,
+            trigger_window: self.trigger_window,
             block_tcp: self.block_tcp,
             block_udp: self.block_udp,
             remember_blocked: self.remember_blocked,
@@ -182,11 +195,13 @@ impl Operation {
             11 => Self::End(usize::from(a), Outcome::Succeeded),
             12 => Self::End(usize::from(a), Outcome::Failed),
             13 => Self::HandleTimeout,
-            14 if a & 1 == 0 => Self::RestoreBlocked(host(a >> 1)),
+            14 if a & 3 == 0 => Self::RestoreBlocked(host(a >> 2)),
+            14 if a & 3 == 2 => Self::Forget(host(a >> 2)),
             14 => Self::SetServed(sockets(operands)),
-            _ => {
-                Self::SetRules(Rules::read([a, operands[0], operands[1], operands[2], operands[3]]))
-            }
+            _ => Self::SetRules(Rules::read(
+                [a, operands[0], operands[1], operands[2], operands[3]],
+                operands[2] >> 3,
+            )),
         }
     }
 }
@@ -214,10 +229,18 @@ fn observation(source: u8, [target, port, kind, noise]: [u8; 4]) -> Observation 
     // Mostly one of the two targets, sometimes any host.
     let target = if target < 240 { host(10 + (target & 1)) } else { host(target) };
     let target = SocketAddr::new(target, u16::from(port % 9));
-    Observation::new(SocketAddr::new(host(source), 40_000), target, evidence)
+    let mut observation = Observation::new(SocketAddr::new(host(source), 40_000), target, evidence)
         .stamped(Timestamp::from_nanos(noise.into()))
         .on(1)
-        .with_ttl(noise)
+        .with_ttl(noise);
+    // As a sensor may assign it: the same host in another form.
+    if let (IpAddr::V4(source), 0) = (observation.source, noise & 3) {
+        observation.source = source.to_ipv6_mapped().into();
+    }
+    if let (IpAddr::V4(target), 0) = (observation.target, noise & 12) {
+        observation.target = target.to_ipv6_mapped().into();
+    }
+    observation
 }
 
 /// Returns up to four sockets.

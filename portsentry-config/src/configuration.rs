@@ -98,6 +98,7 @@ impl Configuration {
             block_rate: settings.block_rate,
             respond_to_self: !self.local_check,
             watch_served_ports: !self.service_check,
+            ..Policy::default()
         }
     }
 }

@@ -22,22 +22,24 @@ use crate::hash_key::HashKey;
 /// Bytes of a cache line, and so of a bucket.
 const LINE: usize = 64;
 
-/// Words of a bucket.
-const WORDS: usize = LINE / size_of::<u64>();
+/// A hash and a [`Meta`]. All zero is an empty slot, so that a new table is
+/// untouched zero pages.
+type Slot = [u64; 2];
 
-/// Slots of a bucket: a hash and a [`Meta`] each. All zero is an empty slot, so
-/// that a new table is untouched zero pages.
-const WAYS: usize = WORDS / 2;
+/// Slots of a bucket.
+const WAYS: usize = LINE / size_of::<Slot>();
+
+/// The most slots of a table, 1 GiB.
+pub(crate) const MAX_SLOTS: usize = 1 << 26;
 
 /// Counters by the hash of address and tag, at most a fixed number of them.
 #[derive(Debug)]
 pub(crate) struct CounterTable {
-    words: Vec<u64>,
+    slots: Vec<Slot>,
     /// Where the first bucket begins, for buckets to lie on cache lines.
     first: usize,
     buckets: usize,
     key: HashKey,
-    window: Option<u32>,
     evicted: u64,
     in_use: usize,
 }
@@ -71,26 +73,37 @@ impl Meta {
     }
 }
 
-/// The kind of time window of a counter.
+/// How long a counter counts, in whole seconds; `u32::MAX`: for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Window {
-    /// The window starts again with every update.
-    Sliding,
+    /// The window restarts with every update.
+    Sliding(u32),
     /// The window starts with the first update and is not prolonged.
-    Fixed,
+    Fixed(u32),
+}
+
+impl Window {
+    /// A window that restarts with every update; `None`: for ever.
+    pub(crate) fn sliding(length: Option<Duration>) -> Self {
+        let seconds = length.map(|length| u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
+        Self::Sliding(seconds.unwrap_or(u32::MAX))
+    }
+
+    const fn includes(self, age: u32) -> bool {
+        let (Self::Sliding(length) | Self::Fixed(length)) = self;
+        length == u32::MAX || age < length
+    }
 }
 
 impl CounterTable {
     /// A table of at least `capacity` slots, 16 bytes each. Memory is touched
-    /// only as sources arrive. With a `window`, a counter that is older starts
-    /// again at nothing.
-    pub(crate) fn new(capacity: usize, window: Option<Duration>, key: HashKey) -> Self {
-        let buckets = capacity.div_ceil(WAYS).max(1);
-        let window = window.map(|window| u32::try_from(window.as_secs()).unwrap_or(u32::MAX));
+    /// only as sources arrive. A `capacity` above [`MAX_SLOTS`] means that many.
+    pub(crate) fn new(capacity: usize, key: HashKey) -> Self {
+        let buckets = capacity.min(MAX_SLOTS).div_ceil(WAYS).max(1);
         // The allocator knows nothing of cache lines: room to begin on one.
-        let words = vec![0; (buckets + 1) * WORDS];
-        let first = words.as_ptr().align_offset(LINE).min(WORDS);
-        Self { words, first, buckets, key, window, evicted: 0, in_use: 0 }
+        let slots = vec![[0; 2]; (buckets + 1) * WAYS];
+        let first = slots.as_ptr().align_offset(LINE).min(WAYS);
+        Self { slots, first, buckets, key, evicted: 0, in_use: 0 }
     }
 
     /// The name of the counter of `address` and `tag`.
@@ -100,17 +113,16 @@ impl CounterTable {
 
     /// Adds one to the counter of this hash, and gives the new count, which
     /// stops at 65,535. One cache line, four comparisons.
-    pub(crate) fn bump(&mut self, hash: u64, now: Instant, window_kind: Window) -> u16 {
+    pub(crate) fn bump(&mut self, hash: u64, now: Instant, window: Window) -> u16 {
         let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
-        let window = self.window;
         let Some(bucket) = self.bucket_mut(hash) else { return 1 };
         if let Some(slot) = slot_of(bucket, hash) {
             let meta = Meta(slot[1]);
             let age = seconds.saturating_sub(meta.seen());
-            let fresh = window.is_none_or(|window| age < window);
+            let fresh = window.includes(age);
             let count = if fresh { meta.count().saturating_add(1) } else { 1 };
-            let seen = match window_kind {
-                Window::Fixed if fresh => meta.seen(),
+            let seen = match window {
+                Window::Fixed(_) if fresh => meta.seen(),
                 // Time that goes back stands still.
                 _ => seconds.max(meta.seen()),
             };
@@ -132,9 +144,7 @@ impl CounterTable {
 
     /// The cache word of the counter of this hash; 0 if it is new, or if there is none.
     pub(crate) fn cached(&self, hash: u64) -> u16 {
-        let words = self.words.get(self.start(hash)..).unwrap_or_default();
-        let Some(bucket) = words.as_chunks().0.first_chunk() else { return 0 };
-        bucket.get(place_of(bucket, hash)).map_or(0, |slot| Meta(slot[1]).cached())
+        self.slot(hash).map_or(0, |slot| Meta(slot[1]).cached())
     }
 
     /// Sets the cache word of the counter of this hash, if there is one. It is kept as
@@ -148,16 +158,38 @@ impl CounterTable {
 
     /// Sets every cache word to 0. Reads and writes the whole table.
     pub(crate) fn clear_cached(&mut self) {
-        let (slots, _) = self.words.get_mut(self.first..).unwrap_or_default().as_chunks_mut::<2>();
-        for slot in slots.iter_mut().filter(|slot| slot[0] != 0) {
+        for slot in self.slots.iter_mut().filter(|slot| slot[0] != 0) {
             slot[1] = Meta(slot[1]).rank() << 16;
         }
+    }
+
+    /// The count of this hash as of its last update; 0 if it has no counter.
+    pub(crate) fn count(&self, hash: u64) -> u16 {
+        self.slot(hash).map_or(0, |slot| Meta(slot[1]).count())
+    }
+
+    /// Removes the counter of this hash. Returns its count.
+    pub(crate) fn remove(&mut self, hash: u64) -> u16 {
+        let Some(bucket) = self.bucket_mut(hash) else { return 0 };
+        let place = place_of(bucket, hash);
+        let Some(rest) = bucket.get_mut(place..) else { return 0 };
+        let count = rest.first().map_or(0, |slot| Meta(slot[1]).count());
+        if count == 0 {
+            return 0;
+        }
+        // Empty slots are the last of their bucket; the order of the others stays.
+        rest.rotate_left(1);
+        if let Some(last) = rest.last_mut() {
+            *last = [0; 2];
+        }
+        self.in_use -= 1;
+        count
     }
 
     /// Reads from the cache line that [`bump`](Self::bump) would read from. The
     /// value means nothing.
     pub(crate) fn prefetch(&self, hash: u64) -> u64 {
-        self.words.get(self.start(hash)).copied().unwrap_or_default()
+        self.slots.get(self.start(hash)).map_or(0, |slot| slot[0])
     }
 
     /// Counters that had to make room for others since the start.
@@ -170,23 +202,33 @@ impl CounterTable {
         self.in_use
     }
 
-    /// There is one for every hash.
-    fn bucket_mut(&mut self, hash: u64) -> Option<&mut [[u64; 2]; WAYS]> {
+    /// The bucket of a hash. Every hash has one.
+    fn bucket(&self, hash: u64) -> Option<&[Slot; WAYS]> {
+        self.slots.get(self.start(hash)..)?.first_chunk()
+    }
+
+    fn bucket_mut(&mut self, hash: u64) -> Option<&mut [Slot; WAYS]> {
         let start = self.start(hash);
-        self.words.get_mut(start..)?.as_chunks_mut().0.first_chunk_mut()
+        self.slots.get_mut(start..)?.first_chunk_mut()
+    }
+
+    /// The slot of this hash, or an empty one that looks like that of hash 0.
+    fn slot(&self, hash: u64) -> Option<&Slot> {
+        let bucket = self.bucket(hash)?;
+        bucket.get(place_of(bucket, hash))
     }
 
     /// Where the bucket of a hash begins.
     fn start(&self, hash: u64) -> usize {
         // Multiply-shift: the hash as a fraction of the number of buckets.
         let index = (u128::from(hash) * self.buckets as u128) >> 64;
-        self.first + index as usize * WORDS
+        self.first + index as usize * WAYS
     }
 }
 
 /// The slot of this hash that is in use.
-fn slot_of(bucket: &mut [[u64; 2]; WAYS], hash: u64) -> Option<&mut [u64; 2]> {
-    // Empty slots, which look as those of hash 0 do, stand behind all others.
+fn slot_of(bucket: &mut [Slot; WAYS], hash: u64) -> Option<&mut Slot> {
+    // Empty slots look like those of hash 0, and are the last of their bucket.
     let place = place_of(bucket, hash);
     bucket.get_mut(place).filter(|slot| Meta(slot[1]).count() > 0)
 }
@@ -195,7 +237,7 @@ fn slot_of(bucket: &mut [[u64; 2]; WAYS], hash: u64) -> Option<&mut [u64; 2]> {
 ///
 /// All slots are looked at before anything depends on them: in which one it stands nobody
 /// can guess, and branches that the processor guesses wrong cost more than comparisons.
-fn place_of(bucket: &[[u64; 2]; WAYS], hash: u64) -> usize {
+fn place_of(bucket: &[Slot; WAYS], hash: u64) -> usize {
     let each = bucket.iter().rev();
     let found = each.fold(1, |found, slot| found << 1 | u32::from(slot[0] == hash));
     found.trailing_zeros() as usize
@@ -209,8 +251,10 @@ mod tests {
 
     use super::*;
 
-    fn table(capacity: usize, window: Option<u64>) -> CounterTable {
-        CounterTable::new(capacity, window.map(Duration::from_secs), HashKey::new(1))
+    const FOR_EVER: Window = Window::Sliding(u32::MAX);
+
+    fn table(capacity: usize) -> CounterTable {
+        CounterTable::new(capacity, HashKey::new(1))
     }
 
     /// The same rules on a plain list, for a table of a single bucket.
@@ -222,22 +266,15 @@ mod tests {
     }
 
     impl Model {
-        fn bump(
-            &mut self,
-            address: u128,
-            tag: u16,
-            now: u32,
-            window: Option<u32>,
-            window_kind: Window,
-        ) -> u16 {
+        fn bump(&mut self, address: u128, tag: u16, now: u32, window: Window) -> u16 {
             let known = self.entries.iter_mut().find(|entry| (entry.0, entry.1) == (address, tag));
             if let Some(entry) = known {
-                let expired = window.is_some_and(|window| now - entry.3 >= window);
+                let expired = !window.includes(now - entry.3);
                 if expired {
                     (entry.2, entry.3) = (1, now);
                 } else {
                     entry.2 += 1;
-                    if window_kind == Window::Sliding {
+                    if matches!(window, Window::Sliding(_)) {
                         entry.3 = now;
                     }
                 }
@@ -259,9 +296,8 @@ mod tests {
     /// The hash that an empty slot seems to have.
     #[test]
     fn hash_zero_is_counted_as_any_other() {
-        let mut table = table(WAYS, None);
-        let bump =
-            |table: &mut CounterTable, hash| table.bump(hash, Instant::default(), Window::Sliding);
+        let mut table = table(WAYS);
+        let bump = |table: &mut CounterTable, hash| table.bump(hash, Instant::default(), FOR_EVER);
         table.set_cached(0, 7);
         assert_eq!((table.cached(0), table.len()), (0, 0), "no counter, no cache word");
         assert_eq!([5, 0, 9, 0, 5].map(|hash| bump(&mut table, hash)), [1, 1, 1, 2, 2]);
@@ -270,22 +306,45 @@ mod tests {
         assert_eq!(bump(&mut table, 0), 3);
     }
 
+    #[test]
+    fn a_removed_counter_leaves_the_others() {
+        let mut table = table(WAYS);
+        for hash in [5, 9, 9, 0, 7] {
+            table.bump(hash, Instant::default(), FOR_EVER);
+        }
+        assert_eq!((table.remove(5), table.remove(5), table.len()), (1, 0, 3));
+        assert_eq!([5, 9, 0, 7].map(|hash| table.count(hash)), [0, 2, 1, 1]);
+        assert_eq!(table.bump(5, Instant::default(), FOR_EVER), 1);
+        assert_eq!((table.len(), table.evicted()), (4, 0));
+    }
+
+    /// A capacity that no memory holds wrapped to a table of one slot.
+    #[test]
+    fn an_extreme_capacity_is_the_largest() {
+        let mut table = table(usize::MAX);
+        assert_eq!(table.slots.len(), MAX_SLOTS + WAYS);
+        let hashes = [1, u64::MAX / 2, u64::MAX];
+        for count in 1..4 {
+            assert_eq!(hashes.map(|it| table.bump(it, Instant::default(), FOR_EVER)), [count; 3]);
+        }
+    }
+
     proptest! {
         #[test]
         fn one_bucket_agrees_with_a_list(
             bumps in prop::collection::vec((0_u128..7, 0_u16..2, 0_u64..4), 1..400),
-            window in prop::option::of(1_u64..20),
+            window in prop::option::of(1_u32..20),
             first_update in any::<bool>(),
         ) {
-            let window_kind = if first_update { Window::Fixed } else { Window::Sliding };
-            let mut table = table(WAYS, window);
+            let length = window.unwrap_or(u32::MAX);
+            let window = if first_update { Window::Fixed(length) } else { Window::Sliding(length) };
+            let mut table = table(WAYS);
             let mut model = Model::default();
             let mut now = 0;
             for (address, tag, wait) in bumps {
                 now += wait;
-                let got = table.bump(table.hash(address, tag), Instant::from_secs(now), window_kind);
-                let expected =
-                    model.bump(address, tag, now as u32, window.map(|w| w as u32), window_kind);
+                let got = table.bump(table.hash(address, tag), Instant::from_secs(now), window);
+                let expected = model.bump(address, tag, now as u32, window);
                 prop_assert_eq!(got, expected);
                 prop_assert_eq!(table.len(), model.entries.len());
                 prop_assert_eq!(table.evicted(), model.evicted);
@@ -297,11 +356,11 @@ mod tests {
             addresses in prop::collection::vec(0_u128..200, 1..2_000),
         ) {
             // 200 addresses in 4,096 buckets: no bucket sees more than four.
-            let mut table = table(4_096 * WAYS, None);
+            let mut table = table(4_096 * WAYS);
             let mut counts = std::collections::HashMap::new();
             for address in addresses {
                 let expected = counts.entry(address).and_modify(|n| *n += 1).or_insert(1_u16);
-                let got = table.bump(table.hash(address, 0), Instant::default(), Window::Sliding);
+                let got = table.bump(table.hash(address, 0), Instant::default(), FOR_EVER);
                 prop_assert_eq!(got, *expected);
             }
             prop_assert_eq!(table.evicted(), 0);
@@ -311,17 +370,17 @@ mod tests {
 
     #[test]
     fn a_flood_of_single_probes_does_not_push_out_a_scanner() {
-        let mut table = table(1_024, None);
+        let mut table = table(1_024);
         let scanner = u128::MAX;
         for round in 1..=20 {
             let now = Instant::from_secs(round);
-            let count = table.bump(table.hash(scanner, 0), now, Window::Sliding);
+            let count = table.bump(table.hash(scanner, 0), now, FOR_EVER);
             // Its first probe is as dull as any other; from the second on it stays.
             assert!(round < 3 || u64::from(count) >= round - 1, "round {round}: {count}");
             let flood = if round == 1 { 0 } else { 50_000 };
             for forged in 0..flood {
                 let address = u128::from(round << 32 | forged);
-                table.bump(table.hash(address, 0), now, Window::Sliding);
+                table.bump(table.hash(address, 0), now, FOR_EVER);
             }
         }
         assert!(table.len() <= 1_024);

@@ -1,18 +1,24 @@
 //! The decision about each observation, and the state it needs.
 //!
-//! The engine does no I/O. The caller hands in observations and the time,
-//! takes out events to be written and effects to be carried out, and reports
-//! how each effect ended. The same calls always give the same answers.
+//! The engine does no I/O. The caller passes observations and the time in, takes
+//! out events to be written and effects to be carried out, and reports how each
+//! effect ended. The same calls always give the same answers.
 
+mod advice;
+mod hosts;
 mod limits;
 mod lookup_cache;
 mod prefetch;
 mod rate_limit;
+mod respond;
+mod response;
 mod responses;
+mod statistics;
+mod suppressed;
 
 use alloc::collections::VecDeque;
-use core::net::{IpAddr, Ipv4Addr};
-use core::time::Duration;
+use core::fmt;
+use core::net::IpAddr;
 
 use crate::blocked_set::BlockedSet;
 use crate::counter_table::{CounterTable, Window};
@@ -21,22 +27,25 @@ use crate::{
     Decision, Event, Instant, Observation, Policy, Protocol, Reason, ServedPorts, Verdict,
 };
 
-pub use limits::{Limits, Statistics};
-pub use rate_limit::RateLimit;
-pub use responses::{Effect, Outcome, Response, ResponseId};
+pub use self::advice::Advice;
+pub use self::limits::Limits;
+pub use self::rate_limit::RateLimit;
+pub use self::response::{Effect, Outcome, Response, ResponseId};
+pub use self::statistics::Statistics;
 
-use lookup_cache::{LookupCache, Lookups};
-use prefetch::BATCH;
-use responses::{Admission, Responses};
+use self::lookup_cache::{LookupCache, Lookups};
+use self::prefetch::BATCH;
+use self::responses::Responses;
+use self::suppressed::{SUMMARY_INTERVAL, Suppressed};
 
-/// How long lines about one source and served port, and summaries, are apart.
-const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
+/// One line for each source and served port in this window.
+const SERVED_LINES: Window = Window::Fixed(SUMMARY_INTERVAL.as_secs() as u32);
 
 /// The detection state machine. See the [crate documentation](crate) for an
 /// example of the loop around it.
-#[derive(Debug)]
 pub struct Engine {
     policy: Policy,
+    trigger_window: Window,
     served: ServedPorts,
     sources: CounterTable,
     lookups: LookupCache,
@@ -45,35 +54,41 @@ pub struct Engine {
     responses: Responses,
     rate: RateLimit,
     events: VecDeque<Event>,
+    max_events: usize,
     effects: VecDeque<Effect>,
     suppressed: Suppressed,
     statistics: Statistics,
     now: Instant,
 }
 
-/// What was not said or not done since the last summary.
-#[derive(Debug, Default)]
-struct Suppressed {
-    due: Option<Instant>,
-    served_lines: u64,
-    rate_limited: u64,
-    overloaded: u64,
+/// The time and the statistics; the tables would fill megabytes.
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("now", &self.now)
+            .field("events", &self.events.len())
+            .field("effects", &self.effects.len())
+            .field("statistics", &self.statistics())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Engine {
-    /// An engine that has seen nothing. `limits` bounds its memory for good;
-    /// `key` should be random, see [`HashKey`].
+    /// An engine without state. `limits` bounds its memory for good; `key`
+    /// should be random, see [`HashKey`].
     pub fn new(policy: Policy, limits: &Limits, key: HashKey) -> Self {
         Self {
+            trigger_window: Window::sliding(policy.trigger_window),
             policy,
             served: ServedPorts::default(),
             blocked: BlockedSet::new(limits.blocked, limits.blocked_v6, key.clone()),
-            served_log: CounterTable::new(limits.served_lines, Some(SUMMARY_INTERVAL), key.clone()),
-            sources: CounterTable::new(limits.sources, limits.trigger_window, key),
+            served_log: CounterTable::new(limits.served_lines, key.clone()),
+            sources: CounterTable::new(limits.sources, key),
             lookups: LookupCache::new(),
             responses: Responses::new(limits),
             rate: RateLimit::default(),
             events: VecDeque::new(),
+            max_events: limits.events.max(1),
             effects: VecDeque::new(),
             suppressed: Suppressed::default(),
             statistics: Statistics::default(),
@@ -81,29 +96,63 @@ impl Engine {
         }
     }
 
-    /// Decides about one attempt. Allocates nothing, but for the rare attempt
+    /// Numbers responses `first`, `first + step`, and so on, where an engine
+    /// without this call numbers them 1, 2, 3.
+    ///
+    /// Engines that share one responder need identities that do not clash: with
+    /// `n` engines, engine `i` starts at `i` and has the step `n`. Then
+    /// `id.as_u64() % n` is the engine of a response, as long as fewer than 2^64
+    /// were started. To be called before the first observation.
+    #[must_use]
+    pub fn with_response_ids(mut self, first: u64, step: u64) -> Self {
+        self.responses.number_from(first, step);
+        self
+    }
+
+    /// Decides about one attempt. Allocates nothing, except for the rare attempt
     /// that starts a response or waits for one.
     ///
-    /// Afterwards [`poll_event`](Self::poll_event) and
-    /// [`poll_effect`](Self::poll_effect) may have something; a caller with a
+    /// `now` drives time-outs; detection compares
+    /// [`Observation::at`](Observation::at). IPv4-mapped addresses count as IPv4.
+    /// Afterwards, [`poll_event`](Self::poll_event) and
+    /// [`poll_effect`](Self::poll_effect) may return something; a caller with a
     /// batch can poll once after the batch.
     pub fn observe(&mut self, observation: &Observation, now: Instant) -> Verdict {
         self.advance(now);
         let hash = if self.needs_hash() { self.source_hash(observation) } else { 0 };
-        let known = match self.caches_lookups() {
+        let known = self.cached_lookups(hash);
+        self.decide_and_count(observation, hash, known)
+    }
+
+    /// Decides about one attempt as [`observe`](Self::observe) does, with what
+    /// the caller knows about its source. See [`Advice`] for which rule it
+    /// replaces.
+    pub fn observe_advised(
+        &mut self,
+        observation: &Observation,
+        advice: Advice,
+        now: Instant,
+    ) -> Verdict {
+        self.advance(now);
+        let hash = if self.needs_hash() { self.source_hash(observation) } else { 0 };
+        let known = self.cached_lookups(hash).advised(advice);
+        self.decide_and_count(observation, hash, known)
+    }
+
+    fn cached_lookups(&self, hash: u64) -> Lookups {
+        match self.caches_lookups() {
             true => self.lookups.get(hash, &self.sources),
             false => Lookups::default(),
-        };
-        self.decide_and_count(observation, hash, known)
+        }
     }
 
     /// Decides about several attempts as [`observe`](Self::observe) would, one
     /// after the other.
     ///
-    /// What the attempts need from the large tables is fetched for a few dozen
-    /// at a time: memory answers many questions at once in little more than the
-    /// time of one. With more sources than the processor's cache holds, a batch
-    /// costs a quarter of as many single calls.
+    /// The entries of the large tables are fetched for a few dozen attempts at a
+    /// time: memory answers many requests at once in little more than the time of
+    /// one. With more sources than the processor's cache holds, a batch costs a
+    /// quarter of as many single calls.
     pub fn observe_batch(&mut self, observations: &[Observation], now: Instant) {
         let mut hashes = [0; BATCH];
         for observations in observations.chunks(BATCH) {
@@ -134,12 +183,12 @@ impl Engine {
         self.counts() || self.remembers()
     }
 
-    /// Whether there is something to be noted beside the counters.
+    /// Whether lookups are cached next to the counters.
     fn caches_lookups(&self) -> bool {
         self.counts() && (self.remembers() || !self.policy.ignore.is_empty())
     }
 
-    /// What names the source in both tables, which have the same key.
+    /// The hash of the source in both tables, which have the same key.
     fn source_hash(&self, observation: &Observation) -> u64 {
         self.sources.hash(address_bits(observation.source), 0)
     }
@@ -151,7 +200,12 @@ impl Engine {
         hash: u64,
         known: Lookups,
     ) -> Verdict {
-        let verdict = self.decide(observation, hash, known);
+        // Constructors make addresses canonical; an assignment may undo that.
+        let verdict = if is_mapped(observation.source) || is_mapped(observation.target) {
+            self.decide(&canonical(*observation), hash, known)
+        } else {
+            self.decide(observation, hash, known)
+        };
         self.statistics.observations += 1;
         self.statistics.count(verdict.reason);
         verdict
@@ -188,6 +242,9 @@ impl Engine {
         if self.policy.never_block.contains(source) {
             return self.report(observation, Reason::NeverBlock);
         }
+        if known.is_spared() {
+            return self.report(observation, Reason::Advised);
+        }
         if self.policy.remember_blocked && self.is_known_blocked(source, hash, known) {
             return self.report(observation, Reason::AlreadyBlocked);
         }
@@ -203,7 +260,7 @@ impl Engine {
         })
     }
 
-    /// Notes what was found out about a source that is not ignored.
+    /// Caches the lookups of a source that is not ignored.
     fn cache(&mut self, lookups: Lookups, hash: u64) {
         if self.caches_lookups() {
             self.lookups.store(lookups.with_ignored(false), hash, &mut self.sources);
@@ -221,170 +278,62 @@ impl Engine {
         if !self.counts() {
             return true;
         }
-        let count = self.sources.bump(hash, at, Window::Sliding);
+        let count = self.sources.bump(hash, at, self.trigger_window);
         if !known.is_cached() {
             self.cache(Lookups::default(), hash);
         }
-        count >= self.policy.scan_trigger
+        count >= self.policy.scan_trigger || known.is_triggered()
     }
 
     fn report(&mut self, observation: &Observation, reason: Reason) -> Verdict {
-        self.events.push_back(Event::probe(*observation, reason));
+        self.push_event(Event::probe(*observation, reason));
         Verdict { decision: Decision::Report, reason }
+    }
+
+    fn push_event(&mut self, event: Event) {
+        if self.events.len() < self.max_events {
+            self.events.push_back(event);
+        } else {
+            self.statistics.events_lost += 1;
+        }
     }
 
     fn report_served_port(&mut self, observation: &Observation) {
         let Observation { source, target_port: port, .. } = *observation;
         let hash = self.served_log.hash(address_bits(source), port);
-        let seen = self.served_log.bump(hash, self.now, Window::Fixed);
+        let seen = self.served_log.bump(hash, self.now, SERVED_LINES);
         if seen == 1 {
-            self.events.push_back(Event::served_port(observation));
+            self.push_event(Event::served_port(observation));
         } else {
-            self.suppressed.served_lines += 1;
-            self.schedule_summary();
+            self.suppress_served_port();
         }
     }
 
-    fn respond(&mut self, observation: &Observation) -> Verdict {
-        let limit = self.policy.block_rate;
-        match self.responses.admit(observation, self.now, &mut self.rate, limit) {
-            Admission::Begun(response) => {
-                self.effects.push_back(Effect::Respond(response));
-                Verdict { decision: Decision::Respond, reason: Reason::Triggered }
-            }
-            Admission::Waits => Verdict { decision: Decision::Wait, reason: Reason::Responding },
-            Admission::Refused(reason) => {
-                self.count_refusal(reason);
-                self.report(observation, reason)
-            }
-        }
-    }
-
-    fn count_refusal(&mut self, reason: Reason) {
-        match reason {
-            Reason::RateLimited => self.suppressed.rate_limited += 1,
-            Reason::Overloaded => self.suppressed.overloaded += 1,
-            _ => return,
-        }
-        self.schedule_summary();
-    }
-
-    /// Takes the outcome of a response that [`poll_effect`](Self::poll_effect)
-    /// handed out. The events of the probes that waited for it are queued. An
-    /// `id` that is not under way is ignored.
-    pub fn handle_outcome(&mut self, id: ResponseId, outcome: Outcome, now: Instant) {
-        self.advance(now);
-        let Some(mut probes) = self.responses.finish(id, outcome, self.now) else { return };
-        let host = id.host();
-        let (first, others) = match outcome {
-            Outcome::Succeeded => (Reason::Blocked, Reason::AlreadyBlocked),
-            Outcome::Failed => (Reason::ResponseFailed, Reason::RetryLater),
-        };
-        if let Some(probe) = probes.pop_front() {
-            self.report_later(&probe, first);
-        }
-        if outcome == Outcome::Succeeded {
-            if self.policy.remember_blocked {
-                self.remember_blocked(host);
-            } else {
-                // Each further probe is responded to as well, one at a time.
-                while let Some(probe) = probes.pop_front() {
-                    let verdict = self.respond(&probe);
-                    self.statistics.count(verdict.reason);
-                }
-            }
-        }
-        for probe in &probes {
-            self.report_later(probe, others);
-        }
-    }
-
-    /// What was noted of the host, and of the one that is forgotten for it, holds no more.
-    fn remember_blocked(&mut self, host: IpAddr) {
-        let hash = self.blocked.hash(host);
-        let forgotten = self.blocked.insert(host, hash);
-        for hash in [Some(hash), forgotten].into_iter().flatten() {
-            self.lookups.invalidate(hash, &mut self.sources);
-        }
-    }
-
-    /// Takes back a response that [`poll_effect`](Self::poll_effect) handed out and
-    /// that was not begun, because as many as [`Policy::block_rate`] allows were
-    /// begun by others until `until`. Its probes are reported as rate limited, and
-    /// so are those that come before that time. An `id` that is not under way is
-    /// ignored.
-    ///
-    /// This is for whoever has several engines, with sources of their own, and one
-    /// [`RateLimit`] for all: then each decides as one engine would.
-    pub fn refuse(&mut self, id: ResponseId, until: Instant, now: Instant) {
-        self.advance(now);
-        let Some(probes) = self.responses.refuse(id, self.now) else { return };
-        self.rate.give_back();
-        self.rate.shut_until(until);
-        for probe in &probes {
-            self.count_refusal(Reason::RateLimited);
-            self.report_later(probe, Reason::RateLimited);
-        }
-    }
-
-    fn report_later(&mut self, observation: &Observation, reason: Reason) {
-        self.statistics.count(reason);
-        self.report(observation, reason);
-    }
-
-    /// When [`handle_timeout`](Self::handle_timeout) wants to be called, if at
-    /// all. To be asked again after every other call.
+    /// When [`handle_timeout`](Self::handle_timeout) should be called, if at
+    /// all. Changes with every other call.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.suppressed.due
+        [self.suppressed.due, self.responses.deadline()].into_iter().flatten().min()
     }
 
-    /// Does what has become due. Calling it early does no harm.
+    /// Does what has become due: ends responses without an outcome, and sums up
+    /// what was suppressed. Calling it early does no harm.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
+        self.expire_responses();
         if self.suppressed.due.is_some_and(|due| due <= self.now) {
             self.summarize();
         }
     }
 
-    fn schedule_summary(&mut self) {
-        self.suppressed.due.get_or_insert(self.now.after(SUMMARY_INTERVAL));
-    }
-
-    fn summarize(&mut self) {
-        let suppressed = core::mem::take(&mut self.suppressed);
-        if suppressed.served_lines > 0 {
-            self.events.push_back(Event::ServedPortSuppressed { packets: suppressed.served_lines });
-        }
-        if suppressed.rate_limited > 0 {
-            let (probes, limit) = (suppressed.rate_limited, self.policy.block_rate);
-            self.events.push_back(Event::RateLimited { probes, limit });
-        }
-        if suppressed.overloaded > 0 {
-            self.events.push_back(Event::Overloaded { probes: suppressed.overloaded });
-        }
-    }
-
-    /// To be called once no more outcomes will come: every probe that waits
-    /// for one gets its event, as not blocked, and open summaries are queued.
-    /// Effects that were not polled are dropped. Gives the number of responses
-    /// that were under way.
-    pub fn close(&mut self) -> usize {
-        self.effects.clear();
-        let (under_way, probes) = self.responses.abandon();
-        for probe in &probes {
-            self.report_later(probe, Reason::ResponseFailed);
-        }
-        self.summarize();
-        under_way
-    }
-
-    /// The next event, oldest first.
+    /// The next event, oldest first. Events wait in memory until they are taken
+    /// out, at most [`Limits::events`] of them.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
     /// The next effect, oldest first. Each must be answered by one
-    /// [`handle_outcome`](Self::handle_outcome) or [`refuse`](Self::refuse).
+    /// [`handle_outcome`](Self::handle_outcome) or [`refuse`](Self::refuse), within
+    /// [`Limits::response_timeout`].
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
@@ -394,6 +343,8 @@ impl Engine {
     pub fn set_policy(&mut self, policy: Policy) {
         // Another limit may leave room.
         self.rate.shut_until(Instant::default());
+        self.forget_external_limit();
+        self.trigger_window = Window::sliding(policy.trigger_window);
         self.policy = policy;
         self.lookups.invalidate_all(&mut self.sources);
     }
@@ -408,44 +359,7 @@ impl Engine {
         self.served = served;
     }
 
-    /// Adds hosts that an earlier run has dealt with, in the order it did. Past the
-    /// caps of [`Limits::blocked`] and [`Limits::blocked_v6`] those that were added first are forgotten. About
-    /// 90 ns each for a million, which are gone through twice: to be counted first.
-    pub fn restore_blocked<I>(&mut self, hosts: I)
-    where
-        I: IntoIterator<Item = IpAddr, IntoIter: Clone>,
-    {
-        let mut hosts = hosts.into_iter();
-        let (v4, all) = hosts
-            .clone()
-            .fold((0, 0), |(v4, all), host| (v4 + usize::from(host.is_ipv4()), all + 1));
-        self.blocked.reserve(v4, all - v4);
-        self.lookups.invalidate_all(&mut self.sources);
-        let mut batch = [(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0); BATCH];
-        loop {
-            let mut filled = 0;
-            let mut sum = 0;
-            for (entry, host) in batch.iter_mut().zip(&mut hosts) {
-                *entry = (host, self.blocked.hash(host));
-                sum ^= self.blocked.prefetch(host, entry.1);
-                filled += 1;
-            }
-            core::hint::black_box(sum);
-            for (host, hash) in batch.iter().take(filled) {
-                self.blocked.insert(*host, *hash);
-            }
-            if filled < batch.len() {
-                return;
-            }
-        }
-    }
-
-    /// Whether `host` is in the blocked set.
-    pub fn is_blocked(&self, host: IpAddr) -> bool {
-        self.blocked.contains(host, self.blocked.hash(host))
-    }
-
-    /// What was decided so far, and how full the tables are.
+    /// Counts of the decisions so far, and how full the tables are.
     pub fn statistics(&self) -> Statistics {
         Statistics {
             sources: self.sources.len(),
@@ -466,6 +380,21 @@ impl Engine {
 
 const fn dropped(reason: Reason) -> Verdict {
     Verdict { decision: Decision::Drop, reason }
+}
+
+/// Whether this is an IPv4 address in IPv6 form (RFC 4291 section 2.5.5.2).
+const fn is_mapped(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.to_ipv4_mapped().is_some(),
+    }
+}
+
+#[cold]
+fn canonical(mut observation: Observation) -> Observation {
+    observation.source = observation.source.to_canonical();
+    observation.target = observation.target.to_canonical();
+    observation
 }
 
 #[cfg(test)]

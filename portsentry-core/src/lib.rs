@@ -80,7 +80,9 @@ mod tcp_flags;
 mod time;
 mod verdict;
 
-pub use engine::{Effect, Engine, Limits, Outcome, RateLimit, Response, ResponseId, Statistics};
+pub use engine::{
+    Advice, Effect, Engine, Limits, Outcome, RateLimit, Response, ResponseId, Statistics,
+};
 pub use event::{Event, Probe};
 pub use evidence::{Evidence, IpOptions, Mode, Protocol, TcpSegment};
 pub use hash_key::HashKey;

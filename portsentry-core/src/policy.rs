@@ -1,5 +1,7 @@
 //! What the engine is to decide by.
 
+use core::time::Duration;
+
 use crate::{NetworkSet, PortSet, Protocol};
 
 /// The rules of the decision, as plain data.
@@ -20,6 +22,10 @@ pub struct Policy {
     /// Probes of one source before it counts as scanning; 0 and 1 both mean
     /// the first.
     pub scan_trigger: u16,
+    /// How long a source may pause before its probes are counted from 0 again,
+    /// in whole seconds of [`Observation::at`](crate::Observation::at); `None`:
+    /// for ever.
+    pub trigger_window: Option<Duration>,
     /// Whether to respond to TCP probes.
     pub block_tcp: bool,
     /// Whether to respond to UDP probes.

@@ -66,6 +66,9 @@ pub enum Reason {
     LogOnly,
     /// The source is in a network that is never acted on.
     NeverBlock,
+    /// The caller advised not to respond
+    /// ([`Advice::Spare`](crate::Advice::Spare)).
+    Advised,
     /// The source has been dealt with before.
     AlreadyBlocked,
     /// A response to the source is under way.
@@ -112,6 +115,7 @@ impl Reason {
         Self::SameAddress,
         Self::LogOnly,
         Self::NeverBlock,
+        Self::Advised,
         Self::AlreadyBlocked,
         Self::Responding,
         Self::RetryLater,
@@ -152,9 +156,11 @@ impl Reason {
             Self::IgnoreList => flags(YES, None, None, None),
             Self::BelowTrigger => flags(NO, NO, None, None),
             Self::SameAddress => flags(YES, YES, YES, NO),
-            Self::LogOnly | Self::NeverBlock | Self::RateLimited | Self::Overloaded => {
-                flags(NO, YES, YES, NO)
-            }
+            Self::LogOnly
+            | Self::NeverBlock
+            | Self::Advised
+            | Self::RateLimited
+            | Self::Overloaded => flags(NO, YES, YES, NO),
             Self::AlreadyBlocked | Self::Blocked => flags(NO, YES, NO, YES),
             Self::Responding | Self::RetryLater | Self::Triggered | Self::ResponseFailed => {
                 flags(NO, YES, NO, NO)

@@ -11,6 +11,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
@@ -59,9 +60,8 @@ pub struct Client {
     buffer: Buffer,
     /// Requests that found no room yet.
     outbox: VecDeque<Vec<u8>>,
-    serial: u64,
     load: Load,
-    under_way: HashMap<u64, ResponseId>,
+    under_way: HashMap<ResponseId, IpAddr>,
     outcomes: Vec<(ResponseId, Outcome)>,
     never_block: Option<Vec<IpNet>>,
     /// Whether it was told to end.
@@ -98,7 +98,6 @@ impl Client {
             socket: Some(socket),
             buffer: Buffer::new(),
             outbox: VecDeque::new(),
-            serial: 0,
             load: Load::default(),
             under_way: HashMap::new(),
             outcomes: Vec::new(),
@@ -173,14 +172,13 @@ impl Client {
     pub fn respond(&mut self, response: &Response) {
         let Response { id, probe, .. } = response;
         if self.socket.is_none() {
-            self.fail(*id);
+            self.fail(*id, probe.source);
             return;
         }
-        self.serial += 1;
-        self.under_way.insert(self.serial, *id);
+        self.under_way.insert(*id, probe.source);
         let (mode, protocol) = (probe.mode(), probe.protocol());
         let tokens = ProbeContext { target: probe.source, port: probe.target_port, mode, protocol };
-        self.ask(&Request::Respond(self.serial, tokens));
+        self.ask(&Request::Respond(id.as_u64(), tokens));
     }
 
     /// What to wait for. `None` once the responder has ended.
@@ -286,7 +284,8 @@ impl Client {
             Message::Report(report) => (self.notify)(Notification::Report(report)),
             Message::Line(level, line) => (self.notify)(Notification::Line(level, line)),
             Message::Completed(id, outcome) => {
-                if let Some(id) = self.under_way.remove(&id) {
+                let id = ResponseId::from_u64(id);
+                if self.under_way.remove(&id).is_some() {
                     self.outcomes.push((id, outcome));
                 }
             }
@@ -333,16 +332,16 @@ impl Client {
              until portsentry is restarted"
         );
         (self.notify)(Notification::Line(Level::Error, line));
-        let mut given_up: Vec<(u64, ResponseId)> = self.under_way.drain().collect();
+        let mut given_up: Vec<(ResponseId, IpAddr)> = self.under_way.drain().collect();
         given_up.sort_unstable();
-        for (_, id) in given_up {
-            self.fail(id);
+        for (id, host) in given_up {
+            self.fail(id, host);
         }
     }
 
-    fn fail(&mut self, id: ResponseId) {
+    fn fail(&mut self, id: ResponseId, host: IpAddr) {
         let why = "the responder has ended; restart portsentry".to_owned();
-        let report = Report { host: id.host(), what: ActionEvent::Refused(why) };
+        let report = Report { host, what: ActionEvent::Refused(why) };
         (self.notify)(Notification::Report(report));
         self.outcomes.push((id, Outcome::Failed));
     }
@@ -401,7 +400,7 @@ mod tests {
         assert_eq!(responder.read(path).unwrap(), b"the third");
         assert!(responder.read(Path::new("/another")).is_err());
         let loaded = responder.loaded().unwrap();
-        assert!(loaded.hosts.iter().eq([std::net::IpAddr::from([192, 0, 2, 3])]));
+        assert!(loaded.hosts.iter().eq([IpAddr::from([192, 0, 2, 3])]));
 
         (4..=5).for_each(|_| responder.load());
         answer(4, "the fourth");

@@ -145,8 +145,10 @@ impl Start<'_> {
         sandbox::enter(options.connect, &configuration.settings, user.as_ref())?;
         let policy = configuration.policy(opened.never_block.iter().copied().collect());
         let limits = Limits::default().divided_by(sensors.len());
-        let mut shards = sensors.into_iter().map(|sensors| {
-            let engine = Engine::new(policy.clone(), &limits, key.clone());
+        let engines = sensors.len() as u64;
+        let mut shards = sensors.into_iter().enumerate().map(|(ring, sensors)| {
+            let engine = Engine::new(policy.clone(), &limits, key.clone())
+                .with_response_ids(ring as u64, engines);
             let served = ServedPorts::new(configuration.service_check);
             Shard::new(engine, sensors, served, queue)
         });

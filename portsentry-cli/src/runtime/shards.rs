@@ -231,7 +231,10 @@ impl Shards {
                 responder.respond(&response);
             } else {
                 let until = self.rate.free_at(self.block_rate);
-                self.command_owner(response.id, Command::Refuse(response.id, until));
+                self.command_owner(
+                    response.id,
+                    Command::Refuse(response.id, self.block_rate, until),
+                );
             }
         }
     }
@@ -241,8 +244,9 @@ impl Shards {
     }
 
     fn command_owner(&self, id: ResponseId, command: Command) {
-        let owner = self.hash.ring(id.host(), self.threads.len() as u16);
-        if let Some(thread) = self.threads.get(owner) {
+        // Each engine numbers its responses so that the remainder names the engine.
+        let owner = id.as_u64() % self.threads.len().max(1) as u64;
+        if let Some(thread) = self.threads.get(owner as usize) {
             thread.commands.put(command);
         }
     }

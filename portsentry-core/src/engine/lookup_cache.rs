@@ -6,6 +6,7 @@
 //! without a counter has nothing cached. Ignored sources are not counted, so
 //! nothing is cached for them.
 
+use super::Advice;
 use crate::counter_table::CounterTable;
 
 /// Results of the lookups of one source: a flag for each result, and whether
@@ -19,6 +20,9 @@ impl Lookups {
     const NOT_BLOCKED: u8 = 1 << 2;
     const BLOCKED: u8 = 1 << 3;
     const CACHED: u8 = 1 << 4;
+    // Never cached.
+    const TRIGGERED: u8 = 1 << 5;
+    const SPARED: u8 = 1 << 6;
 
     /// Whether the source is on the ignore list, if that is known.
     pub(super) const fn ignored(self) -> Option<bool> {
@@ -28,6 +32,26 @@ impl Lookups {
     /// Whether the source is in the blocked set, if that is known.
     pub(super) const fn blocked(self) -> Option<bool> {
         self.answer(Self::BLOCKED, Self::NOT_BLOCKED)
+    }
+
+    /// Adds the advice of the caller, see [`Advice`].
+    pub(super) const fn advised(self, advice: Advice) -> Self {
+        match advice {
+            Advice::None => self,
+            Advice::Ignore => self.with_ignored(true),
+            Advice::Trigger => Self(self.0 | Self::TRIGGERED),
+            Advice::Spare => Self(self.0 | Self::SPARED),
+        }
+    }
+
+    /// Whether the caller advised that the source has reached the trigger.
+    pub(super) const fn is_triggered(self) -> bool {
+        self.0 & Self::TRIGGERED != 0
+    }
+
+    /// Whether the caller advised not to respond.
+    pub(super) const fn is_spared(self) -> bool {
+        self.0 & Self::SPARED != 0
     }
 
     /// Whether the cache holds these results already.
@@ -113,13 +137,13 @@ mod tests {
 
     #[test]
     fn a_result_is_cached_until_all_are_invalidated() {
-        let mut counters = CounterTable::new(64, None, HashKey::new(1));
+        let mut counters = CounterTable::new(64, HashKey::new(1));
         let mut lookups = LookupCache::new();
         let [known, other] = [1, 2].map(|address| counters.hash(address, 0));
         // Generations wrap twice, and no result of an old round returns.
         for round in 0..=2 * u32::from(LAST_GENERATION) {
             assert_eq!(lookups.get(known, &counters), Lookups::default(), "round {round}");
-            counters.bump(known, Instant::default(), Window::Sliding);
+            counters.bump(known, Instant::default(), Window::sliding(None));
             for blocked in [false, true] {
                 let results = Lookups::default().with_ignored(false).with_blocked(blocked);
                 lookups.store(results, known, &mut counters);
@@ -136,18 +160,18 @@ mod tests {
 
     #[test]
     fn one_source_is_invalidated_alone() {
-        let mut counters = CounterTable::new(64, None, HashKey::new(1));
+        let mut counters = CounterTable::new(64, HashKey::new(1));
         let lookups = LookupCache::new();
         let hashes = [1, 2].map(|address| counters.hash(address, 0));
         for hash in hashes {
-            counters.bump(hash, Instant::default(), Window::Sliding);
+            counters.bump(hash, Instant::default(), Window::sliding(None));
             lookups.store(Lookups::default().with_ignored(false), hash, &mut counters);
         }
         lookups.invalidate(hashes[0], &mut counters);
         let told = hashes.map(|hash| lookups.get(hash, &counters).ignored());
         assert_eq!(told, [None, Some(false)]);
         // The counters are what they were.
-        let counts = hashes.map(|it| counters.bump(it, Instant::default(), Window::Sliding));
+        let counts = hashes.map(|it| counters.bump(it, Instant::default(), Window::sliding(None)));
         assert_eq!(counts, [2, 2]);
     }
 }

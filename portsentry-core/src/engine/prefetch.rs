@@ -1,8 +1,8 @@
-//! What a batch needs from the large tables, asked for all at once.
+//! Table entries of a batch, fetched together.
 //!
 //! With more sources than the processor's cache holds, most of the time of a decision is
-//! the wait for memory. Here is nothing that decides: a batch that is looked at ahead and
-//! one that is not end alike.
+//! spent waiting for memory. This module decides nothing: a batch ends alike with and
+//! without it.
 
 use super::Engine;
 use super::lookup_cache::Lookups;

@@ -14,7 +14,7 @@ pub struct RateLimit {
     counts: [u32; SECONDS],
     total: u32,
     second: u64,
-    /// The second before which nothing is left, whatever is counted here.
+    /// The second before which another limiter allows nothing.
     shut: u64,
 }
 
@@ -29,7 +29,7 @@ impl RateLimit {
     /// left. 0 means no limit. O(1), at most 60 steps after a pause.
     pub fn take(&mut self, now: Instant, limit: u32) -> bool {
         self.advance(now.as_secs());
-        if limit != 0 && (self.total >= limit || self.second < self.shut) {
+        if self.second < self.shut || limit != 0 && self.total >= limit {
             return false;
         }
         let index = (self.second % SECONDS as u64) as usize;
@@ -67,7 +67,7 @@ impl RateLimit {
         }
     }
 
-    /// Gives none before `until`, in whole seconds, unless there is no limit.
+    /// Allows nothing before `until`, in whole seconds.
     pub(super) fn shut_until(&mut self, until: Instant) {
         self.shut = until.as_secs();
     }

@@ -1,8 +1,8 @@
-//! Responses under way, and hosts whose last one failed.
+//! Responses under way, and hosts whose last response failed.
 //!
-//! There is never more than one response to a host at a time. Probes of a host
-//! that come while one is under way wait here, in order; how many may wait in
-//! all is bounded.
+//! There is at most one response to a host at a time. Probes of a host that
+//! arrive while one is under way wait here, in order. The number of waiting
+//! probes is bounded.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::net::IpAddr;
@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::Limits;
 use super::rate_limit::RateLimit;
+use super::response::{Response, ResponseId};
 use crate::{Instant, Observation, Reason};
 
 /// The wait after a first failure; it doubles with every further one.
@@ -17,65 +18,10 @@ const FIRST_RETRY: Duration = Duration::from_secs(5);
 /// The longest wait.
 const LAST_RETRY: Duration = Duration::from_secs(3600);
 
-/// Something the engine wants done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
-pub enum Effect {
-    /// Respond to a host. The caller does what its configuration says and
-    /// answers with [`Engine::handle_outcome`](crate::Engine::handle_outcome).
-    Respond(Response),
-}
-
-/// A response to be given to a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Response {
-    /// Names this response in its outcome.
-    pub id: ResponseId,
-    /// The probe that is responded to; its source is the host.
-    pub probe: Observation,
-}
-
-/// Names a response that is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct ResponseId {
-    serial: u64,
-    host: IpAddr,
-}
-
-impl ResponseId {
-    /// The host that is responded to.
-    pub const fn host(self) -> IpAddr {
-        self.host
-    }
-}
-
-/// How a response ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
-pub enum Outcome {
-    /// At least one action worked: the host is dealt with.
-    Succeeded,
-    /// No action worked: the host may be responded to again later.
-    Failed,
-}
-
-/// What becomes of a probe that wants a response.
+/// The fate of a probe that calls for a response.
 #[derive(Debug)]
 pub(super) enum Admission {
-    Begun(Response),
+    Started(Response),
     Waits,
     Refused(Reason),
 }
@@ -85,9 +31,14 @@ pub(super) struct Responses {
     hosts: BTreeMap<IpAddr, Host>,
     /// The failed ones of `hosts`, the next to be retried first.
     failed: BTreeSet<(Instant, IpAddr)>,
-    under_way: usize,
+    /// Host and start of each response under way.
+    under_way: BTreeMap<ResponseId, (IpAddr, Instant)>,
+    /// Responses under way in the order they started, and some that have ended.
+    started: VecDeque<ResponseId>,
     waiting: usize,
-    serial: u64,
+    next_id: u64,
+    id_step: u64,
+    timeout: Option<Duration>,
     max_under_way: usize,
     max_waiting: usize,
     max_failed: usize,
@@ -101,9 +52,8 @@ struct Host {
 
 #[derive(Debug)]
 enum State {
-    /// The first of `probes` is the one responded to.
+    /// The first of `probes` is the one that caused the response.
     Responding {
-        serial: u64,
         probes: VecDeque<Observation>,
     },
     Failed {
@@ -116,24 +66,32 @@ impl Responses {
         Self {
             hosts: BTreeMap::new(),
             failed: BTreeSet::new(),
-            under_way: 0,
+            under_way: BTreeMap::new(),
+            started: VecDeque::new(),
             waiting: 0,
-            serial: 0,
+            next_id: 1,
+            id_step: 1,
+            timeout: limits.response_timeout,
             max_under_way: limits.responses,
             max_waiting: limits.waiting,
             max_failed: limits.failed,
         }
     }
 
+    /// Sets the number of the next response, and the distance to the one after.
+    pub(super) fn number_from(&mut self, first: u64, step: u64) {
+        (self.next_id, self.id_step) = (first, step);
+    }
+
     pub(super) fn under_way(&self) -> usize {
-        self.under_way
+        self.under_way.len()
     }
 
     pub(super) fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// Begins a response to the source of `probe`, or says why not.
+    /// Starts a response to the source of `probe`, or returns the reason why not.
     pub(super) fn admit(
         &mut self,
         probe: &Observation,
@@ -148,7 +106,7 @@ impl Responses {
                 State::Responding { .. } if self.waiting >= self.max_waiting => {
                     return Admission::Refused(Reason::Overloaded);
                 }
-                State::Responding { probes, .. } => {
+                State::Responding { probes } => {
                     probes.push_back(*probe);
                     self.waiting += 1;
                     return Admission::Waits;
@@ -159,77 +117,105 @@ impl Responses {
                 State::Failed { .. } => failures = known.failures,
             }
         }
-        if self.under_way >= self.max_under_way {
+        if self.under_way.len() >= self.max_under_way {
             return Admission::Refused(Reason::Overloaded);
         }
         if !rate.take(now, limit) {
             return Admission::Refused(Reason::RateLimited);
         }
-        self.serial += 1;
-        self.under_way += 1;
-        let serial = self.serial;
-        let state = State::Responding { serial, probes: VecDeque::from([*probe]) };
+        let id = ResponseId::from_u64(self.next_id);
+        self.next_id = self.next_id.wrapping_add(self.id_step);
+        self.under_way.insert(id, (host, now));
+        self.started.push_back(id);
+        let state = State::Responding { probes: VecDeque::from([*probe]) };
         if let Some(Host { state: State::Failed { retry_at }, .. }) =
             self.hosts.insert(host, Host { failures, state })
         {
             self.failed.remove(&(retry_at, host));
         }
-        Admission::Begun(Response { id: ResponseId { serial, host }, probe: *probe })
+        Admission::Started(Response::new(id, *probe))
     }
 
-    /// Ends the response `id`; gives the probe that was responded to and those
-    /// that waited, in order. `None` if it is not under way.
+    /// When the oldest response under way has been without an outcome for too long.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let (_, started) = self.under_way.get(self.started.front()?)?;
+        Some(started.after(self.timeout?))
+    }
+
+    /// The oldest response under way, if its deadline has passed.
+    pub(super) fn overdue(&self, now: Instant) -> Option<ResponseId> {
+        self.deadline().filter(|deadline| *deadline <= now).and(self.started.front().copied())
+    }
+
+    /// Forgets that the last response to `host` failed; `false` if it did not.
+    pub(super) fn forget_failure(&mut self, host: IpAddr) -> bool {
+        match self.hosts.get(&host) {
+            Some(Host { state: State::Failed { retry_at }, .. }) => {
+                self.failed.remove(&(*retry_at, host));
+                self.hosts.remove(&host);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends the response `id`. Returns its host, and the probe that caused it
+    /// followed by those that waited, in order. `None` if it is not under way.
     pub(super) fn finish(
         &mut self,
         id: ResponseId,
-        outcome: Outcome,
+        succeeded: bool,
         now: Instant,
-    ) -> Option<VecDeque<Observation>> {
-        let probes = self.end(id)?;
-        let known = self.hosts.get_mut(&id.host)?;
-        match outcome {
-            Outcome::Succeeded => {
-                self.hosts.remove(&id.host);
-            }
-            Outcome::Failed => {
-                known.failures = known.failures.saturating_add(1);
-                let retry_at = now.after(retry_delay(known.failures));
-                known.state = State::Failed { retry_at };
-                self.failed.insert((retry_at, id.host));
-                self.forget_failures();
-            }
+    ) -> Option<(IpAddr, VecDeque<Observation>)> {
+        let (host, probes) = self.end(id)?;
+        if succeeded {
+            self.hosts.remove(&host);
+        } else {
+            let known = self.hosts.get_mut(&host)?;
+            known.failures = known.failures.saturating_add(1);
+            let retry_at = now.after(retry_delay(known.failures));
+            self.fail(host, retry_at);
         }
-        Some(probes)
+        Some((host, probes))
     }
 
-    /// Ends the response `id` before anything is known of its host; gives its probes.
-    /// `None` if it is not under way.
-    fn end(&mut self, id: ResponseId) -> Option<VecDeque<Observation>> {
-        let known = self.hosts.get_mut(&id.host)?;
-        let State::Responding { serial, probes } = &mut known.state else { return None };
-        if *serial != id.serial {
-            return None;
-        }
-        let probes = core::mem::take(probes);
-        self.under_way -= 1;
-        self.waiting -= probes.len().saturating_sub(1);
-        Some(probes)
-    }
-
-    /// Takes the response `id` back, as if it had never begun; gives what
-    /// [`finish`](Self::finish) gives.
+    /// Takes the response `id` back, as if it had never started. Returns its
+    /// probes as [`finish`](Self::finish) does.
     pub(super) fn refuse(&mut self, id: ResponseId, now: Instant) -> Option<VecDeque<Observation>> {
-        let probes = self.end(id)?;
-        let known = self.hosts.get_mut(&id.host)?;
-        if known.failures == 0 {
-            self.hosts.remove(&id.host);
+        let (host, probes) = self.end(id)?;
+        if self.hosts.get(&host)?.failures == 0 {
+            self.hosts.remove(&host);
         } else {
             // It was due, and still is.
-            known.state = State::Failed { retry_at: now };
-            self.failed.insert((now, id.host));
-            self.forget_failures();
+            self.fail(host, now);
         }
         Some(probes)
+    }
+
+    /// Ends the response `id` before anything is known of its host.
+    fn end(&mut self, id: ResponseId) -> Option<(IpAddr, VecDeque<Observation>)> {
+        let (host, _) = self.under_way.remove(&id)?;
+        while self.started.front().is_some_and(|id| !self.under_way.contains_key(id)) {
+            self.started.pop_front();
+        }
+        // Responses that ended out of order: never more than there are under way.
+        if self.started.len() > 2 * self.under_way.len() {
+            self.started.retain(|id| self.under_way.contains_key(id));
+        }
+        let State::Responding { probes } = &mut self.hosts.get_mut(&host)?.state else {
+            return None;
+        };
+        let probes = core::mem::take(probes);
+        self.waiting -= probes.len().saturating_sub(1);
+        Some((host, probes))
+    }
+
+    fn fail(&mut self, host: IpAddr, retry_at: Instant) {
+        if let Some(known) = self.hosts.get_mut(&host) {
+            known.state = State::Failed { retry_at };
+            self.failed.insert((retry_at, host));
+            self.forget_failures();
+        }
     }
 
     fn forget_failures(&mut self) {
@@ -240,18 +226,19 @@ impl Responses {
         }
     }
 
-    /// Gives up all responses under way: their number, and every probe that
-    /// waits, in order of host and arrival.
+    /// Abandons all responses under way. Returns their number, and every probe
+    /// that waits, in order of host and arrival.
     pub(super) fn abandon(&mut self) -> (usize, VecDeque<Observation>) {
         let mut probes = VecDeque::new();
         for host in core::mem::take(&mut self.hosts).into_values() {
-            if let State::Responding { probes: waiting, .. } = host.state {
+            if let State::Responding { probes: waiting } = host.state {
                 probes.extend(waiting);
             }
         }
         self.failed.clear();
+        self.started.clear();
         self.waiting = 0;
-        (core::mem::take(&mut self.under_way), probes)
+        (core::mem::take(&mut self.under_way).len(), probes)
     }
 }
 

@@ -1,12 +1,15 @@
 //! Scenarios on a clock made of numbers.
 
+mod bounds;
 mod decisions;
+mod hosts;
 mod line;
 mod lookup_cache;
 mod responses;
 mod shares;
 
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::format;
 use std::string::{String, ToString};
 use std::vec;

@@ -28,7 +28,8 @@ impl<T: Copy + Ord> Sorted<T> {
         let mut rest = values.to_vec();
         while let Some(&last) = rest.last() {
             rest.resize(rest.len().next_multiple_of(NODE), last);
-            let level: Box<[[T; NODE]]> = rest.as_chunks::<NODE>().0.into();
+            let level: Box<[[T; NODE]]> =
+                rest.chunks_exact(NODE).filter_map(|node| node.first_chunk().copied()).collect();
             rest = match level.len() {
                 1 => Vec::new(),
                 _ => level.iter().flat_map(|node| node.first().copied()).collect(),

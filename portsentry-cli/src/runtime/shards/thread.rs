@@ -30,7 +30,7 @@ pub(super) enum Command {
     Restore(Arc<Hosts>),
     Outcome(ResponseId, Outcome),
     /// As many as the limit of all allows were begun, until then.
-    Refuse(ResponseId, Instant),
+    Refuse(ResponseId, u32, Instant),
     /// Read what came before the end was asked for.
     DrainRemaining,
     /// And what others have handed on meanwhile.
@@ -85,7 +85,9 @@ impl Worker {
                     Command::Outcome(id, outcome) => {
                         shard.engine.handle_outcome(id, outcome, monotonic());
                     }
-                    Command::Refuse(id, until) => shard.engine.refuse(id, until, monotonic()),
+                    Command::Refuse(id, limit, until) => {
+                        shard.engine.refuse(id, limit, until, monotonic());
+                    }
                     Command::DrainRemaining => {
                         watching = false;
                         shard.drain_remaining(respond);

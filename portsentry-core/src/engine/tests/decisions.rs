@@ -130,14 +130,37 @@ fn counting_stops_before_it_wraps() {
 
 #[test]
 fn a_window_lets_old_probes_go() {
-    let limits = Limits { trigger_window: Some(Duration::from_secs(100)), ..Limits::default() };
-    let policy = Policy { scan_trigger: 2, ..watching() };
-    let mut scenario = Scenario::with_limits(policy, &limits);
+    let window = |seconds| Some(Duration::from_secs(seconds));
+    let policy = Policy { scan_trigger: 2, trigger_window: window(100), ..watching() };
+    let mut scenario = Scenario::new(policy.clone());
     assert_eq!(scenario.probe("192.0.2.7", 1), Reason::BelowTrigger);
     scenario.wait(100);
     assert_eq!(scenario.probe("192.0.2.7", 1), Reason::BelowTrigger);
     scenario.wait(99);
     assert_eq!(scenario.probe("192.0.2.7", 1), Reason::LogOnly);
+    // A reload changes the window and keeps the counters.
+    scenario.engine.set_policy(Policy { trigger_window: window(50), ..policy });
+    scenario.wait(49);
+    assert_eq!(scenario.probe("192.0.2.7", 1), Reason::LogOnly);
+    scenario.wait(50);
+    assert_eq!(scenario.probe("192.0.2.7", 1), Reason::BelowTrigger);
+}
+
+/// The window compares the times of packets, whenever the engine gets them.
+#[test]
+fn detection_compares_the_time_of_the_packet() {
+    let trigger_window = Some(Duration::from_secs(100));
+    let policy = Policy { scan_trigger: 2, trigger_window, ..watching() };
+    let mut scenario = Scenario::new(policy);
+    let mut at = |second| {
+        let probe = probe_from("192.0.2.7", 1).at(Instant::from_secs(second));
+        scenario.engine.observe(&probe, scenario.now).reason
+    };
+    assert_eq!(at(500), Reason::BelowTrigger);
+    assert_eq!(at(600), Reason::BelowTrigger);
+    // Time that goes back stands still.
+    assert_eq!(at(0), Reason::LogOnly);
+    assert_eq!(at(699), Reason::LogOnly);
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn a_probe_waits_for_the_outcome_of_its_response() {
     let (first, second) = (scenario.response(), scenario.response());
     assert_eq!(first.probe, probe_from("192.0.2.7", 1).at(scenario.now));
     assert_eq!(scenario.engine.poll_effect(), None);
-    assert!(!scenario.engine.is_blocked(first.id.host()));
+    assert!(!scenario.engine.is_blocked(first.probe.source));
 
     scenario.end(second, Outcome::Succeeded);
     assert_eq!(scenario.reasons(), vec![("192.0.2.8".into(), 3, Reason::Blocked)]);
@@ -37,7 +37,7 @@ fn an_outcome_counts_once() {
     scenario.end(response, Outcome::Failed);
     scenario.end(response, Outcome::Succeeded);
     assert_eq!(scenario.reasons(), vec![("192.0.2.7".into(), 1, Reason::ResponseFailed)]);
-    assert!(!scenario.engine.is_blocked(response.id.host()));
+    assert!(!scenario.engine.is_blocked(response.probe.source));
 }
 
 #[test]
@@ -111,7 +111,9 @@ fn responses_are_limited_by_the_minute() {
         scenario.lines(),
         ["Did not respond to 3 probes: more than 2 responses a minute (BLOCK_RATE)"]
     );
-    assert_eq!(scenario.engine.poll_timeout(), None);
+    // The oldest response has no outcome yet.
+    let timeout = Duration::from_secs(3600);
+    assert_eq!(scenario.engine.poll_timeout(), Some(Instant::from_secs(1_000).after(timeout)));
 }
 
 #[test]
@@ -169,4 +171,42 @@ fn closing_tells_of_every_probe_that_waits() {
     );
     assert_eq!(scenario.engine.poll_effect(), None);
     assert_eq!(scenario.engine.statistics().waiting, 0);
+}
+
+/// Without a deadline, hosts whose responses got no outcome blocked all others for ever.
+#[test]
+fn responses_without_outcome_time_out() {
+    let limits = Limits::default().responses(2).response_timeout(Some(Duration::from_secs(90)));
+    let mut scenario = Scenario::with_limits(blocking(), &limits);
+    assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered);
+    let lost = scenario.response();
+    scenario.wait(10);
+    assert_eq!(scenario.probe("192.0.2.2", 1), Reason::Triggered);
+    assert_eq!(scenario.probe("192.0.2.3", 1), Reason::Overloaded);
+    let answered = scenario.response();
+    scenario.end(answered, Outcome::Succeeded);
+    assert_eq!(scenario.probe("192.0.2.3", 1), Reason::Triggered);
+    scenario.lines();
+
+    let due = Instant::from_secs(1_000 + 60 + 10);
+    assert_eq!(scenario.engine.poll_timeout(), Some(due), "the summary");
+    scenario.engine.handle_timeout(due);
+    scenario.lines();
+    let due = Instant::from_secs(1_000 + 90);
+    assert_eq!(scenario.engine.poll_timeout(), Some(due));
+    scenario.now = due;
+    scenario.engine.handle_timeout(due);
+    assert_eq!(scenario.reasons(), vec![("192.0.2.1".into(), 1, Reason::ResponseFailed)]);
+    assert_eq!(scenario.probe("192.0.2.1", 1), Reason::RetryLater);
+    assert_eq!(scenario.engine.statistics().responses_timed_out, 1);
+    // Its outcome is late.
+    scenario.end(lost, Outcome::Succeeded);
+    assert!(!scenario.engine.is_blocked("192.0.2.1".parse().unwrap()));
+
+    // An effect that nobody took out is withdrawn.
+    scenario.now = Instant::from_secs(1_000 + 100);
+    scenario.engine.handle_timeout(scenario.now);
+    assert_eq!(scenario.engine.poll_effect(), None);
+    assert_eq!(scenario.engine.statistics().responses, 0);
+    assert_eq!(scenario.engine.poll_timeout(), None);
 }

@@ -27,11 +27,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 /// Every other one has an IPv6 address.
 fn source(number: u8) -> String {
-    if number.is_multiple_of(2) {
-        format!("192.0.2.{number}")
-    } else {
-        format!("2001:db8::{number}")
-    }
+    if number % 2 == 0 { format!("192.0.2.{number}") } else { format!("2001:db8::{number}") }
 }
 
 /// Engines that share the sources, and one limit for all.
@@ -46,9 +42,12 @@ struct Several {
 impl Several {
     fn new(engines: usize, policy: &Policy) -> Self {
         let limits = Limits::default().divided_by(engines);
-        let engine = || Engine::new(policy.clone(), &limits, HashKey::new(7));
+        let engine = |first| {
+            let engine = Engine::new(policy.clone(), &limits, HashKey::new(7));
+            engine.with_response_ids(first, engines as u64)
+        };
         Self {
-            engines: core::iter::repeat_with(engine).take(engines).collect(),
+            engines: (0..engines as u64).map(engine).collect(),
             rate: RateLimit::default(),
             limit: policy.block_rate,
             under_way: BTreeMap::new(),
@@ -91,13 +90,16 @@ impl Several {
     fn respond(&mut self) {
         let Self { engines, rate, limit, under_way, now } = self;
         let alone = engines.len() == 1;
-        for engine in engines {
+        let count = engines.len() as u64;
+        for (number, engine) in engines.iter_mut().enumerate() {
             while let Some(Effect::Respond(response)) = engine.poll_effect() {
                 // A single engine keeps to the limit by itself.
                 if alone || rate.take(*now, *limit) {
-                    under_way.insert(response.id.host().to_string(), response);
+                    let owner = response.id.as_u64() % count;
+                    assert_eq!(owner, number as u64, "the number names the engine");
+                    under_way.insert(response.probe.source.to_string(), response);
                 } else {
-                    engine.refuse(response.id, rate.free_at(*limit), *now);
+                    engine.refuse(response.id, *limit, rate.free_at(*limit), *now);
                 }
             }
         }
@@ -126,8 +128,12 @@ proptest! {
     ) {
         let policy = Policy { scan_trigger, remember_blocked, block_rate, ..blocking() };
         let one = Several::new(1, &policy).run(&steps, |_| 0);
-        let several = Several::new(5, &policy).run(&steps, |number| owners[usize::from(number)]);
-        prop_assert_eq!(one, several);
+        let owner = |number| owners[usize::from(number)];
+        prop_assert_eq!(&one, &Several::new(5, &policy).run(&steps, owner));
+        // The same with engines that count no rate of their own.
+        let mut several = Several::new(5, &Policy { block_rate: 0, ..policy });
+        several.limit = block_rate;
+        prop_assert_eq!(&one, &several.run(&steps, owner));
     }
 }
 
@@ -145,6 +151,7 @@ fn shares_are_no_more_than_the_whole() {
                 limits.responses,
                 limits.waiting,
                 limits.failed,
+                limits.events,
             ]
         };
         for (share, whole) in fields(&share).into_iter().zip(fields(&whole)) {
@@ -155,20 +162,29 @@ fn shares_are_no_more_than_the_whole() {
 
 #[test]
 fn a_response_that_is_taken_back_leaves_no_trace() {
-    let mut scenario = Scenario::new(Policy { block_rate: 5, ..blocking() });
-    assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered);
-    assert_eq!(scenario.probe("192.0.2.1", 2), Reason::Responding);
-    let response = scenario.response();
-    let until = scenario.now.after(Duration::from_secs(9));
-    scenario.engine.refuse(response.id, until, scenario.now);
-    // Twice is once.
-    scenario.engine.refuse(response.id, until, scenario.now);
-    let of = |port| ("192.0.2.1".into(), port, Reason::RateLimited);
-    assert_eq!(scenario.reasons(), vec![of(1), of(2)]);
-    assert_eq!(scenario.engine.statistics().responses, 0);
-    assert_eq!(scenario.engine.statistics().waiting, 0);
-    scenario.wait(8);
-    assert_eq!(scenario.probe("192.0.2.2", 1), Reason::RateLimited);
-    scenario.wait(1);
-    assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered);
+    // With a rate of its own, and without.
+    for block_rate in [5, 0] {
+        let mut scenario = Scenario::new(Policy { block_rate, ..blocking() });
+        assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered);
+        assert_eq!(scenario.probe("192.0.2.1", 2), Reason::Responding);
+        let response = scenario.response();
+        let until = scenario.now.after(Duration::from_secs(9));
+        scenario.engine.refuse(response.id, 3, until, scenario.now);
+        // Twice is once.
+        scenario.engine.refuse(response.id, 3, until, scenario.now);
+        let of = |port| ("192.0.2.1".into(), port, Reason::RateLimited);
+        assert_eq!(scenario.reasons(), vec![of(1), of(2)]);
+        assert_eq!(scenario.engine.statistics().responses, 0);
+        assert_eq!(scenario.engine.statistics().waiting, 0);
+        scenario.wait(8);
+        assert_eq!(scenario.probe("192.0.2.2", 1), Reason::RateLimited);
+        scenario.wait(1);
+        assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered);
+        scenario.wait(60);
+        scenario.engine.handle_timeout(scenario.now);
+        assert_eq!(
+            scenario.lines().pop().as_deref(),
+            Some("Did not respond to 3 probes: more than 3 responses a minute (BLOCK_RATE)")
+        );
+    }
 }

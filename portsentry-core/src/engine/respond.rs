@@ -1,0 +1,123 @@
+//! Responses: asked for, answered, refused and timed out.
+
+use core::net::IpAddr;
+
+use super::responses::Admission;
+use super::{Effect, Engine, Outcome, ResponseId};
+use crate::{Decision, Instant, Observation, Reason, Verdict};
+
+impl Engine {
+    /// Asks for a response to the source of `observation`, or reports why not.
+    pub(super) fn respond(&mut self, observation: &Observation) -> Verdict {
+        let limit = self.policy.block_rate;
+        match self.responses.admit(observation, self.now, &mut self.rate, limit) {
+            Admission::Started(response) => {
+                self.effects.push_back(Effect::Respond(response));
+                Verdict::new(Decision::Respond, Reason::Triggered)
+            }
+            Admission::Waits => Verdict::new(Decision::Wait, Reason::Responding),
+            Admission::Refused(reason) => {
+                self.count_refusal(reason);
+                self.report(observation, reason)
+            }
+        }
+    }
+
+    /// Takes the outcome of a response that [`poll_effect`](Self::poll_effect)
+    /// returned. The events of the probes that waited for it are queued. An `id`
+    /// that is not under way is ignored, such as one that has timed out.
+    pub fn handle_outcome(&mut self, id: ResponseId, outcome: Outcome, now: Instant) {
+        self.advance(now);
+        self.end_response(id, outcome);
+    }
+
+    fn end_response(&mut self, id: ResponseId, outcome: Outcome) {
+        let succeeded = outcome == Outcome::Succeeded;
+        let Some((host, mut probes)) = self.responses.finish(id, succeeded, self.now) else {
+            return;
+        };
+        let (first, others) = if succeeded {
+            (Reason::Blocked, Reason::AlreadyBlocked)
+        } else {
+            (Reason::ResponseFailed, Reason::RetryLater)
+        };
+        if let Some(probe) = probes.pop_front() {
+            self.report_later(&probe, first);
+        }
+        if succeeded {
+            if self.policy.remember_blocked {
+                self.remember_blocked(host);
+            } else {
+                // Each further probe is responded to as well, one at a time.
+                while let Some(probe) = probes.pop_front() {
+                    let verdict = self.respond(&probe);
+                    self.statistics.count(verdict.reason);
+                }
+            }
+        }
+        for probe in &probes {
+            self.report_later(probe, others);
+        }
+    }
+
+    /// Invalidates what is cached for the host, and for the host that is forgotten.
+    fn remember_blocked(&mut self, host: IpAddr) {
+        let hash = self.blocked.hash(host);
+        let forgotten = self.blocked.insert(host, hash);
+        for hash in [Some(hash), forgotten].into_iter().flatten() {
+            self.lookups.invalidate(hash, &mut self.sources);
+        }
+    }
+
+    /// Handles responses whose deadline has passed as failed.
+    pub(super) fn expire_responses(&mut self) {
+        while let Some(id) = self.responses.overdue(self.now) {
+            // An effect that nobody has taken out is withdrawn.
+            self.effects.retain(|effect| {
+                let Effect::Respond(response) = effect;
+                response.id != id
+            });
+            self.statistics.responses_timed_out += 1;
+            self.end_response(id, Outcome::Failed);
+        }
+    }
+
+    /// Takes back a response that [`poll_effect`](Self::poll_effect) returned and that
+    /// was not started, because a limit of `limit` responses a minute outside of this
+    /// engine allows none before `until`. Its probes are reported as rate limited, and so
+    /// are those that arrive before `until`; the summary names `limit`. An `id` that is
+    /// not under way is ignored.
+    ///
+    /// This is for programs with one [`RateLimit`](crate::RateLimit) outside of the
+    /// engine: a responder that owns the limit, or several engines with different
+    /// sources. Such engines decide as one engine would.
+    /// [`Policy::block_rate`](crate::Policy::block_rate) is 0 then, or the same limit.
+    pub fn refuse(&mut self, id: ResponseId, limit: u32, until: Instant, now: Instant) {
+        self.advance(now);
+        let Some(probes) = self.responses.refuse(id, self.now) else { return };
+        self.rate.give_back();
+        self.rate.shut_until(until);
+        for probe in &probes {
+            self.count_external_refusal(limit);
+            self.report_later(probe, Reason::RateLimited);
+        }
+    }
+
+    fn report_later(&mut self, observation: &Observation, reason: Reason) {
+        self.statistics.count(reason);
+        self.report(observation, reason);
+    }
+
+    /// To be called once no more outcomes will come: every probe that waits for one
+    /// gets its event, as not blocked, and open summaries are queued. Effects that were
+    /// not polled are dropped. Returns the number of responses that were under way.
+    pub fn close(&mut self) -> usize {
+        self.effects.clear();
+        let (under_way, probes) = self.responses.abandon();
+        for probe in &probes {
+            self.report_later(probe, Reason::ResponseFailed);
+        }
+        self.summarize();
+        under_way
+    }
+}
