@@ -62,40 +62,51 @@ impl Report {
 
     /// The line, with `name` for the host's name.
     pub fn line<'a>(&'a self, name: Option<&'a str>) -> impl fmt::Display + 'a {
-        fmt::from_fn(move |f| {
-            let host = self.host;
-            match &self.what {
-                ActionEvent::Done(Action::Route, command) => write!(
-                    f,
-                    "attackalert: Host {host} has been blocked via dropped route using command: \"{command}\""
-                ),
-                ActionEvent::Done(Action::HostsDeny, line) => write!(
-                    f,
-                    "attackalert: Host {host} has been blocked via wrappers with string: \"{line}\""
-                ),
-                ActionEvent::Done(Action::Command, command) => write!(
-                    f,
-                    "attackalert: External command run for host: {host} using command: \"{command}\""
-                ),
-                ActionEvent::AlreadyDenied => {
-                    write!(f, "Host {host} already in hosts.deny file, skipping.")
-                }
-                ActionEvent::Failed(action, why) => write!(f, "{} for {host}: {why}", action.key()),
-                ActionEvent::Output(output) => write!(f, "response to {host}: {output}"),
-                ActionEvent::NothingWorked => {
-                    f.write_str("attackalert: Error during target dispose ")?;
-                    match name {
-                        Some(name) => write!(f, "{name}/{host}!"),
-                        None => write!(f, "{host}/{host}!"),
-                    }
-                }
-                ActionEvent::Refused(why) => write!(f, "Not responding to {host}: {why}"),
-                ActionEvent::NotRecorded(why) => write!(
-                    f,
-                    "Host {host} was dealt with, but will be acted on again after a restart: {why}"
-                ),
+        Line { report: self, name }
+    }
+}
+
+/// The line of a report.
+struct Line<'a> {
+    report: &'a Report,
+    name: Option<&'a str>,
+}
+
+impl fmt::Display for Line<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { report, name } = *self;
+        let host = report.host;
+        match &report.what {
+            ActionEvent::Done(Action::Route, command) => write!(
+                f,
+                "attackalert: Host {host} has been blocked via dropped route using command: \"{command}\""
+            ),
+            ActionEvent::Done(Action::HostsDeny, line) => write!(
+                f,
+                "attackalert: Host {host} has been blocked via wrappers with string: \"{line}\""
+            ),
+            ActionEvent::Done(Action::Command, command) => write!(
+                f,
+                "attackalert: External command run for host: {host} using command: \"{command}\""
+            ),
+            ActionEvent::AlreadyDenied => {
+                write!(f, "Host {host} already in hosts.deny file, skipping.")
             }
-        })
+            ActionEvent::Failed(action, why) => write!(f, "{} for {host}: {why}", action.key()),
+            ActionEvent::Output(output) => write!(f, "response to {host}: {output}"),
+            ActionEvent::NothingWorked => {
+                f.write_str("attackalert: Error during target dispose ")?;
+                match name {
+                    Some(name) => write!(f, "{name}/{host}!"),
+                    None => write!(f, "{host}/{host}!"),
+                }
+            }
+            ActionEvent::Refused(why) => write!(f, "Not responding to {host}: {why}"),
+            ActionEvent::NotRecorded(why) => write!(
+                f,
+                "Host {host} was dealt with, but will be acted on again after a restart: {why}"
+            ),
+        }
     }
 }
 

@@ -275,7 +275,10 @@ fn put_address(bytes: &mut Vec<u8>, address: IpAddr) {
 
 /// As much of `text` as a message holds.
 fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    let end = text.floor_char_boundary(MAX_TEXT);
+    let mut end = text.len().min(MAX_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
     bytes.extend_from_slice(text.get(..end).unwrap_or(text).as_bytes());
 }
 
