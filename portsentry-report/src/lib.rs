@@ -13,9 +13,11 @@ extern crate std;
 mod event_lines;
 mod level;
 mod line;
+mod notice;
 mod response;
 
 pub use event_lines::{DEBUG_PREFIX, LineOptions};
 pub use level::Level;
 pub use line::{EventLine, Importance, PreludeLine};
+pub use notice::Notice;
 pub use response::{Action, ActionEvent, Report};

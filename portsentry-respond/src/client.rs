@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use portsentry_config::FileError;
 use portsentry_core::{Outcome, Response, ResponseId};
-use portsentry_report::{ActionEvent, Level, Report};
+use portsentry_report::{ActionEvent, Notice, Report};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -43,8 +43,8 @@ const ENDING: Duration = Duration::from_secs(3);
 pub enum Notification {
     /// Progress of a response.
     Report(Report),
-    /// A line.
-    Line(Level, String),
+    /// Something that the administrator should know.
+    Notice(Notice),
     /// The history file was removed; this is the one that was created in its place.
     History(History),
 }
@@ -282,7 +282,7 @@ impl Client {
     fn take(&mut self, message: Message, descriptor: Option<OwnedFd>) {
         match message {
             Message::Report(report) => (self.notify)(Notification::Report(report)),
-            Message::Line(level, line) => (self.notify)(Notification::Line(level, line)),
+            Message::Notice(notice) => (self.notify)(Notification::Notice(notice)),
             Message::Completed(id, outcome) => {
                 let id = ResponseId::from_u64(id);
                 if self.under_way.remove(&id).is_some() {
@@ -327,11 +327,7 @@ impl Client {
         if self.closing {
             return;
         }
-        let line = format!(
-            "The responder has ended ({how}): no host is responded to and no file is read again \
-             until portsentry is restarted"
-        );
-        (self.notify)(Notification::Line(Level::Error, line));
+        (self.notify)(Notification::Notice(Notice::ResponderEnded { how }));
         let mut given_up: Vec<(ResponseId, IpAddr)> = self.under_way.drain().collect();
         given_up.sort_unstable();
         for (id, host) in given_up {

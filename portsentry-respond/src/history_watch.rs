@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use portsentry_report::Notice;
 use rustix::fs::inotify;
 
 use crate::store::History;
@@ -31,7 +32,7 @@ pub(super) struct HistoryWatch {
     /// When it is to be looked at, whether or not anything is told.
     due: Option<Instant>,
     /// Whether it was said that it cannot be begun again.
-    has_complained: bool,
+    is_reported: bool,
 }
 
 impl HistoryWatch {
@@ -44,7 +45,7 @@ impl HistoryWatch {
         }
         // It may have been removed before it was watched.
         let due = Some(Instant::now() + GRACE);
-        Self { path, file, watch: watch.ok(), due, has_complained: false }
+        Self { path, file, watch: watch.ok(), due, is_reported: false }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -60,13 +61,13 @@ impl HistoryWatch {
         self.watch.as_ref().map(AsFd::as_fd)
     }
 
-    /// When [`look`](Self::look) wants to be called.
+    /// When [`check`](Self::check) wants to be called.
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// Something is told of the file: it is looked at once that may be over.
-    pub(super) fn note(&mut self) {
+    pub(super) fn mark_changed(&mut self) {
         self.forget_news();
         if self.due.is_none() && self.is_removed() {
             self.due = Some(Instant::now() + GRACE);
@@ -74,26 +75,24 @@ impl HistoryWatch {
     }
 
     /// Begins the file again if it was removed; gives whether it is another now.
-    pub(super) fn look(&mut self) -> bool {
+    pub(super) fn check(&mut self, notify: &mut dyn FnMut(Notice)) -> bool {
         self.due = None;
         if !self.is_removed() {
             return false;
         }
-        let path = self.path.display();
+        let path = self.path.display().to_string();
         match History::open_file(&self.path) {
             Ok(file) => {
-                log::warn!("history file {path}: it was removed; a new one is begun");
+                notify(Notice::HistoryCreated { path });
                 self.watch = watch(&file).ok();
-                (self.file, self.has_complained) = (file, false);
+                (self.file, self.is_reported) = (file, false);
                 true
             }
             Err(error) => {
-                if !self.has_complained {
-                    log::error!(
-                        "history file {path}: it was removed, and cannot be begun again: {error}"
-                    );
+                if !self.is_reported {
+                    notify(Notice::HistoryMissing { path, why: error.to_string() });
                 }
-                self.has_complained = true;
+                self.is_reported = true;
                 self.due = Some(Instant::now() + RETRY);
                 false
             }
@@ -136,7 +135,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let history = History::open(&folder.path().join("logs/history")).unwrap();
         let mut kept = HistoryWatch::new(history);
-        assert!(!kept.look());
+        assert!(!kept.check(&mut |_| {}));
         (folder, kept)
     }
 
@@ -153,9 +152,9 @@ mod tests {
         for _ in 0..3 {
             fs::remove_dir_all(folder.path().join("logs")).unwrap();
             await_news(&kept);
-            kept.note();
-            assert!(kept.due().is_some() && kept.look());
-            assert!(!kept.look());
+            kept.mark_changed();
+            assert!(kept.due().is_some() && kept.check(&mut |_| {}));
+            assert!(!kept.check(&mut |_| {}));
             assert!(kept.path().exists());
         }
     }
@@ -164,8 +163,11 @@ mod tests {
     fn a_renamed_one_stays() {
         let (folder, mut kept) = kept();
         fs::rename(kept.path(), folder.path().join("history.1")).unwrap();
-        kept.note();
-        assert_eq!((kept.due(), kept.look(), kept.path().exists()), (None, false, false));
+        kept.mark_changed();
+        assert_eq!(
+            (kept.due(), kept.check(&mut |_| {}), kept.path().exists()),
+            (None, false, false)
+        );
     }
 
     #[test]
@@ -173,10 +175,10 @@ mod tests {
         let (_folder, mut kept) = kept();
         fs::remove_file(kept.path()).unwrap();
         symlink("/dev/null", kept.path()).unwrap();
-        assert!(!kept.look());
+        assert!(!kept.check(&mut |_| {}));
         assert!(kept.due().is_some());
         fs::remove_file(kept.path()).unwrap();
-        assert!(kept.look());
+        assert!(kept.check(&mut |_| {}));
         assert_eq!(kept.due(), None);
     }
 }

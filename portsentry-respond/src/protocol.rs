@@ -6,10 +6,12 @@
 //! message is what it says to the last byte, or it is [`Malformed`]. There is no
 //! way to write a command or a path in a request.
 
+mod notice;
+
 use std::net::IpAddr;
 
 use portsentry_core::{Mode, Outcome, Protocol};
-use portsentry_report::{Action, ActionEvent, Level, Report};
+use portsentry_report::{Action, ActionEvent, Notice, Report};
 
 use crate::actions::command::ProbeContext;
 use crate::error::LoadError;
@@ -43,8 +45,10 @@ pub enum Message {
     Report(Report),
     /// How a response ended.
     Completed(u64, Outcome),
-    /// A line for the log.
-    Line(Level, String),
+    /// A notice for the log, one of those that a responder has: [`Notice::HistoryCreated`],
+    /// [`Notice::HistoryMissing`], [`Notice::RecordTruncated`] or [`Notice::Message`]. Others are
+    /// sent as a message with the same text.
+    Notice(Notice),
     /// A file of the configuration was read. [`Content`](Self::Content) follows.
     File {
         /// The number of the request.
@@ -166,11 +170,7 @@ impl Message {
                 bytes.push(u8::from(*outcome == Outcome::Succeeded));
                 bytes
             }
-            Self::Line(level, text) => {
-                let mut bytes = vec![3, level.number()];
-                put_text(&mut bytes, text);
-                bytes
-            }
+            Self::Notice(notice) => notice::encode(notice),
             Self::File { number, length, path } => {
                 let mut bytes = numbered(4, *number);
                 bytes.extend_from_slice(&length.to_ne_bytes());
@@ -227,7 +227,7 @@ impl Message {
                 u64::from_ne_bytes(bytes.array()?),
                 if bytes.flag()? { Outcome::Succeeded } else { Outcome::Failed },
             ),
-            3 => Self::Line(Level::from_number(bytes.byte()?).ok_or(Malformed)?, bytes.text()?),
+            3 => Self::Notice(notice::decode(&mut bytes)?),
             4 => Self::File {
                 number: u32::from_ne_bytes(bytes.array()?),
                 length: u64::from_ne_bytes(bytes.array()?),
@@ -386,124 +386,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn event() -> impl Strategy<Value = ActionEvent> {
-        let action = || prop::sample::select(ACTIONS.to_vec());
-        prop_oneof![
-            (action(), any::<String>()).prop_map(|(action, text)| ActionEvent::Done(action, text)),
-            (action(), any::<String>())
-                .prop_map(|(action, text)| ActionEvent::Failed(action, text)),
-            Just(ActionEvent::AlreadyDenied),
-            Just(ActionEvent::NothingWorked),
-            any::<String>().prop_map(ActionEvent::Output),
-            any::<String>().prop_map(ActionEvent::NotRecorded),
-            any::<String>().prop_map(ActionEvent::Refused),
-        ]
-    }
-
-    fn request() -> impl Strategy<Value = Request> {
-        let protocol = prop::sample::select(vec![Protocol::Tcp, Protocol::Udp]);
-        let mode = prop::sample::select(vec![Mode::Stealth, Mode::Connect]);
-        prop_oneof![
-            (any::<u64>(), any::<IpAddr>(), any::<u16>(), mode, protocol).prop_map(
-                |(id, target, port, mode, protocol)| {
-                    Request::Respond(id, ProbeContext { target, port, mode, protocol })
-                }
-            ),
-            any::<u32>().prop_map(Request::Load),
-            any::<u32>().prop_map(Request::Adopt),
-            Just(Request::Close),
-        ]
-    }
-
-    fn message() -> impl Strategy<Value = Message> {
-        let outcome = prop::sample::select(vec![Outcome::Succeeded, Outcome::Failed]);
-        let level = (0..5_u8).prop_map(|number| Level::from_number(number).unwrap());
-        let bytes = || prop::collection::vec(any::<u8>(), 0..100);
-        prop_oneof![
-            (any::<IpAddr>(), event())
-                .prop_map(|(host, what)| Message::Report(Report { host, what })),
-            (any::<u64>(), outcome).prop_map(|(id, outcome)| Message::Completed(id, outcome)),
-            (level, any::<String>()).prop_map(|(level, text)| Message::Line(level, text)),
-            (any::<u32>(), any::<u64>(), bytes())
-                .prop_map(|(number, length, path)| Message::File { number, length, path }),
-            bytes().prop_map(Message::Content),
-            bytes().prop_map(Message::Blocked),
-            bytes().prop_map(Message::History),
-            (any::<bool>(), any::<String>())
-                .prop_map(|(more, networks)| Message::NeverBlock { more, networks }),
-            (any::<u32>(), any::<bool>())
-                .prop_map(|(number, history)| Message::Loaded { number, history }),
-            (any::<u32>(), any::<bool>(), any::<String>()).prop_map(|(number, wrong, why)| {
-                let why = match wrong {
-                    true => LoadError::Configuration(why),
-                    false => LoadError::Other(why),
-                };
-                Message::Refused { number, why }
-            }),
-            (any::<u16>(), any::<u16>()).prop_map(|(not_started, not_finished)| {
-                let (not_started, not_finished) = (not_started.into(), not_finished.into());
-                Message::Closed(Unfinished { not_started, not_finished })
-            }),
-        ]
-    }
-
-    proptest! {
-        #[test]
-        fn what_is_written_is_read(request in request(), message in message()) {
-            prop_assert_eq!(Request::decode(&request.encode()), Ok(request));
-            prop_assert_eq!(Message::decode(&message.encode()), Ok(message));
-        }
-
-        /// And so nothing has two forms, and nothing is lost.
-        #[test]
-        fn what_is_read_would_be_written_so(
-            kind in 0..13_u8,
-            family in prop::sample::select(vec![4, 6_u8]),
-            mut bytes in prop::collection::vec(any::<u8>(), 0..40),
-        ) {
-            for (place, value) in [(0, kind), (13, family)] {
-                if let Some(byte) = bytes.get_mut(place) {
-                    *byte = value;
-                }
-            }
-            if let Ok(request) = Request::decode(&bytes) {
-                prop_assert_eq!(request.encode(), bytes.clone());
-            }
-            if let Ok(message) = Message::decode(&bytes) {
-                prop_assert_eq!(message.encode(), bytes);
-            }
-        }
-    }
-
-    #[test]
-    fn texts_are_cut_between_characters() {
-        let text = "é".repeat(MAX_TEXT);
-        let encoded = Message::Line(Level::Error, text.clone()).encode();
-        assert!(encoded.len() <= MAX_MESSAGE, "{}", encoded.len());
-        let Ok(Message::Line(Level::Error, cut)) = Message::decode(&encoded) else {
-            panic!("a line");
-        };
-        assert!(text.starts_with(&cut) && cut.len() > MAX_TEXT - 2);
-    }
-
-    #[test]
-    fn more_or_less_than_a_message_is_none() {
-        let tokens = ProbeContext {
-            target: "2001:db8::7".parse().unwrap(),
-            port: 23,
-            mode: Mode::Stealth,
-            protocol: Protocol::Tcp,
-        };
-        let bytes = Request::Respond(7, tokens).encode();
-        assert_eq!(bytes.len(), 30);
-        for length in 0..bytes.len() {
-            assert_eq!(Request::decode(&bytes[..length]), Err(Malformed), "{length}");
-        }
-        assert_eq!(Request::decode(&[&bytes[..], &[0]].concat()), Err(Malformed));
-    }
-}
+mod tests;

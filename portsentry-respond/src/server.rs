@@ -15,7 +15,7 @@ use std::time::Instant;
 use ipnet::IpNet;
 use portsentry_config::{Configuration, FileError, read_file};
 use portsentry_core::{Mode, NetworkSet, Outcome};
-use portsentry_report::{ActionEvent, Report};
+use portsentry_report::{ActionEvent, Notice, Report};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -318,8 +318,12 @@ impl Server {
                 .map_err(|source| ServerError::History { path: path.to_owned(), source })
         });
         let history = history.transpose()?.map(HistoryWatch::new);
-        let (file, blocked) =
-            settings.blocked_file.as_deref().map(open_blocked).transpose()?.unzip();
+        let (file, blocked) = settings
+            .blocked_file
+            .as_deref()
+            .map(|path| self.open_blocked(path))
+            .transpose()?
+            .unzip();
         let never_block =
             never_block(&configuration).map_err(ServerError::system("network interfaces"))?;
         let actions = Arc::new(Actions::new(settings, file));
@@ -327,6 +331,16 @@ impl Server {
         let in_force = InForce { configuration, actions, protected, history };
         let blocked = blocked.unwrap_or_default();
         Ok(OpenedFiles { in_force, blocked, never_block })
+    }
+
+    fn open_blocked(&self, path: &str) -> Result<(BlockedFile, Vec<u8>), ServerError> {
+        let (file, restored) = BlockedFile::open(Path::new(path))?;
+        if restored.torn > 0 {
+            let bytes = restored.torn as u64;
+            self.replies.notify(Notice::RecordTruncated { path: path.to_owned(), bytes });
+        }
+        log::info!("blocked file {path}: {} hosts", restored.hosts.len());
+        Ok((file, restored.hosts.into_records()))
     }
 
     fn adopt(&mut self, number: u32) {
@@ -346,9 +360,11 @@ impl Server {
         let history = self.in_force.as_mut().and_then(|it| it.history.as_mut());
         let Some(history) = history else { return };
         if is_news {
-            history.note();
+            history.mark_changed();
         }
-        if history.due().is_some_and(|due| due <= Instant::now()) && history.look() {
+        if history.due().is_some_and(|due| due <= Instant::now())
+            && history.check(&mut |notice| self.replies.notify(notice))
+        {
             let message = Message::History(bytes_of(history.path())).encode();
             let (socket, file) = (self.replies.socket().as_fd(), history.file().as_fd());
             let _ = channel::send(socket, &message, Some(file), SendFlags::empty());
@@ -408,14 +424,4 @@ impl Server {
 fn bytes_of(path: &Path) -> Vec<u8> {
     use std::os::unix::ffi::OsStrExt;
     path.as_os_str().as_bytes().to_vec()
-}
-
-fn open_blocked(path: &str) -> Result<(BlockedFile, Vec<u8>), ServerError> {
-    let (file, restored) = BlockedFile::open(Path::new(path))?;
-    if restored.torn > 0 {
-        let torn = restored.torn;
-        log::warn!("blocked file {path}: cut off {torn} bytes of an unfinished last record");
-    }
-    log::info!("blocked file {path}: {} hosts", restored.hosts.len());
-    Ok((file, restored.hosts.into_records()))
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
-use portsentry_report::Level;
+use portsentry_report::Notice;
 use rustix::net::{SendFlags, SocketType, sockopt};
 
 use crate::channel;
@@ -70,9 +70,9 @@ impl ReplySender {
         take_over().map_err(ServerError::system("cannot start the responder"))
     }
 
-    /// Sends a line for the log.
-    pub fn log(&self, level: Level, line: String) {
-        self.send(&Message::Line(level, line));
+    /// Sends a notice for the log. Texts that are longer than a message are cut.
+    pub fn notify(&self, notice: Notice) {
+        self.send(&Message::Notice(notice));
     }
 
     pub(crate) fn socket(&self) -> &Arc<OwnedFd> {

@@ -1,6 +1,7 @@
 //! The responder, which the sentry starts.
 
 use portsentry_core::Mode;
+use portsentry_report::Notice;
 use portsentry_respond::{Options, ReplySender, Server};
 
 use crate::arguments::WatchOptions;
@@ -13,7 +14,9 @@ use crate::logging;
 pub(crate) fn respond(options: &WatchOptions) -> Result<(), Failure> {
     let replies = ReplySender::from_stdin()?;
     let logger = replies.clone();
-    logging::install(options.general.importance(), move |level, line| logger.log(level, line));
+    logging::install(options.general.importance(), move |level, text| {
+        logger.notify(Notice::Message { level, text });
+    });
     let directory = working_directory()?;
     let (own, start) = (options.clone(), directory.clone());
     let load = move |read: &mut dyn FnMut(&_) -> _| {

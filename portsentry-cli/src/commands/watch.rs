@@ -12,7 +12,7 @@ use std::sync::Arc;
 use portsentry_capture::SourceHash;
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
-use portsentry_report::Level;
+use portsentry_report::Notice;
 use portsentry_respond::{Client, Notification};
 
 use crate::arguments::{LogOutput, VERSION, WatchOptions};
@@ -48,8 +48,8 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
 
     let outputs = outputs(options).map_err(Failure::system("standard output"))?;
     let lines = Arc::clone(&queue);
-    logging::install(options.general.importance(), move |level, line| {
-        lines.push(LogItem::Line(level, line));
+    logging::install(options.general.importance(), move |level, text| {
+        lines.push(LogItem::Notice(Notice::Message { level, text }));
     });
     let start = Start { options, directory, queue: &queue, background };
     let prepared = start.prepare(watching, configuration, signals, responder);
@@ -80,7 +80,7 @@ fn start_responder(queue: &Arc<Queue>) -> io::Result<Client> {
     Client::start(command, move |notification| {
         queue.push(match notification {
             Notification::Report(report) => LogItem::Report(report),
-            Notification::Line(level, line) => LogItem::Line(level, line),
+            Notification::Notice(notice) => LogItem::Notice(notice),
             Notification::History(history) => LogItem::History(Box::new(history)),
         });
     })
@@ -133,7 +133,7 @@ impl Start<'_> {
         mut responder: Client,
     ) -> Result<Prepared, Failure> {
         let Self { options, queue, .. } = self;
-        queue.push(LogItem::Line(Level::Notice, format!("Portsentry {VERSION}")));
+        queue.push(LogItem::Notice(Notice::Started { version: VERSION }));
         // The responder opens files meanwhile.
         let hash = SourceHash::new(random_bits()?);
         let sensors = watching.open(&configuration, hash, queue)?;
@@ -174,11 +174,10 @@ impl Start<'_> {
 fn start_watching(start: Start<'_>, prepared: Prepared) -> Result<Summary, Failure> {
     let Start { options, directory, queue, background } = start;
     let Prepared { mut sentry, configuration, opened } = prepared;
-    let say = |line: &str| queue.push(LogItem::Line(Level::Notice, line.to_owned()));
     sentry.workers.start()?;
     let mut session =
         Session::begin(options, &directory, queue, configuration, opened, &mut sentry);
-    say("Portsentry is now active and listening.");
+    queue.push(LogItem::Notice(Notice::Listening));
     sentry.heartbeat.manager.ready(&session.status());
     if let Some(background) = background {
         background.ready().map_err(Failure::system("cannot go to the background"))?;
@@ -186,7 +185,7 @@ fn start_watching(start: Start<'_>, prepared: Prepared) -> Result<Summary, Failu
     let outcome = session.watch(&mut sentry);
     sentry.heartbeat.manager.stopping();
     let summary = sentry.close();
-    say("Portsentry is shutting down");
+    queue.push(LogItem::Notice(Notice::ShuttingDown));
     outcome.map(|()| summary)
 }
 

@@ -184,7 +184,7 @@ fn clean(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portsentry_report::Level;
+    use portsentry_report::{Level, Notice};
 
     #[test]
     fn only_what_can_be_a_host_name_is_let_through() {
@@ -220,7 +220,7 @@ mod tests {
     }
 
     fn line(text: &str) -> LogItem {
-        LogItem::Line(Level::Notice, text.to_owned())
+        LogItem::Notice(Notice::Message { level: Level::Notice, text: text.to_owned() })
     }
 
     #[test]
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(names.deadline(), Some(now + LIMIT));
         let (items, name) = names.learn(host, Some("a.example".to_owned()), now);
         let texts = items.iter().map(|item| match item {
-            LogItem::Line(_, text) => text.as_str(),
+            LogItem::Notice(notice) => notice.to_string(),
             other => panic!("{other:?}"),
         });
         assert_eq!(texts.collect::<Vec<_>>(), ["one", "two"]);

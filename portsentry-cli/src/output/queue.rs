@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use portsentry_capture::ConnectNotice;
 use portsentry_core::Event;
-use portsentry_report::{Level, LineOptions, Report};
+use portsentry_report::{LineOptions, Notice, Report};
 use portsentry_respond::History;
 
 /// Items the queue holds at most: about 10 MiB when full, touched only then.
@@ -19,8 +20,10 @@ pub enum LogItem {
     Event(Event),
     /// Something about a response.
     Report(Report),
-    /// A line that is ready, without its line end.
-    Line(Level, String),
+    /// Something that the administrator should know.
+    Notice(Notice),
+    /// A notice of bound sockets.
+    Sensor(ConnectNotice),
     /// The name of a host, or that it has none.
     Name(IpAddr, Option<String>),
     /// From here on, lines are written in another way.
@@ -178,10 +181,12 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
+    use portsentry_report::Level;
+
     use super::*;
 
     fn line(text: &str) -> LogItem {
-        LogItem::Line(Level::Notice, text.to_owned())
+        LogItem::Notice(Notice::Message { level: Level::Notice, text: text.to_owned() })
     }
 
     #[test]
@@ -196,7 +201,9 @@ mod tests {
         assert!(queue.take(&mut batch, Deadline::default()));
         assert_eq!(batch.items.len(), CAPACITY);
         let last = (CAPACITY - 1).to_string();
-        assert!(matches!(batch.items.back(), Some(LogItem::Line(_, text)) if *text == last));
+        assert!(
+            matches!(batch.items.back(), Some(LogItem::Notice(notice)) if notice.to_string() == last)
+        );
         assert_eq!(batch.lost, 7);
         queue.push(line("after"));
         assert!(queue.take(&mut batch, Deadline::default()));

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use portsentry_capture::ConnectNotice;
 use portsentry_core::Event;
-use portsentry_report::{Level, LineOptions};
+use portsentry_report::{Level, LineOptions, Notice};
 use portsentry_respond::History;
 
 use super::names::{Lookup, Names};
@@ -95,10 +96,7 @@ impl Writer {
             }
             self.give_up_names();
             if batch.lost > 0 {
-                let lost = batch.lost;
-                self.report_error(&format!(
-                    "{lost} lines were lost: the log or history could not keep up"
-                ));
+                self.outputs.notice(&Notice::LinesLost { lines: batch.lost });
             }
             self.flush();
         }
@@ -182,7 +180,9 @@ impl Writer {
         match (change.resolve_names, &self.names) {
             (true, None) => match Names::start(&self.queue) {
                 Ok(names) => self.names = Some(names),
-                Err(error) => self.report_error(&format!("cannot look up names: {error}")),
+                Err(error) => {
+                    self.outputs.notice(&Notice::NamesUnavailable { why: error.to_string() });
+                }
             },
             (false, Some(_)) => {
                 while let Some(host) = self.names.as_ref().and_then(Names::any_waiting) {
@@ -214,7 +214,15 @@ impl Writer {
                     outputs.line(level, report.line(name).to_string().as_bytes());
                 }
             }
-            LogItem::Line(level, line) => outputs.line(*level, line.as_bytes()),
+            LogItem::Notice(notice) => outputs.notice(notice),
+            LogItem::Sensor(notice) => {
+                let level = match notice {
+                    ConnectNotice::Bound(_) => Level::Verbose,
+                    ConnectNotice::AcceptFailed { .. } => Level::Notice,
+                    _ => Level::Error,
+                };
+                outputs.line(level, notice.to_string().as_bytes());
+            }
             LogItem::Name(..) | LogItem::Change(_) | LogItem::History(_) => {}
         }
         if self.outputs.console.as_ref().is_some_and(Console::is_full) {
@@ -227,9 +235,9 @@ impl Writer {
         // A line that can be seen in the log is in the history already.
         let history = self.history.as_mut().and_then(|history| history.flush(Instant::now()));
         let console = self.outputs.console.as_mut().and_then(Console::flush);
-        let complaints = [console, history];
-        if complaints.iter().any(Option::is_some) {
-            complaints.iter().flatten().for_each(|complaint| self.report_error(complaint));
+        let notices = [console, history];
+        if notices.iter().any(Option::is_some) {
+            notices.iter().flatten().for_each(|notice| self.outputs.notice(notice));
             // Standard output may be what fails; errors have a stream of their own.
             let _ = self.outputs.console.as_mut().and_then(Console::flush);
         }
@@ -237,13 +245,16 @@ impl Writer {
             syslog.flush(Instant::now());
         }
     }
-
-    fn report_error(&mut self, complaint: &str) {
-        self.outputs.line(Level::Error, complaint.as_bytes());
-    }
 }
 
 impl Outputs {
+    /// Adds the lines of `notice`.
+    fn notice(&mut self, notice: &Notice) {
+        for line in notice.to_string().lines() {
+            self.line(notice.level(), line.as_bytes());
+        }
+    }
+
     fn line(&mut self, level: Level, line: &[u8]) {
         if let Some(console) = &mut self.console {
             console.line(level, line);

@@ -12,7 +12,7 @@ use portsentry_capture::{
 };
 use portsentry_core::config::Settings;
 use portsentry_core::{Observation, Reason};
-use portsentry_report::{Importance, Level};
+use portsentry_report::Importance;
 
 use super::decider::Decider;
 use crate::failure::Failure;
@@ -140,13 +140,9 @@ impl Listening {
 
 impl Notices {
     fn tell(&self, notice: &ConnectNotice) {
-        let level = match notice {
-            ConnectNotice::Bound(_) if self.importance < Importance::Verbose => return,
-            ConnectNotice::Bound(_) => Level::Verbose,
-            ConnectNotice::AcceptFailed { .. } => Level::Notice,
-            _ => Level::Error,
-        };
-        self.queue.push(LogItem::Line(level, notice.to_string()));
+        if self.importance >= Importance::Verbose || !matches!(notice, ConnectNotice::Bound(_)) {
+            self.queue.push(LogItem::Sensor(*notice));
+        }
     }
 }
 

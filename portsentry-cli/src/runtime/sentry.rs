@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use portsentry_core::Instant;
-use portsentry_report::Level;
-use portsentry_respond::Client;
+use portsentry_report::Notice;
+use portsentry_respond::{Client, Unfinished};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::service::Manager;
@@ -102,17 +102,14 @@ impl Sentry {
             self.workers.handle_outcome(id, outcome);
         }
         let (stats, unresponsive) = self.workers.close();
-        let complain = |line| self.queue.push(LogItem::Line(Level::Error, line));
-        if unfinished.not_started + unfinished.not_finished > 0 {
-            complain(format!(
-                "{} responses were not begun and {} did not end in time",
-                unfinished.not_started, unfinished.not_finished
-            ));
+        let Unfinished { not_started, not_finished } = unfinished;
+        if not_started + not_finished > 0 {
+            let notice = Notice::UnfinishedResponses { not_started, not_finished };
+            self.queue.push(LogItem::Notice(notice));
         }
         if unresponsive > 0 {
-            complain(format!(
-                "{unresponsive} packet threads did not end in time: what they saw is not told"
-            ));
+            let notice = Notice::UnresponsiveThreads { threads: unresponsive };
+            self.queue.push(LogItem::Notice(notice));
         }
         Summary::of(stats)
     }

@@ -12,7 +12,7 @@ use std::path::Path;
 use ipnet::IpNet;
 use portsentry_config::Configuration;
 use portsentry_core::config::{BlockMode, KEYS, Key, Reload};
-use portsentry_report::{Level, LineOptions};
+use portsentry_report::{LineOptions, Notice};
 use portsentry_respond::{Client, History, Hosts};
 
 use super::sentry::{Interrupted, Sentry};
@@ -104,14 +104,10 @@ impl<'a> Session<'a> {
             Ok((new, opened)) => {
                 let old = std::mem::replace(&mut self.configuration, new);
                 self.put_in_force(opened, sentry);
-                self.say_what_changed(&old);
+                self.report_changes(&old);
             }
             Err(failure) => {
-                for line in failure.to_string().lines() {
-                    self.say(Level::Error, line);
-                }
-                let refused = "The new configuration was refused; the old one stays in force.";
-                self.say(Level::Error, refused);
+                self.notify(Notice::ReloadRefused { why: failure.to_string() });
             }
         }
     }
@@ -129,7 +125,7 @@ impl<'a> Session<'a> {
         sentry.responder.adopt();
         let Configuration { settings, service_check, .. } = &self.configuration;
         if let Err(error) = sentry.workers.set_settings(settings, *service_check) {
-            self.say(Level::Error, &error.to_string());
+            self.notify(Notice::NotInForce { why: error.to_string() });
         }
         self.blocked = opened.blocked;
         self.set_policy(opened.never_block, sentry);
@@ -142,28 +138,25 @@ impl<'a> Session<'a> {
         let responds =
             [settings.block_tcp, settings.block_udp].iter().any(|m| *m != BlockMode::Log);
         if responds && never_block != self.never_block {
-            let list: Vec<String> = never_block.iter().map(ToString::to_string).collect();
-            let list = if list.is_empty() { "nobody".to_owned() } else { list.join(", ") };
-            self.say(Level::Notice, &format!("Never blocking: {list}"));
+            self.notify(Notice::NeverBlocking(never_block.clone()));
         }
         self.never_block = never_block;
     }
 
-    fn say_what_changed(&self, old: &Configuration) {
+    fn report_changes(&self, old: &Configuration) {
         let new = &self.configuration;
         let mut changed: Vec<&str> = changes(old, new).map(|key| key.name).collect();
         if old.ignore != new.ignore {
             changed.push("the ignore list");
         }
-        let what = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
-        self.say(Level::Notice, &format!("Configuration read again; changed: {what}"));
+        self.notify(Notice::Reloaded { changed });
         for key in changes(old, new).filter(|key| key.reload == Reload::NextStart) {
-            log::warn!("{} takes effect at the next start", key.name);
+            self.notify(Notice::NextStart { key: key.name });
         }
     }
 
-    fn say(&self, level: Level, line: &str) {
-        self.queue.push(LogItem::Line(level, line.to_owned()));
+    fn notify(&self, notice: Notice) {
+        self.queue.push(LogItem::Notice(notice));
     }
 }
 

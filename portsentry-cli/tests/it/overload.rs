@@ -77,7 +77,8 @@ fn ten_thousand_simultaneous_hosts_are_logged_in_bounded_memory() {
     // Each host with a response has two probes, whether the response ran or not.
     let (blocked, failed) = (ends_with(BLOCKED), ends_with(FAILED));
     assert_eq!((ends_with(LOGGED), blocked + failed), (2 * too_many, 2 * UNDER_WAY));
-    let not_started = format!("{} responses were not begun and 0 did not end in time", failed / 2);
+    let not_started =
+        format!("{} responses were not started and 0 did not end in time", failed / 2);
     assert!(ended.stderr.contains(&not_started), "{not_started}: {:?}", ended.stderr);
     let in_file = fs::read(station.path("blocked")).expect("read").len() / 6;
     assert_eq!(in_file, blocked / 2);

@@ -144,7 +144,7 @@ fn responses_wait_while_it_is_suspended() {
     let ended = sentry.ended();
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     assert_eq!(ended.events().last(), Some(&event(v6, SYN, 22, FAILED).as_str()));
-    let printed = "0 responses were not begun and 1 did not end in time".to_owned();
+    let printed = "0 responses were not started and 1 did not end in time".to_owned();
     assert!(ended.stderr.contains(&printed), "{ended:#?}");
     // The responder notices the end and does not carry out the request.
     kill_process(pid_of(responder), Signal::CONT).expect("kill");

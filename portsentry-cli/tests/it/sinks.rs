@@ -117,7 +117,7 @@ const FAULTS: [Fault; 8] = [
         strike: "rm {dir}/disk/log/history; mkdir {dir}/disk/log/history",
         heal: "rmdir {dir}/disk/log/history",
         message: Some(
-            "history file {file}: it was removed, and cannot be begun again: Is a directory (os error 21)",
+            "history file {file} was removed, and cannot be created again: Is a directory (os error 21)",
         ),
         lost: false,
         kept: "disk/log/history",
@@ -130,7 +130,7 @@ const FAULTS: [Fault; 8] = [
                  chown --no-dereference 65534 {dir}/disk/log/history",
         heal: "[ \"$(cat {dir}/victim)\" = untouched ]; rm {dir}/disk/log/history",
         message: Some(
-            "history file {file}: it was removed, and cannot be begun again: a link that another user made is not followed",
+            "history file {file} was removed, and cannot be created again: a link that another user made is not followed",
         ),
         lost: false,
         kept: "disk/log/history",
@@ -141,7 +141,7 @@ const FAULTS: [Fault; 8] = [
         strike: "rm {dir}/disk/log/history; mkfifo {dir}/disk/log/history",
         heal: "rm {dir}/disk/log/history",
         message: Some(
-            "history file {file}: it was removed, and cannot be begun again: No such device or address (os error 6)",
+            "history file {file} was removed, and cannot be created again: No such device or address (os error 6)",
         ),
         lost: false,
         kept: "disk/log/history",
@@ -152,7 +152,7 @@ const FAULTS: [Fault; 8] = [
         strike: "rm {dir}/disk/log/history; mount -t tmpfs -o ro none {dir}/disk/log",
         heal: "umount {dir}/disk/log",
         message: Some(
-            "history file {file}: it was removed, and cannot be begun again: Read-only file system (os error 30)",
+            "history file {file} was removed, and cannot be created again: Read-only file system (os error 30)",
         ),
         lost: false,
         kept: "disk/log/history",
@@ -238,8 +238,7 @@ fn check_fault(bed: &Testbed, fault: &Fault) {
     let ended = sentry.stop();
     assert_eq!(ended.status.code(), Some(0), "{name}");
     assert_eq!(ended.events(), events(&[1, 2, 3, 4, 5, 6, 7]), "{name}");
-    let warned =
-        ended.stderr.iter().any(|line| line.ends_with("it was removed; a new one is begun"));
+    let warned = ended.stderr.iter().any(|line| line.ends_with("was removed; created a new one"));
     assert_eq!(warned, fault.recreated, "{name}");
 }
 

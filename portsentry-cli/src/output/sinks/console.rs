@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Instant;
 
-use portsentry_report::{DEBUG_PREFIX, Level};
+use portsentry_report::{DEBUG_PREFIX, Level, Notice};
 
 use super::sink::Sink;
 
@@ -18,7 +18,7 @@ pub struct Console {
     /// (`sd-daemon(3)`).
     severities: bool,
     /// What is to be said about standard output since the last flush.
-    complaint: Option<String>,
+    notice: Option<Notice>,
 }
 
 impl Console {
@@ -28,7 +28,7 @@ impl Console {
     pub fn new(output: File, error: File, severities: bool) -> Self {
         let output = Sink::new("standard output", output);
         let error = Sink::new("standard error", error);
-        Self { output, error, severities, complaint: None }
+        Self { output, error, severities, notice: None }
     }
 
     /// Adds a line, to be written with the next flush. Both streams may lead to
@@ -58,10 +58,10 @@ impl Console {
 
     /// Writes what was gathered, as far as the streams take it; gives what is to
     /// be said about standard output.
-    pub(in crate::output) fn flush(&mut self) -> Option<String> {
+    pub(in crate::output) fn flush(&mut self) -> Option<Notice> {
         self.flush_output();
         self.flush_error();
-        self.complaint.take()
+        self.notice.take()
     }
 
     /// When to flush again, if a stream was not ready.
@@ -75,8 +75,8 @@ impl Console {
     }
 
     fn flush_output(&mut self) {
-        let complaint = self.output.flush(Instant::now());
-        self.complaint = complaint.or(self.complaint.take());
+        let notice = self.output.flush(Instant::now());
+        self.notice = notice.or(self.notice.take());
     }
 
     fn flush_error(&mut self) {

@@ -11,6 +11,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use portsentry_report::Notice;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
@@ -51,7 +52,7 @@ pub(in crate::output) struct Sink<W> {
     /// And its rest was lost.
     torn: bool,
     /// What is to be said about it.
-    complaint: Option<String>,
+    notice: Option<Notice>,
 }
 
 impl<W: Write + AsFd> Sink<W> {
@@ -74,7 +75,7 @@ impl<W: Write + AsFd> Sink<W> {
             retry: None,
             within_line: false,
             torn: false,
-            complaint: None,
+            notice: None,
         }
     }
 
@@ -117,11 +118,11 @@ impl<W: Write + AsFd> Sink<W> {
         self.lines + self.lost
     }
 
-    /// Writes what is pending, as far as it is taken. Gives a complaint when
-    /// lines begin to be lost, and one that counts them when that is over.
-    pub(in crate::output) fn flush(&mut self, now: Instant) -> Option<String> {
+    /// Writes what is pending, as far as it is taken. Returns a notice when
+    /// lines start to be lost, and one that counts them when that is over.
+    pub(in crate::output) fn flush(&mut self, now: Instant) -> Option<Notice> {
         if self.pending.is_empty() || self.deadline().is_some_and(|retry| now < retry) {
-            return self.complaint.take();
+            return self.notice.take();
         }
         let waited = self.retry.take().map(|(_, waited)| waited);
         let patience = if waited.is_some() { Duration::ZERO } else { PATIENCE };
@@ -130,7 +131,7 @@ impl<W: Write + AsFd> Sink<W> {
         match result {
             Ok(()) if self.lost > 0 => {
                 let lost = std::mem::take(&mut self.lost);
-                self.complaint = Some(format!("{} works again; {lost} lines were lost", self.name));
+                self.notice = Some(Notice::OutputRestored { output: self.name.clone(), lost });
             }
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -148,7 +149,7 @@ impl<W: Write + AsFd> Sink<W> {
                 self.lose(lines, &error);
             }
         }
-        self.complaint.take()
+        self.notice.take()
     }
 
     /// Takes the next `count` bytes as written.
@@ -187,7 +188,8 @@ impl<W: Write + AsFd> Sink<W> {
 
     fn lose(&mut self, lines: u64, why: &dyn fmt::Display) {
         if self.lost == 0 {
-            self.complaint = Some(format!("Cannot write to {}: {why}", self.name));
+            self.notice =
+                Some(Notice::OutputFailed { output: self.name.clone(), why: why.to_string() });
         }
         self.lost += lines;
     }
@@ -266,12 +268,12 @@ mod tests {
         let (mut sink, mut reader) = piped();
         let mut now = Instant::now();
         let text = |number: usize| format!("{number:0>99}");
-        let mut complaints = Vec::new();
+        let mut notices = Vec::new();
         for number in 0..LINES {
             add(&mut sink, &text(number));
-            complaints.extend(sink.flush(now));
+            notices.extend(sink.flush(now).map(|notice| notice.to_string()));
         }
-        assert_eq!(complaints, ["Cannot write to the pipe: nobody reads it"]);
+        assert_eq!(notices, ["Cannot write to the pipe: nobody reads it"]);
         assert_eq!(sink.deadline(), Some(now + FIRST_RETRY));
         for wait in [1, 2, 4, 8, 16, 32, 64, 100, 100] {
             now = sink.deadline().unwrap();
@@ -289,7 +291,7 @@ mod tests {
         });
         while sink.pending() > 0 {
             now += LAST_RETRY;
-            complaints.extend(sink.flush(now));
+            notices.extend(sink.flush(now).map(|notice| notice.to_string()));
         }
         drop(sink);
         let read = reading.join().unwrap();
@@ -297,7 +299,7 @@ mod tests {
         assert!(read.lines().enumerate().all(|(number, line)| line == text(number)));
         let lost = LINES - kept;
         assert!(lost > 0 && lost < unwritten as usize, "{lost} of {unwritten}");
-        assert_eq!(complaints[1..], [format!("the pipe works again; {lost} lines were lost")]);
+        assert_eq!(notices[1..], [format!("the pipe works again; {lost} lines were lost")]);
     }
 
     #[test]
@@ -369,14 +371,17 @@ mod tests {
             add(&mut sink, text);
         }
         let full = io::Error::from(ErrorKind::StorageFull);
-        assert_eq!(sink.flush(now), Some(format!("Cannot write to the disk: {full}")));
+        assert_eq!(
+            sink.flush(now).map(|notice| notice.to_string()),
+            Some(format!("Cannot write to the disk: {full}"))
+        );
         assert_eq!(sink.unwritten(), 2);
         add(&mut sink, "five");
         assert_eq!((sink.flush(now), sink.unwritten()), (None, 3));
 
         sink.inner.room = 100;
         add(&mut sink, "six");
-        let back = "the disk works again; 3 lines were lost".to_owned();
+        let back = Notice::OutputRestored { output: "the disk".into(), lost: 3 };
         assert_eq!((sink.flush(now), sink.unwritten()), (Some(back), 0));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one\ntwo\nth\nsix\n");
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Zoned;
-use portsentry_report::Level;
+use portsentry_report::{Level, Notice};
 
 /// Facility `daemon` (RFC 3164 section 4.1.1).
 const FACILITY: u8 = 3;
@@ -79,9 +79,8 @@ impl Syslog {
     /// Says what was lost, now that there is room again.
     fn report_lost(&mut self) {
         if self.lost > 0 && self.waiting.len() < CAPACITY / 2 {
-            let lost = std::mem::take(&mut self.lost);
-            let text = format!("{lost} lines were lost: the system's logger did not take them");
-            self.line(Level::Error, text.as_bytes());
+            let notice = Notice::SyslogLost { lines: std::mem::take(&mut self.lost) };
+            self.line(notice.level(), notice.to_string().as_bytes());
         }
     }
 
