@@ -30,6 +30,7 @@
 //! # Ok::<(), portsentry_core::config::Problem>(())
 //! ```
 
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod configuration;

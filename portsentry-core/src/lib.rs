@@ -46,6 +46,7 @@
 //! // The host is blocked from now on.
 //! assert_eq!(engine.observe(&probe, Instant::from_secs(3)).reason, Reason::AlreadyBlocked);
 //! ```
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
