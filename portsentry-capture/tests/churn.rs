@@ -1,5 +1,5 @@
-//! Interfaces that come and go all day leave nothing behind. It counts what the
-//! whole process holds, so it is the only test of its program.
+//! Interfaces that appear and disappear leak neither descriptors nor memory maps. The test
+//! counts those of the whole process, so it is the only one in this program.
 
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[test]
-fn fifty_interfaces_in_turn_leave_nothing_behind() {
+fn fifty_interfaces_in_turn_leak_nothing() {
     let Some(root) = require_root() else { return };
     let pcap: Box<dyn LiveBackend + Send> = Box::<PcapBackend>::default();
     let raw: Box<dyn LiveBackend + Send> = Box::<RawBackend>::default();
@@ -42,14 +42,14 @@ fn fifty_interfaces_in_turn_leave_nothing_behind() {
             assert_eq!((seen.target, seen.target_port), (target, number), "{method}: {name}");
             bed.host.ip(&["link", "delete", &name]);
             bed.host.enter(|| follow(&mut set, |set| set.watched().count() == 2));
-            // The first one may leave what is made once.
+            // The first interface may leave resources that are created only once.
             let held = held();
             assert_eq!(*before.get_or_insert(held), held, "{method}: after {name}");
         }
     }
 }
 
-/// Has the set follow changes until `done`.
+/// Lets the set follow changes until `done`.
 #[track_caller]
 fn follow(set: &mut SensorSet, done: impl Fn(&SensorSet) -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -64,13 +64,13 @@ fn first_observation(set: &mut SensorSet) -> Observation {
     let deadline = Instant::now() + PATIENCE;
     let mut first = None;
     while first.is_none() {
-        assert!(Instant::now() < deadline, "waited in vain");
+        assert!(Instant::now() < deadline, "no observation in time");
         read(set, &mut |it| first = first.or(Some(*it)));
     }
     first.expect("seen")
 }
 
-/// Waits until something is ready, and reads it.
+/// Waits until a capture is readable, and drains the set.
 fn read(set: &mut SensorSet, sink: &mut dyn FnMut(&Observation)) {
     let mut interest =
         [PollFd::from_borrowed_fd(set.descriptor().expect("descriptor"), PollFlags::IN)];
@@ -78,7 +78,7 @@ fn read(set: &mut SensorSet, sink: &mut dyn FnMut(&Observation)) {
     set.drain(64, sink).expect("drain");
 }
 
-/// Descriptors, and mappings of rings, of this process.
+/// Returns the numbers of descriptors and of mapped rings of this process.
 fn held() -> (usize, usize) {
     let descriptors = fs::read_dir("/proc/self/fd").expect("descriptors").count();
     let maps = fs::read_to_string("/proc/self/maps").expect("mappings");

@@ -1,5 +1,5 @@
-//! What connect mode does when the process may have no more descriptors. The
-//! limit is the whole process's, so this is a test program of its own.
+//! Connect mode when the process has no free descriptors. The limit applies to the whole
+//! process, so this is a separate test program.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -13,11 +13,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Waits until the sensor has something, and gives what it has.
+/// Waits until the sensor is readable, and returns its observations.
 fn next(sensor: &mut ConnectSensor) -> Vec<Observation> {
     let mut interest = [PollFd::from_borrowed_fd(sensor.descriptor().unwrap(), PollFlags::IN)];
     let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
-    assert_eq!(poll(&mut interest, Some(&patience)), Ok(1), "nothing came");
+    assert_eq!(poll(&mut interest, Some(&patience)), Ok(1), "the sensor did not become readable");
     let mut found = Vec::new();
     let mut keep = |observation: &Observation| {
         found.push(*observation);
@@ -33,7 +33,7 @@ fn allow_descriptors(number: u64) {
 }
 
 #[test]
-fn who_connects_is_seen_even_so() {
+fn connections_are_observed_without_free_descriptors() {
     let port = {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         free.local_addr().unwrap().port()
@@ -50,14 +50,14 @@ fn who_connects_is_seen_even_so() {
     assert!(matches!(bound[..], [ConnectNotice::Bound(endpoint)] if endpoint.port == port));
     let before = getrlimit(Resource::Nofile).current.unwrap();
 
-    // No descriptor is left; the spare one shows who it is.
+    // No descriptor is free; the sensor uses its spare one to read the source address.
     let clients: Vec<TcpStream> =
         (0..5).map(|_| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap()).collect();
     let highest = fs::read_dir("/proc/self/fd")
         .unwrap()
         .filter_map(|entry| entry.unwrap().file_name().into_string().unwrap().parse::<u64>().ok());
     allow_descriptors(highest.max().unwrap());
-    // The holes below too.
+    // Also uses the free numbers below the highest.
     let mut fill = Vec::new();
     while let Ok(file) = fs::File::open("/dev/null") {
         fill.push(file);
@@ -73,11 +73,11 @@ fn who_connects_is_seen_even_so() {
     assert_eq!((sensor.answers().turned_away, sensor.answers().accept_failed), (5, 0));
     drop(fill);
 
-    // Not even that: it is said, and tried again when there has been time.
+    // Without the spare descriptor: the sensor reports the failure and retries later.
     allow_descriptors(before);
     let client = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
     allow_descriptors(3);
-    let began = Instant::now();
+    let started = Instant::now();
     assert_eq!(next(&mut sensor), []);
     let notice = ConnectNotice::AcceptFailed { port, errno: Errno::MFILE.raw_os_error() };
     assert_eq!(sensor.poll_notice(), Some(notice));
@@ -87,7 +87,7 @@ fn who_connects_is_seen_even_so() {
     while seen.is_empty() {
         seen = next(&mut sensor);
     }
-    assert!(began.elapsed() >= Duration::from_millis(90), "{:?}", began.elapsed());
+    assert!(started.elapsed() >= Duration::from_millis(90), "{:?}", started.elapsed());
     assert_eq!(seen[0].source_port, client.local_addr().unwrap().port());
     assert_eq!(sensor.answers().accept_failed, 1);
     assert_eq!(sensor.answers().banners, 1);

@@ -1,12 +1,11 @@
-//! The decoder against the kernel: of the same frames, both put together the
-//! same datagrams. Whatever one of them reads otherwise would be a way past the
-//! sentry.
+//! The decoder compared with the kernel: both must reassemble the same datagrams from the
+//! same frames. A difference would be a way to evade detection.
 
 #[path = "offline/fragments.rs"]
-#[allow(dead_code, reason = "it serves other tests too")]
+#[allow(dead_code, reason = "other test programs use the rest")]
 mod fragments;
 #[path = "offline/frames.rs"]
-#[allow(dead_code, reason = "it serves other tests too")]
+#[allow(dead_code, reason = "other test programs use the rest")]
 mod frames;
 
 use std::net::{IpAddr, UdpSocket};
@@ -20,10 +19,10 @@ use fragments::Version::{V4, V6};
 use fragments::*;
 use frames::*;
 
-/// Where [`ethernet`] addresses its frames to.
+/// Target address of the frames of [`ethernet`].
 const HOST_MAC: &str = "02:00:00:00:00:01";
 
-/// A host with a UDP socket, and a wire to it from outside.
+/// A host with a UDP socket, and a raw link to it from outside.
 struct Wire {
     between: Between,
     sockets: [UdpSocket; 2],
@@ -61,8 +60,8 @@ impl Wire {
         Self { between, sockets, port, wire, decoder: Decoder::new(), sent: 0, _bed: bed }
     }
 
-    /// How many datagrams the kernel delivers of these packets, and how many
-    /// packets the decoder gives.
+    /// Sends the packets; returns the number of datagrams that the kernel delivers and the
+    /// number of packets that the decoder returns.
     fn both(&mut self, version: Version, packets: &[Vec<u8>]) -> (usize, usize) {
         let mut ours = 0;
         for packet in packets {
@@ -71,7 +70,7 @@ impl Wire {
             ours += usize::from(self.decode(&frame).is_ok());
             self.wire.sendpacket(frame.as_slice()).expect("send");
         }
-        // Frames keep their order, so this one comes last.
+        // Frames keep their order, so this one arrives last.
         self.sent += 1;
         let mark = format!("mark {}", self.sent);
         let marking = with(&udp(mark.as_bytes()), 2, &self.port.to_be_bytes());
@@ -103,7 +102,7 @@ impl Wire {
 }
 
 #[test]
-fn fragments_go_together_as_in_the_kernel() {
+fn fragments_are_reassembled_as_in_the_kernel() {
     let Some(root) = require_root() else { return };
     let mut wire = Wire::new(Testbed::new(root));
     let (between, port) = (wire.between, wire.port);
@@ -138,7 +137,7 @@ fn fragments_go_together_as_in_the_kernel() {
         assert_eq!(kernels, ours, "distance {others}");
     }
 
-    // Scripts that nobody thought of.
+    // Random scripts.
     let mut random = Random(0x5eed);
     let mut delivered = 0;
     for round in 0..400 {
@@ -155,7 +154,7 @@ fn fragments_go_together_as_in_the_kernel() {
 }
 
 #[test]
-fn whole_packets_are_taken_as_by_the_kernel() {
+fn whole_packets_are_accepted_as_by_the_kernel() {
     let Some(root) = require_root() else { return };
     let mut wire = Wire::new(Testbed::new(root));
     let (between, port) = (wire.between, wire.port);
@@ -224,14 +223,14 @@ fn whole_packets_are_taken_as_by_the_kernel() {
         let seen = wire.both(version, &[packet]);
         assert_eq!(seen, (expected, expected), "{what} over {version:?}: kernel, decoder");
     }
-    // The one thing that the kernel can tell and the decoder cannot: whether the
-    // sender of a packet with an unfinished checksum is on this machine.
+    // The only expected difference: the kernel knows whether the sender of a packet with an
+    // unfinished checksum is on this machine, the decoder does not.
     for (version, packet) in [(V4, unfinished(&v4)), (V6, unfinished(&v6))] {
         assert_eq!(wire.both(version, &[packet]), (0, 1), "unfinished over {version:?}");
     }
 }
 
-/// Numbers that are the same in every run: xorshift (Marsaglia, 2003).
+/// Random numbers that are the same in every run: xorshift (Marsaglia, 2003).
 struct Random(u64);
 
 impl Random {
@@ -242,8 +241,8 @@ impl Random {
         (self.0 >> 32) as usize % bound
     }
 
-    /// A datagram cut and shuffled, with fragments put in that may fit, overlap,
-    /// contradict, or be of another datagram.
+    /// Returns the script of a datagram that is cut and shuffled. Further fragments may fit,
+    /// overlap, contradict, or belong to another datagram.
     fn script(&mut self) -> String {
         let mut cuts: Vec<_> = (0..self.below(5)).map(|_| 8 * (1 + self.below(11))).collect();
         cuts.extend([0, LENGTH]);
@@ -257,7 +256,7 @@ impl Random {
                 start + if self.below(8) == 0 { self.below(20) } else { 8 * (1 + self.below(4)) };
             let flag = ["", "", "", "", "+", "."][self.below(6)];
             let other = ["", "!"][self.below(2)];
-            // Without the flag and at offset 0 it is no fragment.
+            // A packet at offset 0 without the flag is not a fragment.
             let flag = if start == 0 && (end >= LENGTH || flag == ".") { "+" } else { flag };
             tokens.push(format!("{start}-{end}{flag}{other}"));
             if self.below(4) == 0 {

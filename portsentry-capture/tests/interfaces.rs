@@ -1,5 +1,5 @@
-//! Interfaces, addresses and gateways against what `ip` says, in namespaces of
-//! the test's own.
+//! Interfaces, addresses and gateways compared with the output of `ip`. Each test creates
+//! its own network namespaces.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -11,7 +11,7 @@ use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
 
-/// Interfaces of every shape the kernel offers without hardware.
+/// Creates interfaces of every kind that need no hardware.
 fn furnish(namespace: &Namespace) {
     let device = namespace.interface();
     for command in [
@@ -45,7 +45,7 @@ fn interfaces_are_those_that_ip_lists() {
 }
 
 #[test]
-fn a_table_of_many_parts_is_whole() {
+fn a_table_in_many_messages_is_complete() {
     let Some(root) = require_root() else { return };
     let namespace = Namespace::isolated(root);
     let mut batch = tempfile::NamedTempFile::new().expect("batch file");
@@ -107,12 +107,12 @@ fn described_by_ip(namespace: &Namespace) -> BTreeSet<String> {
 }
 
 #[test]
-fn own_addresses_are_those_the_kernel_calls_local() {
+fn own_addresses_are_those_that_the_kernel_routes_locally() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     furnish(&bed.host);
     let own = bed.host.enter(|| Interface::own_addresses(&Interface::all().expect("interfaces")));
-    let asked = [
+    let addresses = [
         "127.0.0.0",
         "127.0.0.1",
         "127.255.255.254",
@@ -133,9 +133,9 @@ fn own_addresses_are_those_the_kernel_calls_local() {
     ];
     let ends = [bed.host.v4().into(), bed.host.v6().into()];
     let other_ends: [IpAddr; 2] = [bed.scanner.v4().into(), bed.scanner.v6().into()];
-    let asked = asked.iter().map(|address| address.parse::<IpAddr>().expect("address"));
-    for address in asked.chain(ends).chain(other_ends) {
-        // Addresses on interfaces that are down are ours, though the kernel has no route to them.
+    let addresses = addresses.iter().map(|address| address.parse::<IpAddr>().expect("address"));
+    for address in addresses.chain(ends).chain(other_ends) {
+        // Addresses of interfaces that are down count, although the kernel has no route to them.
         let text = address.to_string();
         let mut command = bed.host.command("ip");
         let output = command.args(["-json", "route", "get", &text]).output().expect("ip route get");
@@ -200,7 +200,7 @@ fn gateways_are_those_of_the_default_routes() {
 }
 
 #[test]
-fn every_change_is_heard_of() {
+fn every_change_is_reported() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
@@ -222,13 +222,13 @@ fn every_change_is_heard_of() {
             let mut interest = [PollFd::from_borrowed_fd(monitor.as_fd(), PollFlags::IN)];
             poll(&mut interest, Some(&Timespec { tv_sec: 5, tv_nsec: 0 })).expect("poll")
         };
-        assert_eq!(ready, 1, "nothing heard of {command:?}");
+        assert_eq!(ready, 1, "no report of {command:?}");
         assert!(monitor.changed().expect("changed"), "{command:?}");
     }
 }
 
 #[test]
-fn a_flood_of_changes_is_heard_of() {
+fn a_flood_of_changes_is_reported() {
     let Some(root) = require_root() else { return };
     let namespace = Namespace::isolated(root);
     let mut monitor = namespace.enter(InterfaceMonitor::open).expect("monitor");
@@ -237,7 +237,7 @@ fn a_flood_of_changes_is_heard_of() {
         writeln!(batch, "address add 192.0.2.1/24 dev lo").expect("batch file");
         writeln!(batch, "address delete 192.0.2.1/24 dev lo").expect("batch file");
     }
-    // More than the socket holds: the kernel answers with ENOBUFS once.
+    // More than the socket can hold: the kernel returns ENOBUFS once.
     namespace.ip(&["-batch", &batch.path().to_string_lossy()]);
     assert!(monitor.changed().expect("changed"));
     assert!(!monitor.changed().expect("changed"));

@@ -1,5 +1,5 @@
-//! Served ports against real sockets and against `ss`, in namespaces of the
-//! test's own.
+//! Served ports compared with real sockets and with `ss`. Each test creates its own network
+//! namespaces.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -9,7 +9,7 @@ use portsentry_core::{Protocol, ServedPorts};
 use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::net::{AddressFamily, Shutdown, SocketType, bind, listen, shutdown, socket, sockopt};
 
-/// A socket of any kind, bound to `at`.
+/// Returns a socket of this kind that is bound to `at`.
 fn bound(kind: SocketType, at: &str, v6_only: bool) -> OwnedFd {
     let at: SocketAddr = at.parse().expect("address");
     let family = if at.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
@@ -28,7 +28,7 @@ fn listening(at: &str, v6_only: bool) -> OwnedFd {
 }
 
 #[test]
-fn a_socket_serves_what_it_is_bound_to() {
+fn a_socket_serves_its_bound_address() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let (v4, v6) = (IpAddr::V4(bed.host.v4()), IpAddr::V6(bed.host.v6()));
@@ -62,22 +62,22 @@ fn a_socket_serves_what_it_is_bound_to() {
     check(Protocol::Tcp, 2004, [true, false, false]);
     check(Protocol::Tcp, 2005, [false, true, false]);
     check(Protocol::Tcp, 2006, [false, false, true]);
-    // Bound, and not listening.
+    // Bound but not listening.
     check(Protocol::Tcp, 2007, [false, false, false]);
     check(Protocol::Udp, 2001, [false, false, false]);
     check(Protocol::Udp, 3001, [true, false, true]);
     check(Protocol::Udp, 3002, [true, true, true]);
     check(Protocol::Udp, 3003, [false, true, false]);
     check(Protocol::Udp, 3004, [false, true, false]);
-    // Connected: strangers get nothing there.
+    // Connected: only the peer can reach it.
     check(Protocol::Udp, 3005, [false, false, false]);
     check(Protocol::Tcp, 3001, [false, false, false]);
 }
 
-/// Whether the kernel gives `client`'s datagrams to somebody; else it says that
-/// the port is closed.
+/// Returns whether the kernel delivers `client`'s datagrams; otherwise it reports that the
+/// port is closed.
 #[track_caller]
-fn is_taken(client: &UdpSocket, at: SocketAddr, server: &UdpSocket) -> bool {
+fn is_delivered(client: &UdpSocket, at: SocketAddr, server: &UdpSocket) -> bool {
     client.connect(at).expect("connect");
     client.send(b"there?").expect("send");
     let mut buffer = [0; 16];
@@ -91,11 +91,11 @@ fn is_taken(client: &UdpSocket, at: SocketAddr, server: &UdpSocket) -> bool {
             other => panic!("{other:?}"),
         }
     }
-    panic!("{at} neither takes nor refuses");
+    panic!("{at} neither receives nor refuses");
 }
 
 #[test]
-fn a_connected_socket_is_its_peers_alone() {
+fn a_connected_socket_serves_its_peer_only() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let ends: [(IpAddr, IpAddr); 2] = [
@@ -120,7 +120,7 @@ fn a_connected_socket_is_its_peers_alone() {
                 let from = client.local_addr().expect("address");
                 let found = served.serves(Protocol::Udp, host, 3006)
                     || served.is_connected((host, 3006), (from.ip(), from.port()));
-                assert_eq!(found, is_taken(client, at, &server), "{from} {open_to_all}");
+                assert_eq!(found, is_delivered(client, at, &server), "{from} {open_to_all}");
                 assert_eq!(found, is_peer || open_to_all, "{from}");
             }
         };
@@ -130,7 +130,7 @@ fn a_connected_socket_is_its_peers_alone() {
     }
 }
 
-/// What `ss` says that `address` and `port` are served.
+/// Returns whether `ss` lists a service at `address` and `port`.
 fn serves_by_ss(listing: &str, protocol: Protocol, address: IpAddr, port: u16) -> bool {
     listing.lines().any(|line| {
         let mut words = line.split_ascii_whitespace();
@@ -149,7 +149,7 @@ fn serves_by_ss(listing: &str, protocol: Protocol, address: IpAddr, port: u16) -
 }
 
 #[test]
-fn many_sockets_are_those_that_ss_lists() {
+fn many_sockets_match_the_listing_of_ss() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let places =
@@ -197,10 +197,10 @@ fn connections_are_not_services() {
         };
         assert!(serves(at));
         assert!(!serves(client.local_addr().expect("address")));
-        // Not just dropped: a child that another test is starting may hold it too.
+        // Dropping is not enough: a child that another test starts may have inherited it.
         shutdown(&listener, Shutdown::Both).expect("shutdown");
         drop(listener);
         assert_eq!(server.local_addr().expect("address"), at);
-        assert!(!serves(at), "a connection outlives its service");
+        assert!(!serves(at), "a connection counted as a service");
     });
 }

@@ -1,4 +1,4 @@
-//! All rings of an interface as one sensor, so that the tests of other sensors apply to them.
+//! All rings of an interface as one sensor, so that the tests of other sensors cover them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -48,11 +48,11 @@ impl LiveBackend for AllRings {
     }
 }
 
-/// Many times the time that the kernel may keep the last block of a ring. Reading the last
-/// packet of one source does not show that those of other sources, in other rings, were read.
+/// Many times the time for which the kernel may keep the last block of a ring. After the
+/// last packet of one source is read, other rings may still contain packets of others.
 const LAST_BLOCK: Duration = Duration::from_millis(100);
 
-/// Sensors that are drained one after the other. A marker is handed out last.
+/// Sensors that are drained one after the other. The marker is returned last.
 struct Together<S: ?Sized> {
     sensors: Vec<Box<S>>,
     epoll: OwnedFd,

@@ -1,5 +1,5 @@
-//! More packets than a reader gets to at once: bursts, long lists of ports, and
-//! filters that change under load.
+//! Capture under load: bursts, long lists of ports, and filters that change while packets
+//! arrive.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -21,14 +21,14 @@ use crate::set::follow_until;
 use crate::watch::{Method, interface, watch_until, with_each_method};
 
 with_each_method! {
-    a_burst_into_an_idle_reader_is_kept,
-    a_trickle_past_a_sleeping_reader_is_kept,
-    what_is_lost_is_counted,
-    what_was_lost_outlives_its_interface,
-    long_lists_of_ports_detect_the_same,
+    a_burst_to_an_idle_reader_is_kept,
+    a_trickle_to_a_sleeping_reader_is_kept,
+    dropped_packets_are_counted,
+    losses_remain_after_their_interface_is_gone,
+    long_port_lists_give_the_same_observations,
     no_packet_is_lost_when_the_filter_changes,
-    without_memory_for_a_filter_everything_is_read,
-    a_buffer_that_is_too_large_is_told,
+    without_memory_for_a_filter_all_packets_are_read,
+    a_buffer_that_is_too_large_is_an_error,
 }
 
 fn all_ports(namespace: &Namespace) -> Arc<Watched> {
@@ -49,16 +49,15 @@ fn open(
     })
 }
 
-/// The end of a wire that sends SYNs, all from different ports or of different
-/// sequence numbers.
+/// Sends SYNs over a raw link, all with different sequence numbers.
 struct Sender {
     wire: pcap::Capture<pcap::Active>,
     frame: Vec<u8>,
     ends: (Ipv4Addr, Ipv4Addr),
 }
 
-/// The numbers of packets that a [`Sender`] sent, ascending: under load they may
-/// overtake each other between processors.
+/// Returns the numbers of the packets that a [`Sender`] sent, in ascending order: under load
+/// packets may overtake each other between processors.
 fn numbers(seen: &[Observation]) -> Vec<u32> {
     let mut numbers: Vec<u32> = seen.iter().map(sequence).collect();
     numbers.sort_unstable();
@@ -98,7 +97,7 @@ impl Sender {
     }
 }
 
-fn a_burst_into_an_idle_reader_is_kept(method: Method) {
+fn a_burst_to_an_idle_reader_is_kept(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut sensor =
@@ -115,10 +114,9 @@ fn a_burst_into_an_idle_reader_is_kept(method: Method) {
     assert_eq!(sensor.stats().dropped_by_kernel, 0);
 }
 
-/// Each packet has a block of its own when the time of the one before is over: it is
-/// time that fills the ring then.
-fn a_trickle_past_a_sleeping_reader_is_kept(method: Method) {
-    // libpcap has four blocks in a mebibyte, raw sensors have 64, which rings share.
+/// Each packet fills a separate block if the kernel has closed the previous block.
+fn a_trickle_to_a_sleeping_reader_is_kept(method: Method) {
+    // One mebibyte has four blocks with libpcap, and 64 with raw sensors, which rings share.
     let packets: u32 = match method {
         Method::Pcap => 3,
         Method::Raw => 60,
@@ -138,7 +136,7 @@ fn a_trickle_past_a_sleeping_reader_is_kept(method: Method) {
     let mut sender = Sender::new(&bed);
     for number in 0..packets {
         sender.send(number, 23);
-        // A tick of the slowest kernels is 10 ms, which it takes for less.
+        // Longer than the tick of the slowest kernels, 10 ms, which is the shortest block time.
         thread::sleep(Duration::from_millis(15));
     }
     let seen = watch_until(sensor.as_mut(), |seen| seen.len() >= packets as usize);
@@ -146,7 +144,7 @@ fn a_trickle_past_a_sleeping_reader_is_kept(method: Method) {
     assert_eq!(sensor.stats().dropped_by_kernel, 0);
 }
 
-fn what_is_lost_is_counted(method: Method) {
+fn dropped_packets_are_counted(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut sensor = open(method, &bed.host, 1, &all_ports(&bed.host)).expect("sensor");
@@ -162,7 +160,7 @@ fn what_is_lost_is_counted(method: Method) {
         let stats = sensor.stats();
         (stats.received, stats.dropped_by_kernel)
     };
-    // What was kept is at hand; what comes behind it finds room again.
+    // The stored packets can be read immediately; then there is room for the next.
     let (received, dropped) = read(sensor.as_mut());
     assert!(received > 1_000 && dropped > 1_000, "{received} received, {dropped} dropped");
     sender.send(sent, 23);
@@ -171,12 +169,12 @@ fn what_is_lost_is_counted(method: Method) {
         (received, dropped) = read(sensor.as_mut());
     }
     assert_eq!(received + dropped, u64::from(sent) + 1);
-    // None is counted as lost that was seen, and none is seen twice.
+    // No observed packet is counted as dropped, and none is observed twice.
     let distinct: BTreeSet<u32> = seen.iter().copied().collect();
     assert_eq!((distinct.len(), seen.len() as u64), (seen.len(), received));
 }
 
-fn what_was_lost_outlives_its_interface(method: Method) {
+fn losses_remain_after_their_interface_is_gone(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let options = CaptureOptions { buffer: 1, ..CaptureOptions::default() };
@@ -191,8 +189,8 @@ fn what_was_lost_outlives_its_interface(method: Method) {
         sender.send(number, 23);
     }
     let lost = set.losses();
-    let told: Vec<&str> = lost.iter().map(|it| it.interface.as_str()).collect();
-    assert_eq!(told, [bed.host.interface()], "loopback has lost nothing");
+    let names: Vec<&str> = lost.iter().map(|it| it.interface.as_str()).collect();
+    assert_eq!(names, [bed.host.interface()], "no losses on loopback");
     assert!((1_000..20_000).contains(&lost[0].packets), "{lost:?}");
     assert_eq!(set.stats().dropped_by_kernel, lost[0].packets);
 
@@ -201,12 +199,12 @@ fn what_was_lost_outlives_its_interface(method: Method) {
     assert_eq!(set.losses(), lost);
 }
 
-/// The first `number` odd ports.
+/// Returns the first `number` odd ports.
 fn odd_ports(number: u16) -> PortSet {
     (0..number).map(|it| 2 * it + 1).collect()
 }
 
-fn long_lists_of_ports_detect_the_same(method: Method) {
+fn long_port_lists_give_the_same_observations(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let watched = all_ports(&bed.host);
@@ -226,7 +224,7 @@ fn long_lists_of_ports_detect_the_same(method: Method) {
         }
         let mut expected: Vec<u16> =
             tried.iter().copied().filter(|it| tcp_ports.contains(*it)).collect();
-        // Without what the filter let through in the round before.
+        // Without the packets that the previous filter let through.
         let is_watched =
             |it: &&Observation| tcp_ports.contains(it.target_port) && sequence(it) >= first;
         let seen = watch_until(sensor.as_mut(), |seen| {
@@ -237,14 +235,14 @@ fn long_lists_of_ports_detect_the_same(method: Method) {
         found.sort_unstable();
         assert_eq!(found, expected, "{number} ports");
         if number < 32_768 {
-            assert!(seen.len() < tried.len(), "{number} ports: nothing was held back");
+            assert!(seen.len() < tried.len(), "{number} ports: the filter dropped nothing");
         }
     }
 }
 
 fn no_packet_is_lost_when_the_filter_changes(method: Method) {
-    /// Packets that are on their way at a time: far fewer than there is room for.
-    const ON_THE_WAY: usize = 300;
+    /// Number of sent packets that are not yet read: far fewer than the buffer can hold.
+    const IN_FLIGHT: usize = 300;
 
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
@@ -260,7 +258,7 @@ fn no_packet_is_lost_when_the_filter_changes(method: Method) {
         let sending = scope.spawn(|| {
             let mut sent = 0;
             while !done.load(Ordering::Relaxed) {
-                if sent < arrived.load(Ordering::Relaxed) + ON_THE_WAY {
+                if sent < arrived.load(Ordering::Relaxed) + IN_FLIGHT {
                     sender.send(sent as u32, 1);
                     sent += 1;
                 } else {
@@ -284,10 +282,10 @@ fn no_packet_is_lost_when_the_filter_changes(method: Method) {
     }
     assert_eq!(sensor.stats().dropped_by_kernel, 0);
     let expected: Vec<u32> = (0..sent as u32).collect();
-    assert!(numbers(&seen) == expected, "{} of {sent} were seen", seen.len());
+    assert!(numbers(&seen) == expected, "{} of {sent} were observed", seen.len());
 }
 
-fn without_memory_for_a_filter_everything_is_read(method: Method) {
+fn without_memory_for_a_filter_all_packets_are_read(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let watched = all_ports(&bed.host);
@@ -300,7 +298,7 @@ fn without_memory_for_a_filter_everything_is_read(method: Method) {
         println!("skipped: this kernel has one {limit} for all namespaces");
         return;
     }
-    // The filter for port 1 cannot be replaced, and must not stay.
+    // The filter for port 1 cannot be replaced and must be removed.
     sensor.set_watched(only(3));
     let mut sender = Sender::new(&bed);
     for port in 1..=4 {
@@ -311,8 +309,8 @@ fn without_memory_for_a_filter_everything_is_read(method: Method) {
     assert_eq!(ports, BTreeSet::from([1, 2, 3, 4]));
 }
 
-fn a_buffer_that_is_too_large_is_told(method: Method) {
-    // libpcap tries again with less, and says nothing.
+fn a_buffer_that_is_too_large_is_an_error(method: Method) {
+    // libpcap retries with a smaller buffer and reports no error.
     if method == Method::Pcap {
         return;
     }

@@ -1,15 +1,15 @@
-//! Live capture against real traffic, through libpcap and through packet
-//! sockets, in namespaces of the tests' own.
+//! Live capture of real traffic, through libpcap and through packet sockets. Each test
+//! creates its own network namespaces.
 
 #[cfg(feature = "rings")]
 mod all_rings;
-mod answers;
 mod bursts;
 #[path = "../offline/frames.rs"]
-#[allow(dead_code, reason = "it serves other tests too")]
+#[allow(dead_code, reason = "other test programs use the rest")]
 mod frames;
 #[cfg(feature = "rings")]
 mod rings;
 mod sensor;
 mod set;
+mod solicited;
 mod watch;

@@ -1,5 +1,5 @@
-//! Several rings for each interface: each source arrives in exactly one of them, whatever the
-//! kernel does.
+//! Several rings for each interface: each source is observed by exactly one of them, for any
+//! choice of the kernel.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
@@ -19,14 +19,14 @@ use crate::all_rings::{AllRings, HASH, RINGS, backends};
 use crate::frames::{TCP, ipv4, ipv6, sealed, tcp, with};
 use crate::watch::interface;
 
-/// Enough blocks for one packet each, in case the kernel starts as many on a busy machine.
+/// Enough blocks even if each packet fills one: a busy machine may close blocks early.
 const ROOMY: CaptureOptions = CaptureOptions { buffer: 64, latency: Duration::from_millis(5) };
 
-/// A set for each ring, all for the same interfaces.
+/// One set of captures for each ring, all for the same interfaces.
 struct Sets<'a> {
     namespace: &'a Namespace,
     sets: Vec<SensorSet>,
-    /// By source, and in which ring.
+    /// Numbers of the rings that observed each source.
     seen: BTreeMap<IpAddr, Vec<usize>>,
 }
 
@@ -58,7 +58,7 @@ impl<'a> Sets<'a> {
         });
     }
 
-    /// Drains until `enough`.
+    /// Drains the sets until `enough` returns true.
     #[track_caller]
     fn drain_until(&mut self, what: &str, enough: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(10);
@@ -74,8 +74,8 @@ impl<'a> Sets<'a> {
         }
     }
 
-    /// Every source of `sources` is seen as often as it stands there, by the ring
-    /// that it belongs to, and nothing else is.
+    /// Checks that each source is observed as often as `sources` contains it, by its own ring,
+    /// and that there are no other observations.
     #[track_caller]
     fn check(&mut self, sources: &[IpAddr]) {
         let mut expected = BTreeMap::<IpAddr, Vec<usize>>::new();
@@ -96,7 +96,7 @@ impl<'a> Sets<'a> {
     }
 }
 
-/// Sources of both families, far apart and close together.
+/// Returns sources of both families, some with adjacent addresses.
 fn sources(count: u32) -> Vec<IpAddr> {
     let v4 = (0..count).map(|n| {
         let far = 0x0b00_0000 + n.wrapping_mul(0x0123_4567) % 0x7000_0000;
@@ -110,7 +110,7 @@ fn sources(count: u32) -> Vec<IpAddr> {
     v4.chain(v6).collect()
 }
 
-/// A frame with `tags` around a SYN to port 23.
+/// Returns a frame with these VLAN tags and a SYN to port 23.
 fn frame(tags: &[u16], source: IpAddr, bed: &Testbed) -> Vec<u8> {
     let mut frame = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1];
     for tag in tags {
@@ -142,9 +142,9 @@ fn inject(bed: &Testbed, tags: &[u16], sources: &[IpAddr]) {
     });
 }
 
-/// Behind every kind of tags that is stepped over: nothing had to be handed on.
+/// The ring also matches for frames with VLAN tags, so no packet is handed on.
 #[test]
-fn the_kernel_spreads_sources_as_this_process_does() {
+fn the_kernel_and_the_process_choose_the_same_ring() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut sets = Sets::open(&bed.host, &[bed.host.interface()]);
@@ -162,7 +162,7 @@ fn the_kernel_spreads_sources_as_this_process_does() {
 }
 
 #[test]
-fn loopback_is_spread_too() {
+fn loopback_is_distributed_over_the_rings() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut sets = Sets::open(&bed.host, &["lo"]);
@@ -170,7 +170,7 @@ fn loopback_is_spread_too() {
     bed.host.enter(|| {
         for source in &sources {
             let socket = UdpSocket::bind((*source, 0)).expect("bind");
-            // Nobody listens, which may be told at once.
+            // No socket is bound to the port; the error may be returned immediately.
             let _ = socket.send_to(b"?", (Ipv4Addr::LOCALHOST, 69));
         }
     });
@@ -181,8 +181,8 @@ fn loopback_is_spread_too() {
     assert_eq!(sets.sum().rings.handed_on, 0);
 }
 
-/// Attaches to `tun0`, which is then up, and feeds it a SYN for 10.77.0.1:23 from
-/// each of 100 sources at each line on stdin.
+/// Creates `tun0` and sets it up. For each line on stdin, sends it a SYN for 10.77.0.1:23
+/// from each of 100 sources.
 const TUN_FEEDER: &str = r#"
 import fcntl, os, struct, subprocess, sys
 tun = os.open("/dev/net/tun", os.O_RDWR)
@@ -204,9 +204,9 @@ for line in sys.stdin:
         os.write(tun, header + sealed(syn, 16, pair + b"\0\x06\0\x14"))
 "#;
 
-/// A link without a header of its own.
+/// A link type without a header.
 #[test]
-fn a_tun_device_is_spread_too() {
+fn a_tun_device_is_distributed_over_the_rings() {
     let Some(root) = require_root() else { return };
     let namespace = Namespace::isolated(root);
     let mut command = namespace.command("python3");
@@ -222,23 +222,23 @@ fn a_tun_device_is_spread_too() {
     assert_eq!(sets.sum().rings.handed_on, 0);
 }
 
-/// Has the first ring get every packet of the group of the socket that is its standard
-/// input.
-const MISLEAD: &str = r#"
+/// Makes the kernel deliver all packets of a group to the first ring. Standard input is a
+/// socket of the group.
+const MISDIRECT: &str = r#"
 import ctypes, socket, struct
 member = socket.socket(fileno=0)
 always_0 = ctypes.create_string_buffer(struct.pack("=HBBI", 6, 0, 0, 0))
 member.setsockopt(263, 22, struct.pack("HL", 1, ctypes.addressof(always_0)))
 "#;
 
-fn mislead(bed: &Testbed, rings: &[Box<dyn LiveSensor + Send>]) {
+fn misdirect(bed: &Testbed, rings: &[Box<dyn LiveSensor + Send>]) {
     let member = rings[0].descriptor().expect("descriptor").try_clone_to_owned().expect("clone");
     let mut command = bed.host.command("python3");
-    let status = command.args(["-c", MISLEAD]).stdin(member).status().expect("python3");
+    let status = command.args(["-c", MISDIRECT]).stdin(member).status().expect("python3");
     assert!(status.success());
 }
 
-/// Tries to join the group of the socket that is its standard input.
+/// Tries to join a group. Standard input is a socket of the group.
 const JOIN: &str = r#"
 import errno, socket, struct, sys
 member = socket.socket(fileno=0)
@@ -252,7 +252,7 @@ except OSError as error:
 "#;
 
 #[test]
-fn no_stranger_joins_a_group_and_takes_packets_away() {
+fn another_process_cannot_join_a_group() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
@@ -270,9 +270,9 @@ fn no_stranger_joins_a_group_and_takes_packets_away() {
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "ENOSPC", "{output:?}");
 }
 
-/// The kernel gives every packet to the first ring.
+/// The kernel delivers every packet to the first ring.
 #[test]
-fn what_comes_to_another_ring_is_handed_on() {
+fn misdirected_packets_are_handed_to_their_ring() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
@@ -286,12 +286,12 @@ fn what_comes_to_another_ring_is_handed_on() {
             handoff.push(backend.auxiliary_sensor().expect("a handoff sensor"));
         }
     });
-    mislead(&bed, &rings);
+    misdirect(&bed, &rings);
 
     let sources = sources(200);
     inject(&bed, &[], &sources);
-    let misled = sources.iter().filter(|it| HASH.ring(**it, RINGS) != 0).count() as u64;
-    assert!(misled > 100, "{misled}");
+    let misdirected = sources.iter().filter(|it| HASH.ring(**it, RINGS) != 0).count() as u64;
+    assert!(misdirected > 100, "{misdirected}");
 
     let mut seen = BTreeMap::<IpAddr, Vec<usize>>::new();
     let deadline = Instant::now() + Duration::from_secs(10);
@@ -315,13 +315,13 @@ fn what_comes_to_another_ring_is_handed_on() {
     assert_eq!(seen, BTreeMap::new());
     let mut sum = SensorStats::default();
     rings.iter_mut().for_each(|ring| sum.merge(&ring.stats()));
-    assert_eq!((sum.rings.handed_on, sum.rings.lost), (misled, 0));
+    assert_eq!((sum.rings.handed_on, sum.rings.lost), (misdirected, 0));
 }
 
-/// More than a mailbox holds: what is not read is counted, and what is counted is
-/// all there was.
+/// More packets than a handoff queue can hold: every packet is either handed on or counted
+/// as lost.
 #[test]
-fn what_finds_no_room_in_another_ring_is_counted() {
+fn losses_of_a_full_handoff_queue_are_counted() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
@@ -334,11 +334,11 @@ fn what_finds_no_room_in_another_ring_is_counted() {
     });
     let mut handoff: Vec<_> =
         backends.iter_mut().map(|it| it.auxiliary_sensor().expect("a handoff sensor")).collect();
-    mislead(&bed, &rings);
+    misdirect(&bed, &rings);
 
-    // One that belongs to another ring than the one it comes to.
-    let came = 0;
-    let source = sources(200).into_iter().find(|it| HASH.ring(*it, RINGS) != came);
+    // A source that belongs to another ring than the one that receives it.
+    let receiver = 0;
+    let source = sources(200).into_iter().find(|it| HASH.ring(*it, RINGS) != receiver);
     let source = source.expect("a source");
     let owner = HASH.ring(source, RINGS);
     let mut sent = 0_u64;
@@ -346,19 +346,21 @@ fn what_finds_no_room_in_another_ring_is_counted() {
     while stats.rings.lost == 0 {
         inject(&bed, &[], &[source; 1_000]);
         sent += 1_000;
-        assert!(sent < 100_000, "nothing was ever lost: {stats:?}");
+        assert!(sent < 100_000, "no losses: {stats:?}");
         let deadline = Instant::now() + Duration::from_secs(10);
         while stats.received < sent {
             assert!(Instant::now() < deadline, "{stats:?}");
-            let descriptor = rings[came].descriptor().expect("descriptor");
+            let descriptor = rings[receiver].descriptor().expect("descriptor");
             let mut interest = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
             poll(&mut interest, Some(&Timespec { tv_sec: 1, tv_nsec: 0 })).expect("poll");
-            rings[came].drain(4096, &mut |it| panic!("not its own: {it:?}")).expect("drain");
-            stats = rings[came].stats();
+            rings[receiver]
+                .drain(4096, &mut |it| panic!("observation of another ring: {it:?}"))
+                .expect("drain");
+            stats = rings[receiver].stats();
         }
     }
     assert_eq!(stats.rings.handed_on + stats.rings.lost, sent);
-    // What waits would be lost if it ended now.
+    // Unread observations count as lost until they are read.
     assert_eq!(handoff[owner].stats().rings.lost, stats.rings.handed_on);
     let mut read = 0;
     handoff[owner].drain(1, &mut |_| read += 1).expect("drain");
@@ -366,10 +368,10 @@ fn what_finds_no_room_in_another_ring_is_counted() {
     assert_eq!(handoff[owner].stats().rings.lost, 0);
 }
 
-/// What comes when the first set watches an interface waits for the others to know of
-/// it.
+/// Packets that arrive when only the first set has opened an interface remain until the
+/// others have opened it.
 #[test]
-fn packets_wait_for_sets_that_are_late() {
+fn packets_wait_until_all_rings_are_open() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let (device, sources) = (bed.host.interface(), sources(50));
@@ -399,10 +401,9 @@ fn packets_wait_for_sets_that_are_late() {
     }
 }
 
-/// An interface that is renamed, or goes down and comes back: each source stays
-/// where it was.
+/// Each source keeps its ring when an interface is renamed, or goes down and up again.
 #[test]
-fn the_order_of_rings_outlasts_what_becomes_of_the_interface() {
+fn a_source_keeps_its_ring_when_the_interface_changes() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();

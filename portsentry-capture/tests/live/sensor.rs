@@ -1,4 +1,4 @@
-//! One sensor against real traffic, in namespaces of the test's own.
+//! One sensor and real traffic. Each test creates its own network namespaces.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
@@ -21,23 +21,23 @@ use crate::watch::{
 };
 
 with_each_method! {
-    a_probe_is_seen_once_with_all_its_facts,
-    a_scan_is_seen_whole,
-    a_scan_in_fragments_is_seen_whole,
+    a_probe_is_observed_once_with_all_fields,
+    all_probes_of_a_scan_are_observed,
+    all_probes_of_a_fragmented_scan_are_observed,
     link_local_addresses_are_watched,
-    connections_of_this_host_are_not_seen,
-    loopback_shows_each_packet_once,
-    tagged_frames_are_seen,
-    frames_for_other_hosts_are_not_seen,
-    what_no_stack_takes_is_counted_and_not_seen,
+    connections_of_this_host_are_not_observed,
+    loopback_packets_are_observed_once,
+    tagged_frames_are_observed,
+    frames_for_other_hosts_are_not_observed,
+    packets_that_no_stack_accepts_are_counted_only,
     own_addresses_can_change,
     a_tun_device_is_watched,
     children_do_not_inherit_the_capture,
     a_missing_privilege_is_named,
-    an_interface_that_goes_is_told,
+    a_deleted_interface_is_an_error,
 }
 
-/// All ports at the own addresses of the calling thread's namespace.
+/// Returns all ports at all addresses of the calling thread's namespace.
 fn watched() -> Arc<Watched> {
     let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
     Arc::new(Watched::all_ports(own))
@@ -52,7 +52,7 @@ fn sensor_on(method: Method, namespace: &Namespace, name: &str) -> Box<dyn LiveS
     namespace.enter(|| open(method, &interface(name)).expect("sensor"))
 }
 
-fn a_probe_is_seen_once_with_all_its_facts(method: Method) {
+fn a_probe_is_observed_once_with_all_fields(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut sensor = sensor_on(method, &bed.host, bed.host.interface());
@@ -89,7 +89,7 @@ fn now() -> i64 {
     since.as_nanos().try_into().expect("nanoseconds")
 }
 
-fn a_scan_is_seen_whole(method: Method) {
+fn all_probes_of_a_scan_are_observed(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut sensor = sensor_on(method, &bed.host, bed.host.interface());
@@ -97,7 +97,7 @@ fn a_scan_is_seen_whole(method: Method) {
     for (scan, kind) in [("-sS", ScanKind::Syn), ("-sN", ScanKind::Null), ("-sX", ScanKind::Xmas)] {
         bed.scanner.run("nmap", &["-n", "-Pn", scan, "-p", "1-1000", "--max-retries", "0", &host]);
         let mut seen = watch_to_marker(sensor.as_mut(), &bed.scanner, bed.host.v4().into());
-        // Each ring is a sensor of its own.
+        // The sensors of several rings have no common order.
         let in_order = seen.is_sorted_by_key(|it| it.at);
         assert!(in_order || method.rings() > 1, "{scan}: arrival times went back");
         seen.retain(|it| it.kind() == kind);
@@ -108,7 +108,7 @@ fn a_scan_is_seen_whole(method: Method) {
     assert_eq!(sensor.stats().dropped_by_kernel, 0);
 }
 
-fn a_scan_in_fragments_is_seen_whole(method: Method) {
+fn all_probes_of_a_fragmented_scan_are_observed(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut sensor = sensor_on(method, &bed.host, bed.host.interface());
@@ -144,7 +144,7 @@ fn link_local_addresses_are_watched(method: Method) {
     assert_eq!(targets(&seen), [("169.254.7.7".parse().expect("v4"), 23), (link_local.into(), 23)]);
 }
 
-fn connections_of_this_host_are_not_seen(method: Method) {
+fn connections_of_this_host_are_not_observed(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut sensor = sensor_on(method, &bed.host, bed.host.interface());
@@ -164,11 +164,11 @@ fn connections_of_this_host_are_not_seen(method: Method) {
 
     let seen = watch_to_marker(sensor.as_mut(), &bed.scanner, bed.host.v4().into());
     assert_eq!(seen, []);
-    // The kernel held it back: nothing but the marker came as far as the sensor.
+    // The kernel filtered them out: only the marker reached the sensor.
     assert_eq!(probes_received(sensor.as_mut()), 1);
 }
 
-fn loopback_shows_each_packet_once(method: Method) {
+fn loopback_packets_are_observed_once(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut sensor = sensor_on(method, &bed.host, "lo");
@@ -185,7 +185,7 @@ fn loopback_shows_each_packet_once(method: Method) {
     }
 }
 
-/// An Ethernet frame with `tags` around an IPv4 SYN to port 23.
+/// Returns an Ethernet frame with these VLAN tags and an IPv4 SYN to port 23.
 fn syn_frame(tags: &[u16], source: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let mut frame = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1];
     for tag in tags {
@@ -207,7 +207,7 @@ fn inject(from: &Namespace, frames: &[Vec<u8>]) {
     });
 }
 
-fn tagged_frames_are_seen(method: Method) {
+fn tagged_frames_are_observed(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut sensor = sensor_on(method, &bed.host, bed.host.interface());
@@ -224,10 +224,10 @@ fn tagged_frames_are_seen(method: Method) {
     assert_eq!(sensor.stats().tally.count(Rejected::TooManyVlanTags), 1);
 }
 
-fn frames_for_other_hosts_are_not_seen(method: Method) {
+fn frames_for_other_hosts_are_not_observed(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    // As somebody else's capture would make it.
+    // Another capture may have set this mode.
     bed.host.ip(&["link", "set", bed.host.interface(), "promisc", "on"]);
     let mut sensor = sensor_on(method, &bed.host, bed.host.interface());
     let mut frame = syn_frame(&[], bed.scanner.v4(), bed.host.v4());
@@ -236,7 +236,7 @@ fn frames_for_other_hosts_are_not_seen(method: Method) {
     assert_eq!(watch_to_marker(sensor.as_mut(), &bed.scanner, bed.host.v4().into()), []);
 }
 
-fn what_no_stack_takes_is_counted_and_not_seen(method: Method) {
+fn packets_that_no_stack_accepts_are_counted_only(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut sensor = sensor_on(method, &bed.host, bed.host.interface());
@@ -260,14 +260,15 @@ fn what_no_stack_takes_is_counted_and_not_seen(method: Method) {
     let count = |kind| usize::try_from(stats.tally.count(kind)).expect("count");
     assert_eq!(count(Rejected::MartianSource), forged.len());
     assert_eq!(count(Rejected::TcpDataOffset), 1);
-    // 127.0.0.1 is an own address, if not here; the others stay in the kernel.
+    // 127.0.0.1 is an address of this host, but not on this interface. The kernel filters out
+    // the others.
     assert_eq!(count(Rejected::NotForThisHost), 1);
-    let held_back = elsewhere.len();
-    assert_eq!(probes_received(sensor.as_mut()), (frames.len() - held_back) as u64 + 1);
+    let filtered = elsewhere.len();
+    assert_eq!(probes_received(sensor.as_mut()), (frames.len() - filtered) as u64 + 1);
 }
 
-/// Packets that reached the sensor, but for the multicast reports (RFC 3810)
-/// of a new interface, which come with extension headers.
+/// Returns the number of packets that reached the sensor, without the multicast reports of
+/// a new interface, which have extension headers (RFC 3810).
 fn probes_received(sensor: &mut dyn Sensor) -> u64 {
     let stats = sensor.stats();
     stats.received - stats.tally.count(Rejected::OtherTransport)
@@ -307,8 +308,7 @@ fn any_names_the_interface() {
     assert_eq!(sensor.stats().tally.count(Rejected::MartianSource), 1);
 }
 
-/// Attaches to `tun0`, which is then up, and feeds it one SYN for 10.77.0.1:23
-/// at each line on stdin.
+/// Creates `tun0` and sets it up. For each line on stdin, sends it one SYN for 10.77.0.1:23.
 const TUN_FEEDER: &str = r#"
 import fcntl, os, struct, subprocess, time
 tun = os.open("/dev/net/tun", os.O_RDWR)
@@ -347,10 +347,10 @@ fn children_do_not_inherit_the_capture(method: Method) {
 
 fn a_missing_privilege_is_named(method: Method) {
     let opened = thread::spawn(move || {
-        // Capabilities belong to the thread, which ends with the test.
+        // Capabilities belong to the thread, so the rest of the program keeps them.
         let mut sets = capabilities(None).expect("capabilities");
         sets.effective.remove(CapabilitySet::NET_RAW);
-        set_capabilities(None, sets).expect("fewer capabilities");
+        set_capabilities(None, sets).expect("drop a capability");
         open(method, &interface("lo")).err()
     });
     let error = opened.join().expect("thread").expect("no privilege");
@@ -361,7 +361,7 @@ fn a_missing_privilege_is_named(method: Method) {
     assert!(error.to_string().starts_with("lo: CAP_NET_RAW"), "{error}");
 }
 
-fn an_interface_that_goes_is_told(method: Method) {
+fn a_deleted_interface_is_an_error(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let (mut sensor, gone) = bed.host.enter(|| {
@@ -372,7 +372,7 @@ fn an_interface_that_goes_is_told(method: Method) {
     bed.host.enter(|| {
         let error = (0..100).find_map(|_| sensor.drain(64, &mut |_| ()).err());
         assert!(matches!(error, Some(SensorError::InterfaceGone { .. })), "{error:?}");
-        let error = open(method, &gone).err().expect("nothing there");
+        let error = open(method, &gone).err().expect("no such interface");
         assert!(matches!(error, SensorError::InterfaceGone { .. }), "{error:?}");
     });
 }

@@ -1,5 +1,5 @@
-//! The set of captures follows what comes and goes, in namespaces of the
-//! test's own.
+//! The set of captures follows interfaces that appear, change and disappear. Each test
+//! creates its own network namespaces.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -17,16 +17,16 @@ use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 use crate::watch::{Method, interface, knock, targets, watch_to_marker, with_each_method};
 
 with_each_method! {
-    selections_open_what_they_mean,
-    a_missing_privilege_ends_the_start,
+    selections_open_the_named_interfaces,
+    a_missing_privilege_is_a_startup_error,
     every_interface_is_read_through_one_descriptor,
     an_interface_that_appears_is_watched,
-    a_crowd_of_interfaces_is_watched_step_by_step,
-    what_fails_is_tried_again,
+    many_new_interfaces_are_opened_step_by_step,
+    a_failed_capture_is_retried,
     addresses_are_followed,
-    a_pause_is_survived,
-    an_interface_is_known_by_its_name_and_no_other,
-    a_bridge_and_its_port_show_one_probe,
+    a_capture_survives_a_link_that_is_down,
+    an_interface_is_selected_by_its_current_name,
+    a_probe_on_a_bridge_and_its_port_is_observed_once,
 }
 
 fn open(method: Method, namespace: &Namespace, names: &[&str]) -> Result<SensorSet, SensorError> {
@@ -53,7 +53,7 @@ pub(crate) fn follow_until(
         let mut interest =
             [PollFd::from_borrowed_fd(set.descriptor().expect("descriptor"), PollFlags::IN)];
         poll(&mut interest, Some(&Timespec { tv_sec: 10, tv_nsec: 0 })).expect("poll");
-        // Netlink answers for the namespace of the thread that asks.
+        // Netlink reports the namespace of the calling thread.
         namespace.enter(|| set.drain(64, &mut |it| seen.push(*it))).expect("drain");
     }
     seen
@@ -65,7 +65,7 @@ fn marked(set: &mut SensorSet, bed: &Testbed) -> Vec<(IpAddr, u16)> {
     targets(&bed.host.enter(|| watch_to_marker(set, &bed.scanner, to)))
 }
 
-fn selections_open_what_they_mean(method: Method) {
+fn selections_open_the_named_interfaces(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
@@ -84,7 +84,7 @@ fn selections_open_what_they_mean(method: Method) {
 }
 
 #[test]
-fn names_that_nothing_has_are_an_error() {
+fn unknown_interface_names_are_an_error() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let check = |names: &[&str], expected: &str| {
@@ -95,12 +95,12 @@ fn names_that_nothing_has_are_an_error() {
     check(&["nosuch0", "host"], "nosuch0, host: no such interface; there are lo, host0");
 }
 
-fn a_missing_privilege_ends_the_start(method: Method) {
+fn a_missing_privilege_is_a_startup_error(method: Method) {
     let opened = std::thread::spawn(move || {
-        // Capabilities belong to the thread, which ends with the test.
+        // Capabilities belong to the thread, so the rest of the program keeps them.
         let mut sets = capabilities(None).expect("capabilities");
         sets.effective.remove(CapabilitySet::NET_RAW);
-        set_capabilities(None, sets).expect("fewer capabilities");
+        set_capabilities(None, sets).expect("drop a capability");
         let all = Selection::parse(&["ALL"]).expect("selection");
         SensorSet::open(
             all,
@@ -121,7 +121,7 @@ fn every_interface_is_read_through_one_descriptor(method: Method) {
     knock(&bed.host, inside);
     knock(&bed.scanner, (bed.host.v4(), 23).into());
     let seen = marked(&mut set, &bed);
-    // The order between interfaces is open: loopback may come after the marker.
+    // The order between interfaces is not defined: loopback may be read after the marker.
     let seen = if seen.len() == 2 { seen } else { [seen, marked(&mut set, &bed)].concat() };
     assert!(seen.contains(&(inside.ip(), 24)) && seen.contains(&(bed.host.v4().into(), 23)));
     assert_eq!(set.drain(64, &mut |_| ()).expect("drain"), Drained::Empty);
@@ -138,7 +138,7 @@ fn an_interface_that_appears_is_watched(method: Method) {
         bed.host.ip(&[&["link", "add"][..], &cable, &far_end].concat());
         bed.scanner.ip(&["address", "add", "192.0.2.2/24", "dev", "late1"]);
         bed.scanner.ip(&["link", "set", "late1", "up"]);
-        // Up, and yet without an address.
+        // The interface is up but has no address.
         bed.host.ip(&["link", "set", "late0", "addrgenmode", "none"]);
         bed.host.ip(&["link", "set", "late0", "up"]);
         let before: Vec<&str> = before.iter().map(String::as_str).collect();
@@ -157,12 +157,12 @@ fn an_interface_that_appears_is_watched(method: Method) {
 
         bed.host.ip(&["link", "delete", "late0"]);
         follow_until(&mut set, &bed.host, &before);
-        // One probe and one marker, counted by a capture that is no more.
+        // One probe and one marker, counted by a capture that is closed.
         assert!(set.stats().received >= 2, "{:?}", set.stats());
     }
 }
 
-fn a_crowd_of_interfaces_is_watched_step_by_step(method: Method) {
+fn many_new_interfaces_are_opened_step_by_step(method: Method) {
     let Some(root) = require_root() else { return };
     let namespace = Namespace::isolated(root);
     let mut set = open(method, &namespace, &["ALL"]).expect("set");
@@ -172,14 +172,14 @@ fn a_crowd_of_interfaces_is_watched_step_by_step(method: Method) {
         namespace.ip(&["address", "add", "192.0.2.1/32", "dev", name]);
         namespace.ip(&["link", "set", name, "up"]);
     }
-    // One look opens a few, so that those that are open are read in between.
+    // Each step opens only a few, so that the open ones are read in between.
     namespace.enter(|| set.drain(64, &mut |_| ())).expect("drain");
     assert!((2..8).contains(&watched(&set).len()), "{:?}", watched(&set));
     let all: Vec<&str> = ["lo"].into_iter().chain(names.iter().map(String::as_str)).collect();
     follow_until(&mut set, &namespace, &all);
 }
 
-/// Cannot open an interface but loopback at the first try.
+/// A backend that fails the first time it opens an interface other than loopback.
 struct Reluctant {
     backend: Box<dyn LiveBackend + Send>,
     refused: Vec<String>,
@@ -200,7 +200,7 @@ impl LiveBackend for Reluctant {
     }
 }
 
-fn what_fails_is_tried_again(method: Method) {
+fn a_failed_capture_is_retried(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let open = |names: &[&str]| {
@@ -213,7 +213,7 @@ fn what_fails_is_tried_again(method: Method) {
     assert_eq!(watched(&set), ["lo"]);
     follow_until(&mut set, &bed.host, &["lo", bed.host.interface()]);
 
-    let error = open(&["lo", bed.host.interface()]).expect_err("asked for by name");
+    let error = open(&["lo", bed.host.interface()]).expect_err("the name was given");
     assert_eq!(error.to_string(), "host0: not yet");
 }
 
@@ -229,11 +229,12 @@ fn addresses_are_followed(method: Method) {
     let own = |set: &mut SensorSet, expected: bool| {
         let deadline = Instant::now() + Duration::from_secs(10);
         while set.own_addresses().contains(late) != expected {
-            assert!(Instant::now() < deadline, "never followed");
+            assert!(Instant::now() < deadline, "the addresses were not followed");
             bed.host.enter(|| set.drain(64, &mut |_| ())).expect("drain");
         }
     };
-    // On any interface: the host answers on the wire for an address of loopback.
+    // An address on any interface counts: the host also replies on the wire for those of
+    // loopback.
     for on in [device, "lo"] {
         bed.host.ip(&["address", "add", "192.0.2.1/32", "dev", on]);
         own(&mut set, true);
@@ -244,22 +245,22 @@ fn addresses_are_followed(method: Method) {
     }
 }
 
-fn a_pause_is_survived(method: Method) {
+fn a_capture_survives_a_link_that_is_down(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
     let mut set = open(method, &bed.host, &[device]).expect("set");
     bed.host.ip(&["link", "set", device, "down"]);
-    // A capture that is down must not keep its reader awake.
+    // A capture whose interface is down must not wake its reader.
     let quiet = (0..100).any(|_| {
         bed.host.enter(|| set.drain(64, &mut |_| ())).expect("drain");
         let descriptor = set.descriptor().expect("descriptor");
         let mut interest = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
         poll(&mut interest, Some(&Timespec { tv_sec: 0, tv_nsec: 50_000_000 })).expect("poll") == 0
     });
-    assert!(quiet, "ready all the time");
+    assert!(quiet, "the descriptor was always readable");
     bed.host.ip(&["link", "set", device, "up"]);
-    // Going down took the IPv6 address away.
+    // The kernel removed the IPv6 address when the link went down.
     let v6 = format!("{}/64", bed.host.v6());
     bed.host.ip(&["address", "add", &v6, "dev", device, "nodad"]);
     follow_until(&mut set, &bed.host, &[device]);
@@ -268,7 +269,7 @@ fn a_pause_is_survived(method: Method) {
     assert_eq!(marked(&mut set, &bed), [(bed.host.v4().into(), 23)]);
 }
 
-fn an_interface_is_known_by_its_name_and_no_other(method: Method) {
+fn an_interface_is_selected_by_its_current_name(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
@@ -285,7 +286,7 @@ fn an_interface_is_known_by_its_name_and_no_other(method: Method) {
     assert_eq!(targets(&seen), [(to, 23)]);
 }
 
-fn a_bridge_and_its_port_show_one_probe(method: Method) {
+fn a_probe_on_a_bridge_and_its_port_is_observed_once(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
@@ -308,7 +309,9 @@ fn a_bridge_and_its_port_show_one_probe(method: Method) {
     let mut duplicates = 0;
     let deadline = Instant::now() + Duration::from_secs(10);
     while duplicates < 11 && Instant::now() < deadline {
-        bed.host.enter(|| set.drain(64, &mut |it| panic!("seen twice: {it:?}"))).expect("drain");
+        bed.host
+            .enter(|| set.drain(64, &mut |it| panic!("observed twice: {it:?}")))
+            .expect("drain");
         duplicates = set.stats().tally.count(Rejected::Duplicate);
     }
     assert_eq!(duplicates, 11, "ten probes and the marker");

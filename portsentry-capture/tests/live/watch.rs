@@ -1,4 +1,5 @@
-//! Ways to capture, and draining a sensor until what a test waits for has come.
+//! Methods of capture, and functions that drain a sensor until the expected packets are
+//! read.
 
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
@@ -10,12 +11,12 @@ use portsentry_core::{Evidence, Observation};
 use portsentry_testbed::Namespace;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// The source port of packets that [`marker`] sends.
+/// Target port of the datagrams that [`watch_to_marker`] sends.
 const MARKER: u16 = 7;
 
-/// A way to capture.
+/// A method of capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Method {
     Pcap,
@@ -26,7 +27,7 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    /// Rings for each interface.
+    /// Returns the number of rings for each interface.
     pub(crate) const fn rings(self) -> usize {
         match self {
             Self::Pcap | Self::Raw => 1,
@@ -45,7 +46,7 @@ impl Method {
     }
 }
 
-/// Makes a test for each way to capture of each function named.
+/// Defines a test for each method of capture, of each named function.
 macro_rules! with_each_method {
     ($($test:ident,)*) => {
         mod through_pcap {
@@ -62,22 +63,22 @@ macro_rules! with_each_method {
 }
 pub(crate) use with_each_method;
 
-/// Drains `sensor` until `enough` says so of all observations so far.
+/// Drains `sensor` until `enough` returns true for all observations so far, and returns them.
 #[track_caller]
 pub(crate) fn watch_until(
     sensor: &mut dyn Sensor,
     enough: impl Fn(&[Observation]) -> bool,
 ) -> Vec<Observation> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIME_LIMIT;
     let mut seen = Vec::new();
     loop {
-        // A small budget, so that tests come to know `More`.
+        // A small budget, so that tests also cover `More`.
         while sensor.drain(16, &mut |it| seen.push(*it)).expect("drain") == Drained::More {}
         if enough(&seen) {
             return seen;
         }
         let left = deadline.saturating_duration_since(Instant::now());
-        assert!(!left.is_zero(), "waited in vain; seen: {seen:#?}\n{:?}", sensor.stats());
+        assert!(!left.is_zero(), "timed out; observed: {seen:#?}\n{:?}", sensor.stats());
         let timeout = Timespec::try_from(left).expect("time");
         let descriptor = sensor.descriptor().expect("descriptor");
         let mut interest = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
@@ -85,9 +86,9 @@ pub(crate) fn watch_until(
     }
 }
 
-/// Has the scanner send one last datagram to `to`, drains until it has come,
-/// and gives all that came before: packets of one interface keep their order,
-/// so nothing that was sent earlier is still on its way.
+/// Sends one last datagram from the scanner to `to`, drains until it arrives, and returns
+/// all observations before it. Packets of one interface keep their order, so all packets
+/// that were sent earlier have arrived by then.
 #[track_caller]
 pub(crate) fn watch_to_marker(
     sensor: &mut dyn Sensor,
@@ -104,27 +105,27 @@ pub(crate) fn watch_to_marker(
     seen
 }
 
-/// Whether it is what [`watch_to_marker`] sends.
+/// Returns whether this is the datagram that [`watch_to_marker`] sends.
 pub(crate) fn is_marker(it: &Observation) -> bool {
     (it.source_port, it.target_port, it.evidence) == (MARKER, MARKER, Evidence::Datagram)
 }
 
-/// Knocks at a closed TCP port: one SYN, and its RST has come back.
+/// Connects to a closed TCP port: sends one SYN and receives the RST.
 #[track_caller]
 pub(crate) fn knock(scanner: &Namespace, at: SocketAddr) {
-    let outcome = scanner.enter(|| TcpStream::connect_timeout(&at, PATIENCE));
+    let outcome = scanner.enter(|| TcpStream::connect_timeout(&at, TIME_LIMIT));
     let error = outcome.expect_err("a closed port");
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{at}: {error}");
 }
 
-/// The interface `name` of the calling thread's namespace.
+/// Returns the interface `name` of the calling thread's namespace.
 #[track_caller]
 pub(crate) fn interface(name: &str) -> Interface {
     let all = Interface::all().expect("interfaces");
     all.into_iter().find(|it| it.name == name).unwrap_or_else(|| panic!("no interface {name}"))
 }
 
-/// Targets and target ports, sorted.
+/// Returns targets and target ports, sorted.
 pub(crate) fn targets(seen: &[Observation]) -> Vec<(IpAddr, u16)> {
     let mut targets: Vec<_> = seen.iter().map(|it| (it.target, it.target_port)).collect();
     targets.sort_unstable();

@@ -1,4 +1,4 @@
-//! Real captures: what we see in them, against what `tshark` sees.
+//! Real captures: the attempts that the decoder finds, compared with those of `tshark`.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -8,7 +8,7 @@ use portsentry_capture::{CaptureFile, Drained, Sensor, Targets};
 use portsentry_core::Protocol;
 use portsentry_testbed::{CAPTURES, Capture, captures_folder};
 
-/// Port, and time in nanoseconds, of every attempt by TCP and by UDP.
+/// Returns port and time in nanoseconds of every attempt over TCP and over UDP.
 fn ours(path: &Path, host: Option<&str>, packets: u64) -> [Vec<(u16, i64)>; 2] {
     let targets = host.map_or_else(Targets::all, |host| {
         let host: IpAddr = host.parse().unwrap();
@@ -31,7 +31,7 @@ fn ours(path: &Path, host: Option<&str>, packets: u64) -> [Vec<(u16, i64)>; 2] {
     seen
 }
 
-/// The same as `tshark` sees it; `None` when there is no `tshark`.
+/// Returns the attempts that `tshark` reports; `None` if `tshark` is not installed.
 fn theirs(path: &Path, host: Option<&str>, protocol: &str, rule: &str) -> Option<Vec<(u16, i64)>> {
     let host = host.map_or(String::new(), |host| format!("&& ip.dst == {host}"));
     let filter = format!("{protocol}.dstport > 0 && {rule} && !icmp && !icmpv6 {host}");
@@ -54,7 +54,7 @@ fn theirs(path: &Path, host: Option<&str>, protocol: &str, rule: &str) -> Option
 }
 
 #[test]
-fn attempts_in_real_captures() {
+fn real_captures_contain_the_expected_attempts() {
     let Some(folder) = captures_folder() else { return };
     for Capture { file, host, packets, tcp, udp } in CAPTURES {
         let seen = ours(&folder.join(file), host, packets);
@@ -63,7 +63,7 @@ fn attempts_in_real_captures() {
 }
 
 #[test]
-fn tshark_sees_the_same_attempts() {
+fn tshark_reports_the_same_attempts() {
     let Some(folder) = captures_folder() else { return };
     for Capture { file, host, packets, .. } in CAPTURES {
         let path = folder.join(file);

@@ -1,4 +1,4 @@
-//! Packets with wrong checksums, and with those that cannot be verified.
+//! Packets with wrong checksums, and with checksums that cannot be verified.
 
 use portsentry_capture::ChecksumState::{NotReady, Unknown, Valid};
 use portsentry_capture::{ChecksumState, Decoder, Frame, LinkType, Packet, Rejected, decode};
@@ -16,7 +16,7 @@ fn read(packet: &[u8], captured: usize, checksum: ChecksumState) -> Result<Packe
     Decoder::new().decode(&frame, Instant::from_secs(1), |_, _| Ok(()))
 }
 
-/// Each kind of packet, and where its segment begins.
+/// Returns a packet of each kind, with the offset of its segment.
 fn packets() -> [(&'static str, Vec<u8>, usize); 8] {
     let payload = b"an odd number of bytes.";
     let chain = |next, rest: &[u8]| extension(DESTINATION, 1, &extension(next, 0, rest));
@@ -32,13 +32,13 @@ fn packets() -> [(&'static str, Vec<u8>, usize); 8] {
     ]
 }
 
-/// One wrong bit anywhere, and it is no packet, but for what no checksum covers.
+/// A packet with one wrong bit is rejected, unless no checksum covers the bit.
 #[test]
-fn no_single_bit_can_be_wrong() {
+fn every_single_bit_error_is_rejected() {
     for (what, packet, segment) in packets() {
         assert!(read(&packet, packet.len(), Unknown).is_ok(), "{what}");
         let uncovered = if packet[0] >> 4 == 4 {
-            // The authentication data, which only its recipient can verify.
+            // Only the recipient can verify the authentication data.
             if segment > 40 { 22..44 } else { 0..0 }
         } else {
             // Traffic class and flow label; hop limit and options are below.
@@ -66,9 +66,9 @@ fn no_single_bit_can_be_wrong() {
     }
 }
 
-/// Packet, what is known of its checksum, and what it gives.
+/// Each row is a packet, the state of its checksum and the result of decoding.
 #[test]
-fn special_checksums() {
+fn checksum_state_decides_on_verification() {
     let field = |packet: &[u8], segment: usize, value: u16| {
         let is_udp = packet[segment - 20 + 9] == UDP || packet[6] == UDP;
         with(packet, segment + if is_udp { 6 } else { 16 }, &value.to_be_bytes())
@@ -77,33 +77,33 @@ fn special_checksums() {
     let v6 = ipv6(UDP, &udp(b"query"));
     let tcp4 = ipv4(TCP, &tcp(2));
     let tcp6 = ipv6(TCP, &tcp(2));
-    // What Linux writes for hardware to finish: `~csum_tcpudp_magic()`.
+    // Linux leaves this sum for the hardware to complete: `~csum_tcpudp_magic()`.
     let unfinished = |packet: &[u8], protocol, segment: usize| {
         let length = packet.len() - segment;
         field(packet, segment, ones_sum(&[&pseudo_header(packet, protocol, length)]))
     };
     let short = sealed(with(&ipv4(UDP, &udp(b"query and more")), 24, &[0, 13]));
     let table = [
-        ("UDP without", field(&v4, 20, 0), Unknown, Ok(())),
-        ("UDP without over IPv6", field(&v6, 40, 0), Unknown, Err(Rejected::UdpChecksum)),
-        ("said to be valid", field(&v6, 40, 0), Valid, Err(Rejected::UdpChecksum)),
+        ("UDP without checksum", field(&v4, 20, 0), Unknown, Ok(())),
+        ("UDP without checksum over IPv6", field(&v6, 40, 0), Unknown, Err(Rejected::UdpChecksum)),
+        ("declared valid", field(&v6, 40, 0), Valid, Err(Rejected::UdpChecksum)),
         ("not written yet", field(&v6, 40, 0), NotReady, Ok(())),
-        ("TCP without", field(&tcp4, 20, 0), Unknown, Err(Rejected::TcpChecksum)),
-        ("TCP, said to be valid", field(&tcp4, 20, 0), Valid, Ok(())),
+        ("TCP without checksum", field(&tcp4, 20, 0), Unknown, Err(Rejected::TcpChecksum)),
+        ("TCP, declared valid", field(&tcp4, 20, 0), Valid, Ok(())),
         ("TCP, not written yet", field(&tcp4, 20, 0), NotReady, Ok(())),
-        ("UDP, said to be valid", field(&v4, 20, 7), Valid, Ok(())),
+        ("UDP, declared valid", field(&v4, 20, 7), Valid, Ok(())),
         ("UDP, wrong", field(&v4, 20, 7), Unknown, Err(Rejected::UdpChecksum)),
         ("unfinished TCP", unfinished(&tcp4, TCP, 20), Unknown, Ok(())),
         ("unfinished UDP", unfinished(&v4, UDP, 20), Unknown, Ok(())),
         ("unfinished TCP over IPv6", unfinished(&tcp6, TCP, 40), Unknown, Ok(())),
         ("unfinished UDP over IPv6", unfinished(&v6, UDP, 40), Unknown, Ok(())),
-        ("unfinished as of another protocol", unfinished(&tcp4, UDP, 20), Unknown, {
+        ("unfinished, of another protocol", unfinished(&tcp4, UDP, 20), Unknown, {
             Err(Rejected::TcpChecksum)
         }),
         ("UDP shorter than its packet", short.clone(), Unknown, Ok(())),
-        ("what lies behind it has no say", with(&short, 40, b"?"), Unknown, Ok(())),
+        ("bytes after the datagram do not count", with(&short, 40, b"?"), Unknown, Ok(())),
         ("IPv4 header", with(&v4, 10, &[0, 0]), Unknown, Err(Rejected::IpChecksum)),
-        ("IPv4 header, said to be valid", with(&v4, 10, &[0, 0]), Valid, {
+        ("IPv4 header, declared valid", with(&v4, 10, &[0, 0]), Valid, {
             Err(Rejected::IpChecksum)
         }),
     ];
@@ -112,9 +112,9 @@ fn special_checksums() {
     }
 }
 
-/// Where the capture ends early, there is nothing to verify.
+/// The checksum of a packet that was not captured completely cannot be verified.
 #[test]
-fn what_was_not_captured_is_not_verified() {
+fn cut_packets_are_not_verified() {
     for (what, packet, segment) in packets() {
         let damaged = with(&packet, packet.len() - 1, &[packet[packet.len() - 1] ^ 1]);
         let header = if what.contains("UDP") { 8 } else { 20 };
@@ -125,9 +125,9 @@ fn what_was_not_captured_is_not_verified() {
     }
 }
 
-/// A packet whose length the IP header does not tell ends with its frame.
+/// The IP header of a jumbogram does not contain the length of the packet.
 #[test]
-fn jumbograms_are_as_long_as_their_frames() {
+fn a_jumbogram_ends_with_its_frame() {
     let payload = [&tcp(2), &[b'x'; 100][..]].concat();
     let packet = with(&ipv6(HOP_BY_HOP, &extension(TCP, 0, &payload)), 4, &[0, 0]);
     for captured in 40 + 8 + 20..=packet.len() {
@@ -139,10 +139,10 @@ fn jumbograms_are_as_long_as_their_frames() {
     assert_eq!(read(&damaged, damaged.len(), Unknown), Err(Rejected::TcpChecksum));
 }
 
-/// A datagram in fragments is verified when it is put together, unless a
-/// fragment of it needs no verification.
+/// The checksum of a fragmented datagram is verified after reassembly, unless a fragment
+/// needs no verification.
 #[test]
-fn fragments_are_verified_together() {
+fn a_reassembled_datagram_is_verified() {
     use crate::fragments::DOCUMENTATION;
     use crate::fragments::Version::{V4, V6};
 

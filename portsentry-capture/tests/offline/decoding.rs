@@ -1,4 +1,4 @@
-//! Frames and what they decode to.
+//! Frames and the packets that they decode to.
 
 use portsentry_capture::{LinkType, Packet, Rejected, decode};
 use portsentry_core::{IpOptions, Timestamp};
@@ -11,7 +11,7 @@ fn check(what: &str, link: LinkType, frame: &[u8], expected: Result<Packet, Reje
     assert_eq!(decode(link, frame), expected, "{what}");
 }
 
-/// Checks a packet without link header, and one behind each kind of them.
+/// Checks a packet without a link header, and with a header of each link type.
 fn check_ip(what: &str, packet: &[u8], expected: Result<Packet, Rejected>) {
     let is_v6 = packet.first().is_some_and(|first| first >> 4 == 6);
     for link in LINKS {
@@ -70,7 +70,7 @@ fn link_headers() {
             Err(Rejected::TooManyVlanTags)
         }),
         ("tagged ARP", Ethernet, tagged(0x8100, &tag(0x0806, &[0; 46])), Err(Rejected::NotIp)),
-        ("end in the tag", Ethernet, tagged(0x8100, &[0, 6, 8]), Err(Rejected::Truncated)),
+        ("cut in the tag", Ethernet, tagged(0x8100, &[0, 6, 8]), Err(Rejected::Truncated)),
         ("IPv6 announced as IPv4", Ethernet, ethernet(0x0800, &v6), Err(Rejected::IpVersion)),
         ("IPv4 announced as IPv6", Ethernet, ethernet(0x86dd, &v4), Err(Rejected::IpVersion)),
         ("nothing", Ethernet, vec![], Err(Rejected::Truncated)),
@@ -91,30 +91,28 @@ fn link_headers() {
         ("short header", BsdLoopback, vec![2, 0, 0], Err(Rejected::Truncated)),
         ("PPP device", LinuxSll, sll(512, 0x0800, &v4), seen(56)),
         ("tagged", LinuxSll, sll(1, 0x8100, &one), seen(60)),
-        ("tag that nothing announces", LinuxSll, sll(1, 0x0800, &tag(0x0800, &v4)), seen(60)),
-        ("outer tag and one more", LinuxSll, sll(1, 0x88a8, &tag(0x0800, &one)), seen(64)),
-        ("two that nothing announces", LinuxSll, sll(1, 0x0800, &two), {
-            Err(Rejected::IpVersion)
-        }),
-        ("IPv6 behind a tag of IPv4", LinuxSll, sll(1, 0x0800, &tag(0x0800, &v6)), {
+        ("unannounced tag", LinuxSll, sll(1, 0x0800, &tag(0x0800, &v4)), seen(60)),
+        ("announced outer tag and another", LinuxSll, sll(1, 0x88a8, &tag(0x0800, &one)), seen(64)),
+        ("two unannounced tags", LinuxSll, sll(1, 0x0800, &two), { Err(Rejected::IpVersion) }),
+        ("IPv6 after a tag that announces IPv4", LinuxSll, sll(1, 0x0800, &tag(0x0800, &v6)), {
             Err(Rejected::IpVersion)
         }),
         ("IPv6 announced as IPv4", LinuxSll, sll(1, 0x0800, &v6), Err(Rejected::IpVersion)),
-        ("tag, not of a cooked frame", Ethernet, ethernet(0x0800, &tag(0x0800, &v4)), {
-            Err(Rejected::IpVersion)
-        }),
+        (
+            "unannounced tag, not in a cooked frame",
+            Ethernet,
+            ethernet(0x0800, &tag(0x0800, &v4)),
+            { Err(Rejected::IpVersion) },
+        ),
         ("ARP", LinuxSll, sll(1, 0x0806, &[0; 28]), Err(Rejected::NotIp)),
         ("802.2", LinuxSll, sll(1, 0x0004, &[0x42; 28]), Err(Rejected::NotIp)),
         ("short header", LinuxSll, vec![0; 15], Err(Rejected::Truncated)),
         ("PPP device", LinuxSll2, sll2(512, 0x0800, &v4), {
             Ok(Packet { interface: 0x0102_0304, ..segment_v4(SYN, 60) })
         }),
-        (
-            "IPv6 behind a tag that nothing announces",
-            LinuxSll2,
-            { sll2(1, 0x86dd, &tag(0x86dd, &v6)) },
-            { Ok(Packet { interface: 0x0102_0304, ..seen_v6(84).unwrap() }) },
-        ),
+        ("IPv6 after an unannounced tag", LinuxSll2, { sll2(1, 0x86dd, &tag(0x86dd, &v6)) }, {
+            Ok(Packet { interface: 0x0102_0304, ..seen_v6(84).unwrap() })
+        }),
         ("ARP", LinuxSll2, sll2(1, 0x0806, &[0; 28]), Err(Rejected::NotIp)),
         ("short header", LinuxSll2, vec![8; 19], Err(Rejected::Truncated)),
     ];
@@ -169,8 +167,8 @@ fn ipv4_headers() {
         ("total length 20", sealed(with(&v4, 2, &[0, 20])), Err(Rejected::TransportHeader)),
         ("total length 39", sealed(with(&v4, 2, &[0, 39])), Err(Rejected::TransportHeader)),
         ("total length beyond frame", sealed(with(&v4, 2, &[0, 60])), Ok(segment_v4(SYN, 60))),
-        ("end in the header", v4[..19].to_vec(), Err(Rejected::Truncated)),
-        ("end in the options", ipv4_with_options(2, TCP, &[])[..27].to_vec(), {
+        ("cut in the header", v4[..19].to_vec(), Err(Rejected::Truncated)),
+        ("cut in the options", ipv4_with_options(2, TCP, &[])[..27].to_vec(), {
             Err(Rejected::Truncated)
         }),
         ("do not fragment", sealed(with(&v4, 6, &[0x40, 0])), seen),
@@ -181,7 +179,7 @@ fn ipv4_headers() {
         ("furthest fragment", sealed(with(&v4, 6, &[0x1f, 0])), Err(Rejected::Fragment)),
         ("ICMP", ipv4(1, &[8; 20]), Err(Rejected::OtherTransport)),
         ("SCTP", ipv4(132, &syn), Err(Rejected::OtherTransport)),
-        ("hop-by-hop is IPv6's", ipv4(HOP_BY_HOP, &extension(TCP, 0, &syn)), {
+        ("hop-by-hop over IPv4", ipv4(HOP_BY_HOP, &extension(TCP, 0, &syn)), {
             Err(Rejected::OtherTransport)
         }),
         ("ESP", ipv4(50, &syn), Err(Rejected::Encrypted)),
@@ -213,7 +211,7 @@ fn ipv6_headers() {
         ("payload length 19", with(&v6, 4, &[0, 19]), Err(Rejected::TransportHeader)),
         ("payload length 0", with(&v6, 4, &[0, 0]), Err(Rejected::TransportHeader)),
         ("payload beyond frame", with(&v6, 4, &[0, 99]), seen(139)),
-        ("end in the header", v6[..39].to_vec(), Err(Rejected::Truncated)),
+        ("cut in the header", v6[..39].to_vec(), Err(Rejected::Truncated)),
         ("mapped source", with(&v6, 8, &mapped), Err(Rejected::MappedAddress)),
         ("mapped target", with(&v6, 24, &mapped), Err(Rejected::MappedAddress)),
         ("hop-by-hop", ipv6(HOP_BY_HOP, &extension(TCP, 0, &syn)), seen(68)),
@@ -243,15 +241,15 @@ fn ipv6_headers() {
             seen(108),
         ),
         (
-            "hop-by-hop second",
+            "hop-by-hop not first",
             ipv6(DESTINATION, &extension(HOP_BY_HOP, 0, &extension(TCP, 0, &syn))),
             { Err(Rejected::ExtensionHeader) },
         ),
         ("nine", ipv6(DESTINATION, &chain(9)), seen(132)),
-        ("as many as fit", ipv6(DESTINATION, &chain(8189)), seen(65572)),
-        ("the longest", ipv6(DESTINATION, &extension(TCP, 255, &syn)), seen(2108)),
+        ("as many extensions as fit", ipv6(DESTINATION, &chain(8189)), seen(65572)),
+        ("the longest extension", ipv6(DESTINATION, &extension(TCP, 255, &syn)), seen(2108)),
         (
-            "two of the longest",
+            "two of the longest extensions",
             ipv6(DESTINATION, &extension(DESTINATION, 255, &extension(TCP, 255, &syn))),
             seen(4156),
         ),
@@ -265,15 +263,15 @@ fn ipv6_headers() {
             ipv6(DESTINATION, &[TCP, 0, 1, 2]),
             Err(Rejected::ExtensionHeader),
         ),
-        ("end in the extension", ipv6(DESTINATION, &extension(TCP, 3, &syn))[..60].to_vec(), {
+        ("cut in the extension", ipv6(DESTINATION, &extension(TCP, 3, &syn))[..60].to_vec(), {
             Err(Rejected::Truncated)
         }),
         (
-            "end in the extension that ends the packet",
+            "cut in the extension that ends the packet",
             { ipv6(DESTINATION, &extension(59, 3, &[]))[..60].to_vec() },
             Err(Rejected::Truncated),
         ),
-        ("end behind the extension", ipv6(DESTINATION, &extension(TCP, 3, &syn))[..72].to_vec(), {
+        ("cut after the extension", ipv6(DESTINATION, &extension(TCP, 3, &syn))[..72].to_vec(), {
             Err(Rejected::Truncated)
         }),
         (
@@ -281,7 +279,7 @@ fn ipv6_headers() {
             ipv6(AUTHENTICATION, &with(&authentication(TCP, 1, &syn), 1, &[30])),
             { Err(Rejected::ExtensionHeader) },
         ),
-        ("end in the AH", ipv6(AUTHENTICATION, &authentication(TCP, 9, &syn))[..50].to_vec(), {
+        ("cut in the AH", ipv6(AUTHENTICATION, &authentication(TCP, 9, &syn))[..50].to_vec(), {
             Err(Rejected::Truncated)
         }),
         ("atomic fragment", ipv6(FRAGMENT, &fragment(TCP, 0, false, &syn)), seen(68)),
@@ -289,7 +287,7 @@ fn ipv6_headers() {
             Ok(over_v6(datagram_v4(56)))
         }),
         (
-            "atomic fragment behind hop-by-hop",
+            "atomic fragment after hop-by-hop",
             ipv6(HOP_BY_HOP, &extension(FRAGMENT, 0, &fragment(TCP, 0, false, &syn))),
             seen(76),
         ),
@@ -314,20 +312,20 @@ fn ipv6_headers() {
             Err(Rejected::ExtensionHeader),
         ),
         (
-            "end in the fragment header",
+            "cut in the fragment header",
             ipv6(FRAGMENT, &fragment(TCP, 0, false, &syn))[..44].to_vec(),
             { Err(Rejected::Truncated) },
         ),
         ("no next header", ipv6(59, &syn), Err(Rejected::NoNextHeader)),
-        ("no next header behind another", ipv6(DESTINATION, &extension(59, 0, &syn)), {
+        ("no next header after an extension", ipv6(DESTINATION, &extension(59, 0, &syn)), {
             Err(Rejected::NoNextHeader)
         }),
         ("ESP", ipv6(50, &syn), Err(Rejected::Encrypted)),
         ("ICMPv6", ipv6(58, &[128; 20]), Err(Rejected::OtherTransport)),
         ("experiment", ipv6(253, &syn), Err(Rejected::OtherTransport)),
-        ("length 0 and hop-by-hop", jumbo(&extension(TCP, 0, &syn)), seen(68)),
+        ("payload length 0 with hop-by-hop", jumbo(&extension(TCP, 0, &syn)), seen(68)),
         (
-            "length 0 and too short",
+            "payload length 0, packet too short",
             jumbo(&extension(TCP, 0, &syn[..19])),
             Err(Rejected::TransportHeader),
         ),
@@ -347,14 +345,14 @@ fn transport_headers() {
     let table = [
         ("NULL", ipv4(TCP, &tcp(0x000)), seen(0x000, 40)),
         ("XMAS", ipv4(TCP, &tcp(0x029)), seen(0x029, 40)),
-        ("every bit", ipv4(TCP, &tcp(0xfff)), seen(0xfff, 40)),
+        ("all flags", ipv4(TCP, &tcp(0xfff)), seen(0xfff, 40)),
         ("SYN with ECN and a reserved bit", ipv4(TCP, &tcp(0x8c2)), seen(0x8c2, 40)),
         ("options", ipv4(TCP, &long), long_seen),
         ("payload", ipv4(TCP, &[&long[..], b"GET"].concat()), seen(SYN, 83)),
-        ("end in the options", ipv4(TCP, &long)[..58].to_vec(), long_seen),
-        ("end before the options", ipv4(TCP, &long)[..40].to_vec(), long_seen),
-        ("end in the fixed header", ipv4(TCP, &long)[..39].to_vec(), Err(Rejected::Truncated)),
-        ("nothing captured of it", ipv4(TCP, &long)[..20].to_vec(), Err(Rejected::Truncated)),
+        ("cut in the options", ipv4(TCP, &long)[..58].to_vec(), long_seen),
+        ("cut before the options", ipv4(TCP, &long)[..40].to_vec(), long_seen),
+        ("cut in the fixed header", ipv4(TCP, &long)[..39].to_vec(), Err(Rejected::Truncated)),
+        ("no byte captured", ipv4(TCP, &long)[..20].to_vec(), Err(Rejected::Truncated)),
         ("data offset 0", ipv4(TCP, &with(&long, 12, &[0x00])), Err(Rejected::TcpDataOffset)),
         ("data offset 4", ipv4(TCP, &with(&long, 12, &[0x4f])), Err(Rejected::TcpDataOffset)),
         ("data offset beyond the segment", ipv4(TCP, &with(&long, 12, &[0xf0]))[..76].to_vec(), {
@@ -390,9 +388,9 @@ fn transport_headers() {
     }
 }
 
-/// Each kind that decoding alone can give stands in one of the tables above.
+/// The tables above contain each kind that the decoder alone can return.
 #[test]
-fn kinds_are_named_apart_and_sorted() {
+fn rejection_names_are_distinct_and_sorted() {
     let names: std::collections::BTreeSet<_> = Rejected::ALL.iter().map(|k| k.name()).collect();
     assert_eq!(names.len(), Rejected::ALL.len());
     let ordinary: Vec<_> = Rejected::ALL.iter().filter(|kind| !kind.is_malformed()).collect();

@@ -1,5 +1,5 @@
-//! The decoder against a second one: whatever the bytes, both see the same
-//! packet or none.
+//! The decoder compared with a second one: both find the same packet in any bytes, or
+//! both find none.
 
 use portsentry_capture::LinkType;
 use proptest::prelude::*;
@@ -16,7 +16,7 @@ fn transport() -> impl Strategy<Value = (u8, Vec<u8>)> {
     ]
 }
 
-/// Extension headers in front of a transport header.
+/// Generates extension headers before a transport header.
 fn extended() -> impl Strategy<Value = (u8, Vec<u8>)> {
     let kinds = prop::sample::select(vec![
         HOP_BY_HOP,
@@ -56,8 +56,8 @@ fn packet() -> impl Strategy<Value = (bool, Vec<u8>)> {
     ]
 }
 
-/// A frame as a sender would write it, then overwritten, for the most part with
-/// checksums put right after that, and cut or padded.
+/// Generates a valid frame, overwrites bytes of it and cuts or pads it. Most frames get
+/// correct checksums after bytes are overwritten.
 fn frame() -> impl Strategy<Value = (LinkType, Vec<u8>)> {
     let tags = prop::collection::vec(prop::sample::select(vec![0x8100u16, 0x88a8, 0x9100]), 0..4);
     let link = prop::sample::select(LINKS.to_vec());
@@ -102,7 +102,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn both_decoders_see_the_same((link, frame) in frame()) {
+    fn both_decoders_agree((link, frame) in frame()) {
         prop_assert_eq!(ours(link, &frame), theirs(link, &frame));
     }
 
@@ -115,9 +115,9 @@ proptest! {
     }
 }
 
-/// The property above is worth something only if many frames decode.
+/// The property above is meaningful only if many frames are valid and many are not.
 #[test]
-fn generated_frames_are_of_both_kinds() {
+fn generated_frames_are_valid_and_invalid() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
 
@@ -128,5 +128,5 @@ fn generated_frames_are_of_both_kinds() {
             ours(link, &bytes).is_some()
         })
         .count();
-    assert!((150..850).contains(&decoded), "{decoded} of 1000 decode");
+    assert!((150..850).contains(&decoded), "{decoded} of 1000 frames decode");
 }

@@ -1,4 +1,4 @@
-//! Capture files written byte by byte, and what is read from them.
+//! Reading of capture files that are written byte by byte.
 
 use std::io::{self, Read};
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::formats::Order::{Big, Little};
 use crate::formats::*;
 use crate::frames::*;
 
-/// Everything that a file gives, and the error that ended it.
+/// All observations of a file, its counters, and the error that ended the reading.
 struct Outcome {
     seen: Vec<Observation>,
     stats: SensorStats,
@@ -31,7 +31,7 @@ fn read(file: &[u8], targets: Targets, budget: usize) -> Outcome {
         match file.drain(budget, &mut |observation| seen.push(*observation)) {
             Ok(Drained::More) => assert!(seen.len() - before <= budget),
             Ok(Drained::End) => break None,
-            Ok(Drained::Empty) => panic!("a file is never empty for now"),
+            Ok(Drained::Empty) => panic!("a file is never temporarily empty"),
             Err(error) => break Some(error),
         }
     };
@@ -39,12 +39,12 @@ fn read(file: &[u8], targets: Targets, budget: usize) -> Outcome {
     Outcome { seen, stats: file.stats(), error }
 }
 
-/// Seconds as nanoseconds, for times since the epoch.
+/// Returns the time of a packet in nanoseconds since the epoch.
 fn seconds(fraction: i64) -> i64 {
     i64::from(SECONDS) * 1_000_000_000 + fraction
 }
 
-/// Checks target port and time of each packet of a file that is in order.
+/// Checks target port and time of each packet of an undamaged file.
 fn check(what: &str, file: &[u8], expected: &[(u16, i64)]) {
     let outcome = read(file, Targets::all(), 2);
     assert!(outcome.error.is_none(), "{what}: {:?}", outcome.error);
@@ -79,7 +79,7 @@ fn pcap_of_every_kind() {
             );
         }
     }
-    // Kuznetsov's format: the record's header has eight bytes more.
+    // Kuznetsov's format: the header of a record has eight bytes more.
     let record = Little.pcap_record(7, 54, &syn());
     let record = [&record[..16], &[0; 8], &record[16..]].concat();
     check(
@@ -87,7 +87,7 @@ fn pcap_of_every_kind() {
         &[Little.pcap_header(0xa1b2_cd34, 1), record.repeat(2)].concat(),
         &[(23, seconds(7000)), (23, seconds(7000))],
     );
-    // Length of the frame check sequence in the bits above the link type.
+    // The bits above the link type contain the length of the frame check sequence.
     let file = [Little.pcap_header(MICROS, 0x2400_0001), Little.pcap_record(0, 58, &syn())];
     check("frame check sequence", &file.concat(), &[(23, seconds(0))]);
     check("no packet", &Little.pcap_header(MICROS, 276), &[]);
@@ -106,7 +106,7 @@ fn pcapng_of_every_kind() {
             order.section(),
             order.interface(1, 262_144, &[order.option(2, b"eth0"), order.option(0, b"")]),
             order.interface(101, 0, &[order.option(9, &[9])]),
-            order.block(0x0000_0bad, b"a kind of block that nobody knows"),
+            order.block(0x0000_0bad, b"an unknown kind of block"),
             order.interface(276, 0, &[order.option(9, &[0x80 | 20]), order.option(14, &offset)]),
             order.packet(0, micros + 5, 54, &syn()),
             order.block(5, &order.u32s(&[0, 0, 0])),
@@ -114,7 +114,7 @@ fn pcapng_of_every_kind() {
             order.packet(2, u64::from(SECONDS) << 20 | 1 << 19, 60, &cooked),
             order.simple_packet(54, &syn()),
         ];
-        // No time of its own: that of the packet before.
+        // A simple packet has no time, so it gets that of the packet before it.
         check(
             &format!("{order:?}"),
             &file.concat(),
@@ -126,7 +126,7 @@ fn pcapng_of_every_kind() {
             ],
         );
     }
-    // Sections of different byte order, each with interfaces of its own.
+    // Sections of different byte order, each with its own interfaces.
     let raw = ipv6(UDP, &udp(&[]));
     let file = [
         Little.section(),
@@ -137,7 +137,7 @@ fn pcapng_of_every_kind() {
         Big.packet(0, micros, 48, &raw),
     ];
     check("two sections", &file.concat(), &[(23, seconds(0)), (53, seconds(0))]);
-    // What a simple packet holds is cut to the snapshot length of the interface.
+    // A simple packet is cut to the snapshot length of the interface.
     let cut = &syn()[..53];
     let file = [Little.section(), Little.interface(1, 53, &[]), Little.simple_packet(54, cut)];
     let outcome = read(&file.concat(), Targets::all(), 9);
@@ -193,7 +193,7 @@ fn packets_that_give_no_observation_are_counted() {
 }
 
 #[test]
-fn what_is_no_capture_is_refused() {
+fn files_of_other_formats_are_rejected() {
     let pcapng = Little.section();
     let table = [
         (vec![], "test.pcap: not a capture file (expected pcap or pcapng)"),
@@ -220,7 +220,7 @@ fn what_is_no_capture_is_refused() {
 }
 
 #[test]
-fn damage_is_told_behind_what_is_readable() {
+fn damage_is_reported_after_the_readable_packets() {
     let good = [Little.pcap_header(MICROS, 1), Little.pcap_record(0, 54, &syn())].concat();
     let huge = Little.u32s(&[SECONDS, 0, 0x7fff_fff0, 54]);
     let section = [Little.section(), Little.interface(1, 0, &[])].concat();
@@ -260,7 +260,7 @@ fn damage_is_told_behind_what_is_readable() {
 }
 
 #[test]
-fn a_file_cut_anywhere_gives_all_that_is_whole() {
+fn a_cut_file_yields_all_complete_packets() {
     let files = [
         vec![Little.pcap_header(MICROS, 1), Little.pcap_record(0, 54, &syn())],
         vec![Big.section(), Big.interface(1, 0, &[]), Big.packet(0, 0, 54, &syn())],
@@ -270,7 +270,7 @@ fn a_file_cut_anywhere_gives_all_that_is_whole() {
         let head = parts.concat().len();
         parts.extend(vec![packet.clone(); 3]);
         let file = parts.concat();
-        // Where each part begins, and the end of the last.
+        // The offset of each part, and the end of the last.
         let starts: Vec<_> = (0..=parts.len()).map(|count| parts[..count].concat().len()).collect();
         for length in parts[0].len()..=file.len() {
             let outcome = read(&file[..length], Targets::all(), 2);
@@ -312,28 +312,28 @@ fn the_largest_packet_fits() {
     check("largest", &file.concat(), &[(23, seconds(0)); 3]);
 }
 
-/// A disk that fails after the bytes it has given.
+/// A reader that fails after the last byte.
 struct Failing<'a>(&'a [u8]);
 
 impl Read for Failing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.0.read(buffer)? {
-            0 => Err(io::Error::other("the disk is on fire")),
+            0 => Err(io::Error::other("input/output error")),
             length => Ok(length),
         }
     }
 }
 
 #[test]
-fn a_read_error_keeps_its_words() {
+fn a_read_error_keeps_its_message() {
     let file = [Little.pcap_header(MICROS, 1), Little.pcap_record(0, 54, &syn())].concat();
     let mut count = 0;
     let mut file = CaptureFile::from_reader("dump", Failing(&file)).unwrap();
     let error = file.drain(9, &mut |_| count += 1).unwrap_err();
-    assert_eq!((count, error.to_string()), (1, "dump: the disk is on fire".into()));
+    assert_eq!((count, error.to_string()), (1, "dump: input/output error".into()));
 }
 
-/// Bytes of a file with a few of them overwritten.
+/// Generates the bytes of a file and overwrites a few of them.
 fn damaged_file() -> impl Strategy<Value = Vec<u8>> {
     let order = prop_oneof![Just(Little), Just(Big)];
     let file = (order, any::<bool>(), 0..5usize).prop_map(|(order, is_pcapng, count)| {
@@ -360,10 +360,10 @@ fn damaged_file() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Whatever the bytes: no panic, each packet observed or counted, and the
-    /// budget makes no difference.
+    /// For any bytes there is no panic, each packet is observed or counted, and the budget
+    /// makes no difference.
     #[test]
-    fn damage_is_survived(file in damaged_file(), budget in 1..5usize) {
+    fn damaged_files_do_not_panic(file in damaged_file(), budget in 1..5usize) {
         let outcome = read(&file, Targets::all(), budget);
         let seen = outcome.seen.len() as u64;
         prop_assert_eq!(seen + outcome.stats.tally.total(), outcome.stats.received);

@@ -1,4 +1,4 @@
-//! Decoding and capture files, seen from outside the crate.
+//! Decoding and capture files, through the public interface of the crate.
 
 mod captures;
 mod checksums;

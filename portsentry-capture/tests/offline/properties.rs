@@ -1,4 +1,4 @@
-//! Datagrams in fragments, whichever way they were cut and mixed.
+//! Properties of reassembly, for datagrams that are cut and shuffled at random.
 
 use portsentry_capture::{ChecksumState, Decoder, Frame, LinkType, Packet, Rejected};
 use portsentry_core::Instant;
@@ -10,7 +10,7 @@ use crate::fragments::{DOCUMENTATION, Version};
 use crate::frames::*;
 use crate::model::{Model, Piece};
 
-/// A datagram without its IP header, cut in two or more.
+/// A datagram without its IP header, cut into two or more fragments.
 #[derive(Clone, Debug)]
 struct Cut {
     version: Version,
@@ -46,7 +46,7 @@ fn read(decoder: &mut Decoder, packet: &[u8]) -> Result<Packet, Rejected> {
     decoder.decode(&frame, Instant::from_secs(1), |_, _| Ok(()))
 }
 
-/// Start, length, and whether more follow.
+/// Returns start, length and "more fragments" flag of each piece, for messages.
 fn summary(pieces: &[Piece]) -> Vec<(usize, usize, bool)> {
     pieces.iter().map(|piece| (piece.start, piece.bytes.len(), piece.more)).collect()
 }
@@ -70,7 +70,7 @@ fn cut() -> impl Strategy<Value = Cut> {
         |(version, (protocol, bytes), cuts)| {
             let packet = DOCUMENTATION.packet(version, protocol, &bytes);
             let bytes = packet[packet.len() - bytes.len()..].to_vec();
-            // All headers in the first of IPv6.
+            // The first fragment of IPv6 must contain all headers.
             let first = match (version, protocol) {
                 (V4, _) => 8,
                 (V6, AUTHENTICATION) => (4 * (usize::from(bytes[1]) + 2) + 8).next_multiple_of(8),
@@ -103,9 +103,9 @@ fn shuffled() -> impl Strategy<Value = Cut> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// In any order, with copies, it is the packet that it was before.
+    /// Fragments in any order and with copies are reassembled to the original packet.
     #[test]
-    fn cutting_and_mixing_change_nothing(
+    fn order_and_copies_do_not_matter(
         cut in shuffled(),
         copies in prop::collection::vec((any::<Index>(), any::<Index>()), 0..4),
     ) {
@@ -126,13 +126,13 @@ proptest! {
         prop_assert!(results.iter().all(|result| *result == Err(Rejected::Fragment)));
     }
 
-    /// With one that overlaps two others in part, there is no packet.
+    /// A fragment that overlaps two others in part discards the datagram.
     #[test]
-    fn an_overlap_spoils_it(cut in shuffled(), at in any::<Index>(), reach in any::<Index>()) {
+    fn an_overlap_discards_the_datagram(cut in shuffled(), at in any::<Index>(), reach in any::<Index>()) {
         let mut pieces = cut.pieces.clone();
         let mut ends: Vec<_> = pieces.iter().map(|piece| piece.start).filter(|at| *at > 0).collect();
         ends.sort_unstable();
-        // Around one of the borders, but not all of either neighbour.
+        // Covers one of the borders and a part of both neighbours.
         let border = *at.get(&ends);
         let long = |piece: &&Piece| piece.bytes.len() > 8;
         let before = pieces.iter().filter(long).find(|it| it.start + it.bytes.len() == border);
@@ -151,9 +151,9 @@ proptest! {
         prop_assert!(results.iter().all(Result::is_err), "{results:?}");
     }
 
-    /// Fragments that need not fit: as the model has it.
+    /// Decoder and model agree on fragments that need not fit.
     #[test]
-    fn whatever_comes_is_put_together_as_in_the_model(
+    fn arbitrary_fragments_are_reassembled_as_in_the_model(
         cut in shuffled(),
         strays in prop::collection::vec(
             (any::<Index>(), 0..20usize, 0..70usize, any::<bool>(), 0..3u8), 0..6,

@@ -1,4 +1,4 @@
-//! Fragments and the packets that they make.
+//! Reassembly of fragments.
 
 use portsentry_capture::{
     ChecksumState, Decoder, Frame, LinkType, Packet, ReassemblyStats, Rejected,
@@ -11,7 +11,7 @@ use crate::frames::*;
 
 const SYN: u16 = 0x002;
 
-/// A decoder of raw IP and its clock.
+/// A decoder of raw IP packets, with its clock.
 struct Reader {
     decoder: Decoder,
     now: Instant,
@@ -26,7 +26,7 @@ impl Reader {
         self.read_cut(packet, packet.len())
     }
 
-    /// What a capture gives that stores `length` bytes of a packet.
+    /// Decodes a packet of which the capture contains `length` bytes.
     fn read_cut(&mut self, packet: &[u8], length: usize) -> Result<Packet, Rejected> {
         let frame = Frame {
             link: LinkType::RawIp,
@@ -63,7 +63,7 @@ fn letter(result: &Result<Packet, Rejected>) -> char {
 }
 
 #[test]
-fn scripts() {
+fn fragment_scripts_give_the_expected_results() {
     for (what, script, v4, v6) in SCRIPTS {
         for (version, expected) in [(V4, v4), (V6, v6)] {
             let results = Reader::new().read_all(&DOCUMENTATION.fragments(version, 7, 53, script));
@@ -73,10 +73,10 @@ fn scripts() {
     }
 }
 
-/// The packet of a datagram is that of the same datagram in one piece, but for
-/// the identification, which IPv6 has in fragments alone.
+/// A reassembled packet equals the packet that was sent whole, except for the
+/// identification: over IPv6 only fragments have one.
 #[test]
-fn a_packet_in_fragments_is_the_packet_whole() {
+fn a_reassembled_packet_equals_the_whole_packet() {
     let with_options = tcp_with_options(3);
     let query = udp(b"some bytes of a query");
     let table = [
@@ -92,7 +92,7 @@ fn a_packet_in_fragments_is_the_packet_whole() {
     ];
     for (what, version, protocol, payload, first) in table {
         let whole = DOCUMENTATION.packet(version, protocol, &payload);
-        // With the right checksum.
+        // With a correct checksum.
         let payload = &whole[whole.len() - payload.len()..];
         let expected = Reader::new().read(&whole);
         assert!(expected.is_ok(), "{what} over {version:?}: {expected:?}");
@@ -122,7 +122,7 @@ fn a_packet_in_fragments_is_the_packet_whole() {
 }
 
 #[test]
-fn headers_are_those_of_the_first_fragment() {
+fn headers_are_taken_from_the_first_fragment() {
     let mut fragments = DOCUMENTATION.fragments(V4, 7, 53, "16-96 0-16");
     fragments[0] = sealed(with(&fragments[0], 8, &[33]));
     let options = ipv4_with_options(2, UDP, &fragments[1][20..]);
@@ -131,7 +131,7 @@ fn headers_are_those_of_the_first_fragment() {
     assert_eq!((packet.ttl, packet.ip_options), (57, IpOptions::Present));
     assert_eq!((packet.ip_id, packet.wire_length), (Some(7), 28 + LENGTH));
 
-    // Over IPv6 the next header, too.
+    // Over IPv6 this includes the next header.
     let (bytes, id) = (DOCUMENTATION.datagram(V6, 53, b'A'), 7);
     let first = DOCUMENTATION.fragment(V6, UDP, id, 0, true, &bytes[..16]);
     let last = DOCUMENTATION.fragment(V6, TCP, id, 16, false, &bytes[16..]);
@@ -141,10 +141,10 @@ fn headers_are_those_of_the_first_fragment() {
     }
 }
 
-/// Every fragment has the extension headers that come before its fragment
-/// header; those of the first count.
+/// Every fragment has extension headers before its fragment header. The decoder uses those
+/// of the first fragment.
 #[test]
-fn extension_headers_in_front_of_the_fragment_header() {
+fn extension_headers_of_the_first_fragment_count() {
     let bytes = DOCUMENTATION.datagram(V6, 53, b'A');
     let whole = DOCUMENTATION.packet(V6, DESTINATION, &extension(UDP, 1, &bytes));
     let behind = |units, start: usize, end: usize| {
@@ -160,7 +160,7 @@ fn extension_headers_in_front_of_the_fragment_header() {
 }
 
 #[test]
-fn other_protocols_are_not_put_together_over_ipv4() {
+fn other_protocols_are_not_reassembled_over_ipv4() {
     let fragment = |protocol| DOCUMENTATION.fragment(V4, protocol, 7, 0, true, &[0; 24]);
     let table = [
         (1, Rejected::OtherTransport),
@@ -207,7 +207,7 @@ fn chains_of_ipv6_headers() {
 }
 
 #[test]
-fn a_datagram_of_the_greatest_length_and_one_beyond() {
+fn the_greatest_length_is_accepted_and_one_more_is_not() {
     for (version, longest) in [(V4, 65_515), (V6, 65_535)] {
         for (length, expected) in [(longest, true), (longest + 1, false)] {
             let mut payload = udp(&[]);
@@ -217,8 +217,8 @@ fn a_datagram_of_the_greatest_length_and_one_beyond() {
                 DOCUMENTATION.fragment(version, UDP, 7, 0, true, &payload[..cut]),
                 DOCUMENTATION.fragment(version, UDP, 7, cut, false, &payload[cut..]),
             ];
-            // Of the first one it does not matter that it cannot exist over
-            // IPv6 with a fragment header: the payload's length is its own.
+            // The first datagram is valid although no IPv6 packet with a fragment header
+            // is so long: the limit is the length of the payload.
             let last = Reader::new().read_all(&fragments).pop().unwrap();
             match expected {
                 true => assert_ne!(last, Err(Rejected::FragmentLength), "{version:?} {length}"),
@@ -229,7 +229,7 @@ fn a_datagram_of_the_greatest_length_and_one_beyond() {
 }
 
 #[test]
-fn what_sets_datagrams_apart() {
+fn datagrams_differ_by_addresses_protocol_and_identification() {
     let between = |v4_source: [u8; 4]| {
         let mut between = DOCUMENTATION;
         between.v4[0] = v4_source;
@@ -280,7 +280,7 @@ fn link_headers_do_not_matter() {
 }
 
 #[test]
-fn captures_that_are_cut() {
+fn fragments_cut_by_the_capture_complete_a_datagram() {
     for version in [V4, V6] {
         let header = if version == V4 { 20 } else { 48 };
         let read = |first: usize, last: usize, script: &str| {
@@ -290,7 +290,7 @@ fn captures_that_are_cut() {
             letter(&reader.read_cut(&fragments[1], header + last))
         };
         assert_eq!(read(16, 0, "0-16 16-96"), 'P', "{version:?}");
-        // What was not captured cannot be wrong.
+        // Bytes that were not captured cannot be verified.
         assert_eq!(read(16, 0, "0-16 16-96!"), 'P', "{version:?}");
         assert_eq!(read(16, 80, "0-16 16-96!"), 'C', "{version:?}");
         assert_eq!(read(8, 0, "0-16 16-96"), 'P', "{version:?}");
@@ -311,7 +311,7 @@ fn captures_that_are_cut() {
 }
 
 #[test]
-fn what_is_not_admitted_is_not_kept() {
+fn fragments_that_are_not_admitted_are_not_stored() {
     let fragments = DOCUMENTATION.fragments(V4, 7, 53, "0-16 16-96");
     let mut reader = Reader::new();
     let frame = Frame {
@@ -329,9 +329,10 @@ fn what_is_not_admitted_is_not_kept() {
     assert_eq!(letter(&reader.read(&fragments[0])), 'P');
 }
 
-/// Time between two fragments in milliseconds, and whether they go together.
+/// Each row is the time between two fragments in milliseconds, and whether they are
+/// reassembled.
 #[test]
-fn patience() {
+fn a_datagram_expires_as_in_the_kernel() {
     let table = [
         (V4, 29_999, true),
         // The kernel's timer may be late.
@@ -351,7 +352,7 @@ fn patience() {
         let (completed, expired) = (u64::from(together), u64::from(!together));
         assert_eq!(reader.stats(), ReassemblyStats { completed, expired, evicted: 0 });
     }
-    // When it may have run out, whatever contradicts the old begins anew.
+    // If the time may be over, a fragment that contradicts the old ones restarts the datagram.
     for (version, millis) in [(V4, 31_000), (V6, 61_000)] {
         let check = |millis, expected: &str| {
             let old = DOCUMENTATION.fragments(version, 7, 53, "0-16!");
@@ -365,7 +366,7 @@ fn patience() {
         check(millis, "wP");
         check(1_000, "wC");
     }
-    // A clock that goes back ends nothing.
+    // A clock that goes back does not expire a datagram.
     let mut reader = Reader::new();
     let fragments = DOCUMENTATION.fragments(V4, 7, 53, "0-16 16-96");
     reader.read(&fragments[0]).unwrap_err();
@@ -373,10 +374,10 @@ fn patience() {
     assert_eq!(letter(&reader.read(&fragments[1])), 'P');
 }
 
-/// Fragments of other datagrams in between, and whether the two go together
-/// (`net.ipv4.ipfrag_max_dist`).
+/// Each row is the number of fragments of other datagrams between two fragments, and
+/// whether these two are reassembled (`net.ipv4.ipfrag_max_dist`).
 #[test]
-fn distance() {
+fn many_fragments_of_other_datagrams_end_reassembly() {
     for (version, others, together) in
         [(V4, 63, true), (V4, 64, false), (V6, 64, true), (V6, 1_000, true)]
     {
@@ -389,15 +390,15 @@ fn distance() {
         let expected = if together { 'P' } else { 'w' };
         assert_eq!(letter(&reader.read(&fragments[1])), expected, "{version:?}: {others}");
         if !together {
-            // It has begun anew with the last.
+            // The last fragment restarted the datagram.
             assert_eq!(letter(&reader.read(&fragments[0])), 'P');
         }
     }
 }
 
-/// First fragments without end: what is held stays bounded, the oldest goes.
+/// The number of incomplete datagrams is bounded; the oldest is evicted.
 #[test]
-fn floods() {
+fn a_flood_evicts_the_oldest_datagrams() {
     for version in [V4, V6] {
         let mut reader = Reader::new();
         let datagram = |source: u32, script: &str| {
@@ -412,20 +413,20 @@ fn floods() {
         }
         let evicted = reader.stats().evicted as u32;
         let held = count - evicted;
-        // As many as Linux can hold of the smallest, and not many more.
+        // Linux can hold the lower number of the smallest datagrams.
         assert!((5_500..12_000).contains(&held), "{version:?}: {held} held");
         let is_held = |reader: &mut Reader, source| reader.read(&datagram(source, "16-96")).is_ok();
         assert!(is_held(&mut reader, count - 1), "the newest");
-        assert!(is_held(&mut reader, evicted), "the oldest that is held");
-        assert!(!is_held(&mut reader, evicted - 1), "the newest that went");
+        assert!(is_held(&mut reader, evicted), "the oldest that is stored");
+        assert!(!is_held(&mut reader, evicted - 1), "the newest that was evicted");
         assert_eq!(reader.stats().completed, 2);
         reader.wait(3_600_000);
         reader.read(&datagram(count, "0-16")).unwrap_err();
-        assert_eq!(reader.stats().expired, u64::from(held) - 2 + 1, "all others are given up");
+        assert_eq!(reader.stats().expired, u64::from(held) - 2 + 1, "all others expire");
     }
 }
 
-/// One datagram of many tiny fragments, in the order that costs the most.
+/// One datagram of many tiny fragments, in the most expensive order.
 #[test]
 fn thousands_of_fragments_of_one_datagram() {
     let mut payload = udp(&vec![b'x'; 60_000]);

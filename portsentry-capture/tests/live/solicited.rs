@@ -1,5 +1,5 @@
-//! Answers to what this host itself has asked, by the time nobody waits for them
-//! any more, in namespaces of the test's own.
+//! Replies to UDP queries of this host that arrive after the client has closed its socket.
+//! Each test creates its own network namespaces.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
@@ -20,19 +20,19 @@ use portsentry_testbed::{Namespace, Testbed, require_root};
 use crate::watch::{Method, interface, targets, watch_to_marker, with_each_method};
 
 with_each_method! {
-    late_answers_are_no_probes,
-    no_answer_overtakes_its_query,
-    only_who_was_asked_is_spared,
-    a_query_in_fragments_is_a_query,
-    answers_to_calls_come_from_anybody,
-    replies_of_a_service_spare_nobody,
-    answers_within_this_host_are_no_probes,
-    what_this_host_asks_for_others_is_its_own_query,
-    ports_that_are_not_monitored_cost_nothing,
+    late_replies_are_no_probes,
+    no_reply_overtakes_its_query,
+    only_the_queried_socket_is_solicited,
+    a_fragmented_query_counts_as_a_query,
+    replies_to_a_group_may_come_from_any_host,
+    replies_of_a_service_do_not_make_its_clients_solicited,
+    replies_within_this_host_are_no_probes,
+    masqueraded_queries_count_as_own_queries,
+    unmonitored_ports_need_no_query_sockets,
 }
 
-/// Far fewer than an answer may take, and more than a loaded machine needs.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Shorter than the time in which a reply is solicited, and long enough for a loaded machine.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 fn open(method: Method, namespace: &Namespace) -> SensorSet {
     open_for(method, namespace, PortSet::all())
@@ -45,7 +45,7 @@ fn open_for(method: Method, namespace: &Namespace, udp_ports: PortSet) -> Sensor
     namespace.enter(|| SensorSet::open(selection, backend, tcp_ports, udp_ports)).expect("set")
 }
 
-/// The host's and the scanner's address of each family.
+/// Returns the addresses of host and scanner, for each family.
 fn both_families(bed: &Testbed) -> [(IpAddr, IpAddr); 2] {
     [
         (bed.host.v4().into(), bed.scanner.v4().into()),
@@ -56,12 +56,12 @@ fn both_families(bed: &Testbed) -> [(IpAddr, IpAddr); 2] {
 fn socket(namespace: &Namespace, at: impl Into<SocketAddr>) -> UdpSocket {
     let at = at.into();
     let socket = namespace.enter(|| UdpSocket::bind(at)).unwrap_or_else(|e| panic!("{at}: {e}"));
-    socket.set_read_timeout(Some(PATIENCE)).expect("time-out");
+    socket.set_read_timeout(Some(TIME_LIMIT)).expect("time-out");
     socket
 }
 
-/// Asks `whom` once and is gone; gives where it asked from.
-fn ask_and_go(
+/// Sends one query to `whom` and closes the socket; returns its address.
+fn query_and_close(
     namespace: &Namespace,
     from: IpAddr,
     whom: SocketAddr,
@@ -72,9 +72,9 @@ fn ask_and_go(
     client.local_addr().expect("address")
 }
 
-/// Takes what was asked and gives who asked.
+/// Receives a query and returns its source.
 #[track_caller]
-fn asked(resolver: &UdpSocket) -> SocketAddr {
+fn querier(resolver: &UdpSocket) -> SocketAddr {
     let mut question = [0; 8192];
     resolver.recv_from(&mut question).expect("query").1
 }
@@ -85,12 +85,12 @@ fn seen(set: &mut SensorSet, bed: &Testbed, to: IpAddr) -> Vec<(IpAddr, u16)> {
 }
 
 #[track_caller]
-fn check_answers(set: &mut SensorSet, expected: u64) {
+fn check_solicited(set: &mut SensorSet, expected: u64) {
     let stats = set.stats();
     assert_eq!(stats.tally.count(Rejected::SolicitedReply), expected, "{stats:?}");
 }
 
-fn late_answers_are_no_probes(method: Method) {
+fn late_replies_are_no_probes(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut set = open(method, &bed.host);
@@ -99,35 +99,35 @@ fn late_answers_are_no_probes(method: Method) {
         let resolver = socket(&bed.scanner, (scanner, 53));
         let at = resolver.local_addr().expect("address");
         for _ in 0..100 {
-            ask_and_go(&bed.host, host, at, b"who?");
+            query_and_close(&bed.host, host, at, b"who?");
         }
-        let clients: Vec<SocketAddr> = (0..100).map(|_| asked(&resolver)).collect();
-        // Half of them once more, which nobody forbids.
+        let clients: Vec<SocketAddr> = (0..100).map(|_| querier(&resolver)).collect();
+        // The server may send a reply twice.
         for client in clients.iter().chain(&clients[..50]) {
-            resolver.send_to(b"late", client).expect("answer");
+            resolver.send_to(b"late", client).expect("reply");
         }
         answered += 150;
         assert_eq!(seen(&mut set, &bed, host), []);
-        check_answers(&mut set, answered);
-        // And when the set is awake all the time.
+        check_solicited(&mut set, answered);
+        // Replies while the set is drained all the time.
         for _ in 0..20 {
-            let client = ask_and_go(&bed.host, host, at, b"who?");
-            assert_eq!(asked(&resolver), client);
-            resolver.send_to(b"late", client).expect("answer");
+            let client = query_and_close(&bed.host, host, at, b"who?");
+            assert_eq!(querier(&resolver), client);
+            resolver.send_to(b"late", client).expect("reply");
             assert_eq!(seen(&mut set, &bed, host), []);
         }
         answered += 20;
-        check_answers(&mut set, answered);
+        check_solicited(&mut set, answered);
     }
     let queries = set.stats().queries;
     assert_eq!((queries.seen, queries.evicted, queries.missed), (240, 0, 0));
 }
 
-/// Queries and answers come in while captures are being read.
-fn no_answer_overtakes_its_query(method: Method) {
+/// Queries and replies arrive while the captures are drained.
+fn no_reply_overtakes_its_query(method: Method) {
     const QUERIES: u64 = 2_000;
-    /// Few enough for the resolver's socket to have room for them.
-    const ON_THE_WAY: u64 = 50;
+    /// Few enough for the buffer of the resolver's socket.
+    const IN_FLIGHT: u64 = 50;
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut set = open(method, &bed.host);
@@ -137,14 +137,14 @@ fn no_answer_overtakes_its_query(method: Method) {
     let seen = thread::scope(|scope| {
         scope.spawn(|| {
             for number in 1..=QUERIES {
-                resolver.send_to(b"late", asked(&resolver)).expect("answer");
+                resolver.send_to(b"late", querier(&resolver)).expect("reply");
                 answered.store(number, Ordering::Relaxed);
             }
         });
         scope.spawn(|| {
             bed.host.enter(|| {
                 for number in 0..QUERIES {
-                    while number >= answered.load(Ordering::Relaxed) + ON_THE_WAY {
+                    while number >= answered.load(Ordering::Relaxed) + IN_FLIGHT {
                         thread::yield_now();
                     }
                     let client = UdpSocket::bind(("0.0.0.0", 0)).expect("bind");
@@ -154,11 +154,11 @@ fn no_answer_overtakes_its_query(method: Method) {
         });
         bed.host.enter(|| {
             let mut seen = Vec::new();
-            let deadline = Instant::now() + PATIENCE;
+            let deadline = Instant::now() + TIME_LIMIT;
             while set.stats().tally.count(Rejected::SolicitedReply) + (seen.len() as u64) < QUERIES
             {
                 assert!(Instant::now() < deadline, "{:?}", set.stats());
-                // Little at a time, for many rounds.
+                // A small budget makes many rounds.
                 set.drain(16, &mut |it| seen.push(*it)).expect("drain");
             }
             seen
@@ -168,13 +168,13 @@ fn no_answer_overtakes_its_query(method: Method) {
     assert_eq!(set.stats().queries.missed, 0);
 }
 
-/// A capture in which an answer comes when its round has begun already.
+/// A capture that receives a reply in the same round in which the query is sent.
 struct Interleaved {
     host: IpAddr,
     resolver: SocketAddr,
-    /// The port of the next client; none is used twice.
+    /// Port of the previous client; each client has a new one.
     port: u16,
-    /// Readable all the time.
+    /// A descriptor that is always readable.
     descriptor: UnixStream,
     _other_end: UnixStream,
 }
@@ -243,7 +243,7 @@ impl LiveBackend for InterleavedBackend {
 }
 
 #[test]
-fn queries_are_read_again_before_a_later_answer_is_judged() {
+fn queries_are_read_again_before_a_later_reply_is_classified() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let selection = Selection::parse(&[bed.host.interface()]).expect("selection");
@@ -252,9 +252,9 @@ fn queries_are_read_again_before_a_later_answer_is_judged() {
     bed.host.enter(|| {
         let mut set = SensorSet::open(selection, Box::new(backend), PortSet::all(), PortSet::all())
             .expect("set");
-        let deadline = Instant::now() + PATIENCE;
-        // The kernel begins to stamp packets some time after it was asked to, and
-        // no other capture is open that has asked for it before.
+        let deadline = Instant::now() + TIME_LIMIT;
+        // The kernel starts to stamp packets some time after the first capture is opened, and
+        // this one is the first.
         loop {
             let mut seen = Vec::new();
             set.drain(64, &mut |it| seen.push(*it)).expect("drain");
@@ -267,7 +267,7 @@ fn queries_are_read_again_before_a_later_answer_is_judged() {
     });
 }
 
-fn only_who_was_asked_is_spared(method: Method) {
+fn only_the_queried_socket_is_solicited(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut set = open(method, &bed.host);
@@ -282,38 +282,39 @@ fn only_who_was_asked_is_spared(method: Method) {
         let nodad: &[&str] = if other.is_ipv6() { &["nodad"] } else { &[] };
         bed.scanner.ip(&[&["address", "add", &address, "dev", device], nodad].concat());
         let resolver = socket(&bed.scanner, (scanner, 53));
-        let client = ask_and_go(&bed.host, host, resolver.local_addr().expect("address"), b"who?");
-        assert_eq!(asked(&resolver), client);
+        let client =
+            query_and_close(&bed.host, host, resolver.local_addr().expect("address"), b"who?");
+        assert_eq!(querier(&resolver), client);
         let probe = |from: UdpSocket, to: SocketAddr| from.send_to(b"probe", to).expect("probe");
 
         probe(socket(&bed.scanner, (scanner, 54)), client);
         assert_eq!(seen(&mut set, &bed, host), [(host, client.port())], "another port");
         probe(socket(&bed.scanner, (other, 53)), client);
         assert_eq!(seen(&mut set, &bed, host), [(host, client.port())], "another source");
-        let beside = client.port() ^ 1;
-        probe(resolver, SocketAddr::new(host, beside));
-        assert_eq!(seen(&mut set, &bed, host), [(host, beside)], "another target");
+        let other_port = client.port() ^ 1;
+        probe(resolver, SocketAddr::new(host, other_port));
+        assert_eq!(seen(&mut set, &bed, host), [(host, other_port)], "another target");
     }
-    check_answers(&mut set, 0);
+    check_solicited(&mut set, 0);
 }
 
-fn a_query_in_fragments_is_a_query(method: Method) {
+fn a_fragmented_query_counts_as_a_query(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut set = open(method, &bed.host);
     for (number, (host, scanner)) in (1..).zip(both_families(&bed)) {
         let resolver = socket(&bed.scanner, (scanner, 53));
         let at = resolver.local_addr().expect("address");
-        let client = ask_and_go(&bed.host, host, at, &[7; 5000]);
-        assert_eq!(asked(&resolver), client);
-        resolver.send_to(&[8; 5000], client).expect("answer");
+        let client = query_and_close(&bed.host, host, at, &[7; 5000]);
+        assert_eq!(querier(&resolver), client);
+        resolver.send_to(&[8; 5000], client).expect("reply");
         assert_eq!(seen(&mut set, &bed, host), []);
-        check_answers(&mut set, number);
+        check_solicited(&mut set, number);
         assert_eq!(set.stats().queries.seen, number);
     }
 }
 
-fn answers_to_calls_come_from_anybody(method: Method) {
+fn replies_to_a_group_may_come_from_any_host(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     for end in [&bed.host, &bed.scanner] {
@@ -346,19 +347,19 @@ fn answers_to_calls_come_from_anybody(method: Method) {
         client.send_to(b"who is there?", group).expect("call");
         let at = client.local_addr().expect("address");
         drop(client);
-        assert_eq!(asked(&listener), at);
-        // From a port of its own choice, as many do.
+        assert_eq!(querier(&listener), at);
+        // Many responders reply from another port.
         let responder = socket(&bed.scanner, (scanner, 0));
-        responder.send_to(b"me", at).expect("answer");
+        responder.send_to(b"me", at).expect("reply");
         assert_eq!(seen(&mut set, &bed, host), [], "{group}");
-        check_answers(&mut set, number);
-        let beside = at.port() ^ 1;
-        responder.send_to(b"probe", (host, beside)).expect("probe");
-        assert_eq!(seen(&mut set, &bed, host), [(host, beside)], "{group}");
+        check_solicited(&mut set, number);
+        let other_port = at.port() ^ 1;
+        responder.send_to(b"probe", (host, other_port)).expect("probe");
+        assert_eq!(seen(&mut set, &bed, host), [(host, other_port)], "{group}");
     }
 }
 
-fn replies_of_a_service_spare_nobody(method: Method) {
+fn replies_of_a_service_do_not_make_its_clients_solicited(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let mut set = open(method, &bed.host);
@@ -367,32 +368,32 @@ fn replies_of_a_service_spare_nobody(method: Method) {
         let client = socket(&bed.scanner, (scanner, 0));
         for _ in 0..3 {
             client.send_to(b"read", (host, 161)).expect("request");
-            let from = asked(&service);
+            let from = querier(&service);
             service.send_to(b"here", from).expect("reply");
-            asked(&client);
-            // The engine knows that the port is served; here it is seen each time.
+            querier(&client);
+            // The engine ignores served ports; the sensor observes each request.
             assert_eq!(seen(&mut set, &bed, host), [(host, 161)]);
         }
     }
-    check_answers(&mut set, 0);
+    check_solicited(&mut set, 0);
 }
 
-fn answers_within_this_host_are_no_probes(method: Method) {
+fn replies_within_this_host_are_no_probes(method: Method) {
     let Some(root) = require_root() else { return };
     let host = Namespace::isolated(root);
     let mut set = open(method, &host);
     let inside: IpAddr = Ipv4Addr::LOCALHOST.into();
     let stub = socket(&host, (Ipv4Addr::new(127, 0, 0, 53), 53));
-    let client = ask_and_go(&host, inside, stub.local_addr().expect("address"), b"who?");
-    assert_eq!(asked(&stub), client);
-    stub.send_to(b"late", client).expect("answer");
-    // The query came in, too, and its answer did not count.
+    let client = query_and_close(&host, inside, stub.local_addr().expect("address"), b"who?");
+    assert_eq!(querier(&stub), client);
+    stub.send_to(b"late", client).expect("reply");
+    // The query was received over loopback as well, and is no reply to another query.
     let found = targets(&host.enter(|| watch_to_marker(&mut set, &host, inside)));
     assert_eq!(found, [(stub.local_addr().expect("address").ip(), 53)]);
-    check_answers(&mut set, 1);
+    check_solicited(&mut set, 1);
 }
 
-fn what_this_host_asks_for_others_is_its_own_query(method: Method) {
+fn masqueraded_queries_count_as_own_queries(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let inside = Namespace::isolated(root);
@@ -415,16 +416,16 @@ fn what_this_host_asks_for_others_is_its_own_query(method: Method) {
     let (host, scanner) = (IpAddr::from(bed.host.v4()), bed.scanner.v4());
     let resolver = socket(&bed.scanner, (scanner, 53));
     let client = "192.0.2.2".parse().expect("address");
-    ask_and_go(&inside, client, resolver.local_addr().expect("address"), b"who?");
-    let masked = asked(&resolver);
+    query_and_close(&inside, client, resolver.local_addr().expect("address"), b"who?");
+    let masked = querier(&resolver);
     assert_eq!(masked.ip(), host);
-    resolver.send_to(b"late", masked).expect("answer");
+    resolver.send_to(b"late", masked).expect("reply");
     assert_eq!(seen(&mut set, &bed, host), []);
-    check_answers(&mut set, 1);
-    // Once, with the address that it has on the wire.
+    check_solicited(&mut set, 1);
+    // The query counts once, with the address that it has on the wire.
     assert_eq!(set.stats().queries.seen, 1);
 
-    // What it passes on as it is, is none of its own.
+    // A query that is forwarded without translation is not a query of this host.
     for (namespace, device, address) in
         [(&bed.host, "inner0", "2001:db8::1/64"), (&inside, "inner1", "2001:db8::2/64")]
     {
@@ -435,22 +436,22 @@ fn what_this_host_asks_for_others_is_its_own_query(method: Method) {
     bed.host.enter(|| std::fs::write(forwarding, "1")).expect("forwarding");
     let resolver = socket(&bed.scanner, (bed.scanner.v6(), 53));
     let client = "2001:db8::2".parse().expect("address");
-    let at = ask_and_go(&inside, client, resolver.local_addr().expect("address"), b"who?");
-    assert_eq!(asked(&resolver), at);
+    let at = query_and_close(&inside, client, resolver.local_addr().expect("address"), b"who?");
+    assert_eq!(querier(&resolver), at);
     assert_eq!(seen(&mut set, &bed, host), []);
     assert_eq!(set.stats().queries.seen, 1);
 }
 
-fn ports_that_are_not_monitored_cost_nothing(method: Method) {
+fn unmonitored_ports_need_no_query_sockets(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let packet_sockets = || bed.host.run("ss", &["-H", "-0", "-a"]).lines().count();
     let mut set = open_for(method, &bed.host, PortSet::new());
     let captures = set.watched().count() * method.rings();
-    assert_eq!(packet_sockets(), captures, "from the beginning");
+    assert_eq!(packet_sockets(), captures, "before a query");
     let monitored = |ports: &[u16]| ports.iter().copied().collect::<PortSet>();
     let set_ports = |set: &mut SensorSet, udp: &[u16]| {
-        // What is opened belongs to the namespace of the thread that asks.
+        // A socket belongs to the namespace of the thread that opens it.
         bed.host.enter(|| set.set_ports(monitored(&[23]), monitored(udp)));
     };
     set_ports(&mut set, &[7]);
@@ -465,9 +466,9 @@ fn ports_that_are_not_monitored_cost_nothing(method: Method) {
     let at = resolver.local_addr().expect("address");
     for (port, expected) in [(39_999, 0), (40_000, 1)] {
         socket(&bed.host, (host, port)).send_to(b"who?", at).expect("query");
-        resolver.send_to(b"late", asked(&resolver)).expect("answer");
+        resolver.send_to(b"late", querier(&resolver)).expect("reply");
         assert_eq!(seen(&mut set, &bed, host), []);
         assert_eq!(set.stats().queries.seen, expected);
-        check_answers(&mut set, expected);
+        check_solicited(&mut set, expected);
     }
 }
