@@ -11,8 +11,8 @@ mod session;
 mod shard;
 mod shards;
 mod signals;
-mod summary;
 mod time;
+mod totals;
 mod workers;
 
 pub(crate) use background::Background;
@@ -24,5 +24,5 @@ pub(crate) use session::{PreparedConfig, Session};
 pub(crate) use shard::Shard;
 pub(crate) use shards::Shards;
 pub(crate) use signals::Signals;
-pub(crate) use summary::Summary;
+pub(crate) use totals::replay_summary;
 pub(crate) use workers::Workers;

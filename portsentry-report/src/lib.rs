@@ -15,9 +15,11 @@ mod level;
 mod line;
 mod notice;
 mod response;
+mod summary;
 
 pub use event_lines::{DEBUG_PREFIX, LineOptions};
 pub use level::Level;
 pub use line::{EventLine, Importance, PreludeLine};
 pub use notice::Notice;
 pub use response::{Action, ActionEvent, Report};
+pub use summary::{ConnectSummary, Evictions, Summary};

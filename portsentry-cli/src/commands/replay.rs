@@ -18,7 +18,7 @@ use crate::arguments::ReplayOptions;
 use crate::configuration::{configuration, show_warnings, working_directory};
 use crate::failure::Failure;
 use crate::output::print_final;
-use crate::runtime::{Summary, sandbox};
+use crate::runtime::{replay_summary, sandbox};
 
 /// Packets between two looks at the engine's events.
 const BATCH: usize = 1024;
@@ -55,10 +55,7 @@ fn run(options: &ReplayOptions, configuration: &Configuration) -> Result<(), Fai
     replay.engine.close();
     replay.write_events()?;
     replay.output.flush().map_err(Failure::Output)?;
-    let (sensors, engine) = (replay.stats, replay.engine.statistics());
-    let (probes, evictions) = (engine.probes(), engine.into());
-    let losses = Vec::new();
-    let summary = Summary { sensors, losses, answers: None, probes, evictions, live: false };
+    let summary = replay_summary(&replay.stats, &replay.engine.statistics());
     print_final(&summary.to_string());
     outcome
 }

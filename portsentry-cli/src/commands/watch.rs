@@ -12,7 +12,7 @@ use std::sync::Arc;
 use portsentry_capture::SourceHash;
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
-use portsentry_report::Notice;
+use portsentry_report::{Notice, Summary};
 use portsentry_respond::{Client, Notification};
 
 use crate::arguments::{LogOutput, VERSION, WatchOptions};
@@ -22,7 +22,7 @@ use crate::logging;
 use crate::output::{Console, LogItem, Outputs, Queue, Reporter, Syslog, print_final};
 use crate::runtime::{
     Background, Heartbeat, Manager, PreparedConfig, Sentry, ServedPorts, Session, Shard, Shards,
-    Signals, Summary, Watching, Workers, background, sandbox,
+    Signals, Watching, Workers, background, sandbox,
 };
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {

@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use portsentry_core::Instant;
-use portsentry_report::Notice;
+use portsentry_report::{Notice, Summary};
 use portsentry_respond::{Client, Unfinished};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::service::Manager;
 use super::signals::Signals;
-use super::summary::Summary;
 use super::time::monotonic;
+use super::totals::live_summary;
 use super::workers::Workers;
 use crate::failure::Failure;
 use crate::output::{LogItem, Queue};
@@ -111,7 +111,7 @@ impl Sentry {
             let notice = Notice::UnresponsiveThreads { threads: unresponsive };
             self.queue.push(LogItem::Notice(notice));
         }
-        Summary::of(stats)
+        live_summary(stats)
     }
 }
 

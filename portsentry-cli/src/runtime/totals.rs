@@ -1,0 +1,94 @@
+//! From the counters of sensors and engines to the summary.
+
+use std::collections::BTreeMap;
+
+use portsentry_capture::{ConnectStats, InterfaceLoss, Rejected, SensorStats};
+use portsentry_core::Statistics;
+use portsentry_report::{ConnectSummary, Evictions, Summary};
+
+use super::shard::ShardStats;
+
+/// The summary of a run with these shards.
+pub(crate) fn live_summary(shards: Vec<ShardStats>) -> Summary {
+    let (mut sensors, mut connect) = (SensorStats::default(), None);
+    let (mut probes, mut evictions) = (0, Evictions::default());
+    let mut losses = BTreeMap::<String, u64>::new();
+    for shard in shards {
+        let queries = sensors.queries;
+        sensors.merge(&shard.sensors);
+        // Each shard sees the queries of all.
+        sensors.queries = queries.most(&shard.sensors.queries);
+        // Bound sockets are one shard.
+        connect = connect.or(shard.answers);
+        for InterfaceLoss { interface, packets } in shard.losses {
+            *losses.entry(interface).or_default() += packets;
+        }
+        probes += shard.engine.probes();
+        evictions.sources += shard.engine.sources_evicted;
+        evictions.blocked += shard.engine.blocked_forgotten;
+    }
+    Summary {
+        connect: connect.as_ref().map(connect_summary),
+        dropped: Some(sensors.dropped_by_kernel + sensors.dropped_by_interface),
+        losses: losses.into_iter().map(|(interface, packets)| (packets, interface)).collect(),
+        evictions,
+        ..of_sensors(&sensors, probes)
+    }
+}
+
+/// The summary of a replay.
+pub(crate) fn replay_summary(sensors: &SensorStats, engine: &Statistics) -> Summary {
+    let evictions =
+        Evictions { sources: engine.sources_evicted, blocked: engine.blocked_forgotten };
+    Summary { evictions, ..of_sensors(sensors, engine.probes()) }
+}
+
+fn of_sensors(sensors: &SensorStats, probes: u64) -> Summary {
+    let malformed = sensors.tally.iter().filter(|(kind, count)| kind.is_malformed() && *count > 0);
+    Summary {
+        packets: sensors.received,
+        probes,
+        undecodable: malformed.map(|(kind, count)| (count, kind.to_string())).collect(),
+        incomplete_datagrams: sensors.reassembly.expired + sensors.reassembly.evicted,
+        solicited: sensors.tally.count(Rejected::SolicitedReply),
+        queries_missed: sensors.queries.missed,
+        queries_evicted: sensors.queries.evicted,
+        lost_between_rings: sensors.rings.lost,
+        ..Summary::default()
+    }
+}
+
+fn connect_summary(stats: &ConnectStats) -> ConnectSummary {
+    ConnectSummary {
+        connections: stats.connections,
+        datagrams: stats.datagrams,
+        banners: stats.banners + stats.answers,
+        limited: stats.held_back,
+        unreachable: stats.unreachable,
+        without_descriptor: stats.turned_away,
+        timed_out: stats.timed_out,
+        evicted: stats.displaced,
+        accept_failed: stats.accept_failed,
+        notices_lost: stats.notices_lost,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_summed_except_queries_that_each_of_them_sees() {
+        let shard = |packets, seen, lost| {
+            let mut sensors = SensorStats { received: packets, ..SensorStats::default() };
+            (sensors.queries.seen, sensors.queries.missed) = (seen, seen);
+            sensors.rings.lost = lost;
+            let loss = InterfaceLoss { interface: "eth0".into(), packets };
+            let engine = Statistics::default();
+            ShardStats { sensors, losses: vec![loss], answers: None, engine }
+        };
+        let summary = live_summary(vec![shard(3, 7, 1), shard(4, 8, 0), shard(5, 6, 2)]);
+        assert_eq!((summary.packets, summary.queries_missed), (12, 8));
+        assert_eq!((summary.lost_between_rings, summary.losses), (3, vec![(12, "eth0".into())]));
+    }
+}
