@@ -6,15 +6,15 @@
 use std::net::Ipv4Addr;
 
 use portsentry_core::{
-    Effect, Engine, HashKey, Instant, IpOptions, Limits, NetworkSet, Observation, Outcome, Policy,
-    TcpFlags, Timestamp,
+    Effect, Engine, HashKey, Instant, IpOptions, Limits, Observation, Outcome, Policy, TcpFlags,
+    Timestamp,
 };
 use portsentry_report::EventLine;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let policy = Policy {
         tcp_ports: [23, 3389].into_iter().collect(),
-        ignore: ["203.0.113.0/24".parse()?].into_iter().collect::<NetworkSet>(),
+        ignore: "203.0.113.0/24".parse()?,
         scan_trigger: 2,
         block_tcp: true,
         remember_blocked: true,

@@ -1,4 +1,4 @@
-//! What the engine has to tell, in the order it happened.
+//! The engine's reports, in the order of their causes.
 
 use core::net::IpAddr;
 

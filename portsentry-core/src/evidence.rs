@@ -36,8 +36,10 @@ pub struct TcpSegment {
     /// Control bits.
     pub flags: TcpFlags,
     /// Sequence number.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub sequence: u32,
     /// Window, unscaled.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub window: u16,
 }
 
@@ -94,7 +96,7 @@ pub enum Mode {
 }
 
 /// Whether the IP header of a packet had options.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -106,6 +108,7 @@ pub enum IpOptions {
     /// IPv4 header of 20 bytes.
     Absent,
     /// IPv6, which has none, or a sensor that cannot see the header.
+    #[default]
     Unknown,
 }
 

@@ -44,6 +44,40 @@ impl HashKey {
         Self { factors }
     }
 
+    /// A random key, from the source that seeds the hash tables of the standard
+    /// library.
+    #[cfg(feature = "std")]
+    pub fn random() -> Self {
+        use std::hash::{BuildHasher as _, RandomState};
+
+        // SipHash of different messages under a key that nobody knows.
+        let state = RandomState::new();
+        let [high, low] = [1_u64, 2].map(|message| u128::from(state.hash_one(message)));
+        Self::new(high << 64 | low)
+    }
+
+    /// Which of `engines` engines gets the observations of `source`, from 0; for
+    /// several engines on as many threads. All observations of a source, IPv4-mapped
+    /// or not, go to one engine. About 4 ns.
+    ///
+    /// The engines may have the same key: the choice says nothing about the place of
+    /// an address in their tables.
+    ///
+    /// ```
+    /// use portsentry_core::HashKey;
+    ///
+    /// let key = HashKey::new(7);
+    /// let owner = key.shard("192.0.2.7".parse().unwrap(), 4);
+    /// assert!(owner < 4);
+    /// assert_eq!(key.shard("::ffff:192.0.2.7".parse().unwrap(), 4), owner);
+    /// ```
+    pub fn shard(&self, source: IpAddr, engines: usize) -> usize {
+        // Tables use the upper bits of the hash: another mix does not select a part of
+        // them.
+        let hash = mix(self.hash(address_bits(source), 0).wrapping_add(GOLDEN_RATIO));
+        ((u128::from(hash) * engines as u128) >> 64) as usize
+    }
+
     /// The hash of an address and a small number beside it, never 0. Of IPv4
     /// addresses with the same number, no two have the same. About 4 ns.
     #[inline]

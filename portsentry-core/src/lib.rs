@@ -52,7 +52,7 @@
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 // An engine can move to another thread, and what goes in and out be shared.
@@ -69,6 +69,8 @@ pub mod config;
 mod counter_table;
 mod engine;
 mod event;
+#[cfg(feature = "serde")]
+mod event_record;
 mod evidence;
 mod hash_key;
 mod network_set;
@@ -77,6 +79,8 @@ mod policy;
 mod port_set;
 mod scan_kind;
 mod served_ports;
+#[cfg(feature = "std")]
+mod stopwatch;
 mod tcp_flags;
 mod time;
 mod verdict;
@@ -85,6 +89,8 @@ pub use engine::{
     Advice, Effect, Engine, Limits, Outcome, RateLimit, Response, ResponseId, Statistics,
 };
 pub use event::{Event, Probe};
+#[cfg(feature = "serde")]
+pub use event_record::EventRecord;
 pub use evidence::{Evidence, IpOptions, Mode, Protocol, TcpSegment};
 pub use hash_key::HashKey;
 pub use network_set::NetworkSet;
@@ -93,6 +99,8 @@ pub use policy::Policy;
 pub use port_set::PortSet;
 pub use scan_kind::ScanKind;
 pub use served_ports::ServedPorts;
+#[cfg(feature = "std")]
+pub use stopwatch::Stopwatch;
 pub use tcp_flags::TcpFlags;
 pub use time::{Instant, Timestamp};
 pub use verdict::{Decision, Flags, Reason, Verdict};

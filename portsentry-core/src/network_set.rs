@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use core::ops::RangeInclusive;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, IpSubnets, Ipv4Subnets, Ipv6Subnets};
 
 use self::batch::Batch;
 use self::ranges::{Ranges, WideRanges};
@@ -73,6 +73,22 @@ impl NetworkSet {
         v4.chain(v6)
     }
 
+    /// The fewest networks that cover the set, ascending, IPv4 first.
+    pub fn networks(&self) -> impl Iterator<Item = IpNet> {
+        self.ranges().flat_map(|range| match range.into_inner() {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                IpSubnets::from(Ipv4Subnets::new(first, last, 0))
+            }
+            (first, last) => {
+                let wide = |address| match address {
+                    IpAddr::V4(address) => address.to_ipv6_mapped(),
+                    IpAddr::V6(address) => address,
+                };
+                IpSubnets::from(Ipv6Subnets::new(wide(first), wide(last), 0))
+            }
+        })
+    }
+
     /// The number of ranges left after merging: at most the number of networks
     /// given.
     pub fn len(&self) -> usize {
@@ -107,6 +123,40 @@ impl FromIterator<IpNet> for NetworkSet {
             v4: Ranges::merge(v4, |address| address.checked_add(1)),
             v6: WideRanges::new(Ranges::merge(v6, |address| address.checked_add(1))),
         }
+    }
+}
+
+impl FromIterator<IpAddr> for NetworkSet {
+    /// A set of single addresses. O(n log n).
+    fn from_iter<I: IntoIterator<Item = IpAddr>>(addresses: I) -> Self {
+        addresses.into_iter().map(IpNet::from).collect()
+    }
+}
+
+/// As a list of networks, the fewest that cover the set.
+#[cfg(feature = "serde")]
+impl serde::Serialize for NetworkSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use alloc::string::ToString as _;
+
+        serializer.collect_seq(self.networks().map(|network| network.to_string()))
+    }
+}
+
+/// From a list of networks and addresses.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for NetworkSet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let list = Vec::<alloc::string::String>::deserialize(deserializer)?;
+        let networks: Result<Vec<IpNet>, _> = list
+            .iter()
+            .map(|item| {
+                item.parse::<IpNet>()
+                    .or_else(|error| item.parse::<IpAddr>().map(IpNet::from).or(Err(error)))
+                    .map_err(serde::de::Error::custom)
+            })
+            .collect();
+        Ok(networks?.into_iter().collect())
     }
 }
 

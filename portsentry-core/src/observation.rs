@@ -39,11 +39,14 @@ pub struct Observation {
     /// Monotonic time of the packet. Detection compares this time only; it
     /// should not go back from one observation of a sensor to the next. The
     /// constructors set it to the origin.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub at: Instant,
     /// Wall-clock time of the packet, for display. The constructors set it to
     /// 1970-01-01T00:00:00Z.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub time: Timestamp,
     /// The kernel's index of the receiving interface; 0 when not known.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub interface: u32,
     /// Address in the packet's source field. Anyone can write any address
     /// there, except for [`Evidence::Connection`].
@@ -51,16 +54,20 @@ pub struct Observation {
     /// The address of this host that was probed.
     pub target: IpAddr,
     /// The sender's port.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub source_port: u16,
     /// The probed port.
     pub target_port: u16,
     /// The packet or connection, and with it transport protocol and mode.
     pub evidence: Evidence,
     /// Whether the IP header had options.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub ip_options: IpOptions,
     /// Time to live, or hop limit, as received.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub ttl: Option<u8>,
     /// The identification field of the IPv4 header.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub ip_id: Option<u16>,
 }
 
@@ -72,14 +79,22 @@ impl Observation {
     #[must_use]
     #[inline]
     pub const fn new(source: SocketAddr, target: SocketAddr, evidence: Evidence) -> Self {
+        let source = (source.ip(), source.port());
+        Self::between(source, (target.ip(), target.port()), evidence)
+    }
+
+    /// As [`new`](Self::new), from addresses and ports apart: what a decoder has.
+    #[must_use]
+    #[inline]
+    pub const fn between(source: (IpAddr, u16), target: (IpAddr, u16), evidence: Evidence) -> Self {
         Self {
             at: Instant::from_nanos(0),
             time: Timestamp::from_nanos(0),
             interface: 0,
-            source: source.ip().to_canonical(),
-            target: target.ip().to_canonical(),
-            source_port: source.port(),
-            target_port: target.port(),
+            source: source.0.to_canonical(),
+            target: target.0.to_canonical(),
+            source_port: source.1,
+            target_port: target.1,
             evidence,
             ip_options: IpOptions::Unknown,
             ttl: None,

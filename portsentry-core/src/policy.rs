@@ -1,4 +1,4 @@
-//! What the engine is to decide by.
+//! The rules of the decision.
 
 use core::time::Duration;
 
@@ -9,7 +9,8 @@ use crate::{NetworkSet, PortSet, Protocol};
 /// A policy is replaced as a whole with
 /// [`Engine::set_policy`](crate::Engine::set_policy); counters and the blocked
 /// set survive that. `Default` watches nothing.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Policy {
     /// Monitored TCP ports.
     pub tcp_ports: PortSet,
@@ -17,7 +18,7 @@ pub struct Policy {
     pub udp_ports: PortSet,
     /// Sources whose probes are reported as ignored and go no further.
     pub ignore: NetworkSet,
-    /// Sources that are never acted on.
+    /// Sources that the engine never responds to.
     pub never_block: NetworkSet,
     /// Probes of one source before it counts as scanning; 0 and 1 both mean
     /// the first.

@@ -149,6 +149,26 @@ impl fmt::Debug for PortSet {
     }
 }
 
+/// As its text, such as `1,7,10-20`.
+#[cfg(feature = "serde")]
+impl serde::Serialize for PortSet {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// From its text; the empty text is the empty set.
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for PortSet {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = alloc::string::String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(Self::new());
+        }
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

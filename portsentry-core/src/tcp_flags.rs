@@ -80,24 +80,38 @@ impl BitOr for TcpFlags {
     }
 }
 
-impl fmt::Debug for TcpFlags {
+impl TcpFlags {
+    const NAMES: [(Self, &'static str); 8] = [
+        (Self::FIN, "FIN"),
+        (Self::SYN, "SYN"),
+        (Self::RST, "RST"),
+        (Self::PSH, "PSH"),
+        (Self::ACK, "ACK"),
+        (Self::URG, "URG"),
+        (Self::ECE, "ECE"),
+        (Self::CWR, "CWR"),
+    ];
+
+    /// The names of the bits that are set, from the lowest; reserved bits have none.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| *name)
+    }
+}
+
+/// The names of the bits that are set, separated by spaces: `SYN ECE`.
+impl fmt::Display for TcpFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [(TcpFlags, &str); 8] = [
-            (TcpFlags::FIN, "FIN"),
-            (TcpFlags::SYN, "SYN"),
-            (TcpFlags::RST, "RST"),
-            (TcpFlags::PSH, "PSH"),
-            (TcpFlags::ACK, "ACK"),
-            (TcpFlags::URG, "URG"),
-            (TcpFlags::ECE, "ECE"),
-            (TcpFlags::CWR, "CWR"),
-        ];
-        f.write_str("TcpFlags(")?;
         let mut separator = "";
-        for (_, name) in NAMES.iter().filter(|(flag, _)| self.contains(*flag)) {
+        for name in self.names() {
             write!(f, "{separator}{name}")?;
             separator = " ";
         }
-        f.write_str(")")
+        Ok(())
+    }
+}
+
+impl fmt::Debug for TcpFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TcpFlags({self})")
     }
 }

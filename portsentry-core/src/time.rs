@@ -4,11 +4,24 @@
 //! monotonic time and only ever compared. Keeping them apart means that a
 //! stepped clock or a packet with an absurd time stamp cannot shift a time-out.
 
+use core::fmt;
+use core::ops::{Add, Sub};
 use core::time::Duration;
 
 /// A point of wall-clock time: nanoseconds since 1970-01-01T00:00:00Z.
 ///
 /// Taken from the packet where there is one. Used for display only.
+///
+/// `Display` writes it as RFC 3339 does, in UTC with nanoseconds; a precision
+/// cuts the fraction (`{:.6}`: microseconds).
+///
+/// ```
+/// use portsentry_core::Timestamp;
+///
+/// let time = Timestamp::from_nanos(1_795_814_405_431_858_111);
+/// assert_eq!(time.to_string(), "2026-11-27T21:20:05.431858111Z");
+/// assert_eq!(format!("{time:.0}"), "2026-11-27T21:20:05Z");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Timestamp(i64);
@@ -73,5 +86,88 @@ impl Instant {
         let nanos = wait.as_nanos();
         let nanos = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
         Self(self.0.saturating_add(nanos))
+    }
+}
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NANOS: i64 = 1_000_000_000;
+        let (seconds, nanos) = (self.0.div_euclid(NANOS), self.0.rem_euclid(NANOS));
+        let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
+        let (year, month, day) = civil(days);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}")?;
+        let digits = f.precision().unwrap_or(9).min(9);
+        if digits > 0 {
+            let fraction = nanos / 10_i64.pow(9 - digits as u32);
+            write!(f, ".{fraction:0digits$}")?;
+        }
+        f.write_str("Z")
+    }
+}
+
+/// Year, month and day of the Gregorian calendar, from days since 1970-01-01 (Howard
+/// Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
+const fn civil(days: i64) -> (i64, i64, i64) {
+    // Years start in March, eras of 400 years on 0000-03-01.
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + 400 * era + if month <= 2 { 1 } else { 0 };
+    (year, month, day_of_year - (153 * shifted + 2) / 5 + 1)
+}
+
+impl Add<Duration> for Instant {
+    type Output = Self;
+
+    /// As [`after`](Self::after).
+    fn add(self, wait: Duration) -> Self {
+        self.after(wait)
+    }
+}
+
+impl Sub for Instant {
+    type Output = Duration;
+
+    /// As [`since`](Self::since).
+    fn sub(self, earlier: Self) -> Duration {
+        self.since(earlier)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn timestamps_are_written_as_rfc_3339_does() {
+        for (seconds, expected) in [
+            (0, "1970-01-01T00:00:00.000000000Z"),
+            (-1, "1969-12-31T23:59:59.000000000Z"),
+            (951_782_399, "2000-02-28T23:59:59.000000000Z"),
+            (951_782_400, "2000-02-29T00:00:00.000000000Z"),
+            (951_868_800, "2000-03-01T00:00:00.000000000Z"),
+            (4_107_542_399, "2100-02-28T23:59:59.000000000Z"),
+            (4_107_542_400, "2100-03-01T00:00:00.000000000Z"),
+        ] {
+            assert_eq!(Timestamp::from_seconds_micros(seconds, 0).to_string(), expected);
+        }
+        let ends = [i64::MIN, i64::MAX].map(|nanos| Timestamp::from_nanos(nanos).to_string());
+        let expected = ["1677-09-21T00:12:43.145224192Z", "2262-04-11T23:47:16.854775807Z"];
+        assert_eq!(ends, expected);
+    }
+
+    #[test]
+    fn instants_saturate() {
+        let (early, late) = (Instant::from_secs(1), Instant::from_secs(3));
+        assert_eq!((late - early, early - late), (Duration::from_secs(2), Duration::ZERO));
+        assert_eq!(early + Duration::from_secs(2), late);
+        assert_eq!(late + Duration::MAX, Instant::from_nanos(u64::MAX));
     }
 }

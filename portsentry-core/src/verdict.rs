@@ -1,6 +1,8 @@
-//! What was decided about an attempt, and why.
+//! The engine's decision about an attempt, and its reason.
 
-/// What the engine decided about one observation, and why.
+use core::fmt;
+
+/// The engine's decision about one observation, and its reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -20,7 +22,7 @@ impl Verdict {
     }
 }
 
-/// What happens to an observation.
+/// The consequence for an observation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(
@@ -166,5 +168,56 @@ impl Reason {
                 flags(NO, YES, NO, NO)
             }
         }
+    }
+}
+
+impl Reason {
+    /// The name, such as `below_trigger`; the one that `Display` and the feature
+    /// `serde` write.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotOpener => "not_opener",
+            Self::NotMonitored => "not_monitored",
+            Self::Served => "served",
+            Self::IgnoreList => "ignore_list",
+            Self::BelowTrigger => "below_trigger",
+            Self::SameAddress => "same_address",
+            Self::LogOnly => "log_only",
+            Self::NeverBlock => "never_block",
+            Self::Advised => "advised",
+            Self::AlreadyBlocked => "already_blocked",
+            Self::Responding => "responding",
+            Self::RetryLater => "retry_later",
+            Self::RateLimited => "rate_limited",
+            Self::Overloaded => "overloaded",
+            Self::Triggered => "triggered",
+            Self::Blocked => "blocked",
+            Self::ResponseFailed => "response_failed",
+        }
+    }
+}
+
+impl Decision {
+    /// The name, such as `report`; the one that `Display` and the feature `serde`
+    /// write.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Report => "report",
+            Self::Respond => "respond",
+            Self::Wait => "wait",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }

@@ -1,6 +1,6 @@
 //! The result of decoding.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use portsentry_core::{Evidence, IpOptions, Observation, Timestamp};
 
@@ -42,10 +42,11 @@ impl Packet {
     #[inline]
     pub const fn observation(&self, time: Timestamp, interface: u32) -> Observation {
         let interface = if self.interface == 0 { interface } else { self.interface };
-        let source = SocketAddr::new(self.source, self.source_port);
-        let target = SocketAddr::new(self.target, self.target_port);
-        let mut observation =
-            Observation::new(source, target, self.evidence).stamped(time).on(interface);
+        let source = (self.source, self.source_port);
+        let target = (self.target, self.target_port);
+        let mut observation = Observation::between(source, target, self.evidence);
+        observation.time = time;
+        observation.interface = interface;
         observation.ip_options = self.ip_options;
         observation.ttl = Some(self.ttl);
         observation.ip_id = self.ip_id;

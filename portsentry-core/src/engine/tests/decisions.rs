@@ -10,7 +10,7 @@ fn each_rule_gives_the_line_of_the_contract() {
     let probe = probe_from("192.0.2.7", 23);
 
     check_line(watching(), &probe, Some(&line(tail("false", "true", "true", "false"))));
-    let ignoring = || ["192.0.2.0/24".parse().unwrap()].into_iter().collect();
+    let ignoring = || ["192.0.2.0/24".parse::<ipnet::IpNet>().unwrap()].into_iter().collect();
     check_line(
         Policy { ignore: ignoring(), ..blocking() },
         &probe,
