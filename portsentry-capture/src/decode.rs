@@ -1,12 +1,12 @@
-//! From the bytes of one frame to what was tried.
+//! Decodes the bytes of one frame into the packet that they contain.
 //!
-//! [`decode()`] walks link layer, IP and transport header and gives a [`Packet`],
-//! or a [`Rejected`] that says why there is none; a [`Decoder`] puts fragments
-//! together besides. Every length is bounded twice: by what was captured, and by
-//! what the IP header says belongs to the packet, so that padding is never read
-//! as a header. Checksums are verified where all that they cover was captured.
-//! Nothing here panics, reads a clock, or knows the interface or this host's
-//! addresses, and only fragments are allocated for.
+//! [`decode()`] reads link, IP and transport header and returns a [`Packet`], or a [`Rejected`]
+//! with the reason why there is none. A [`Decoder`] also reassembles fragments.
+//!
+//! Every length is bounded twice: by the captured bytes, and by the length in the IP header, so
+//! padding is never read as a header. A checksum is verified if all bytes that it covers were
+//! captured. The code never panics, reads no clock, and does not know the interface or the
+//! addresses of this host. It allocates only for fragments.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod assembly;
@@ -37,18 +37,16 @@ pub use reassembly::ReassemblyStats;
 pub use rejected::Rejected;
 pub use tally::Tally;
 
-/// Decodes one frame by itself, of which `frame` holds what was captured.
+/// Decodes one frame without any state; `frame` is its captured part.
 ///
-/// A frame that was cut by the capture decodes all the same as long as the
-/// fixed part of its transport header is there; its checksum is not verified
-/// then. Costs 10 to 25 ns.
+/// If the capture cut the frame, the fixed part of the transport header is enough, and the
+/// checksum is not verified. Costs 10 to 25 ns.
 ///
 /// # Errors
 ///
-/// Why the frame gave no packet; fragments give [`Rejected::Fragment`], and a
-/// [`Decoder`] more. Two things only the caller can tell, and are not looked at
-/// here: whether the frame was whole ([`Packet::on_wire`]) and whether the
-/// source is possible ([`martian_source`]).
+/// The reason why the frame contains no packet. A fragment is [`Rejected::Fragment`]; only a
+/// [`Decoder`] reassembles it. The caller has to check whether the frame was complete on the
+/// wire ([`Packet::on_wire`]) and whether the source is possible ([`martian_source`]).
 pub fn decode(link: LinkType, frame: &[u8]) -> Result<Packet, Rejected> {
     let datagram = link::strip(link, frame)?;
     network::read(&datagram, ChecksumState::Unknown, |_| Err(Rejected::Fragment))

@@ -16,7 +16,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with, getsockname};
 
-use super::answer_limit::{Answer, AnswerLimit};
+use super::answer_limit::{AnswerLimit, Decision};
 use super::bound::Bound;
 use super::connections::Connections;
 use super::datagrams::{Receiver, answer};
@@ -279,12 +279,12 @@ impl Acceptor {
             let (sender, interface) = (datagram.sender, datagram.interface);
             let reply = self.observe(bound, Evidence::Message, sender, target, interface, decide);
             if reply == Reply::Banner && !self.banner.is_empty() {
-                match self.limit.ask(sender.ip().to_canonical(), clock::monotonic()) {
-                    Answer::Allowed => match answer(bound.socket(), &datagram, &self.banner) {
+                match self.limit.decide(sender.ip().to_canonical(), clock::monotonic()) {
+                    Decision::Allowed => match answer(bound.socket(), &datagram, &self.banner) {
                         Ok(()) => self.counted.answers += 1,
                         Err(_) => self.counted.unreachable += 1,
                     },
-                    Answer::NetworkHadEnough | Answer::AllHadEnough => self.counted.held_back += 1,
+                    Decision::NetworkLimit | Decision::TotalLimit => self.counted.held_back += 1,
                 }
             }
         }

@@ -1,9 +1,9 @@
-//! How many datagrams are answered.
+//! Rate limit for replies to datagrams.
 //!
-//! The source of a datagram may be forged, and then the answer goes to a
-//! victim. So answers are few: a share for each network, and one for all
-//! together, which makes the sentry useless as an amplifier (RFC 5358 has the
-//! problem). Memory is a fixed table; no flood can make it grow.
+//! The source of a datagram may be forged, and then the reply goes to a victim. So the replies
+//! to each network, and to all networks together, are limited, which makes portsentry useless
+//! as an amplifier (RFC 5358 describes the attack). The table has a fixed size, so no flood can
+//! make it grow.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -11,13 +11,13 @@ use std::net::IpAddr;
 
 use portsentry_core::Instant;
 
-/// Shares of networks. NetworkSet that meet in one share it: the limit gets
-/// stricter then, and never looser.
-const SHARES: usize = 4096;
+/// Number of slots for networks. Networks in the same slot share its limit, which then is
+/// stricter for each of them.
+const SLOTS: usize = 4096;
 
 const MINUTE_NANOS: u64 = 60_000_000_000;
 
-/// Says of each datagram whether it may be answered. 32 KiB.
+/// Decides for each datagram whether to send a reply. 32 KiB.
 #[derive(Debug)]
 pub(super) struct AnswerLimit {
     per_network: Rate,
@@ -27,72 +27,72 @@ pub(super) struct AnswerLimit {
     key: RandomState,
 }
 
-/// Whether to answer, and if not, why.
+/// Whether to send a reply, and if not, the limit that was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(super) enum Decision {
     Allowed,
-    NetworkHadEnough,
-    AllHadEnough,
+    NetworkLimit,
+    TotalLimit,
 }
 
-/// Answers a minute, all of which may come at once.
+/// Replies per minute. All replies of a minute may be sent in one burst.
 #[derive(Clone, Copy, Debug)]
 struct Rate {
-    /// Nanoseconds of a minute that one answer uses up; `None`: no answers.
+    /// Nanoseconds of a minute that one reply uses; `None` allows no replies.
     cost: Option<u64>,
 }
 
-/// The generic cell rate algorithm (ITU-T I.371): when, in nanoseconds, the
-/// answers given so far would have been given at an even pace.
+/// State of the generic cell rate algorithm (ITU-T I.371): the time, in nanoseconds, at which
+/// the last reply would be due at an even pace.
 #[derive(Clone, Copy, Debug, Default)]
 struct Share(u64);
 
 impl AnswerLimit {
-    /// Both limits are answers a minute.
+    /// Creates limits of `per_network` and `in_all` replies per minute.
     pub(super) fn new(per_network: u32, in_all: u32) -> Self {
         Self {
             per_network: Rate::per_minute(per_network),
             in_all: Rate::per_minute(in_all),
-            networks: vec![Share::default(); SHARES].into(),
+            networks: vec![Share::default(); SLOTS].into(),
             all: Share::default(),
             key: RandomState::new(),
         }
     }
 
-    /// Whether `source` may be answered now; if so, the answer is counted.
-    pub(super) fn ask(&mut self, source: IpAddr, now: Instant) -> Answer {
+    /// Decides whether to reply to `source` now, and counts the reply if so.
+    pub(super) fn decide(&mut self, source: IpAddr, now: Instant) -> Decision {
         let now = now.as_nanos();
-        let slot = self.key.hash_one(network(source)) % SHARES as u64;
+        let slot = self.key.hash_one(network(source)) % SLOTS as u64;
         let Some(share) = usize::try_from(slot).ok().and_then(|it| self.networks.get_mut(it))
         else {
-            return Answer::NetworkHadEnough;
+            return Decision::NetworkLimit;
         };
-        let Some(network) = share.after_one_more(self.per_network, now) else {
-            return Answer::NetworkHadEnough;
+        let Some(network) = share.after_reply(self.per_network, now) else {
+            return Decision::NetworkLimit;
         };
-        let Some(all) = self.all.after_one_more(self.in_all, now) else {
-            return Answer::AllHadEnough;
+        let Some(all) = self.all.after_reply(self.in_all, now) else {
+            return Decision::TotalLimit;
         };
         (*share, self.all) = (network, all);
-        Answer::Allowed
+        Decision::Allowed
     }
 }
 
 impl Rate {
-    fn per_minute(answers: u32) -> Self {
-        Self { cost: MINUTE_NANOS.checked_div(answers.into()) }
+    fn per_minute(replies: u32) -> Self {
+        Self { cost: MINUTE_NANOS.checked_div(replies.into()) }
     }
 }
 
 impl Share {
-    /// The share once one more answer is given, `None` if that is too many.
-    fn after_one_more(self, rate: Rate, now: u64) -> Option<Self> {
+    /// Returns the state after one more reply, `None` if that exceeds the limit.
+    fn after_reply(self, rate: Rate, now: u64) -> Option<Self> {
         let due = self.0.max(now).saturating_add(rate.cost?);
         (due - now <= MINUTE_NANOS).then_some(Self(due))
     }
 }
 
-/// What one site has to itself: a /24 of IPv4, a /64 of IPv6.
+/// Returns the usual network of one site: a /24 of IPv4, a /64 of IPv6.
 fn network(source: IpAddr) -> (bool, u64) {
     match source {
         IpAddr::V4(source) => (true, u64::from(source.to_bits() >> 8)),
@@ -106,7 +106,7 @@ mod tests {
 
     fn allowed(limit: &mut AnswerLimit, source: &str, second: u64) -> bool {
         let source = source.parse().unwrap();
-        limit.ask(source, Instant::from_secs(second)) == Answer::Allowed
+        limit.decide(source, Instant::from_secs(second)) == Decision::Allowed
     }
 
     fn count(limit: &mut AnswerLimit, source: &str, second: u64) -> usize {
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_has_its_share_and_gets_it_back_in_time() {
+    fn a_network_has_a_limit_that_time_renews() {
         let mut limit = AnswerLimit::new(10, 1_000_000);
         assert_eq!(count(&mut limit, "192.0.2.1", 100), 10);
         assert_eq!(count(&mut limit, "192.0.2.200", 100), 0, "the same /24");
@@ -129,31 +129,31 @@ mod tests {
     }
 
     #[test]
-    fn all_networks_together_have_a_share() {
+    fn all_networks_together_have_a_limit() {
         let mut limit = AnswerLimit::new(10, 100);
         let source = |n: u32| IpAddr::from((0x0a00_0000 + (n << 8)).to_be_bytes());
         let mut answers = [0, 0, 0];
         for n in 0..100_000 {
-            answers[limit.ask(source(n), Instant::from_secs(7)) as usize] += 1;
+            answers[limit.decide(source(n), Instant::from_secs(7)) as usize] += 1;
         }
-        assert_eq!(answers[Answer::Allowed as usize], 100);
-        assert!(answers[Answer::AllHadEnough as usize] > 0);
-        // What was refused used up nobody's share.
+        assert_eq!(answers[Decision::Allowed as usize], 100);
+        assert!(answers[Decision::TotalLimit as usize] > 0);
+        // A refused reply counts for no network.
         assert_eq!(count(&mut limit, "192.0.2.1", 7 + 60), 10);
     }
 
     #[test]
-    fn none_means_none() {
+    fn a_limit_of_zero_allows_no_reply() {
         assert_eq!(count(&mut AnswerLimit::new(0, 100), "192.0.2.1", 1), 0);
         assert_eq!(count(&mut AnswerLimit::new(10, 0), "192.0.2.1", 1), 0);
     }
 
     #[test]
-    fn a_clock_at_its_end_does_no_harm() {
+    fn a_clock_at_its_maximum_does_not_overflow() {
         let mut limit = AnswerLimit::new(10, 100);
         let end = Instant::from_nanos(u64::MAX);
         for _ in 0..100 {
-            limit.ask("192.0.2.1".parse().unwrap(), end);
+            limit.decide("192.0.2.1".parse().unwrap(), end);
         }
     }
 }

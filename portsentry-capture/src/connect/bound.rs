@@ -1,7 +1,7 @@
-//! The sockets on monitored ports.
+//! The sockets bound to the monitored ports.
 //!
-//! One epoll set holds them all, so that any number of ports costs the same to
-//! wait for. What comes in through a socket is not this module's business.
+//! One epoll set contains all of them, so the cost of waiting does not depend on the number of
+//! ports. This module does not receive from the sockets.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,25 +12,25 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
 
-use super::datagrams::tell_destinations;
+use super::datagrams::enable_destinations;
 use super::notice::{ConnectNotice, Endpoint};
 use crate::SensorError;
 use crate::reactor::{EventSet, Ready, Watch};
 
-/// Handshakes that wait to be accepted, for each port. The kernel lowers it to
-/// `net.core.somaxconn`.
+/// Maximum number of connections that wait to be accepted, for each port. The kernel lowers it
+/// to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
 
-/// Bytes of datagrams that may wait, for each port; some 2,000 small ones.
+/// Size of the receive buffer for each UDP port, in bytes: about 2,000 small datagrams.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
-/// A socket and what it is bound to.
+/// A bound socket and its endpoint.
 #[derive(Debug)]
 pub(super) struct Bound {
     socket: OwnedFd,
     pub(super) endpoint: Endpoint,
-    /// What the kernel's tables call a socket of datagrams; those of streams are
-    /// not looked up, and a system call less for each is felt with all ports.
+    /// Inode number of a UDP socket, which identifies it in the kernel's tables. TCP sockets do
+    /// not need one, and with all ports bound a system call less for each matters.
     pub(super) inode: Option<u64>,
 }
 
@@ -39,10 +39,10 @@ pub(super) struct Bound {
 pub(super) struct BoundSockets {
     events: EventSet,
     addresses: Vec<Address>,
-    /// What a new IPv6 socket is set to, so that most need not be told
-    /// (`bindv6only` of ip-sysctl). Nothing where there are no such sockets.
+    /// Default of `IPV6_V6ONLY` (`bindv6only` in ip-sysctl), so that most sockets need no
+    /// system call to set it. `None` if the kernel has no IPv6.
     usual_v6_only: Option<bool>,
-    /// An index is what epoll gives back. Closed sockets leave a hole.
+    /// The index is the token in the epoll set. Closed sockets leave a hole.
     slots: Vec<Option<Bound>>,
     holes: Vec<usize>,
 }
@@ -61,7 +61,7 @@ impl Bound {
 }
 
 impl BoundSockets {
-    /// Will bind to `addresses`; to all of both families if there are none.
+    /// Creates a set that binds to `addresses`; to all addresses of both families if empty.
     pub(super) fn new(addresses: &[IpAddr]) -> Result<Self, SensorError> {
         let events = EventSet::new().map_err(refused)?;
         let addresses = match addresses {
@@ -74,17 +74,17 @@ impl BoundSockets {
         Ok(Self { events, addresses, usual_v6_only, slots: Vec::new(), holes: Vec::new() })
     }
 
-    /// How many sockets these ports take.
+    /// Returns the number of sockets that these ports need.
     pub(super) fn needed(&self, tcp_ports: &PortSet, udp_ports: &PortSet) -> usize {
         self.addresses.len() * (tcp_ports.len() + udp_ports.len())
     }
 
-    /// Whether no socket is bound.
+    /// Returns whether no socket is bound.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.len() == self.holes.len()
     }
 
-    /// Readable when one of the sockets is.
+    /// Returns a descriptor that is readable when one of the sockets is.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.events.as_fd()
     }
@@ -110,19 +110,18 @@ impl BoundSockets {
                 Protocol::Udp => udp_ports.contains(endpoint.port),
             };
             if slot.as_ref().is_some_and(|bound| !wanted(&bound.endpoint)) {
-                // The only descriptor of the socket, so epoll forgets it too.
+                // This is the only descriptor of the socket, so closing it removes it from epoll.
                 *slot = None;
                 self.holes.push(index);
             }
         }
     }
 
-    /// Binds the ports that are not bound yet, and tells of each what became of
-    /// it.
+    /// Binds the ports that are not bound yet, and reports the result for each.
     ///
     /// # Errors
     ///
-    /// When the system has no room for more sockets; those before are bound.
+    /// If the system has no resources for more sockets; the sockets bound before remain.
     pub(super) fn bind_missing(
         &mut self,
         tcp_ports: &PortSet,
@@ -148,13 +147,13 @@ impl BoundSockets {
         Ok(())
     }
 
-    /// The ports that are bound to `address`.
+    /// Returns the ports that are bound to `address`.
     fn ports(&self, address: Address, protocol: Protocol) -> PortSet {
         let same = |it: &Endpoint| address.endpoint(protocol, it.port) == *it;
         self.iter().filter(|it| same(&it.endpoint)).map(|it| it.endpoint.port).collect()
     }
 
-    /// An error is one that other ports would meet as well.
+    /// Returns a notice with the result. An error is one that all further ports would have too.
     fn bind(&mut self, endpoint: Endpoint) -> Result<ConnectNotice, Errno> {
         let socket = match open(&endpoint, self.usual_v6_only) {
             Ok(socket) => socket,
@@ -184,7 +183,7 @@ impl Address {
     }
 }
 
-/// A socket that is ready for whatever comes to `endpoint`.
+/// Returns a socket that is bound to `endpoint` and receives.
 fn open(endpoint: &Endpoint, usual_v6_only: Option<bool>) -> Result<OwnedFd, Errno> {
     let kind = match endpoint.protocol {
         Protocol::Tcp => SocketType::STREAM,
@@ -197,19 +196,18 @@ fn open(endpoint: &Endpoint, usual_v6_only: Option<bool>) -> Result<OwnedFd, Err
     let address = SocketAddr::new(endpoint.address, endpoint.port);
     match endpoint.protocol {
         Protocol::Tcp => {
-            // Connections of an earlier run that the kernel is still winding up
-            // (TIME_WAIT, RFC 9293 section 3.6) must not keep the port from us.
-            // On Linux nobody can share or take over a TCP port that listens,
-            // whatever options he sets.
+            // Connections of an earlier run in TIME_WAIT (RFC 9293 section 3.6) must not
+            // prevent the bind. On Linux no other program can share or take over a TCP port that
+            // listens, even with this option.
             sockopt::set_socket_reuseaddr(&socket, true)?;
             bind(&socket, &address)?;
             listen(&socket, BACKLOG)?;
         }
         Protocol::Udp => {
-            // Not so here: with that option a second program could bind the port
-            // and get our datagrams. Without it, nobody can.
-            tell_destinations(socket.as_fd(), endpoint.address)?;
-            // Without the privilege, the system's usual size has to do.
+            // Here the option would let a second program bind the port and receive our
+            // datagrams.
+            enable_destinations(socket.as_fd(), endpoint.address)?;
+            // Without the privilege, the socket keeps the default size.
             let _ = sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER);
             bind(&socket, &address)?;
         }
@@ -222,8 +220,8 @@ fn unbound(address: IpAddr, kind: SocketType) -> Result<OwnedFd, Errno> {
     socket_with(family, kind, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)
 }
 
-/// `::` for both families, or `0.0.0.0` where IPv6 is off: a kernel without
-/// IPv6 has no such sockets, one with `ipv6.disable=1` no such address.
+/// Returns `::` for both families, or `0.0.0.0` if IPv6 is off: a kernel without IPv6 has no
+/// such sockets, and one with `ipv6.disable=1` has no such address.
 fn wildcard() -> Address {
     let v6 = IpAddr::from(Ipv6Addr::UNSPECIFIED);
     let works = unbound(v6, SocketType::DGRAM)
@@ -233,7 +231,7 @@ fn wildcard() -> Address {
     Address { address, v6_only: false }
 }
 
-/// Each address once, an IPv4-mapped one as the IPv4 address it is.
+/// Returns each address once, IPv4-mapped addresses as IPv4.
 fn distinct(given: &[IpAddr]) -> Vec<Address> {
     let mut addresses: Vec<Address> = Vec::new();
     for address in given.iter().map(IpAddr::to_canonical) {
@@ -254,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn given_addresses_stand_for_themselves() {
+    fn given_wildcards_cover_one_family() {
         let given = ["0.0.0.0", "::", "::ffff:192.0.2.1", "192.0.2.1", "2001:db8::1", "::"];
         let found: Vec<(String, bool)> = distinct(&given.map(|it| it.parse().unwrap()))
             .into_iter()

@@ -1,10 +1,9 @@
-//! Connections that are being answered: banner, end of stream, the peer's end
-//! of stream, close.
+//! Open connections: send the banner, end the stream, wait for the peer's end of stream, close.
 //!
-//! The order matters. A socket that is closed while unread data wait is reset
-//! (RFC 9293 section 3.6.1), and a reset may overtake the banner; so what the
-//! peer sends is read, and thrown away, until he closes too. He may not, and
-//! may not read either: the time of each is limited, and so is their number.
+//! The order matters. The kernel resets a socket that is closed with unread data (RFC 9293
+//! section 3.6.1), and a reset may overtake the banner. So the data of the peer are read and
+//! discarded until it closes too. A peer may never read or close, so the time and the number of
+//! connections are limited.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -16,33 +15,32 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown, sockopt}
 
 use crate::reactor::{EventSet, Watch};
 
-/// Bytes of the peer's that are read before his patience counts for nothing.
+/// Maximum number of bytes read from a peer before the connection is closed.
 const MOST_READ: usize = 64 * 1024;
 
-/// What became of connections that were to get the banner.
+/// Outcomes of connections to which the banner is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct ConnectionOutcomes {
-    /// The kernel has taken the whole banner.
+    /// Number of connections of which the kernel accepted the complete banner.
     pub(super) banner_sent: u64,
-    /// The peer had gone before that.
+    /// Number of connections that the peer closed before that.
     pub(super) gone: u64,
-    /// Reset, because time was up.
+    /// Number of connections reset because they took too long.
     pub(super) timed_out: u64,
-    /// Closed to make room for a later one.
+    /// Number of connections closed to make room for a later one.
     pub(super) displaced: u64,
 }
 
-/// The connections that are open, the oldest first.
+/// The open connections, the oldest first.
 ///
-/// A ring: each connection has a number, and its place is the number modulo
-/// the capacity. One that is still there when the numbers have come round
-/// makes room.
+/// A ring: each connection has a number, and its place is the number modulo the capacity. If
+/// a new connection needs the place of an old one, the old one is closed.
 #[derive(Debug)]
 pub(super) struct Connections {
     places: Box<[Option<Open>]>,
-    /// The number of the next one.
+    /// Number of the next connection.
     next: u64,
-    /// No open connection has a lower number.
+    /// Lower bound for the numbers of open connections.
     oldest: u64,
     patience: Duration,
     pub(super) outcomes: ConnectionOutcomes,
@@ -58,19 +56,19 @@ struct Open {
     deadline: Instant,
 }
 
-/// How far an open connection has come.
+/// Progress of an open connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Progress {
-    /// The peer's window is closed.
+    /// A part of the banner is not sent, because the peer does not read.
     Unsent,
-    /// The banner is on its way, and the peer has not closed.
+    /// The banner is sent, and the peer has not closed.
     Lingering,
-    /// Nothing more to do.
+    /// The connection can be closed.
     Over,
 }
 
 impl Connections {
-    /// Room for `capacity` connections, each for at most `patience`.
+    /// Creates room for `capacity` connections, each open for at most `patience`.
     pub(super) fn new(capacity: usize, patience: Duration) -> Self {
         Self {
             places: (0..capacity.max(1)).map(|_| None).collect(),
@@ -110,7 +108,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Advances the connection with this token, which is ready.
+    /// Advances the connection with this token, whose socket is ready.
     pub(super) fn advance(&mut self, token: u64, events: &EventSet, first_token: u64) {
         let number = token - first_token;
         let mut outcomes = self.outcomes;
@@ -129,9 +127,9 @@ impl Connections {
         self.outcomes = outcomes;
     }
 
-    /// Resets the connections whose time is up. Gives when the next one's is.
+    /// Resets the connections whose time is over. Returns the deadline of the next one.
     pub(super) fn expire(&mut self, now: Instant) -> Option<Instant> {
-        // Older ones have been displaced.
+        // Newer connections have taken the places of older ones.
         self.oldest = self.oldest.max(self.next.saturating_sub(self.places.len() as u64));
         while self.oldest < self.next {
             let number = self.oldest;
@@ -141,7 +139,7 @@ impl Connections {
                     return Some(open.deadline);
                 }
                 Some(open) if open.number == number => {
-                    // Forgotten by the kernel too, with what it has not sent yet.
+                    // The kernel also discards unsent data and sends a reset.
                     let _ = sockopt::set_socket_linger(&open.socket, Some(Duration::ZERO));
                     *place = None;
                     self.outcomes.timed_out += 1;
@@ -173,14 +171,14 @@ impl Open {
             }
             if self.sent == self.banner.len() {
                 outcomes.banner_sent += 1;
-                // Can fail only if the peer has gone, which reading tells too.
+                // Fails only if the peer closed the connection, which the next read reports.
                 let _ = shutdown(&self.socket, Shutdown::Write);
             }
         }
-        self.read_away()
+        self.discard_input()
     }
 
-    fn read_away(&mut self) -> Progress {
+    fn discard_input(&mut self) -> Progress {
         let mut scratch = [0; 4096];
         while self.read < MOST_READ {
             match recv(self.socket.as_fd(), &mut scratch, RecvFlags::DONTWAIT) {
@@ -208,13 +206,13 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(5);
     const FIRST: u64 = 7;
 
-    struct Bench {
+    struct Fixture {
         events: EventSet,
         listener: TcpListener,
         connections: Connections,
     }
 
-    impl Bench {
+    impl Fixture {
         fn new(capacity: usize) -> Self {
             Self {
                 events: EventSet::new().unwrap(),
@@ -223,7 +221,7 @@ mod tests {
             }
         }
 
-        /// A client that gets `banner` at `second`.
+        /// Connects a client to which `banner` is sent at `second`.
         fn client(&mut self, banner: &[u8], second: u64) -> TcpStream {
             let client = TcpStream::connect(self.listener.local_addr().unwrap()).unwrap();
             client.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
@@ -233,11 +231,15 @@ mod tests {
             client
         }
 
-        /// Lets whatever is ready go on until `done`.
+        /// Advances ready connections until `done` returns true.
         fn run_until(&mut self, mut done: impl FnMut(&Connections) -> bool) {
             while !done(&self.connections) {
                 let ready: Ready<8> = self.events.wait(Duration::from_secs(10)).unwrap();
-                assert!(ready.count() > 0, "nothing happened: {:?}", self.connections.outcomes);
+                assert!(
+                    ready.count() > 0,
+                    "no connection became ready: {:?}",
+                    self.connections.outcomes
+                );
                 for token in ready.tokens() {
                     self.connections.advance(token, &self.events, FIRST);
                 }
@@ -250,27 +252,27 @@ mod tests {
     }
 
     #[test]
-    fn the_banner_arrives_whole_even_if_the_peer_talks() {
-        let mut bench = Bench::new(4);
-        let mut client = bench.client(b"go away\n", 1);
+    fn the_banner_arrives_complete_although_the_peer_sends() {
+        let mut fixture = Fixture::new(4);
+        let mut client = fixture.client(b"go away\n", 1);
         client.write_all(&[b'x'; 1000]).unwrap();
         let mut text = Vec::new();
         client.read_to_end(&mut text).unwrap();
         assert_eq!(text, b"go away\n");
         client.shutdown(Shutdown::Write).unwrap();
-        bench.run_until(|it| open(it) == 0);
+        fixture.run_until(|it| open(it) == 0);
         assert_eq!(
-            bench.connections.outcomes,
+            fixture.connections.outcomes,
             ConnectionOutcomes { banner_sent: 1, ..ConnectionOutcomes::default() }
         );
     }
 
     #[test]
-    fn a_slow_reader_gets_a_banner_that_no_buffer_holds() {
-        let mut bench = Bench::new(4);
+    fn a_slow_reader_gets_a_banner_larger_than_any_buffer() {
+        let mut fixture = Fixture::new(4);
         let banner: Vec<u8> = (0..16_000_000_u32).map(|n| (n % 251) as u8).collect();
-        let client = bench.client(&banner, 1);
-        let place = bench.connections.places.iter().flatten().next().expect("it waits");
+        let client = fixture.client(&banner, 1);
+        let place = fixture.connections.places.iter().flatten().next().expect("open connection");
         assert!(
             place.sent < banner.len(),
             "{} bytes",
@@ -280,49 +282,49 @@ mod tests {
             let mut text = Vec::new();
             (&client).read_to_end(&mut text).map(|_| text)
         });
-        bench.run_until(|it| open(it) == 0);
-        assert!(reader.join().unwrap().unwrap() == banner, "other bytes");
+        fixture.run_until(|it| open(it) == 0);
+        assert!(reader.join().unwrap().unwrap() == banner, "the banner was changed");
         assert_eq!(
-            bench.connections.outcomes,
+            fixture.connections.outcomes,
             ConnectionOutcomes { banner_sent: 1, ..ConnectionOutcomes::default() }
         );
     }
 
     #[test]
-    fn one_that_never_reads_is_reset_when_its_time_is_up() {
-        let mut bench = Bench::new(4);
-        let mut client = bench.client(&vec![0; 16_000_000], 1);
-        assert_eq!(bench.connections.expire(Instant::from_secs(5)), Some(Instant::from_secs(6)));
-        assert_eq!(open(&bench.connections), 1);
-        assert_eq!(bench.connections.expire(Instant::from_secs(6)), None);
-        assert_eq!(open(&bench.connections), 0);
-        assert_eq!(bench.connections.outcomes.timed_out, 1);
+    fn a_peer_that_never_reads_is_reset_after_its_time() {
+        let mut fixture = Fixture::new(4);
+        let mut client = fixture.client(&vec![0; 16_000_000], 1);
+        assert_eq!(fixture.connections.expire(Instant::from_secs(5)), Some(Instant::from_secs(6)));
+        assert_eq!(open(&fixture.connections), 1);
+        assert_eq!(fixture.connections.expire(Instant::from_secs(6)), None);
+        assert_eq!(open(&fixture.connections), 0);
+        assert_eq!(fixture.connections.outcomes.timed_out, 1);
         let error = std::io::copy(&mut client, &mut std::io::sink()).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
     }
 
     #[test]
-    fn the_oldest_makes_room_and_keeps_its_banner() {
-        let mut bench = Bench::new(2);
-        let mut clients: Vec<TcpStream> = (0..5).map(|n| bench.client(b"banner", n)).collect();
-        assert_eq!(open(&bench.connections), 2);
-        assert_eq!(bench.connections.outcomes.displaced, 3);
+    fn the_oldest_is_closed_and_keeps_its_banner() {
+        let mut fixture = Fixture::new(2);
+        let mut clients: Vec<TcpStream> = (0..5).map(|n| fixture.client(b"banner", n)).collect();
+        assert_eq!(open(&fixture.connections), 2);
+        assert_eq!(fixture.connections.outcomes.displaced, 3);
         for client in &mut clients {
             let mut text = String::new();
             client.read_to_string(&mut text).unwrap();
             assert_eq!(text, "banner");
         }
-        assert_eq!(bench.connections.expire(Instant::from_secs(5)), Some(Instant::from_secs(8)));
-        assert_eq!(bench.connections.expire(Instant::from_secs(9)), None);
-        assert_eq!(bench.connections.outcomes.timed_out, 2);
+        assert_eq!(fixture.connections.expire(Instant::from_secs(5)), Some(Instant::from_secs(8)));
+        assert_eq!(fixture.connections.expire(Instant::from_secs(9)), None);
+        assert_eq!(fixture.connections.outcomes.timed_out, 2);
     }
 
     #[test]
-    fn one_that_talks_without_end_is_cut_off() {
-        let mut bench = Bench::new(2);
-        let mut client = bench.client(b"banner", 1);
+    fn a_peer_that_sends_without_end_is_closed() {
+        let mut fixture = Fixture::new(2);
+        let mut client = fixture.client(b"banner", 1);
         let talker = std::thread::spawn(move || while client.write_all(&[0; 4096]).is_ok() {});
-        bench.run_until(|it| open(it) == 0);
+        fixture.run_until(|it| open(it) == 0);
         talker.join().unwrap();
     }
 }

@@ -1,8 +1,7 @@
-//! Receiving datagrams together with the address they were sent to, and
-//! answering from that address.
+//! Receives datagrams together with their destination address, and replies from that address.
 //!
-//! A socket on the wildcard address would answer from whatever address the
-//! route suggests, and a client drops an answer that comes from elsewhere.
+//! A socket on the wildcard address would reply from the address that the route suggests, and a
+//! client drops a reply from another address than the one it sent to.
 
 use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
@@ -15,25 +14,24 @@ use nix::sys::socket::{
 };
 use rustix::io::Errno;
 
-/// One datagram. What was in it does not matter.
+/// One received datagram, without its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Datagram {
-    /// As the kernel has it: IPv4-mapped on an IPv6 socket.
+    /// Source address; IPv4-mapped on an IPv6 socket.
     pub(super) sender: SocketAddr,
-    /// The address it was sent to, IPv4 as such. `None` if the kernel did not
-    /// tell.
+    /// Destination address, never IPv4-mapped. `None` if the kernel did not report it.
     pub(super) destination: Option<IpAddr>,
-    /// Whether that is one address of this host, and not a group or a broadcast.
+    /// Whether the destination is an address of this host, not a group or a broadcast address.
     pub(super) unicast: bool,
-    /// The index of the interface it came in by; 0 if the kernel did not tell.
+    /// Index of the receiving interface; 0 if the kernel did not report it.
     pub(super) interface: u32,
 }
 
-/// Has the kernel tell with each datagram where it was sent to. To be called
-/// before `socket`, which is for `address`, is bound.
-pub(super) fn tell_destinations(socket: BorrowedFd<'_>, address: IpAddr) -> Result<(), Errno> {
-    // For datagrams of IPv4 on a socket of both families too: only this tells
-    // broadcasts from others.
+/// Lets the kernel report the destination of each datagram. Call it before `socket` is bound
+/// to `address`.
+pub(super) fn enable_destinations(socket: BorrowedFd<'_>, address: IpAddr) -> Result<(), Errno> {
+    // Also for IPv4 datagrams on a socket of both families: only this option distinguishes
+    // broadcasts.
     setsockopt(&socket, sockopt::Ipv4PacketInfo, &true).map_err(errno)?;
     if address.is_ipv6() {
         setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true).map_err(errno)?;
@@ -41,7 +39,7 @@ pub(super) fn tell_destinations(socket: BorrowedFd<'_>, address: IpAddr) -> Resu
     Ok(())
 }
 
-/// Reads datagrams; one for all sockets.
+/// Receives datagrams, for all sockets.
 #[derive(Debug)]
 pub(super) struct Receiver {
     ancillary: Vec<u8>,
@@ -52,10 +50,9 @@ impl Receiver {
         Self { ancillary: nix::cmsg_space!(in_pktinfo, in6_pktinfo) }
     }
 
-    /// The next datagram, `None` if there is none. Never blocks, and allocates
-    /// nothing.
+    /// Receives the next datagram; returns `None` if none waits. Never blocks or allocates.
     pub(super) fn receive(&mut self, socket: BorrowedFd<'_>) -> Result<Option<Datagram>, Errno> {
-        // Nobody reads what is in it; the kernel throws the rest away.
+        // The payload is not used; the kernel discards the rest.
         let mut byte = [0];
         let mut into = [IoSliceMut::new(&mut byte)];
         let flags = MsgFlags::MSG_DONTWAIT;
@@ -75,8 +72,8 @@ impl Receiver {
         for ancillary in message.cmsgs().map_err(errno)? {
             match ancillary {
                 ControlMessageOwned::Ipv4PacketInfo(info) => {
-                    // `ipi_spec_dst` is the address of this host that an answer
-                    // would come from (ip(7)).
+                    // `ipi_spec_dst` is the address of this host from which a reply
+                    // would be sent (ip(7)).
                     datagram.destination = Some(v4_address(info.ipi_addr));
                     datagram.unicast = info.ipi_addr.s_addr == info.ipi_spec_dst.s_addr;
                     datagram.interface = info.ipi_ifindex.cast_unsigned();
@@ -94,8 +91,7 @@ impl Receiver {
     }
 }
 
-/// Sends `text` back to where `datagram` came from, from the address it was
-/// sent to. Never blocks.
+/// Sends `text` to the source of `datagram`, from its destination address. Never blocks.
 pub(super) fn answer(
     socket: BorrowedFd<'_>,
     datagram: &Datagram,
@@ -105,8 +101,8 @@ pub(super) fn answer(
         let (text, flags) = ([IoSlice::new(text)], MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL);
         sendmsg(socket.as_raw_fd(), &text, from, flags, Some(&to)).map(drop).map_err(errno)
     };
-    // The interface is left to the routes, as for every other answer; to a
-    // link-local address the sender's scope says it.
+    // The routes choose the interface, as for every other packet; a link-local address
+    // contains it as its scope.
     match (datagram.sender, datagram.destination) {
         (sender, None) => send(&[], sender.into()),
         (SocketAddr::V4(sender), Some(IpAddr::V4(from))) => {
@@ -145,21 +141,22 @@ mod tests {
 
     use super::*;
 
-    /// A datagram to `to`, received by a socket bound to `bound`, and answered.
+    /// Sends a datagram to `to`, receives it from a socket bound to `bound`, and replies.
     #[track_caller]
     fn check(bound: &str, from: &str, to: &str) {
         let socket = UdpSocket::bind((bound.parse::<IpAddr>().unwrap(), 0)).unwrap();
-        tell_destinations(socket.as_fd(), bound.parse().unwrap()).unwrap();
+        enable_destinations(socket.as_fd(), bound.parse().unwrap()).unwrap();
         let to: IpAddr = to.parse().unwrap();
         let there = SocketAddr::new(to, socket.local_addr().unwrap().port());
         let client = UdpSocket::bind((from.parse::<IpAddr>().unwrap(), 0)).unwrap();
-        // Connected, so that it takes an answer from that address alone.
+        // A connected socket accepts a reply only from that address.
         client.connect(there).unwrap();
         client.set_read_timeout(Some(std::time::Duration::from_secs(10))).unwrap();
         client.send(b"more than a byte").unwrap();
 
         let mut receiver = Receiver::new();
-        let found = receiver.receive(socket.as_fd()).unwrap().expect("loopback delivers at once");
+        let found =
+            receiver.receive(socket.as_fd()).unwrap().expect("loopback delivers immediately");
         let sender = client.local_addr().unwrap();
         assert_eq!(found.sender.ip().to_canonical(), sender.ip());
         assert_eq!(found.sender.port(), sender.port());
@@ -174,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_come_from_the_address_that_was_asked() {
+    fn a_reply_comes_from_the_queried_address() {
         check("0.0.0.0", "127.0.0.1", "127.0.0.1");
         check("0.0.0.0", "127.0.0.1", "127.99.1.2");
         check("127.0.0.3", "127.0.0.1", "127.0.0.3");

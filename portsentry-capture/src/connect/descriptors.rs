@@ -1,29 +1,29 @@
-//! The limit of open files, raised as far as it is needed.
+//! Raises the limit of open files as far as needed.
 
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::SensorError;
 
-/// Descriptors kept for everything but sockets: logs, files, and the pipes of
-/// programs that are started.
+/// Number of descriptors for everything except sockets: logs, files, and the pipes of commands.
 const RESERVE: usize = 96;
 
-/// Open connections that there must be room for; with fewer, a handful of slow
-/// readers would cut off everybody else's banner.
+/// Minimum number of open connections. With fewer, a handful of slow peers would prevent the
+/// banner for all others.
 const FEWEST_CONNECTIONS: usize = 16;
 
-/// Makes room for `ports` sockets and at best `connections` open connections.
-/// Gives how many connections there is room for.
+/// Raises the limit for `ports` sockets and, if possible, `connections` open connections.
+/// Returns the number of connections for which there are descriptors.
 ///
 /// # Errors
 ///
-/// [`SensorError::DescriptorLimit`] when not even a few connections would fit.
+/// [`SensorError::DescriptorLimit`] if the limit does not even suffice for
+/// [`FEWEST_CONNECTIONS`].
 pub(super) fn make_room(ports: usize, connections: usize) -> Result<usize, SensorError> {
     make_room_in(&mut Kernel, ports, connections)
 }
 
-/// What the kernel allows; a trait, so that a test can stand in for it.
+/// The limit of open files; a trait, so that tests can replace the kernel.
 trait Limits {
     fn get(&self) -> Rlimit;
     fn set(&mut self, limit: Rlimit) -> Result<(), Errno>;
@@ -53,8 +53,8 @@ fn make_room_in(
         return Ok(connections);
     }
     let hard = maximum.unwrap_or(u64::MAX);
-    // The first that the kernel grants. Above the hard limit it takes
-    // CAP_SYS_RESOURCE, and more than `fs.nr_open` nobody gets.
+    // Uses the first limit that the kernel grants. A limit above the hard limit needs
+    // CAP_SYS_RESOURCE, and `fs.nr_open` is the maximum.
     let mut allowed = current;
     for limit in [wanted.max(current), needed.max(hard).min(wanted), hard.min(wanted)] {
         let new = Rlimit { current: Some(limit), maximum: maximum.map(|it| it.max(limit)) };
@@ -97,8 +97,8 @@ mod tests {
         }
     }
 
-    /// Soft, hard and privileged limit; ports; the connections there is room
-    /// for, or what is said to be needed and allowed; the soft limit then.
+    /// Arguments: soft, hard and privileged limit; number of ports; the returned number of
+    /// connections, or the numbers in the error (needed, allowed); the soft limit afterwards.
     #[track_caller]
     fn check(limits: [u64; 3], ports: usize, room: Result<usize, (u64, u64)>, after: u64) {
         let [current, hard, privileged_up_to] = limits;
@@ -112,19 +112,19 @@ mod tests {
 
     #[test]
     fn the_limit_is_raised_as_far_as_needed_and_no_further() {
-        // Enough already: not touched.
+        // The limit suffices and is not changed.
         check([10_000, 10_000, 0], 1000, Ok(1024), 10_000);
-        // Up to what is wanted, below the hard limit.
+        // The wanted number is below the hard limit.
         check([1024, 524_288, 0], 1000, Ok(1024), 2120);
         check([1024, 524_288, 0], 65_535, Ok(1024), 66_655);
-        // Past the hard limit with the privilege for it.
+        // Above the hard limit, with the privilege.
         check([256, 256, 1_048_576], 1000, Ok(1024), 2120);
-        // As many connections as still fit.
+        // Fewer connections than wanted.
         check([1024, 2000, 0], 1000, Ok(904), 2000);
         check([1112, 1112, 0], 1000, Ok(16), 1112);
-        // Past the hard limit, but not as far as wanted.
+        // Above the hard limit, but fewer than wanted.
         check([256, 256, 1112], 1000, Ok(16), 1112);
-        // Not even a few.
+        // Less than the minimum.
         check([1111, 1111, 0], 1000, Err((1112, 1111)), 1111);
         check([256, 256, 0], 1000, Err((1112, 256)), 256);
         check([100, 256, 0], 1000, Err((1112, 256)), 256);

@@ -1,14 +1,14 @@
-//! The ports that this host's own connections start from.
+//! The local ports of outgoing connections.
 //!
-//! A port that is bound cannot be one of them. Who binds them all cuts the host
-//! off from the services of others, name servers first.
+//! Outgoing connections cannot use a bound port. If all are bound, the host cannot reach any
+//! service of other hosts, for example name servers.
 
 use std::fs;
 use std::ops::RangeInclusive;
 
 use portsentry_core::{PortSet, Protocol};
 
-/// Warns when most of the ports are taken that own connections start from.
+/// Warns if most of the ports for outgoing connections are bound.
 pub(super) fn warn_if_taken(tcp_ports: &PortSet, udp_ports: &PortSet) {
     let Ok(text) = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range") else { return };
     let Some(range) = parse(&text) else { return };
@@ -16,8 +16,8 @@ pub(super) fn warn_if_taken(tcp_ports: &PortSet, udp_ports: &PortSet) {
         let (all, left) = (range.clone().count(), left(&range, ports));
         if left < all / 2 {
             log::warn!(
-                "{left} of the {all} {protocol} ports are left that this host's own connections \
-                 start from (net.ipv4.ip_local_port_range); the others are monitored, and bound"
+                "only {left} of the {all} {protocol} ports for outgoing connections are free \
+                 (net.ipv4.ip_local_port_range), the others are monitored; monitor fewer ports"
             );
         }
     }
@@ -27,7 +27,7 @@ fn left(range: &RangeInclusive<u16>, ports: &PortSet) -> usize {
     range.clone().filter(|port| !ports.contains(*port)).count()
 }
 
-/// Two numbers, the second the last one of the range.
+/// Parses the first and the last number of the range.
 fn parse(text: &str) -> Option<RangeInclusive<u16>> {
     let mut words = text.split_ascii_whitespace();
     Some(words.next()?.parse().ok()?..=words.next()?.parse().ok()?)
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_left() {
+    fn monitored_ports_reduce_the_free_ports() {
         let range = parse("32768\t60999\n").unwrap();
         assert_eq!(range, 32_768..=60_999);
         let check = |first: u16, last: u16, expected: usize| {

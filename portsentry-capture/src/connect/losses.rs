@@ -1,6 +1,6 @@
-//! What the kernel dropped on its way to the bound sockets.
+//! Packets that the kernel dropped before the bound sockets.
 //!
-//! Asked for once in a while and never per packet.
+//! The functions read whole tables, so they are called rarely and never per packet.
 
 use std::fs;
 use std::io;
@@ -15,8 +15,8 @@ use netlink_packet_sock_diag::inet::{
 
 use crate::netlink::{self, SOCK_DIAG};
 
-/// Datagrams that found the buffers of these sockets full, or that had a wrong
-/// checksum. `inodes` is sorted. Reads the kernel's table of UDP sockets.
+/// Returns the number of datagrams dropped because the buffer of one of these sockets was full
+/// or their checksum was wrong. `inodes` is sorted. Reads the kernel's table of UDP sockets.
 pub(super) fn dropped_datagrams(inodes: &[u64]) -> io::Result<u64> {
     let mut sum = 0;
     for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
@@ -43,16 +43,16 @@ pub(super) fn dropped_datagrams(inodes: &[u64]) -> io::Result<u64> {
     Ok(sum)
 }
 
-/// Handshakes that found the queue of a listening socket full: a count of the
-/// whole network namespace, since it was made. Peers try again, and each try
-/// counts.
+/// Returns the number of connection attempts dropped because the queue of a listening socket
+/// was full. The kernel counts since the network namespace was created, for all its sockets;
+/// each retry of a peer counts.
 pub(super) fn overflows() -> io::Result<u64> {
-    // That of the thread: `/proc/net` is that of the process's first one.
+    // The namespace of the calling thread; `/proc/net` is that of the main thread.
     let text = fs::read_to_string("/proc/thread-self/net/netstat")?;
     parse(&text).ok_or_else(|| io::Error::other("/proc/net/netstat has no ListenOverflows"))
 }
 
-/// Pairs of lines: names, then values (`proc_pid_net(5)`).
+/// Parses pairs of lines: names, then values (`proc_pid_net(5)`).
 fn parse(text: &str) -> Option<u64> {
     let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
     let (names, values) = (lines.next()?, lines.next()?);
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn netstat() {
+    fn overflows_are_parsed_from_netstat() {
         let text = "TcpExt: SyncookiesSent ListenOverflows ListenDrops\nTcpExt: 1 22 333\n\
                     IpExt: InNoRoutes ListenOverflows\nIpExt: 7 8\n";
         assert_eq!(parse(text), Some(22));
@@ -80,13 +80,13 @@ mod tests {
     }
 
     #[test]
-    fn a_full_buffer_is_told() {
+    fn drops_of_a_full_buffer_are_counted() {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let inodes = [fstat(&socket).unwrap().st_ino];
         assert_eq!(dropped_datagrams(&inodes).unwrap(), 0);
         let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let (mut sent, mut received) = (0, 0);
-        // Far more than the usual 208 KiB hold.
+        // Far more than fit into the default buffer of 208 KiB.
         while sent < 5000 {
             client.send_to(&[0; 100], socket.local_addr().unwrap()).unwrap();
             sent += 1;

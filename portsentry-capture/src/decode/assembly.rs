@@ -1,11 +1,10 @@
-//! One datagram that is being put together.
+//! One datagram that is being reassembled.
 //!
-//! The rules are those of the Linux kernel (`net/ipv4/inet_fragment.c`,
-//! `ip_fragment.c`, `net/ipv6/reassembly.c`) to the letter, because what is
-//! ambiguous in fragments is a way past a sensor that reads them otherwise than
-//! the host does (Ptacek and Newsham, "Insertion, Evasion, and Denial of
-//! Service", 1998). So the first bytes to arrive stand, and a real overlap
-//! discards all (RFC 5722 section 4, since 4.19 for IPv4 too).
+//! The rules are exactly those of the Linux kernel (`net/ipv4/inet_fragment.c`,
+//! `ip_fragment.c`, `net/ipv6/reassembly.c`). A sensor that resolves ambiguous fragments in
+//! another way than the host can be evaded (Ptacek and Newsham, "Insertion, Evasion, and Denial
+//! of Service", 1998). So the bytes that arrive first count, and a partial overlap discards the
+//! datagram (RFC 5722 section 4, since Linux 4.19 for IPv4 too).
 
 use std::net::IpAddr;
 
@@ -15,25 +14,25 @@ use super::ipv6::has_header_chain;
 use super::payload::Payload;
 use super::{ChecksumState, Packet, Rejected, network};
 
-/// The longest IP packet but for jumbograms, which are never fragmented.
+/// Maximum length of an IP packet. Jumbograms are longer, but are never fragmented.
 const MAX_PACKET: usize = 65_535;
 
-/// What arrived of a datagram.
+/// The fragments of a datagram that arrived so far.
 #[derive(Debug, Default)]
 pub(super) struct Assembly {
-    /// Ascending and disjoint. A fragment that goes to the end is joined to the
-    /// run it touches; one that arrives out of order stays a run of its own.
+    /// Runs of received bytes, ascending and disjoint. A fragment that continues the last run is
+    /// joined to it; one that arrives out of order remains a separate run.
     runs: Vec<Run>,
-    /// What was captured of each, by offset, in order of arrival.
+    /// Captured bytes of each fragment with their offset, in order of arrival.
     pieces: Vec<(usize, Box<[u8]>)>,
-    /// Bytes that arrived.
+    /// Number of received bytes.
     held: u32,
-    /// Where the datagram ends as far as is known.
+    /// Highest known end of the datagram.
     end: u32,
     has_last: bool,
     /// The header of the first fragment.
     header: Option<Header>,
-    /// What is known of any of its fragments.
+    /// Checksum state of the last fragment for which it is known.
     checksum: ChecksumState,
 }
 
@@ -43,37 +42,36 @@ struct Run {
     end: u32,
 }
 
-/// What became of a fragment.
+/// Result of the insertion of a fragment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It was taken, and others are missing.
+    /// The fragment was stored, and others are missing.
     Incomplete,
-    /// It was the last one that was missing.
+    /// The fragment completes the datagram.
     Complete,
-    /// It is left aside, the datagram stays.
+    /// The fragment is ignored, and the datagram remains.
     Ignored(Rejected),
-    /// The datagram is discarded with it.
+    /// The fragment and its datagram are discarded.
     Discarded(Rejected),
 }
 
 impl Assembly {
-    /// Bytes of memory that it holds, about.
+    /// Returns the approximate memory use in bytes.
     pub(super) fn cost(&self) -> usize {
         let pieces: usize = self.pieces.iter().map(|(_, bytes)| 48 + bytes.len()).sum();
         384 + 8 * self.runs.len() + pieces
     }
 
-    /// Takes in a fragment.
+    /// Inserts a fragment.
     pub(super) fn insert(&mut self, fragment: &Fragment<'_>) -> Outcome {
         let is_v4 = fragment.header.target.is_ipv4();
         let mut payload = fragment.payload;
         let start = fragment.offset;
         if fragment.more && is_v4 {
-            // Linux does not mind a length that is no multiple of 8, and takes
-            // less of it.
+            // Linux accepts a length that is not a multiple of 8, and rounds it down.
             payload = payload.cut(payload.length & !7);
         }
-        // Lengths come from 16 bits, jumbograms have no fragments.
+        // Lengths have 16 bits, because jumbograms have no fragments.
         let end = start.saturating_add(u32::try_from(payload.length).unwrap_or(u32::MAX));
         if !is_v4 && (end as usize > MAX_PACKET || fragment.more && !end.is_multiple_of(8)) {
             return Outcome::Ignored(Rejected::FragmentLength);
@@ -140,7 +138,7 @@ impl Assembly {
         Ok(())
     }
 
-    /// The packet of a datagram that is complete.
+    /// Decodes the packet of a complete datagram.
     pub(super) fn packet(mut self) -> Result<Packet, Rejected> {
         let header = self.header.ok_or(Rejected::Fragment)?;
         let length = self.end as usize;
@@ -154,7 +152,7 @@ impl Assembly {
         self.pieces.sort_unstable_by_key(|(offset, _)| *offset);
         let mut captured = Vec::new();
         for (offset, bytes) in &self.pieces {
-            // A gap is what a capture cut off.
+            // The capture cut off the bytes of a gap.
             if *offset == captured.len() {
                 captured.extend_from_slice(bytes);
             }
@@ -163,7 +161,7 @@ impl Assembly {
     }
 }
 
-/// Whether this fragment would be taken into no datagram at all.
+/// Returns whether this fragment lacks headers, so that no datagram accepts it.
 pub(super) fn lacks_headers(fragment: &Fragment<'_>) -> bool {
     fragment.header.target.is_ipv6()
         && fragment.offset == 0

@@ -1,12 +1,12 @@
-//! Extension headers that are stepped over.
+//! Extension headers that are skipped.
 
 use etherparse::{IpAuthHeaderSlice, IpNumber, Ipv6RawExtHeaderSlice};
 
 use super::Rejected;
 use super::payload::Payload;
 
-/// Hop-by-hop and destination options: the length counts units of 8 bytes
-/// without the first, so 0 is the usual value (RFC 8200 section 4.3).
+/// Skips hop-by-hop or destination options. The length counts units of 8 bytes without the
+/// first, so 0 is the usual value (RFC 8200 section 4.3).
 pub(super) fn options(payload: Payload<'_>) -> Result<(IpNumber, Payload<'_>), Rejected> {
     match Ipv6RawExtHeaderSlice::from_slice(payload.captured) {
         Ok(header) => Ok((header.next_header(), payload.behind(header.slice().len())?)),
@@ -14,9 +14,9 @@ pub(super) fn options(payload: Payload<'_>) -> Result<(IpNumber, Payload<'_>), R
     }
 }
 
-/// A routing header, of the same form. One with segments left asks for the
-/// packet to be sent on to another host (RFC 8200 section 4.4), which Linux
-/// does not do and does not answer unless it is told to.
+/// Skips a routing header, which has the same form. If segments are left, the packet has to be
+/// forwarded to another host (RFC 8200 section 4.4). By default Linux does not forward it and
+/// sends no reply.
 pub(super) fn routing(payload: Payload<'_>) -> Result<(IpNumber, Payload<'_>), Rejected> {
     let behind = options(payload)?;
     match payload.captured {
@@ -25,8 +25,8 @@ pub(super) fn routing(payload: Payload<'_>) -> Result<(IpNumber, Payload<'_>), R
     }
 }
 
-/// An authentication header: the length counts units of 4 bytes without the
-/// first two (RFC 4302 section 2.2).
+/// Skips an authentication header. The length counts units of 4 bytes without the first two
+/// (RFC 4302 section 2.2).
 pub(super) fn authentication(payload: Payload<'_>) -> Result<(IpNumber, Payload<'_>), Rejected> {
     use etherparse::err::ip_auth::HeaderSliceError;
 

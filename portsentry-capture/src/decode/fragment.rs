@@ -6,24 +6,24 @@ use super::ChecksumState;
 use super::header::Header;
 use super::payload::Payload;
 
-/// A fragment as it was captured.
+/// A captured fragment.
 #[derive(Debug)]
 pub(super) struct Fragment<'a> {
-    /// That of the whole datagram, if this is the first fragment.
+    /// Header of the fragment; that of the first fragment is the header of the datagram.
     pub(super) header: Header,
     pub(super) identification: u32,
-    /// Of the first byte within the datagram, a multiple of 8.
+    /// Offset of the first byte within the datagram, in bytes; a multiple of 8.
     pub(super) offset: u32,
-    /// More fragments follow.
+    /// Whether more fragments follow.
     pub(super) more: bool,
-    /// What is behind the fragment header, or the IPv4 header.
+    /// The bytes after the fragment header, or after the IPv4 header.
     pub(super) payload: Payload<'a>,
     pub(super) checksum: ChecksumState,
 }
 
-/// What fragments of one datagram have in common: for IPv4 source, target,
-/// protocol and identification (RFC 791 section 3.2), for IPv6 the protocol of
-/// the first fragment alone counts (RFC 8200 section 4.5).
+/// The fields that identify the datagram of a fragment. Over IPv4 they include the protocol
+/// (RFC 791 section 3.2). Over IPv6 only the protocol of the first fragment counts (RFC 8200
+/// section 4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct DatagramKey {
     source: IpAddr,

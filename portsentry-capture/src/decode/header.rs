@@ -1,4 +1,4 @@
-//! The fields of an IP header that later layers need, of either version.
+//! Fields of the IP header that the transport layer needs, for both IP versions.
 
 use std::net::IpAddr;
 
@@ -8,27 +8,26 @@ use portsentry_core::IpOptions;
 use super::Packet;
 use super::transport::Segment;
 
-/// Fields of the IP header of a packet, or of the datagram that starts with it.
+/// Fields of the IP header of a packet, or of the reassembled datagram that starts with it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub(super) source: IpAddr,
     pub(super) target: IpAddr,
-    /// Of what follows.
+    /// Protocol of the payload.
     pub(super) protocol: IpNumber,
     pub(super) ip_options: IpOptions,
     pub(super) ttl: u8,
     pub(super) ip_id: Option<u16>,
     pub(super) interface: u32,
-    /// Bytes of the link header.
+    /// Length of the link header, in bytes.
     pub(super) link: usize,
-    /// Bytes of the IP header, and of the extension headers that each fragment
-    /// has in front of its fragment header.
+    /// Length in bytes of the IP header, and of the extension headers before the fragment header.
     pub(super) length: usize,
 }
 
 impl Header {
-    /// The packet of a segment, in a datagram of `length` bytes behind the IP
-    /// header.
+    /// Returns the packet of a segment. `length` is that of the datagram after the IP header, in
+    /// bytes.
     #[inline]
     pub(super) fn packet(self, segment: Segment, length: usize) -> Packet {
         Packet {

@@ -36,7 +36,7 @@ pub(super) fn read(
         return Err(Rejected::IpChecksum);
     }
     datagram.check_length(length)?;
-    // Made where it is needed: copies of it would cost more than all the rest.
+    // Built only where it is needed, because copies would cost more than the rest of decoding.
     let header = || Header {
         source: IpAddr::V4(ip.source_addr()),
         target: IpAddr::V4(ip.destination_addr()),
@@ -65,7 +65,7 @@ pub(super) fn read(
     Ok(header().packet(segment, payload.length))
 }
 
-/// The transport layer of a whole datagram.
+/// Decodes the transport layer of a complete datagram.
 #[inline]
 pub(super) fn upper(
     protocol: IpNumber,

@@ -1,8 +1,8 @@
-//! IPv6 headers and the chain of extension headers behind them (RFC 8200).
+//! IPv6 headers and the chain of extension headers after them (RFC 8200).
 //!
-//! The chain is walked to its end, however long: Linux sets no limit to it and
-//! answers a probe behind hundreds of extension headers. Each of them has at
-//! least 8 bytes, so the length of the packet bounds the work.
+//! The chain is followed to its end. Linux has no limit either and replies to a probe with
+//! hundreds of extension headers. Each header has at least 8 bytes, so the length of the packet
+//! bounds the work.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -18,7 +18,7 @@ use super::link::Datagram;
 use super::payload::Payload;
 use super::{ChecksumState, Packet, Rejected, transport};
 
-/// Bytes of a fragment header.
+/// Length of a fragment header, in bytes.
 const FRAGMENT_HEADER: usize = 8;
 
 #[inline]
@@ -37,7 +37,7 @@ pub(super) fn read(
     if is_mapped(source) || is_mapped(target) {
         return Err(Rejected::MappedAddress);
     }
-    // Made where it is needed: copies of it would cost more than all the rest.
+    // Built only where it is needed, because copies would cost more than the rest of decoding.
     let header = |protocol, length| Header {
         source: IpAddr::V6(source),
         target: IpAddr::V6(target),
@@ -53,11 +53,10 @@ pub(super) fn read(
         ip.payload_length() == 0 && ip.next_header() == IpNumber::IPV6_HEADER_HOP_BY_HOP;
     let (length, checksum) = match datagram.wire_length {
         _ if !is_jumbogram => (40 + usize::from(ip.payload_length()), checksum),
-        // The length stands in a hop-by-hop option (RFC 2675 section 3). Linux
-        // takes a zero without that option alike, and the end of the frame as
-        // that of the packet.
+        // A hop-by-hop option contains the length (RFC 2675 section 3). Linux also accepts
+        // a zero without that option, and then the packet ends with its frame.
         Some(length) => (length.max(packet.len()), checksum),
-        // What was captured is the only bound, and no measure for a checksum.
+        // Only the capture bounds the packet, so its checksum cannot be verified.
         None => (packet.len(), ChecksumState::Valid),
     };
     datagram.check_length(length)?;
@@ -89,14 +88,13 @@ pub(super) fn read(
     Ok(header(protocol, 40).packet(segment, payload.length))
 }
 
-/// Whether this is in `::ffff:0:0/96`. One comparison, where
-/// [`Ipv6Addr::to_ipv4_mapped`] makes several.
+/// Returns whether the address is in `::ffff:0:0/96`. One comparison;
+/// [`Ipv6Addr::to_ipv4_mapped`] needs several.
 fn is_mapped(address: Ipv6Addr) -> bool {
     address.to_bits() >> 32 == 0xffff
 }
 
-/// The transport layer of a datagram that was put together: extension headers
-/// may stand in front of it.
+/// Decodes a reassembled datagram, in which extension headers may precede the transport header.
 pub(super) fn upper_of_reassembled(
     first: IpNumber,
     payload: Payload<'_>,
@@ -107,12 +105,12 @@ pub(super) fn upper_of_reassembled(
     }
 }
 
-/// Where in a packet a walk along extension headers begins.
+/// State at the start of a walk along extension headers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Walk {
-    /// Right behind the IP header, the only place for hop-by-hop options.
+    /// The walk starts directly after the IP header, the only place for hop-by-hop options.
     first: bool,
-    /// There was a fragment header; a second one is wrong (Linux drops it).
+    /// A fragment header came before. Linux drops a packet with a second one.
     fragmented: bool,
 }
 
@@ -121,18 +119,18 @@ impl Walk {
     const BEHIND_FRAGMENT_HEADER: Self = Self { first: false, fragmented: true };
 }
 
-/// Where it ended.
+/// End of a walk.
 enum Walked<'a> {
-    /// At whatever is not an extension header.
+    /// At a header that is not an extension header.
     Upper(IpNumber, Payload<'a>),
-    /// The same, behind the fragment header of a packet that is whole
-    /// (RFC 6946 section 4).
+    /// The same, after the fragment header of a packet that is not fragmented (RFC 6946
+    /// section 4).
     Atomic(IpNumber, Payload<'a>),
-    /// Behind the fragment header of a fragment.
+    /// After the fragment header of a fragment.
     Fragment { protocol: IpNumber, identification: u32, offset: u32, more: bool, rest: Payload<'a> },
 }
 
-/// Walks extension headers from one of kind `first` on.
+/// Follows the extension headers, the first of which is of kind `first`.
 fn walk(first: IpNumber, payload: Payload<'_>, from: Walk) -> Result<Walked<'_>, Rejected> {
     let (mut next, mut rest, mut at) = (first, payload, from);
     loop {
@@ -170,12 +168,12 @@ fn walk(first: IpNumber, payload: Payload<'_>, from: Walk) -> Result<Walked<'_>,
     }
 }
 
-/// Whether the first fragment of a datagram holds all headers up to and with
-/// that of the transport layer (RFC 8200 section 4.5, RFC 7112 section 5).
+/// Returns whether the first fragment of a datagram contains all headers, including the
+/// transport header (RFC 8200 section 4.5, RFC 7112 section 5).
 ///
-/// A fragment that lacks them is dropped by Linux since 5.11, but for one case
-/// that passes there and so passes here: it ends before the first two bytes of
-/// an extension header. (`ipv6frag_thdr_truncated` and `ipv6_skip_exthdr`)
+/// Linux drops a fragment without them since 5.11 (`ipv6frag_thdr_truncated` and
+/// `ipv6_skip_exthdr`). It accepts one that ends before the first two bytes of an extension
+/// header, so this function does too.
 pub(super) fn has_header_chain(first: IpNumber, payload: Payload<'_>) -> bool {
     let (mut next, mut at) = (first, 0);
     loop {

@@ -1,15 +1,13 @@
-//! Sources that cannot be true.
+//! Impossible source addresses.
 
 use std::net::IpAddr;
 
-/// Whether no packet with this source can be an attempt to reach a port.
+/// Returns whether `source` is impossible (martian), so the packet cannot be a probe.
 ///
-/// Such an address is never the sender's (RFC 1122 section 3.2.1.3, RFC 6890
-/// section 2.2.2, RFC 4291 section 2.7): "this network" 0.0.0.0/8, multicast,
-/// 240.0.0.0/4 with the limited broadcast, `::`, `ff00::/8`, and IPv4-mapped
-/// IPv6. Loopback addresses are sources like any other on a loopback
-/// interface, and impossible elsewhere. A stack takes none of these, so to act
-/// on one is to act on a forgery.
+/// No sender has such an address (RFC 1122 section 3.2.1.3, RFC 6890 section 2.2.2, RFC 4291
+/// section 2.7): "this network" 0.0.0.0/8, multicast, 240.0.0.0/4 with the limited broadcast,
+/// `::`, `ff00::/8`, and IPv4-mapped IPv6. Loopback addresses are possible only on a loopback
+/// interface. No stack accepts these packets, so a response would punish a forged source.
 #[must_use]
 pub fn martian_source(source: IpAddr, on_loopback: bool) -> bool {
     match source {
@@ -32,8 +30,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sources() {
-        // Address, impossible from outside, impossible on loopback.
+    fn martian_sources_depend_on_the_interface() {
+        // Address, martian on other interfaces, martian on loopback.
         let table = [
             ("127.0.0.1", true, false),
             ("127.255.255.255", true, false),
@@ -60,7 +58,7 @@ mod tests {
         ];
         for (address, outside, loopback) in table {
             let source = address.parse().unwrap();
-            assert_eq!(martian_source(source, false), outside, "{address} from outside");
+            assert_eq!(martian_source(source, false), outside, "{address} on other interfaces");
             assert_eq!(martian_source(source, true), loopback, "{address} on loopback");
         }
     }

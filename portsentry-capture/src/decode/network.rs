@@ -1,6 +1,6 @@
-//! From an IP packet to its transport header, whichever IP version it has.
+//! Decodes an IP packet of either version up to its transport header.
 //!
-//! The length in the IP header bounds everything behind it.
+//! The length in the IP header bounds everything after it.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use super::link::{Datagram, IpVersion};
 use super::payload::Payload;
 use super::{ChecksumState, Packet, Rejected, ipv4, ipv6, transport};
 
-/// Reads an IP packet, or passes a fragment to `reassemble`, which may have the rest of its
+/// Decodes an IP packet. Passes a fragment to `reassemble`, which may have the rest of its
 /// datagram.
 #[inline]
 pub(super) fn read(

@@ -1,40 +1,40 @@
-//! The bytes behind a header, and how far they reach.
+//! The bytes after a header, and their length on the wire.
 //!
-//! Where a header does not fit, the question is always the same: does the packet
-//! end there (the packet is malformed), or only the capture (it is truncated)?
+//! If a header does not fit, either the packet ends there (it is malformed), or only the capture
+//! ends there (it is truncated).
 
 use super::Rejected;
 
-/// What the IP header says belongs to the packet, from some header on.
+/// The rest of a packet after some header, as long as the IP header states.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Payload<'a> {
-    /// What of it is at hand, at most `length` bytes.
+    /// The captured bytes, at most `length`.
     pub(super) captured: &'a [u8],
-    /// Its length on the wire.
+    /// Length on the wire, in bytes.
     pub(super) length: usize,
 }
 
 impl<'a> Payload<'a> {
-    /// Behind a header of `header` bytes, in a packet of `length` bytes.
+    /// Returns the bytes after a header of `header` bytes, in a packet of `length` bytes.
     #[inline]
     pub(super) fn of(packet: &'a [u8], header: usize, length: usize) -> Self {
         let captured = packet.get(header..length.min(packet.len())).unwrap_or_default();
         Self { captured, length: length - header }
     }
 
-    /// Behind the first `length` bytes.
+    /// Returns the bytes after the first `length`.
     pub(super) fn behind(self, length: usize) -> Result<Self, Rejected> {
         let captured = self.captured.get(length..).ok_or(Rejected::Truncated)?;
         Ok(Self { captured, length: self.length - length })
     }
 
-    /// The first `length` bytes.
+    /// Returns the first `length` bytes.
     pub(super) fn cut(self, length: usize) -> Self {
         let captured = self.captured.get(..length).unwrap_or(self.captured);
         Self { captured, length }
     }
 
-    /// Why a header that needs `needed` bytes cannot be read.
+    /// Returns the reason why a header of `needed` bytes cannot be read.
     pub(super) fn shortage(self, needed: usize, malformed: Rejected) -> Rejected {
         if self.length < needed { malformed } else { Rejected::Truncated }
     }

@@ -1,12 +1,12 @@
-//! Counting rejected packets by kind.
+//! Counters of rejected packets by kind.
 
 use std::fmt;
 
 use super::Rejected;
 
-/// How many packets gave no observation, by reason.
+/// Number of packets that yielded no observation, by reason.
 ///
-/// Counting costs an addition. `Display` gives a summary such as
+/// Counting costs one addition. `Display` writes a summary such as
 /// `3 not IP, 1 fragment`, or `none`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -21,31 +21,31 @@ impl Tally {
         }
     }
 
-    /// Adds all that `other` has counted.
+    /// Adds the counters of `other`.
     pub fn merge(&mut self, other: &Self) {
         for (count, more) in self.counts.iter_mut().zip(other.counts) {
             *count += more;
         }
     }
 
-    /// Packets of this kind.
+    /// Returns the number of packets of this kind.
     #[must_use]
     pub fn count(&self, kind: Rejected) -> u64 {
         self.counts.get(kind as usize).copied().unwrap_or(0)
     }
 
-    /// Every kind with its count, zeros included.
+    /// Returns all kinds with their counts, zeros included.
     pub fn iter(&self) -> impl Iterator<Item = (Rejected, u64)> + '_ {
         Rejected::ALL.iter().copied().zip(self.counts)
     }
 
-    /// Packets of all kinds.
+    /// Returns the number of packets of all kinds.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Packets of the kinds that are malformed ([`Rejected::is_malformed`]).
+    /// Returns the number of malformed packets ([`Rejected::is_malformed`]).
     #[must_use]
     pub fn malformed(&self) -> u64 {
         self.iter().filter(|(kind, _)| kind.is_malformed()).map(|(_, count)| count).sum()
@@ -63,7 +63,7 @@ impl fmt::Display for Tally {
     }
 }
 
-/// A map from name to count, of the kinds that came up.
+/// Serializes as a map from name to count, without zeros.
 #[cfg(feature = "serde")]
 impl serde::Serialize for Tally {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -77,14 +77,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_are_indices() {
+    fn kinds_index_the_list_of_all() {
         for (index, kind) in Rejected::ALL.iter().enumerate() {
             assert_eq!(*kind as usize, index);
         }
     }
 
     #[test]
-    fn counts_by_kind() {
+    fn packets_are_counted_by_kind() {
         let mut tally = Tally::default();
         assert_eq!(tally.to_string(), "none");
         for kind in [Rejected::Fragment, Rejected::NotIp, Rejected::UdpLength, Rejected::NotIp] {

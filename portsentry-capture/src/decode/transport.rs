@@ -8,11 +8,11 @@ use super::link::IpVersion;
 use super::payload::Payload;
 use super::{ChecksumState, Rejected};
 
-/// Bytes of a TCP header without options, and of a UDP header.
+/// Lengths in bytes of a TCP header without options, and of a UDP header.
 const TCP_HEADER: usize = 20;
 const UDP_HEADER: usize = 8;
 
-/// What the transport header tells.
+/// Fields of the transport header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Segment {
     pub(super) source_port: u16,
@@ -56,7 +56,7 @@ fn tcp(
     let without_options;
     let header = match TcpHeaderSlice::from_slice(payload.captured) {
         Ok(header) => header,
-        // The capture ends within the options: read the header as if it had none.
+        // The capture ends within the options, so the header is read without them.
         Err(_) => {
             let mut copy = *fixed;
             copy[12] = 0x50;
@@ -91,8 +91,8 @@ fn udp(
     }
     let header = UdpHeaderSlice::from_slice(payload.captured).or(Err(Rejected::Truncated))?;
     let length = match (usize::from(header.length()), addresses.version) {
-        // All the rest of a jumbogram (RFC 2675 section 4). Linux takes it so
-        // in any IPv6 packet, so a probe can be written that way.
+        // The datagram is the rest of a jumbogram (RFC 2675 section 4). Linux accepts this
+        // in any IPv6 packet, so a probe can use it.
         (0, IpVersion::V6) => payload.length,
         (length, _) => length,
     };
@@ -100,7 +100,7 @@ fn udp(
         return Err(Rejected::UdpLength);
     }
     let intact = match (header.checksum(), addresses.version) {
-        // None was computed (RFC 768), which IPv6 forbids (RFC 8200 section 8.1).
+        // The sender computed no checksum (RFC 768); IPv6 forbids that (RFC 8200 section 8.1).
         (0, IpVersion::V4) => true,
         (0, IpVersion::V6) => checksum == ChecksumState::NotReady,
         (field, _) => {

@@ -64,7 +64,7 @@ mod tests {
 
     /// Sources that differ in one octet alone, wherever it is, and far apart.
     #[test]
-    fn neighbours_are_spread_evenly() {
+    fn neighbouring_sources_are_distributed_evenly() {
         let v4 = |place: u32, number: u32| {
             IpAddr::from(Ipv4Addr::from_bits(0x0b16_212c ^ number << place))
         };
