@@ -30,7 +30,7 @@ TIME ?= 60
     rpm package test-package test-clocks test-embedding test-recipe features deny advisories \
     fuzz fuzz-replay fuzz-baseline bench bench-compare bench-curves bench-live bench-flood \
     bench-latency bench-instructions bench-cache bench-check bench-baseline load-connect \
-    load-flood mutants msrv msrv-debian test-growth tools
+    load-flood mutants msrv msrv-debian test-growth tools check-portable
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,9 @@ lint-workflows: tools ## the workflows in .github: schema and security
 	$(TOOLS)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms \
 	    .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/feature.yml
 	$(TOOLS)/bin/zizmor --offline --quiet --strict-collection --persona pedantic .
+
+check-portable: ## compile decoder and capture files for macOS and Windows
+	scripts/check-portable
 
 check-language: ## list words that the rules of CONTRIBUTING.md exclude, and print counts
 	scripts/check-language
