@@ -42,8 +42,7 @@ impl Sensor for HoneypotLog {
     ) -> Result<Drained, SensorError> {
         for _ in 0..budget {
             let Some(line) = self.lines.next() else { return Ok(Drained::End) };
-            let line =
-                line.map_err(|source| SensorError::Io { name: self.name().into(), source })?;
+            let line = line.map_err(|source| SensorError::io(self.name(), source))?;
             self.stats.received += 1;
             if let Some(observation) = parse(&line, self.now()) {
                 sink(&observation);

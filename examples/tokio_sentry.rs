@@ -38,7 +38,10 @@ async fn main() -> Result<(), Failure> {
     };
     let backend = RawBackend::new(CaptureOptions::default());
     let ports: PortSet = (1..=1023).collect();
-    let sensors = SensorSet::open(selection, Box::new(backend), ports.clone(), PortSet::new())?;
+    let sensors = SensorSet::builder(selection, backend)
+        .tcp_ports(ports.clone())
+        .udp_ports(PortSet::new())
+        .open()?;
     println!("watching {}", sensors.watched().collect::<Vec<_>>().join(", "));
 
     // No sender of packets may guess the key.

@@ -175,7 +175,7 @@ fn mutants_cause_no_panic_and_no_growth() {
             true => Err(Rejected::MartianSource),
             false => Ok(()),
         };
-        let whole = Frame { link, captured: &frame, wire_length, checksum };
+        let whole = Frame::new(link, &frame).with_wire_length(wire_length).with_checksum(checksum);
         match decoder.decode(&whole, now, admit) {
             Ok(mut packet) => {
                 decoded += 1;

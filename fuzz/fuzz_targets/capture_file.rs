@@ -11,8 +11,8 @@ fn read(input: &[u8], budget: usize) -> Option<(u64, SensorStats, Option<String>
     let error = loop {
         match file.drain(budget, &mut |_| observed += 1) {
             Ok(Drained::More) => {}
-            Ok(Drained::Empty) => panic!("a file never has to wait for packets"),
             Ok(Drained::End) => break None,
+            Ok(other) => panic!("a file never has to wait for packets: {other:?}"),
             Err(error) => break Some(error.to_string()),
         }
     };

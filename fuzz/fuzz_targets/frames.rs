@@ -49,7 +49,7 @@ fuzz_target!(|input: &[u8]| {
         let captured = &whole[..length - usize::from(*cut).min(length)];
         let link = LINKS[usize::from(kind % 5)];
         let checksum = CHECKSUMS[usize::from(kind / 5 % 3)];
-        let frame = Frame { link, captured, wire_length: length, checksum };
+        let frame = Frame::new(link, captured).with_wire_length(length).with_checksum(checksum);
         let loopback = link.marks_loopback(captured);
         let admit = |source, _| match martian_source(source, loopback) {
             true => Err(Rejected::MartianSource),

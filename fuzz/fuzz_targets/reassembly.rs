@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use portsentry_capture::{ChecksumState, Decoder, Frame, LinkType};
+use portsentry_capture::{Decoder, Frame, LinkType};
 use portsentry_core::Instant;
 
 use fragments::DOCUMENTATION;
@@ -59,12 +59,7 @@ fuzz_target!(|input: &[u8]| {
         let piece = Piece { protocol, start, more, bytes };
 
         let packet = DOCUMENTATION.fragment(version, protocol, 0xabcd, start, more, &piece.bytes);
-        let frame = Frame {
-            link: LinkType::RawIp,
-            captured: &packet,
-            wire_length: packet.len(),
-            checksum: ChecksumState::Unknown,
-        };
+        let frame = Frame::new(LinkType::RawIp, &packet);
         let seen = decoder.decode(&frame, Instant::from_secs(1), |_, _| Ok(()));
         assert_eq!(seen.ok(), model.add(&piece), "{piece:?}");
     }

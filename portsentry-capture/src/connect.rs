@@ -20,7 +20,7 @@ mod notice;
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::time::Duration;
 
 use portsentry_core::{Observation, PortSet, Protocol};
@@ -42,7 +42,8 @@ const NAME: &str = "connect mode";
 const ROUND: usize = 256;
 
 /// What to bind and how to answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
 pub struct ConnectOptions {
     /// The TCP ports to watch.
     pub tcp_ports: PortSet,
@@ -58,8 +59,37 @@ pub struct ConnectOptions {
     pub limits: ConnectLimits,
 }
 
-/// What bounds the answers of a [`ConnectSensor`].
+impl ConnectOptions {
+    /// Binds these ports at all addresses of this host, without a banner.
+    #[must_use]
+    pub fn new(tcp_ports: PortSet, udp_ports: PortSet) -> Self {
+        Self { tcp_ports, udp_ports, ..Self::default() }
+    }
+
+    /// Sets the addresses to bind to.
+    #[must_use]
+    pub fn with_addresses(self, addresses: impl Into<Vec<IpAddr>>) -> Self {
+        Self { addresses: addresses.into(), ..self }
+    }
+
+    /// Sets the banner for peers that get one.
+    #[must_use]
+    pub fn with_banner(self, banner: impl Into<Vec<u8>>) -> Self {
+        Self { banner: banner.into(), ..self }
+    }
+
+    /// Sets the limits of replies.
+    #[must_use]
+    pub const fn with_limits(mut self, limits: ConnectLimits) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+/// Limits of the replies of a [`ConnectSensor`]. Fields can be assigned after
+/// [`default`](Self::default).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ConnectLimits {
     /// Connections that may be open at a time; the oldest makes room. Fewer if
     /// the limit of open files has it so.
@@ -87,6 +117,7 @@ impl Default for ConnectLimits {
 
 /// What a peer gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reply {
     /// The banner, if there is one; then a connection is closed.
     Banner,
@@ -283,6 +314,18 @@ impl Sensor for ConnectSensor {
         let overflows = losses::overflows().unwrap_or(0).saturating_sub(self.overflows_before);
         let dropped_by_kernel = self.dropped_datagrams() + overflows;
         SensorStats { dropped_by_kernel, ..self.acceptor.sensor_stats() }
+    }
+}
+
+impl AsFd for ConnectSensor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.acceptor.as_fd()
+    }
+}
+
+impl AsRawFd for ConnectSensor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -26,6 +26,7 @@ pub use selection::{Exclusions, Selection, SelectionError};
 
 /// An interface of the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Interface {
     /// Its name, at most 15 bytes.
     pub name: String,
@@ -47,6 +48,7 @@ pub struct Interface {
 
 /// An address of an interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InterfaceAddress {
     /// The address itself, host bits and all, with the length of its prefix.
     pub network: IpNet,
@@ -54,7 +56,35 @@ pub struct InterfaceAddress {
     pub broadcast: Option<Ipv4Addr>,
 }
 
+impl InterfaceAddress {
+    /// Creates an address without a broadcast address.
+    #[must_use]
+    pub const fn new(network: IpNet) -> Self {
+        Self { network, broadcast: None }
+    }
+
+    /// Sets the broadcast address.
+    #[must_use]
+    pub const fn with_broadcast(self, broadcast: Ipv4Addr) -> Self {
+        Self { broadcast: Some(broadcast), ..self }
+    }
+}
+
 impl Interface {
+    /// Creates an Ethernet interface that is up and has no address.
+    #[must_use]
+    pub fn new(name: impl Into<String>, index: u32) -> Self {
+        Self {
+            name: name.into(),
+            index,
+            up: true,
+            loopback: false,
+            ethernet: true,
+            kind: None,
+            addresses: Vec::new(),
+        }
+    }
+
     /// All interfaces of the kernel, by index. Two netlink dumps: about 100 us
     /// for a handful of interfaces.
     ///

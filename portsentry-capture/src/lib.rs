@@ -1,27 +1,69 @@
-//! Where attempts to reach a port are seen: the [`Sensor`] trait, the decoding
-//! of frames into observations, and the sensors themselves.
+//! Sensors for port scan detection: the [`Sensor`] trait, the decoding of frames into
+//! observations, and sensors for capture files, interfaces and bound ports.
 //!
-//! [`decode()`] turns the bytes of one frame into a [`Packet`] or says by a
-//! [`Rejected`] why it gave none; it is pure and does not allocate. A [`Decoder`]
-//! does so for frame after frame, and puts fragments together. Sensors
-//! read packets from somewhere, decode them, and hand out
-//! [`Observation`](portsentry_core::Observation)s. What an observation means
-//! is decided in `portsentry-core` and never here.
+//! [`decode()`] turns the bytes of one frame into a [`Packet`], or returns the reason why there
+//! is none, a [`Rejected`]. It is pure and does not allocate. A [`Decoder`] does the same for
+//! frame after frame, and reassembles fragments. Sensors read packets, decode them, and hand out
+//! [`Observation`](portsentry_core::Observation)s, which the engine of `portsentry-core` judges.
+//!
+//! # Capture files
 //!
 //! ```no_run
 //! use portsentry_capture::{CaptureFile, Drained, Sensor, SensorError};
 //!
 //! fn main() -> Result<(), SensorError> {
 //!     let mut file = CaptureFile::open("scan.pcap")?;
-//!     while file.drain(1024, &mut |attempt| {
-//!         println!("{} tried {} port {}", attempt.source, attempt.protocol(), attempt.target_port);
+//!     while file.drain(1024, &mut |probe| {
+//!         println!("{} tried {} port {}", probe.source, probe.protocol(), probe.target_port);
 //!     })? != Drained::End
 //!     {}
 //!     let stats = file.stats();
-//!     println!("{} packets, without an attempt: {}", stats.received, stats.tally);
+//!     println!("{} packets; rejected: {}", stats.received, stats.tally);
 //!     Ok(())
 //! }
 //! ```
+//!
+//! # Live capture
+//!
+//! A [`SensorSet`] captures on all selected interfaces and follows their changes. Its owner waits
+//! for one descriptor and drains the set.
+//!
+#![cfg_attr(feature = "raw", doc = "```no_run")]
+#![cfg_attr(not(feature = "raw"), doc = "```ignore")]
+//! use portsentry_capture::reactor::{Interest, wait};
+//! use portsentry_capture::{
+//!     CaptureOptions, RawBackend, Selection, Sensor, SensorSet, clock, served_ports,
+//! };
+//! use portsentry_core::{Engine, HashKey, Limits, Policy};
+//!
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let backend = RawBackend::new(CaptureOptions::default());
+//!     let mut sensors = SensorSet::builder(Selection::parse(&["ALL"])?, backend).open()?;
+//!     // A real program takes the key from a random source.
+//!     let key = HashKey::new(0x9f3a_c281_55d0_1b7e_44f0_93e1_7c2b_a685);
+//!     let mut engine = Engine::new(Policy::default(), &Limits::default(), key);
+//!     engine.set_served_ports(served_ports()?);
+//!     loop {
+//!         let limit = engine.poll_timeout().map(|due| due.since(clock::monotonic()));
+//!         wait([Some(Interest::readable(&sensors))], limit)?;
+//!         sensors.drain(1024, &mut |probe| {
+//!             engine.observe(probe, clock::monotonic());
+//!         })?;
+//!         engine.handle_timeout(clock::monotonic());
+//!         while let Some(event) = engine.poll_event() {
+//!             println!("{event:?}");
+//!         }
+//!     }
+//! }
+//! ```
+//!
+//! # Features
+//!
+//! Without default features, the crate has decoder, capture files and the sensor trait, and
+//! compiles on any system. `live` adds what needs Linux, without a backend. `raw` and `pcap` are
+//! backends: packet sockets, and libpcap. `connect` binds the monitored ports. `rings` distributes
+//! packets over several threads. `serde` serializes observations and counters.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "live")]
 pub mod clock;
@@ -29,6 +71,8 @@ pub mod clock;
 mod connect;
 mod decode;
 mod file;
+#[cfg(feature = "live")]
+mod indispensable;
 #[cfg(feature = "live")]
 mod interfaces;
 #[cfg(feature = "live")]
@@ -54,12 +98,16 @@ pub use decode::{
 };
 pub use file::CaptureFile;
 #[cfg(feature = "live")]
+pub use indispensable::{indispensable_hosts, indispensable_peers};
+#[cfg(feature = "live")]
 pub use interfaces::{
     Exclusions, Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError,
     default_gateways,
 };
 #[cfg(feature = "live")]
-pub use live::{CaptureOptions, InterfaceLoss, LiveBackend, LiveSensor, SensorSet, Watched};
+pub use live::{
+    CaptureOptions, InterfaceLoss, LiveBackend, LiveSensor, SensorSet, SensorSetBuilder, Watched,
+};
 #[cfg(feature = "pcap")]
 pub use live::{PcapBackend, PcapSensor};
 #[cfg(feature = "raw")]

@@ -42,7 +42,7 @@ pub use losses::InterfaceLoss;
 pub use raw::{RawBackend, RawSensor};
 #[cfg(feature = "rings")]
 pub use rings::RingBackend;
-pub use set::SensorSet;
+pub use set::{SensorSet, SensorSetBuilder};
 #[cfg(feature = "rings")]
 pub use source_hash::SourceHash;
 pub use watched::Watched;
@@ -91,8 +91,27 @@ pub trait LiveBackend {
     }
 }
 
+impl<B: LiveBackend + ?Sized> LiveBackend for Box<B> {
+    fn open(
+        &mut self,
+        interface: Option<&Interface>,
+        watched: &Arc<Watched>,
+    ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
+        (**self).open(interface, watched)
+    }
+
+    fn auxiliary_sensor(&mut self) -> Option<Box<dyn Sensor + Send>> {
+        (**self).auxiliary_sensor()
+    }
+
+    fn logs_interfaces(&self) -> bool {
+        (**self).logs_interfaces()
+    }
+}
+
 /// How to capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CaptureOptions {
     /// Room for packets that wait to be read, in MiB for each interface; it is
     /// memory of the kernel's. At least 1.
@@ -101,6 +120,20 @@ pub struct CaptureOptions {
     /// wake-up serves many packets; whole milliseconds, at least 1. It is also
     /// how late a response may begin.
     pub latency: Duration,
+}
+
+impl CaptureOptions {
+    /// Sets the size of the buffer, in MiB.
+    #[must_use]
+    pub const fn with_buffer(self, mebibytes: u32) -> Self {
+        Self { buffer: mebibytes, ..self }
+    }
+
+    /// Sets the longest time that a packet waits before the reader is woken.
+    #[must_use]
+    pub const fn with_latency(self, latency: Duration) -> Self {
+        Self { latency, ..self }
+    }
 }
 
 impl Default for CaptureOptions {

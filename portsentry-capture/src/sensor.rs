@@ -76,6 +76,7 @@ pub trait Sensor {
 
 /// How a call of [`Sensor::drain`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Drained {
     /// Nothing is left for now.
     Empty,
@@ -88,6 +89,7 @@ pub enum Drained {
 /// What a sensor has seen and lost since it was opened, in packets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct SensorStats {
     /// Packets that reached the sensor.
     pub received: u64,
@@ -109,6 +111,7 @@ pub struct SensorStats {
 /// which happens while rings are opened or closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct RingStats {
     /// Handed on to the right one.
     pub handed_on: u64,
@@ -128,6 +131,7 @@ impl RingStats {
 /// monitored ports, so that their answers are not taken for probes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct QueryStats {
     /// Datagrams seen.
     pub seen: u64,
@@ -175,6 +179,7 @@ impl SensorStats {
 pub enum SensorError {
     /// The file is neither pcap nor pcapng.
     #[error("{name}: not a capture file (expected pcap or pcapng)")]
+    #[non_exhaustive]
     NotACapture {
         /// The file.
         name: String,
@@ -185,6 +190,7 @@ pub enum SensorError {
         "{name}: link type {number} is not supported; \
          supported are Ethernet, raw IP, BSD loopback and Linux cooked captures"
     )]
+    #[non_exhaustive]
     UnsupportedLinkType {
         /// The file or interface.
         name: String,
@@ -194,6 +200,7 @@ pub enum SensorError {
 
     /// The file ends in the middle of a packet or block.
     #[error("{name}: cut off after {packets} packets, at byte {offset}")]
+    #[non_exhaustive]
     Truncated {
         /// The file.
         name: String,
@@ -205,6 +212,7 @@ pub enum SensorError {
 
     /// The file contradicts its format.
     #[error("{name}: damaged after {packets} packets, at byte {offset}: {reason}")]
+    #[non_exhaustive]
     Corrupt {
         /// The file.
         name: String,
@@ -218,6 +226,7 @@ pub enum SensorError {
 
     /// None of the interfaces asked for exists.
     #[error("{name}: no such interface; there are {existing}")]
+    #[non_exhaustive]
     NoSuchInterface {
         /// The interface, or several with commas between.
         name: String,
@@ -227,6 +236,7 @@ pub enum SensorError {
 
     /// The interface was removed or went down.
     #[error("{name}: the interface is gone")]
+    #[non_exhaustive]
     InterfaceGone {
         /// The interface.
         name: String,
@@ -234,6 +244,7 @@ pub enum SensorError {
 
     /// The process may not do what the sensor needs.
     #[error("{name}: {capability} is needed; run as root or grant that capability")]
+    #[non_exhaustive]
     MissingPrivilege {
         /// The interface or socket.
         name: String,
@@ -246,6 +257,7 @@ pub enum SensorError {
         "{name}: the kernel has no memory for a capture buffer of {mebibytes} MiB; \
          set CAPTURE_BUFFER to less"
     )]
+    #[non_exhaustive]
     NoRoomForBuffer {
         /// The interface.
         name: String,
@@ -255,6 +267,7 @@ pub enum SensorError {
 
     /// The capture library refused.
     #[error("{name}: {message}")]
+    #[non_exhaustive]
     Backend {
         /// The interface.
         name: String,
@@ -267,6 +280,7 @@ pub enum SensorError {
         "{ports} monitored ports need {needed} open files, and {allowed} are allowed; raise the limit \
          (ulimit -n {needed}, or LimitNOFILE={needed} in the service's unit) or monitor fewer ports"
     )]
+    #[non_exhaustive]
     DescriptorLimit {
         /// Sockets to be bound.
         ports: usize,
@@ -278,6 +292,7 @@ pub enum SensorError {
 
     /// None of the ports could be bound.
     #[error("{name}: none of the monitored ports can be listened on")]
+    #[non_exhaustive]
     NoPortBound {
         /// The sensor.
         name: String,
@@ -285,10 +300,34 @@ pub enum SensorError {
 
     /// The operating system refused.
     #[error("{name}: {source}")]
+    #[non_exhaustive]
     Io {
         /// The file, interface or socket.
         name: String,
         /// Its words.
         source: io::Error,
     },
+}
+
+impl SensorError {
+    /// Creates an [`Io`](Self::Io) error of the file, interface or socket `name`.
+    pub fn io(name: impl Into<String>, source: io::Error) -> Self {
+        Self::Io { name: name.into(), source }
+    }
+
+    /// Creates a [`Backend`](Self::Backend) error with the message of a capture library.
+    pub fn backend(name: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Backend { name: name.into(), message: message.into() }
+    }
+
+    /// Creates an [`InterfaceGone`](Self::InterfaceGone) error.
+    pub fn interface_gone(name: impl Into<String>) -> Self {
+        Self::InterfaceGone { name: name.into() }
+    }
+
+    /// Creates a [`MissingPrivilege`](Self::MissingPrivilege) error for a capability named as
+    /// in `capabilities(7)`.
+    pub fn missing_privilege(name: impl Into<String>, capability: &'static str) -> Self {
+        Self::MissingPrivilege { name: name.into(), capability }
+    }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use portsentry_capture::{LiveBackend, PcapBackend, RawBackend, Selection, Sensor, SensorSet};
-use portsentry_core::{Observation, PortSet};
+use portsentry_core::Observation;
 use portsentry_testbed::{Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -20,10 +20,7 @@ fn fifty_interfaces_in_turn_leak_nothing() {
     for (method, backend) in [("pcap", pcap), ("raw", raw)] {
         let bed = Testbed::new(root);
         let all = Selection::parse(&["ALL"]).expect("selection");
-        let mut set = bed
-            .host
-            .enter(|| SensorSet::open(all, backend, PortSet::all(), PortSet::all()))
-            .expect("set");
+        let mut set = bed.host.enter(|| SensorSet::builder(all, backend).open()).expect("set");
         let mut before = None;
         for number in 1..=50 {
             let name = format!("late{number}");

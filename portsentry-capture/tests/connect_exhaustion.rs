@@ -5,9 +5,7 @@ use std::fs;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use portsentry_capture::{
-    ConnectLimits, ConnectNotice, ConnectOptions, ConnectSensor, Reply, Sensor,
-};
+use portsentry_capture::{ConnectNotice, ConnectOptions, ConnectSensor, Reply, Sensor};
 use portsentry_core::{Observation, PortSet};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -38,13 +36,9 @@ fn connections_are_observed_without_free_descriptors() {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         free.local_addr().unwrap().port()
     };
-    let options = ConnectOptions {
-        tcp_ports: PortSet::from_iter([port]),
-        udp_ports: PortSet::new(),
-        addresses: vec![Ipv4Addr::LOCALHOST.into()],
-        banner: b"banner".to_vec(),
-        limits: ConnectLimits::default(),
-    };
+    let options = ConnectOptions::new(PortSet::from_iter([port]), PortSet::new())
+        .with_addresses([Ipv4Addr::LOCALHOST.into()])
+        .with_banner(*b"banner");
     let mut bound = Vec::new();
     let mut sensor = ConnectSensor::open(options, &mut |notice| bound.push(*notice)).unwrap();
     assert!(matches!(bound[..], [ConnectNotice::Bound(endpoint)] if endpoint.port == port));
@@ -79,8 +73,11 @@ fn connections_are_observed_without_free_descriptors() {
     allow_descriptors(3);
     let started = Instant::now();
     assert_eq!(next(&mut sensor), []);
-    let notice = ConnectNotice::AcceptFailed { port, errno: Errno::MFILE.raw_os_error() };
-    assert_eq!(sensor.poll_notice(), Some(notice));
+    let notice = sensor.poll_notice();
+    let Some(ConnectNotice::AcceptFailed { port: at, errno, .. }) = notice else {
+        panic!("{notice:?}");
+    };
+    assert_eq!((at, errno), (port, Errno::MFILE.raw_os_error()));
     assert_eq!(sensor.poll_notice(), None);
     allow_descriptors(before);
     let mut seen = Vec::new();

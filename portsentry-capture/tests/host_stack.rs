@@ -11,7 +11,7 @@ mod frames;
 use std::net::{IpAddr, UdpSocket};
 use std::time::Duration;
 
-use portsentry_capture::{ChecksumState, Decoder, Frame, LinkType, Packet, Rejected};
+use portsentry_capture::{Decoder, Frame, LinkType, Packet, Rejected};
 use portsentry_core::Instant;
 use portsentry_testbed::{Testbed, require_root};
 
@@ -91,12 +91,7 @@ impl Wire {
     }
 
     fn decode(&mut self, frame: &[u8]) -> Result<Packet, Rejected> {
-        let frame = Frame {
-            link: LinkType::Ethernet,
-            captured: frame,
-            wire_length: frame.len(),
-            checksum: ChecksumState::Unknown,
-        };
+        let frame = Frame::new(LinkType::Ethernet, frame);
         self.decoder.decode(&frame, Instant::from_secs(1), |_, _| Ok(()))
     }
 }

@@ -61,7 +61,7 @@ fn a_table_in_many_messages_is_complete() {
 }
 
 fn describe(interface: &Interface) -> String {
-    let Interface { name, index, up, loopback, ethernet, kind, addresses } = interface;
+    let Interface { name, index, up, loopback, ethernet, kind, addresses, .. } = interface;
     let addresses: BTreeSet<String> = addresses
         .iter()
         .map(|address| format!("{} {:?}", address.network, address.broadcast))

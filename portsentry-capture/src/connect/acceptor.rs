@@ -40,6 +40,7 @@ const NOTICES: usize = 256;
 /// What became of connections and datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct ConnectStats {
     /// Connections taken.
     pub connections: u64,

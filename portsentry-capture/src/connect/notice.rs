@@ -8,6 +8,7 @@ use portsentry_core::Protocol;
 
 /// Where a socket is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Endpoint {
     /// `::` stands for both families, unless
     /// [`v6_only`](Self::v6_only) says otherwise.
@@ -27,6 +28,7 @@ pub enum ConnectNotice {
     /// A port was bound.
     Bound(Endpoint),
     /// A port could not be bound, and is not watched.
+    #[non_exhaustive]
     NotBound {
         /// Which one.
         endpoint: Endpoint,
@@ -35,11 +37,13 @@ pub enum ConnectNotice {
     },
     /// None of the ports could be bound to an address that this host does not
     /// have.
+    #[non_exhaustive]
     NoSuchAddress {
         /// The address.
         address: IpAddr,
     },
     /// A connection was there and could not be taken.
+    #[non_exhaustive]
     AcceptFailed {
         /// The port.
         port: u16,

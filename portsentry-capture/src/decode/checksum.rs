@@ -14,6 +14,7 @@ use super::link::IpVersion;
 /// The kernel tells it for each packet of an AF_PACKET ring, by
 /// `TP_STATUS_CSUM_VALID` and `TP_STATUS_CSUMNOTREADY`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ChecksumState {
     /// Nothing: it is verified where the whole segment was captured.
     #[default]

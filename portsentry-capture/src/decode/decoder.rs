@@ -10,15 +10,36 @@ use super::{ChecksumState, LinkType, Packet, Rejected, link, network};
 
 /// One frame as it was captured.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Frame<'a> {
-    /// How it begins.
+    /// Link header at its start.
     pub link: LinkType,
-    /// What was captured of it.
+    /// Captured bytes.
     pub captured: &'a [u8],
-    /// Its length on the wire, in bytes.
+    /// Length on the wire, in bytes.
     pub wire_length: usize,
-    /// What the kernel knows of its checksum.
+    /// State of the checksum, as far as the kernel knows it.
     pub checksum: ChecksumState,
+}
+
+impl<'a> Frame<'a> {
+    /// Creates a frame that was captured as a whole, with a checksum that nobody verified.
+    #[must_use]
+    pub const fn new(link: LinkType, captured: &'a [u8]) -> Self {
+        Self { link, captured, wire_length: captured.len(), checksum: ChecksumState::Unknown }
+    }
+
+    /// Sets the length on the wire, in bytes.
+    #[must_use]
+    pub const fn with_wire_length(self, wire_length: usize) -> Self {
+        Self { wire_length, ..self }
+    }
+
+    /// Sets the state of the checksum of TCP or UDP.
+    #[must_use]
+    pub const fn with_checksum(self, checksum: ChecksumState) -> Self {
+        Self { checksum, ..self }
+    }
 }
 
 /// Decodes the frames of one interface or file, in order, and puts fragments

@@ -10,6 +10,7 @@ const ARPHRD_LOOPBACK: u16 = 772;
 
 /// The kinds of link header that are understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LinkType {
     /// Ethernet II, with up to two VLAN tags.
     Ethernet,

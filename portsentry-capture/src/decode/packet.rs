@@ -1,6 +1,6 @@
 //! The result of decoding.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use portsentry_core::{Evidence, IpOptions, Observation, Timestamp};
 
@@ -8,6 +8,7 @@ use super::Rejected;
 
 /// Decoded frame: an [`Observation`] without the time of receipt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Packet {
     /// The sender that the IP header names.
     pub source: IpAddr,
@@ -34,6 +35,54 @@ pub struct Packet {
 }
 
 impl Packet {
+    /// Creates a packet with these header fields. IP options, TTL, identification, interface
+    /// and wire length are unknown, absent or 0 until they are assigned.
+    #[must_use]
+    pub const fn new(source: SocketAddr, target: SocketAddr, evidence: Evidence) -> Self {
+        Self {
+            source: source.ip(),
+            target: target.ip(),
+            source_port: source.port(),
+            target_port: target.port(),
+            evidence,
+            ip_options: IpOptions::Unknown,
+            ttl: 0,
+            ip_id: None,
+            interface: 0,
+            wire_length: 0,
+        }
+    }
+
+    /// Sets whether the IPv4 header has options.
+    #[must_use]
+    pub const fn with_ip_options(self, ip_options: IpOptions) -> Self {
+        Self { ip_options, ..self }
+    }
+
+    /// Sets the time to live, or hop limit.
+    #[must_use]
+    pub const fn with_ttl(self, ttl: u8) -> Self {
+        Self { ttl, ..self }
+    }
+
+    /// Sets the identification of the IPv4 header.
+    #[must_use]
+    pub const fn with_ip_id(self, ip_id: u16) -> Self {
+        Self { ip_id: Some(ip_id), ..self }
+    }
+
+    /// Sets the index of the receiving interface that the link header names.
+    #[must_use]
+    pub const fn with_interface(self, interface: u32) -> Self {
+        Self { interface, ..self }
+    }
+
+    /// Sets the least length of the frame on the wire, in bytes.
+    #[must_use]
+    pub const fn with_wire_length(self, wire_length: usize) -> Self {
+        Self { wire_length, ..self }
+    }
+
     /// The observation of this packet, received at the wall-clock time `time`
     /// on the interface of index `interface` (0: not known). An interface that
     /// the frame itself names has precedence. The caller sets

@@ -44,6 +44,7 @@ const SOURCES: usize = 1024;
 /// What became of the datagrams that arrived in fragments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct ReassemblyStats {
     /// Datagrams of which every fragment came.
     pub completed: u64,

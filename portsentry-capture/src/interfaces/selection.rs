@@ -9,6 +9,7 @@ const MAX_NAME: usize = 15;
 
 /// The interfaces to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Selection {
     /// `ALL`, or `ALL_NLO` without loopback: every interface of the kernel but
     /// these.
@@ -46,6 +47,7 @@ pub enum SelectionError {
     Empty,
     /// `ALL`, `ALL_NLO` or `any` beside something else.
     #[error("interface {keyword} cannot be combined with {other}")]
+    #[non_exhaustive]
     Mixed {
         /// The word that stands for many interfaces.
         keyword: &'static str,
@@ -54,12 +56,14 @@ pub enum SelectionError {
     },
     /// Something to exclude beside names, or beside `any`.
     #[error("interface {name} cannot be excluded: that is for ALL and ALL_NLO")]
+    #[non_exhaustive]
     NothingToExcludeFrom {
         /// What was to be excluded.
         name: String,
     },
     /// A name that no interface can have.
     #[error("\"{name}\" cannot be the name of an interface: {reason}")]
+    #[non_exhaustive]
     Impossible {
         /// The name.
         name: String,

@@ -92,11 +92,20 @@ impl LossReport {
 
 /// Packets lost on one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct InterfaceLoss {
     /// Name of the interface.
     pub interface: String,
     /// Number of packets dropped because they were not read in time.
     pub packets: u64,
+}
+
+impl InterfaceLoss {
+    /// Creates the loss of `interface`.
+    #[must_use]
+    pub fn new(interface: impl Into<String>, packets: u64) -> Self {
+        Self { interface: interface.into(), packets }
+    }
 }
 
 /// Lost packets by interface.

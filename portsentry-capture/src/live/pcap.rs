@@ -5,7 +5,7 @@
 //! the latency is over, so a burst costs a few system calls and a lone packet
 //! waits a few milliseconds.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use pcap::{Active, Capture, Direction, Linktype, Precision};
@@ -173,6 +173,18 @@ impl Sensor for PcapSensor {
             reassembly: self.frames.decoder.stats(),
             ..SensorStats::default()
         }
+    }
+}
+
+impl AsFd for PcapSensor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.capture.as_fd()
+    }
+}
+
+impl AsRawFd for PcapSensor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

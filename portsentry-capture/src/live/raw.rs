@@ -6,7 +6,7 @@
 //! Each interface has its own ring.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use portsentry_core::{Instant, Observation};
@@ -246,6 +246,18 @@ impl Sensor for RawSensor {
             reassembly: self.frames.decoder.stats(),
             ..SensorStats::default()
         }
+    }
+}
+
+impl AsFd for RawSensor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl AsRawFd for RawSensor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -6,16 +6,18 @@
 //! the set and drains it. Captures, kernel notifications and the timer of the retries are behind
 //! that one descriptor.
 
+mod builder;
 mod captures;
 mod open_log;
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portsentry_core::{NetworkSet, Observation, PortSet};
 
+pub use self::builder::SensorSetBuilder;
 use self::captures::{Capture, Captures};
 use self::open_log::OpenLog;
 use super::losses::{self, InterfaceLoss, Ledger, Loss, LossReport};
@@ -72,22 +74,12 @@ pub struct SensorSet {
 }
 
 impl SensorSet {
-    /// Opens a capture on each interface of `selection` that is ready, in the network
-    /// namespace of the calling thread, and watches these ports until
-    /// [`set_ports`](Self::set_ports) changes them. Interfaces that are missing, down or
-    /// without an address are logged and opened when they become ready.
-    ///
-    /// # Errors
-    ///
-    /// [`SensorError::MissingPrivilege`]; [`SensorError::NoSuchInterface`] if none of the named
-    /// interfaces exists; any error of a named interface, or of all interfaces.
-    pub fn open(
+    /// See [`SensorSetBuilder::open`].
+    fn open(
         selection: Selection,
         backend: Box<dyn LiveBackend + Send>,
-        tcp_ports: PortSet,
-        udp_ports: PortSet,
+        watched: Watched,
     ) -> Result<Self, SensorError> {
-        let watched = Watched { addresses: NetworkSet::default(), tcp_ports, udp_ports };
         let mut set = Self::empty(selection, backend, watched).map_err(io_error)?;
         let interfaces = Interface::all().map_err(io_error)?;
         let missing = missing(&set.selection, &interfaces);
@@ -430,6 +422,18 @@ impl Sensor for SensorSet {
             sum.merge(&sensor.stats());
         }
         sum
+    }
+}
+
+impl AsFd for SensorSet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
+}
+
+impl AsRawFd for SensorSet {
+    fn as_raw_fd(&self) -> RawFd {
+        self.as_fd().as_raw_fd()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a sensor is to look for.
+//! The addresses and ports that a sensor watches.
 
 use portsentry_core::{NetworkSet, PortSet};
 
@@ -7,6 +7,7 @@ use portsentry_core::{NetworkSet, PortSet};
 /// A sensor may hand out more than that, since the engine decides about ports
 /// anyway; it never hands out less.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Watched {
     /// This host's own addresses
     /// ([`Interface::own_addresses`](crate::Interface::own_addresses)).
@@ -18,6 +19,12 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// These ports at `addresses`.
+    #[must_use]
+    pub const fn new(addresses: NetworkSet, tcp_ports: PortSet, udp_ports: PortSet) -> Self {
+        Self { addresses, tcp_ports, udp_ports }
+    }
+
     /// All ports at `addresses`.
     pub fn all_ports(addresses: NetworkSet) -> Self {
         Self { addresses, tcp_ports: PortSet::all(), udp_ports: PortSet::all() }

@@ -42,7 +42,7 @@ fn open(
     mebibytes: u32,
     watched: &Arc<Watched>,
 ) -> Result<Box<dyn LiveSensor + Send>, SensorError> {
-    let options = CaptureOptions { buffer: mebibytes, ..CaptureOptions::default() };
+    let options = CaptureOptions::default().with_buffer(mebibytes);
     namespace.enter(|| {
         let interface = interface(namespace.interface());
         method.backend(options).open(Some(&interface), watched)
@@ -126,7 +126,7 @@ fn a_trickle_to_a_sleeping_reader_is_kept(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let latency = Duration::from_millis(1);
-    let options = CaptureOptions { buffer: 1, latency };
+    let options = CaptureOptions::default().with_buffer(1).with_latency(latency);
     let watched = all_ports(&bed.host);
     let opened = bed.host.enter(|| {
         let interface = interface(bed.host.interface());
@@ -177,11 +177,9 @@ fn dropped_packets_are_counted(method: Method) {
 fn losses_remain_after_their_interface_is_gone(method: Method) {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let options = CaptureOptions { buffer: 1, ..CaptureOptions::default() };
+    let options = CaptureOptions::default().with_buffer(1);
     let selection = Selection::parse(&["ALL"]).expect("selection");
-    let opened = bed.host.enter(|| {
-        SensorSet::open(selection, method.backend(options), PortSet::all(), PortSet::all())
-    });
+    let opened = bed.host.enter(|| SensorSet::builder(selection, method.backend(options)).open());
     let mut set = opened.expect("set");
     assert_eq!(set.losses(), []);
     let mut sender = Sender::new(&bed);
@@ -214,11 +212,11 @@ fn long_port_lists_give_the_same_observations(method: Method) {
     for (round, number) in [1, 500, 5_000, 32_768].into_iter().enumerate() {
         let first = round as u32 * 100_000;
         let tcp_ports = odd_ports(number);
-        sensor.set_watched(Arc::new(Watched {
-            tcp_ports: tcp_ports.clone(),
-            udp_ports: PortSet::new(),
-            ..Watched::clone(&watched)
-        }));
+        sensor.set_watched(Arc::new(Watched::new(
+            watched.addresses.clone(),
+            tcp_ports.clone(),
+            PortSet::new(),
+        )));
         for (index, port) in tried.iter().enumerate() {
             sender.send(first + index as u32, *port);
         }
@@ -250,7 +248,9 @@ fn no_packet_is_lost_when_the_filter_changes(method: Method) {
     let mut sensor = open(method, &bed.host, 8, &watched).expect("sensor");
     let mut sender = Sender::new(&bed);
     let lists = [1, 300, 7, 3_000].map(|number| {
-        Arc::new(Watched { tcp_ports: odd_ports(number), ..Watched::clone(&watched) })
+        let mut watched = Watched::clone(&watched);
+        watched.tcp_ports = odd_ports(number);
+        Arc::new(watched)
     });
     let (done, arrived) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut seen = Vec::new();
@@ -290,7 +290,9 @@ fn without_memory_for_a_filter_all_packets_are_read(method: Method) {
     let bed = Testbed::new(root);
     let watched = all_ports(&bed.host);
     let only = |port: u16| {
-        Arc::new(Watched { tcp_ports: [port].into_iter().collect(), ..Watched::clone(&watched) })
+        let mut watched = Watched::clone(&watched);
+        watched.tcp_ports = [port].into_iter().collect();
+        Arc::new(watched)
     };
     let mut sensor = open(method, &bed.host, 1, &only(1)).expect("sensor");
     let limit = "/proc/sys/net/core/optmem_max";

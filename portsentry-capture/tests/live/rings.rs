@@ -11,7 +11,7 @@ use portsentry_capture::{
     CaptureOptions, Interface, LiveBackend, LiveSensor, Selection, Sensor, SensorSet, SensorStats,
     Watched,
 };
-use portsentry_core::{Observation, PortSet};
+use portsentry_core::Observation;
 use portsentry_testbed::{Background, Namespace, Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -20,7 +20,9 @@ use crate::frames::{TCP, ipv4, ipv6, sealed, tcp, with};
 use crate::watch::interface;
 
 /// Enough blocks even if each packet fills one: a busy machine may close blocks early.
-const ROOMY: CaptureOptions = CaptureOptions { buffer: 64, latency: Duration::from_millis(5) };
+fn roomy() -> CaptureOptions {
+    CaptureOptions::default().with_buffer(64)
+}
 
 /// One set of captures for each ring, all for the same interfaces.
 struct Sets<'a> {
@@ -34,15 +36,8 @@ impl<'a> Sets<'a> {
     fn open(namespace: &'a Namespace, names: &[&str]) -> Self {
         let selection = Selection::parse(names).expect("selection");
         let sets = namespace.enter(|| {
-            let backends = backends(ROOMY).into_iter();
-            let open = |backend| {
-                SensorSet::open(
-                    selection.clone(),
-                    Box::new(backend),
-                    PortSet::all(),
-                    PortSet::all(),
-                )
-            };
+            let backends = backends(roomy()).into_iter();
+            let open = |backend| SensorSet::builder(selection.clone(), backend).open();
             backends.map(|backend| open(backend).expect("set")).collect()
         });
         Self { namespace, sets, seen: BTreeMap::new() }
@@ -257,7 +252,7 @@ fn another_process_cannot_join_a_group() {
     let bed = Testbed::new(root);
     let device = bed.host.interface();
     let watched: Arc<Watched> = Arc::default();
-    let mut all = AllRings::new(ROOMY);
+    let mut all = AllRings::new(roomy());
     let mut rings = Vec::new();
     bed.host.enter(|| {
         for backend in &mut all.0 {
@@ -276,7 +271,7 @@ fn misdirected_packets_are_handed_to_their_ring() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
-    let mut backends = backends(ROOMY);
+    let mut backends = backends(roomy());
     let (mut rings, mut handoff) = (Vec::new(), Vec::new());
     bed.host.enter(|| {
         let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
@@ -325,7 +320,7 @@ fn losses_of_a_full_handoff_queue_are_counted() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let device = bed.host.interface();
-    let mut backends = backends(ROOMY);
+    let mut backends = backends(roomy());
     let mut rings: Vec<_> = bed.host.enter(|| {
         let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
         let watched = Arc::new(Watched::all_ports(own));
@@ -375,7 +370,7 @@ fn packets_wait_until_all_rings_are_open() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let (device, sources) = (bed.host.interface(), sources(50));
-    let mut backends = backends(ROOMY);
+    let mut backends = backends(roomy());
     let watched = bed.host.enter(|| {
         let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
         Arc::new(Watched::all_ports(own))

@@ -9,7 +9,7 @@ use portsentry_capture::{
     CaptureOptions, Drained, Interface, LiveBackend, LiveSensor, Rejected, Selection, Sensor,
     SensorError, SensorSet, Watched,
 };
-use portsentry_core::{Observation, PortSet};
+use portsentry_core::Observation;
 use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
@@ -32,7 +32,7 @@ with_each_method! {
 fn open(method: Method, namespace: &Namespace, names: &[&str]) -> Result<SensorSet, SensorError> {
     let selection = Selection::parse(names).expect("selection");
     let backend = method.backend(CaptureOptions::default());
-    namespace.enter(|| SensorSet::open(selection, backend, PortSet::all(), PortSet::all()))
+    namespace.enter(|| SensorSet::builder(selection, backend).open())
 }
 
 fn watched(set: &SensorSet) -> Vec<&str> {
@@ -102,12 +102,7 @@ fn a_missing_privilege_is_a_startup_error(method: Method) {
         sets.effective.remove(CapabilitySet::NET_RAW);
         set_capabilities(None, sets).expect("drop a capability");
         let all = Selection::parse(&["ALL"]).expect("selection");
-        SensorSet::open(
-            all,
-            method.backend(CaptureOptions::default()),
-            PortSet::all(),
-            PortSet::all(),
-        )
+        SensorSet::builder(all, method.backend(CaptureOptions::default())).open()
     });
     let error = opened.join().expect("thread").expect_err("no privilege");
     assert!(matches!(error, SensorError::MissingPrivilege { .. }), "{error}");
@@ -196,7 +191,7 @@ impl LiveBackend for Reluctant {
             return self.backend.open(interface, watched);
         }
         self.refused.push(name.clone());
-        Err(SensorError::Backend { name, message: "not yet".to_owned() })
+        Err(SensorError::backend(name, "not yet"))
     }
 }
 
@@ -207,7 +202,7 @@ fn a_failed_capture_is_retried(method: Method) {
         let backend = method.backend(CaptureOptions::default());
         let selection = Selection::parse(names).expect("selection");
         let reluctant = Box::new(Reluctant { backend, refused: Vec::new() });
-        bed.host.enter(|| SensorSet::open(selection, reluctant, PortSet::all(), PortSet::all()))
+        bed.host.enter(|| SensorSet::builder(selection, reluctant).open())
     };
     let mut set = open(&["ALL"]).expect("loopback can be opened");
     assert_eq!(watched(&set), ["lo"]);

@@ -42,7 +42,11 @@ fn open_for(method: Method, namespace: &Namespace, udp_ports: PortSet) -> Sensor
     let selection = Selection::parse(&["ALL"]).expect("selection");
     let backend = method.backend(CaptureOptions::default());
     let tcp_ports = PortSet::all();
-    namespace.enter(|| SensorSet::open(selection, backend, tcp_ports, udp_ports)).expect("set")
+    namespace
+        .enter(|| {
+            SensorSet::builder(selection, backend).tcp_ports(tcp_ports).udp_ports(udp_ports).open()
+        })
+        .expect("set")
 }
 
 /// Returns the addresses of host and scanner, for each family.
@@ -250,8 +254,7 @@ fn queries_are_read_again_before_a_later_reply_is_classified() {
     let host = IpAddr::from(bed.host.v4());
     let backend = InterleavedBackend(host, (bed.scanner.v4(), 53).into());
     bed.host.enter(|| {
-        let mut set = SensorSet::open(selection, Box::new(backend), PortSet::all(), PortSet::all())
-            .expect("set");
+        let mut set = SensorSet::builder(selection, backend).open().expect("set");
         let deadline = Instant::now() + TIME_LIMIT;
         // The kernel starts to stamp packets some time after the first capture is opened, and
         // this one is the first.

@@ -7,12 +7,9 @@ use portsentry_core::Instant;
 use crate::frames::*;
 
 fn read(packet: &[u8], captured: usize, checksum: ChecksumState) -> Result<Packet, Rejected> {
-    let frame = Frame {
-        link: LinkType::RawIp,
-        captured: &packet[..captured],
-        wire_length: packet.len(),
-        checksum,
-    };
+    let frame = Frame::new(LinkType::RawIp, &packet[..captured])
+        .with_wire_length(packet.len())
+        .with_checksum(checksum);
     Decoder::new().decode(&frame, Instant::from_secs(1), |_, _| Ok(()))
 }
 
@@ -154,12 +151,7 @@ fn a_reassembled_datagram_is_verified() {
         {
             let mut decoder = Decoder::new();
             let results = [(&first, states[0]), (&last, states[1])].map(|(packet, checksum)| {
-                let frame = Frame {
-                    link: LinkType::RawIp,
-                    captured: packet,
-                    wire_length: packet.len(),
-                    checksum,
-                };
+                let frame = Frame::new(LinkType::RawIp, packet).with_checksum(checksum);
                 decoder.decode(&frame, Instant::from_secs(1), |_, _| Ok(()))
             });
             assert_eq!(results[1].is_ok(), intact, "{version:?} {states:?}");

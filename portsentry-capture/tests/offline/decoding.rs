@@ -17,10 +17,9 @@ fn check_ip(what: &str, packet: &[u8], expected: Result<Packet, Rejected>) {
     for link in LINKS {
         let frame = framed(link, is_v6, packet);
         let header = frame.len() - packet.len();
-        let expected = expected.map(|packet| Packet {
-            wire_length: packet.wire_length + header,
-            interface: if link == LinkType::LinuxSll2 { 0x0102_0304 } else { 0 },
-            ..packet
+        let expected = expected.map(|packet| {
+            let interface = if link == LinkType::LinuxSll2 { 0x0102_0304 } else { 0 };
+            packet.with_wire_length(packet.wire_length + header).with_interface(interface)
         });
         check(&format!("{what} over {link:?}"), link, &frame, expected);
     }
@@ -108,10 +107,10 @@ fn link_headers() {
         ("802.2", LinuxSll, sll(1, 0x0004, &[0x42; 28]), Err(Rejected::NotIp)),
         ("short header", LinuxSll, vec![0; 15], Err(Rejected::Truncated)),
         ("PPP device", LinuxSll2, sll2(512, 0x0800, &v4), {
-            Ok(Packet { interface: 0x0102_0304, ..segment_v4(SYN, 60) })
+            Ok(segment_v4(SYN, 60).with_interface(0x0102_0304))
         }),
         ("IPv6 after an unannounced tag", LinuxSll2, { sll2(1, 0x86dd, &tag(0x86dd, &v6)) }, {
-            Ok(Packet { interface: 0x0102_0304, ..seen_v6(84).unwrap() })
+            Ok(seen_v6(84).unwrap().with_interface(0x0102_0304))
         }),
         ("ARP", LinuxSll2, sll2(1, 0x0806, &[0; 28]), Err(Rejected::NotIp)),
         ("short header", LinuxSll2, vec![8; 19], Err(Rejected::Truncated)),
@@ -149,8 +148,7 @@ fn ipv4_headers() {
     let syn = tcp(SYN);
     let v4 = ipv4(TCP, &syn);
     let seen = Ok(segment_v4(SYN, 40));
-    let with_options =
-        |length| Ok(Packet { ip_options: IpOptions::Present, ..segment_v4(SYN, length) });
+    let with_options = |length| Ok(segment_v4(SYN, length).with_ip_options(IpOptions::Present));
     let table = [
         ("SYN", v4.clone(), seen),
         ("padding", [&v4[..], &[0xff; 6]].concat(), seen),
@@ -420,7 +418,7 @@ fn observation_of_a_packet() {
     assert_eq!((seen.target, seen.target_port), (packet.target, 23));
     assert_eq!((seen.evidence, seen.ip_options), (packet.evidence, packet.ip_options));
     assert_eq!((seen.ttl, seen.ip_id), (Some(57), Some(0xabcd)));
-    assert_eq!(Packet { interface: 9, ..packet }.observation(time, 3).interface, 9);
+    assert_eq!(packet.with_interface(9).observation(time, 3).interface, 9);
 
     assert_eq!(packet.on_wire(54), Ok(packet));
     assert_eq!(packet.on_wire(53), Err(Rejected::ShortFrame));

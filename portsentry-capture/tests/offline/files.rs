@@ -31,7 +31,7 @@ fn read(file: &[u8], targets: Targets, budget: usize) -> Outcome {
         match file.drain(budget, &mut |observation| seen.push(*observation)) {
             Ok(Drained::More) => assert!(seen.len() - before <= budget),
             Ok(Drained::End) => break None,
-            Ok(Drained::Empty) => panic!("a file is never temporarily empty"),
+            Ok(other) => panic!("a file is never {other:?}"),
             Err(error) => break Some(error),
         }
     };

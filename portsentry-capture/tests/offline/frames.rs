@@ -194,38 +194,28 @@ pub(crate) fn sealed(mut packet: Vec<u8>) -> Vec<u8> {
 
 /// Returns the decoded form of [`tcp`] in [`ipv4`] of `wire_length` bytes.
 pub(crate) fn segment_v4(flags: u16, wire_length: usize) -> Packet {
-    Packet {
-        source: SOURCE_V4.into(),
-        target: TARGET_V4.into(),
-        source_port: 40000,
-        target_port: 23,
-        evidence: Evidence::Segment(
-            TcpSegment::new(TcpFlags::from_bits(flags))
-                .with_sequence(0x0102_0304)
-                .with_window(1024),
-        ),
-        ip_options: IpOptions::Absent,
-        ttl: 57,
-        ip_id: Some(0xabcd),
-        interface: 0,
-        wire_length,
-    }
+    let segment =
+        TcpSegment::new(TcpFlags::from_bits(flags)).with_sequence(0x0102_0304).with_window(1024);
+    let (source, target) = ((SOURCE_V4, 40000).into(), (TARGET_V4, 23).into());
+    Packet::new(source, target, Evidence::Segment(segment))
+        .with_ip_options(IpOptions::Absent)
+        .with_ttl(57)
+        .with_ip_id(0xabcd)
+        .with_wire_length(wire_length)
 }
 
 /// Returns the decoded form of [`udp`] in [`ipv4`].
 pub(crate) fn datagram_v4(wire_length: usize) -> Packet {
-    Packet { target_port: 53, evidence: Evidence::Datagram, ..segment_v4(0, wire_length) }
+    let mut packet = segment_v4(0, wire_length);
+    (packet.target_port, packet.evidence) = (53, Evidence::Datagram);
+    packet
 }
 
 /// Returns the same packet over [`ipv6`].
-pub(crate) fn over_v6(packet: Packet) -> Packet {
-    Packet {
-        source: v6(1).into(),
-        target: v6(2).into(),
-        ip_options: IpOptions::Unknown,
-        ip_id: None,
-        ..packet
-    }
+pub(crate) fn over_v6(mut packet: Packet) -> Packet {
+    (packet.source, packet.target) = (v6(1).into(), v6(2).into());
+    (packet.ip_options, packet.ip_id) = (IpOptions::Unknown, None);
+    packet
 }
 
 /// Every link type.
@@ -246,5 +236,6 @@ pub(crate) fn framed(link: LinkType, is_v6: bool, payload: &[u8]) -> Vec<u8> {
         LinkType::BsdLoopback => [&[if is_v6 { 30 } else { 2 }, 0, 0, 0], payload].concat(),
         LinkType::LinuxSll => sll(1, ether_type, payload),
         LinkType::LinuxSll2 => sll2(1, ether_type, payload),
+        other => panic!("link header of {other:?}"),
     }
 }

@@ -101,7 +101,7 @@ fn decoded(is_v6: bool, protocol: u8, bytes: &[u8]) -> Option<Packet> {
     let length = u16::try_from(payload.len()).ok()?.to_be_bytes();
     let header = with(&ipv6(FRAGMENT, &[]), 4, &length);
     let packet = decode(LinkType::RawIp, &[header, payload].concat()).ok()?;
-    Some(Packet { wire_length: packet.wire_length - 8, ..packet })
+    Some(packet.with_wire_length(packet.wire_length - 8))
 }
 
 /// Returns whether Linux drops this first fragment of IPv6 because a part of its transport

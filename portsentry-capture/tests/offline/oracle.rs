@@ -68,6 +68,7 @@ pub(crate) fn theirs(link: LinkType, frame: &[u8]) -> Option<Seen> {
             let frame = SLL2Packet::new(frame).filter(|_| frame.len() >= 20)?;
             theirs_cooked(frame.get_protocol_type(), &frame.packet()[20..], 2)
         }
+        other => panic!("link header of {other:?}"),
     }
 }
 

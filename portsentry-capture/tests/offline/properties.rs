@@ -1,6 +1,6 @@
 //! Properties of reassembly, for datagrams that are cut and shuffled at random.
 
-use portsentry_capture::{ChecksumState, Decoder, Frame, LinkType, Packet, Rejected};
+use portsentry_capture::{Decoder, Frame, LinkType, Packet, Rejected};
 use portsentry_core::Instant;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -37,12 +37,7 @@ impl Cut {
 }
 
 fn read(decoder: &mut Decoder, packet: &[u8]) -> Result<Packet, Rejected> {
-    let frame = Frame {
-        link: LinkType::RawIp,
-        captured: packet,
-        wire_length: packet.len(),
-        checksum: ChecksumState::Unknown,
-    };
+    let frame = Frame::new(LinkType::RawIp, packet);
     decoder.decode(&frame, Instant::from_secs(1), |_, _| Ok(()))
 }
 

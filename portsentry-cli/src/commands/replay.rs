@@ -104,7 +104,7 @@ impl Replay {
             self.write_events()?;
             match drained {
                 Ok(Drained::End) => break Ok(()),
-                Ok(Drained::More | Drained::Empty) => {}
+                Ok(_) => {}
                 Err(error) => break Err(error.into()),
             }
         };

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portsentry_capture::{
-    CaptureOptions, ConnectLimits, ConnectOptions, LiveBackend, RawBackend, RingBackend, Selection,
-    SensorSet, SourceHash,
+    CaptureOptions, ConnectOptions, LiveBackend, RawBackend, RingBackend, Selection, SensorSet,
+    SourceHash,
 };
 use portsentry_config::Configuration;
 use portsentry_core::config::{BlockMode, Settings};
@@ -44,19 +44,19 @@ impl<'a> Watching<'a> {
     ) -> Result<Vec<Sensors>, Failure> {
         let settings = &configuration.settings;
         if self.options.connect {
-            let connect = ConnectOptions {
-                tcp_ports: settings.tcp_ports.clone(),
-                udp_ports: settings.udp_ports.clone(),
-                addresses: self.options.bind.clone(),
-                banner: banner(settings),
-                limits: ConnectLimits::default(),
-            };
+            let connect =
+                ConnectOptions::new(settings.tcp_ports.clone(), settings.udp_ports.clone())
+                    .with_addresses(self.options.bind.clone())
+                    .with_banner(banner(settings));
             return Ok(vec![Sensors::listen(connect, queue, self.importance)?]);
         }
         let options = capture_options(self.options.method, settings);
-        let stealth = |backend| {
+        let stealth = |backend: Box<dyn LiveBackend + Send>| {
             let (tcp_ports, udp_ports) = (settings.tcp_ports.clone(), settings.udp_ports.clone());
-            let set = SensorSet::open(self.selection.clone(), backend, tcp_ports, udp_ports)?;
+            let set = SensorSet::builder(self.selection.clone(), backend)
+                .tcp_ports(tcp_ports)
+                .udp_ports(udp_ports)
+                .open()?;
             Ok(Sensors::Stealth(Box::new(set)))
         };
         if settings.capture_rings > 1 {
@@ -141,7 +141,7 @@ fn capture_options(method: Method, settings: &Settings) -> CaptureOptions {
         default.latency = LATENCY_OF_BLOCKING;
     }
     let latency = settings.capture_latency.map(|ms| Duration::from_millis(ms.into()));
-    CaptureOptions { buffer, latency: latency.unwrap_or(default.latency) }
+    default.with_buffer(buffer).with_latency(latency.unwrap_or(default.latency))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(crate) fn live_summary(shards: Vec<ShardStats>) -> Summary {
         sensors.queries = queries.most(&shard.sensors.queries);
         // Bound sockets are one shard.
         connect = connect.or(shard.answers);
-        for InterfaceLoss { interface, packets } in shard.losses {
+        for InterfaceLoss { interface, packets, .. } in shard.losses {
             *losses.entry(interface).or_default() += packets;
         }
         probes += shard.engine.probes();
@@ -80,10 +80,11 @@ mod tests {
     #[test]
     fn shards_are_summed_except_queries_that_each_of_them_sees() {
         let shard = |packets, seen, lost| {
-            let mut sensors = SensorStats { received: packets, ..SensorStats::default() };
+            let mut sensors = SensorStats::default();
+            sensors.received = packets;
             (sensors.queries.seen, sensors.queries.missed) = (seen, seen);
             sensors.rings.lost = lost;
-            let loss = InterfaceLoss { interface: "eth0".into(), packets };
+            let loss = InterfaceLoss::new("eth0", packets);
             let engine = Statistics::default();
             ShardStats { sensors, losses: vec![loss], answers: None, engine }
         };
