@@ -119,7 +119,7 @@ test-package: deb ## install, upgrade and purge the Debian package in a separate
 	scripts/test-package $(PACKAGE)
 
 test-clocks: ## change the clock of a virtual machine, and suspend it, under a running sentry
-	@scripts/require $(DEMO_PACKAGES) user-mode-linux hping3
+	@scripts/require $(DEMO_PACKAGES) user-mode-linux kmod hping3
 	$(CARGO) build --release --bin portsentry
 	scripts/test-clocks $(RELEASE)/portsentry
 
