@@ -27,15 +27,21 @@ fn example(name: &str) -> Command {
 /// A classic pcap file of raw IP packets: an IPv4 SYN to each of `ports`, a
 /// second apart.
 fn capture(folder: &tempfile::TempDir, ports: &[u16]) -> PathBuf {
+    let probes: Vec<(u8, u16)> = ports.iter().map(|port| (7, *port)).collect();
+    capture_of(folder, &probes)
+}
+
+/// The same with the last byte of the source for each probe.
+fn capture_of(folder: &tempfile::TempDir, probes: &[(u8, u16)]) -> PathBuf {
     let mut file = Vec::new();
     file.extend_from_slice(&0xa1b2_c3d4_u32.to_le_bytes());
     file.extend_from_slice(&[2, 0, 4, 0]);
     file.extend_from_slice(&[0; 8]);
     file.extend_from_slice(&65_535_u32.to_le_bytes());
     file.extend_from_slice(&101_u32.to_le_bytes());
-    for (second, port) in ports.iter().enumerate() {
+    for (second, (source, port)) in probes.iter().enumerate() {
         let mut packet =
-            vec![0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, 7, 198, 51, 100, 1];
+            vec![0x45, 0, 0, 40, 0, 1, 0x40, 0, 64, 6, 0, 0, 192, 0, 2, *source, 198, 51, 100, 1];
         let sum: u32 = packet.chunks(2).map(|w| u32::from(u16::from_be_bytes([w[0], w[1]]))).sum();
         let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
         packet[10..12].copy_from_slice(&checksum.to_be_bytes());
@@ -195,4 +201,35 @@ fn own_sensor_blocks_at_the_third_contact() {
     assert_eq!(text.matches("Scan from: [192.0.2.7]").count(), 4);
     assert_eq!(text.matches("type: [Connect]").count(), 5);
     assert_eq!(text.matches("blocked: [true]").count(), 2);
+}
+
+/// The sorted lines of `sharded` with this many engines.
+fn sharded(engines: &str, path: &PathBuf) -> Vec<String> {
+    let output = example("sharded").arg(engines).arg(path).assert().success();
+    let text = String::from_utf8(output.get_output().stdout.clone()).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    lines.sort();
+    lines
+}
+
+#[test]
+fn several_engines_decide_as_one_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let probes: Vec<(u8, u16)> =
+        (0..3).flat_map(|round| (1..=8).map(move |source| (source, 20 + round))).collect();
+    let path = capture_of(&folder, &probes);
+    let one = sharded("1", &path);
+    assert_eq!(one.iter().filter(|line| line.ends_with("blocked: [true]")).count(), 24);
+    assert_eq!(one.iter().filter(|line| line.starts_with("blocking ")).count(), 8);
+    assert!(one.contains(&"24 observations, 24 probes".to_owned()), "{one:?}");
+    assert_eq!(sharded("4", &path), one);
+}
+
+#[test]
+fn several_engines_share_one_response_rate() {
+    let folder = tempfile::tempdir().unwrap();
+    let probes: Vec<(u8, u16)> = (1..=15).map(|source| (source, 23)).collect();
+    let lines = sharded("3", &capture_of(&folder, &probes));
+    assert_eq!(lines.iter().filter(|line| line.starts_with("blocking ")).count(), 10);
+    assert_eq!(lines.iter().filter(|line| line.ends_with("blocked: [false]")).count(), 5);
 }
