@@ -20,7 +20,7 @@ pub(crate) use decider::ServedPorts;
 pub(crate) use open_sensors::Watching;
 pub(crate) use sentry::{Heartbeat, Sentry};
 pub(crate) use service::Manager;
-pub(crate) use session::{PreparedConfig, Session};
+pub(crate) use session::{PreparedConfig, Session, policy};
 pub(crate) use shard::Shard;
 pub(crate) use shards::Shards;
 pub(crate) use signals::Signals;

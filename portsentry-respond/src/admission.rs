@@ -1,9 +1,10 @@
 //! What the responder lets through of what it is asked for.
 //!
-//! The engine in the packet process has decided already. This decides again, by
-//! what does not need to be believed: the configuration, this host's addresses
-//! and the clock. So a packet process that is not itself any more can have hosts
-//! blocked no faster than `BLOCK_RATE`, and never those that this host needs.
+//! The engine in the packet process has decided already. The responder decides again,
+//! by facts that it knows itself: the configuration, this host's addresses and the clock.
+//! A packet process that an attacker controls can therefore block hosts no faster than
+//! `BLOCK_RATE`, and never the hosts that this host needs. `BLOCK_RATE` is counted here
+//! only.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -19,6 +20,8 @@ use crate::actions::command::ProbeContext;
 /// Why a request is not carried out. `Display` ends the line about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
+    #[error("no configuration is in force")]
+    NothingInForce,
     #[error("the configuration has no response to this probe")]
     NotConfigured,
     #[error("not the address of a host")]
@@ -30,7 +33,12 @@ pub(super) enum Refusal {
     #[error("too many responses are under way")]
     TooMany,
     #[error("more than BLOCK_RATE allows")]
-    Rate,
+    Rate {
+        /// Responses a minute.
+        limit: u32,
+        /// The time at which the next response is possible.
+        until: Instant,
+    },
 }
 
 /// The responses under way, and how many there were.
@@ -87,12 +95,9 @@ impl Admission {
         if self.hosts.len() >= self.most {
             return Err(Refusal::TooMany);
         }
-        // The engine counts by the time of the packet, which is a little before
-        // this one. With a clock that runs faster, a minute is 50 seconds long, so
-        // that what the engine has counted rightly is never too much here.
-        let fast = Instant::from_nanos(now.as_nanos().saturating_mul(6) / 5);
-        if !self.rate.take(fast, settings.block_rate) {
-            return Err(Refusal::Rate);
+        let limit = settings.block_rate;
+        if !self.rate.take(now, limit) {
+            return Err(Refusal::Rate { limit, until: self.rate.free_at(limit) });
         }
         self.under_way.insert(id, probe.target);
         self.hosts.insert(probe.target);
@@ -159,6 +164,8 @@ fn own_addresses() -> io::Result<NetworkSet> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use ipnet::IpNet;
 
     use super::*;
@@ -223,34 +230,46 @@ mod tests {
         assert_eq!(admit(&mut admission, 0, "198.51.100.9"), Err(Refusal::TooMany));
     }
 
-    /// What keeps to the rate at the engine's clock is never refused here, a few
-    /// seconds later; who does not keep to it soon is.
     #[test]
-    fn the_rate_is_kept_and_nobody_who_keeps_it_refused() {
+    fn no_minute_has_more_responses_than_the_rate() {
         let mut admission = Admission::new(Mode::Stealth);
         let settings = settings(60);
-        let admit = |admission: &mut Admission, id: u64, at: Instant| {
-            let target = std::net::Ipv4Addr::from(0xc633_0000 + id as u32);
-            let probe = probe(&target.to_string(), 23);
-            let found = admission.admit(id, &probe, &settings, &NetworkSet::default(), at);
-            admission.ended(id);
-            found
-        };
-        let mut engine = RateLimit::default();
-        let mut asked = 0;
+        let mut admitted = Vec::new();
         for tenth in 0..3_000_u64 {
             let at = Instant::from_nanos(tenth * 100_000_000);
-            if engine.take(at, 60) {
-                asked += 1;
-                let late = Instant::from_nanos(at.as_nanos() + tenth * 7_919 % 5_000_000_000);
-                // Requests stay in order.
-                let late = late.max(Instant::from_nanos(at.as_nanos() + 4_000_000_000));
-                assert_eq!(admit(&mut admission, asked, late), Ok(()), "{tenth}");
+            let target = std::net::Ipv4Addr::from(0xc633_0000 + tenth as u32).to_string();
+            let networks = NetworkSet::default();
+            match admission.admit(tenth, &probe(&target, 23), &settings, &networks, at) {
+                Ok(()) => admitted.push(at),
+                Err(Refusal::Rate { limit, until }) => {
+                    assert_eq!(limit, 60);
+                    assert!(until > at && until.since(at) <= Duration::from_secs(60), "{until:?}");
+                }
+                Err(other) => panic!("{other}"),
             }
+            admission.ended(tenth);
         }
-        assert!(asked >= 240, "{asked}");
-        let end = Instant::from_secs(1_000);
-        let passed = (1_000..2_000).filter(|id| admit(&mut admission, *id, end).is_ok()).count();
-        assert_eq!(passed, 60);
+        // The counter has a resolution of a second.
+        for window in admitted.windows(61) {
+            assert!(window[60].since(window[0]) > Duration::from_secs(59), "{window:?}");
+        }
+        assert!(admitted.len() >= 290, "{}", admitted.len());
+    }
+
+    #[test]
+    fn a_refused_response_is_possible_at_the_time_that_was_given() {
+        let mut admission = Admission::new(Mode::Stealth);
+        let mut admit = |id: u64, at: Instant| {
+            let probe = probe(&format!("198.51.100.{id}"), 23);
+            admission.admit(id, &probe, &settings(2), &NetworkSet::default(), at)
+        };
+        let now = Instant::from_secs(100);
+        assert_eq!((admit(1, now), admit(2, now)), (Ok(()), Ok(())));
+        let Err(Refusal::Rate { limit: 2, until }) = admit(3, Instant::from_secs(110)) else {
+            panic!("no refusal");
+        };
+        let before = Instant::from_nanos(until.as_nanos() - 1);
+        assert!(matches!(admit(3, before), Err(Refusal::Rate { .. })));
+        assert_eq!(admit(3, until), Ok(()));
     }
 }

@@ -27,6 +27,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
 use crate::actions::command::ProbeContext;
+use crate::answer::Answer;
 use crate::channel::{self, Buffer};
 use crate::error::ClientError;
 use crate::load::{Load, Loaded};
@@ -62,7 +63,7 @@ pub struct Client {
     outbox: VecDeque<Vec<u8>>,
     load: Load,
     under_way: HashMap<ResponseId, IpAddr>,
-    outcomes: Vec<(ResponseId, Outcome)>,
+    answers: Vec<(ResponseId, Answer)>,
     never_block: Option<Vec<IpNet>>,
     /// Whether it was told to end.
     closing: bool,
@@ -100,7 +101,7 @@ impl Client {
             outbox: VecDeque::new(),
             load: Load::default(),
             under_way: HashMap::new(),
-            outcomes: Vec::new(),
+            answers: Vec::new(),
             never_block: None,
             closing: false,
             notify,
@@ -190,18 +191,18 @@ impl Client {
         self.socket.as_ref().map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), flags))
     }
 
-    /// Whether [`outcomes`](Self::outcomes) has something without any waiting.
-    pub fn has_outcomes(&self) -> bool {
-        !self.outcomes.is_empty()
+    /// Whether [`answers`](Self::answers) has something without any waiting.
+    pub fn has_answers(&self) -> bool {
+        !self.answers.is_empty()
     }
 
-    /// The outcomes that have come in. Never blocks.
-    pub fn outcomes(&mut self) -> Vec<(ResponseId, Outcome)> {
+    /// The answers to requests for responses that have come in. Never blocks.
+    pub fn answers(&mut self) -> Vec<(ResponseId, Answer)> {
         self.flush();
         while let Some((message, descriptor)) = self.next() {
             self.take(message, descriptor);
         }
-        std::mem::take(&mut self.outcomes)
+        std::mem::take(&mut self.answers)
     }
 
     /// The networks that are never acted on, if they have changed since they were
@@ -211,9 +212,9 @@ impl Client {
     }
 
     /// Lets the responses that are running end by themselves, for four seconds;
-    /// then has their commands ended. Gives all outcomes, and how many responses
+    /// then has their commands ended. Returns all answers, and how many responses
     /// were not begun and not ended in time.
-    pub fn finish(mut self) -> (Vec<(ResponseId, Outcome)>, Unfinished) {
+    pub fn finish(mut self) -> (Vec<(ResponseId, Answer)>, Unfinished) {
         self.ask(&Request::Close);
         self.closing = true;
         let until = Instant::now() + LAST_RESPONSES + ENDING;
@@ -229,7 +230,7 @@ impl Client {
         }
         let not_finished = self.under_way.len();
         let unfinished = unfinished.unwrap_or(Unfinished { not_started: 0, not_finished });
-        (std::mem::take(&mut self.outcomes), unfinished)
+        (std::mem::take(&mut self.answers), unfinished)
     }
 
     fn ask(&mut self, request: &Request) {
@@ -283,10 +284,10 @@ impl Client {
         match message {
             Message::Report(report) => (self.notify)(Notification::Report(report)),
             Message::Notice(notice) => (self.notify)(Notification::Notice(notice)),
-            Message::Completed(id, outcome) => {
+            Message::Completed(id, answer) => {
                 let id = ResponseId::from_u64(id);
                 if self.under_way.remove(&id).is_some() {
-                    self.outcomes.push((id, outcome));
+                    self.answers.push((id, answer));
                 }
             }
             Message::NeverBlock { more, networks } => {
@@ -339,7 +340,7 @@ impl Client {
         let why = "the responder has ended; restart portsentry".to_owned();
         let report = Report { host, what: ActionEvent::Refused(why) };
         (self.notify)(Notification::Report(report));
-        self.outcomes.push((id, Outcome::Failed));
+        self.answers.push((id, Answer::Ended(Outcome::Failed)));
     }
 }
 

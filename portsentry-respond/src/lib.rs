@@ -13,6 +13,7 @@
 
 mod actions;
 mod admission;
+mod answer;
 mod channel;
 mod client;
 mod error;
@@ -30,6 +31,7 @@ pub use actions::Actions;
 pub use actions::command::{Command, CommandError, Finished, ProbeContext};
 pub use actions::hosts_deny::{Added, HostsDenyError, add_line};
 pub use actions::simple_command::ShellAnswer;
+pub use answer::Answer;
 pub use client::{Client, Notification};
 pub use error::{ClientError, LoadError, ServerError};
 pub use load::Loaded;

@@ -10,10 +10,11 @@ mod notice;
 
 use std::net::IpAddr;
 
-use portsentry_core::{Mode, Outcome, Protocol};
+use portsentry_core::{Instant, Mode, Outcome, Protocol};
 use portsentry_report::{Action, ActionEvent, Notice, Report};
 
 use crate::actions::command::ProbeContext;
+use crate::answer::Answer;
 use crate::error::LoadError;
 use crate::pool::Unfinished;
 
@@ -43,8 +44,8 @@ pub enum Request {
 pub enum Message {
     /// Something about a response that is under way.
     Report(Report),
-    /// How a response ended.
-    Completed(u64, Outcome),
+    /// The end of a response, or the refusal to start it.
+    Completed(u64, Answer),
     /// A notice for the log, one of those that a responder has: [`Notice::HistoryCreated`],
     /// [`Notice::HistoryMissing`], [`Notice::RecordTruncated`] or [`Notice::Message`]. Others are
     /// sent as a message with the same text.
@@ -164,10 +165,19 @@ impl Message {
                 put_event(&mut bytes, what);
                 bytes
             }
-            Self::Completed(id, outcome) => {
+            Self::Completed(id, answer) => {
                 let mut bytes = vec![2];
                 bytes.extend_from_slice(&id.to_ne_bytes());
-                bytes.push(u8::from(*outcome == Outcome::Succeeded));
+                match answer {
+                    Answer::Ended(outcome) => {
+                        bytes.push(u8::from(*outcome == Outcome::Succeeded));
+                    }
+                    Answer::Refused { limit, until } => {
+                        bytes.push(2);
+                        bytes.extend_from_slice(&limit.to_ne_bytes());
+                        bytes.extend_from_slice(&until.as_nanos().to_ne_bytes());
+                    }
+                }
                 bytes
             }
             Self::Notice(notice) => notice::encode(notice),
@@ -223,10 +233,7 @@ impl Message {
         let mut bytes = Reader(bytes);
         let message = match bytes.byte()? {
             1 => Self::Report(Report { host: bytes.address()?, what: bytes.event()? }),
-            2 => Self::Completed(
-                u64::from_ne_bytes(bytes.array()?),
-                if bytes.flag()? { Outcome::Succeeded } else { Outcome::Failed },
-            ),
+            2 => Self::Completed(u64::from_ne_bytes(bytes.array()?), bytes.answer()?),
             3 => Self::Notice(notice::decode(&mut bytes)?),
             4 => Self::File {
                 number: u32::from_ne_bytes(bytes.array()?),
@@ -360,6 +367,19 @@ impl Reader<'_> {
 
     fn text(&mut self) -> Result<String, Malformed> {
         String::from_utf8(self.rest()?).map_err(|_| Malformed)
+    }
+
+    fn answer(&mut self) -> Result<Answer, Malformed> {
+        match self.byte()? {
+            0 => Ok(Answer::Ended(Outcome::Failed)),
+            1 => Ok(Answer::Ended(Outcome::Succeeded)),
+            2 => {
+                let limit = u32::from_ne_bytes(self.array()?);
+                let until = Instant::from_nanos(u64::from_ne_bytes(self.array()?));
+                Ok(Answer::Refused { limit, until })
+            }
+            _ => Err(Malformed),
+        }
     }
 
     fn action(&mut self) -> Result<Action, Malformed> {

@@ -24,7 +24,8 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::actions::Actions;
 use crate::actions::command::ProbeContext;
-use crate::admission::{Admission, OwnAddresses};
+use crate::admission::{Admission, OwnAddresses, Refusal};
+use crate::answer::Answer;
 use crate::channel::{self, Buffer};
 use crate::error::ServerError;
 use crate::history_watch::HistoryWatch;
@@ -245,32 +246,35 @@ impl Server {
     }
 
     fn respond(&mut self, id: u64, probe: ProbeContext) {
-        let refusal = match &self.in_force {
-            None => "no configuration is in force".to_owned(),
-            Some(it) if !it.actions.any(probe.protocol) => {
-                "the configuration has no response to this probe".to_owned()
-            }
-            Some(it) => {
-                let settings = &it.configuration.settings;
-                match self.admission.admit(id, &probe, settings, &it.protected, monotonic()) {
-                    Ok(()) => {
-                        self.pool.respond(id, probe, Arc::clone(&it.actions));
-                        return;
-                    }
-                    Err(refusal) => refusal.to_string(),
-                }
+        let answer = match self.start_response(id, probe) {
+            Ok(()) => return,
+            Err(Refusal::Rate { limit, until }) => Answer::Refused { limit, until },
+            Err(refusal) => {
+                let what = ActionEvent::Refused(refusal.to_string());
+                self.replies.send(&Message::Report(Report { host: probe.target, what }));
+                Answer::Ended(Outcome::Failed)
             }
         };
-        let what = ActionEvent::Refused(refusal);
-        self.replies.send(&Message::Report(Report { host: probe.target, what }));
-        self.replies.send(&Message::Completed(id, Outcome::Failed));
+        self.replies.send(&Message::Completed(id, answer));
+    }
+
+    fn start_response(&mut self, id: u64, probe: ProbeContext) -> Result<(), Refusal> {
+        let it = self.in_force.as_ref().ok_or(Refusal::NothingInForce)?;
+        if !it.actions.any(probe.protocol) {
+            return Err(Refusal::NotConfigured);
+        }
+        let settings = &it.configuration.settings;
+        self.admission.admit(id, &probe, settings, &it.protected, monotonic())?;
+        self.pool.respond(id, probe, Arc::clone(&it.actions));
+        Ok(())
     }
 
     fn send_completions(&mut self) {
         for completion in self.pool.completions() {
             // In this order: whoever is told may ask for the next one at once.
             self.admission.ended(completion.id);
-            self.replies.send(&Message::Completed(completion.id, completion.outcome));
+            self.replies
+                .send(&Message::Completed(completion.id, Answer::Ended(completion.outcome)));
         }
     }
 
@@ -414,7 +418,7 @@ impl Server {
         let Self { replies, pool, pid_file, .. } = self;
         let (completions, Unfinished { not_started, not_finished }) = pool.finish(LAST_RESPONSES);
         for completion in completions {
-            replies.send(&Message::Completed(completion.id, completion.outcome));
+            replies.send(&Message::Completed(completion.id, Answer::Ended(completion.outcome)));
         }
         drop(pid_file);
         replies.send(&Message::Closed(Unfinished { not_started, not_finished }));

@@ -22,7 +22,7 @@ use crate::logging;
 use crate::output::{Console, LogItem, Outputs, Queue, Reporter, Syslog, print_final};
 use crate::runtime::{
     Background, Heartbeat, Manager, PreparedConfig, Sentry, ServedPorts, Session, Shard, Shards,
-    Signals, Watching, Workers, background, sandbox,
+    Signals, Watching, Workers, background, policy, sandbox,
 };
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
@@ -143,7 +143,7 @@ impl Start<'_> {
         let user = sandbox::user(&configuration.settings)?;
         let key = HashKey::new(random_bits()?);
         sandbox::enter(options.connect, &configuration.settings, user.as_ref())?;
-        let policy = configuration.policy(opened.never_block.iter().copied().collect());
+        let policy = policy(&configuration, &opened.never_block);
         let limits = Limits::default().divided_by(sensors.len());
         let engines = sensors.len() as u64;
         let mut shards = sensors.into_iter().enumerate().map(|(ring, sensors)| {

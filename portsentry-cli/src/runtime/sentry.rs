@@ -54,7 +54,7 @@ impl Sentry {
             if self.signals.take_reload() {
                 return Ok(Interrupted::Reload);
             }
-            self.take_outcomes();
+            self.take_answers();
             if let Some(networks) = self.responder.never_block() {
                 return Ok(Interrupted::NeverBlockChanged(networks));
             }
@@ -72,7 +72,7 @@ impl Sentry {
         let mut descriptors = [readable(signals), responder, readable(packets.unwrap_or(signals))];
         let due = [self.workers.due(), self.heartbeat.due].into_iter().flatten().min();
         let timeout = match (packets, due) {
-            _ if self.responder.has_outcomes() => Some(Timespec::default()),
+            _ if self.responder.has_answers() => Some(Timespec::default()),
             (None, _) => Some(Timespec::default()),
             (Some(_), None) => None,
             (Some(_), Some(due)) => {
@@ -86,20 +86,20 @@ impl Sentry {
         }
     }
 
-    fn take_outcomes(&mut self) {
-        for (id, outcome) in self.responder.outcomes() {
-            self.workers.handle_outcome(id, outcome);
+    fn take_answers(&mut self) {
+        for (id, answer) in self.responder.answers() {
+            self.workers.handle_answer(id, answer);
         }
     }
 
     /// Ends in good order: reads what the kernel still holds, lets running
     /// responses end, and tells of every probe that waits.
     pub(crate) fn close(mut self) -> Summary {
-        self.take_outcomes();
+        self.take_answers();
         self.workers.drain_remaining(&mut self.responder);
-        let (outcomes, unfinished) = self.responder.finish();
-        for (id, outcome) in outcomes {
-            self.workers.handle_outcome(id, outcome);
+        let (answers, unfinished) = self.responder.finish();
+        for (id, answer) in answers {
+            self.workers.handle_answer(id, answer);
         }
         let (stats, unresponsive) = self.workers.close();
         let Unfinished { not_started, not_finished } = unfinished;

@@ -11,6 +11,7 @@ use std::path::Path;
 
 use ipnet::IpNet;
 use portsentry_config::Configuration;
+use portsentry_core::Policy;
 use portsentry_core::config::{BlockMode, KEYS, Key, Reload};
 use portsentry_report::{LineOptions, Notice};
 use portsentry_respond::{Client, History, Hosts};
@@ -132,8 +133,7 @@ impl<'a> Session<'a> {
     }
 
     fn set_policy(&mut self, never_block: Vec<IpNet>, sentry: &mut Sentry) {
-        let networks = never_block.iter().copied().collect();
-        sentry.workers.set_policy(self.configuration.policy(networks));
+        sentry.workers.set_policy(policy(&self.configuration, &never_block));
         let settings = &self.configuration.settings;
         let responds =
             [settings.block_tcp, settings.block_udp].iter().any(|m| *m != BlockMode::Log);
@@ -158,6 +158,13 @@ impl<'a> Session<'a> {
     fn notify(&self, notice: Notice) {
         self.queue.push(LogItem::Notice(notice));
     }
+}
+
+/// The rules for an engine whose responses the responder limits: it alone counts
+/// `BLOCK_RATE`.
+pub(crate) fn policy(configuration: &Configuration, never_block: &[IpNet]) -> Policy {
+    let policy = configuration.policy(never_block.iter().copied().collect());
+    Policy { block_rate: 0, ..policy }
 }
 
 /// The keys with different values, in the order of the table.

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use portsentry_capture::{ConnectStats, Drained, InterfaceLoss, SensorStats};
 use portsentry_core::config::Settings;
-use portsentry_core::{Effect, Engine, Observation, Response, Statistics};
+use portsentry_core::{Effect, Engine, Observation, Outcome, Response, ResponseId, Statistics};
+use portsentry_respond::Answer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::decider::{Decider, ServedPorts};
@@ -78,6 +79,17 @@ impl Shard {
     ) -> Result<(), Failure> {
         self.served.wanted = service_check;
         Ok(self.sensors.set_settings(settings)?)
+    }
+
+    /// Gives the engine the answer of the responder to its request `id`.
+    pub(crate) fn handle_answer(&mut self, id: ResponseId, answer: Answer) {
+        let now = monotonic();
+        match answer {
+            Answer::Ended(outcome) => self.engine.handle_outcome(id, outcome, now),
+            Answer::Refused { limit, until } => self.engine.refuse(id, limit, until, now),
+            // An answer that this version does not know leaves the host unblocked.
+            _ => self.engine.handle_outcome(id, Outcome::Failed, now),
+        }
     }
 
     fn drain(&mut self) -> Result<Drained, Failure> {

@@ -27,8 +27,8 @@ use std::time::Duration;
 
 use portsentry_capture::SourceHash;
 use portsentry_core::config::Settings;
-use portsentry_core::{Outcome, Policy, RateLimit, Response, ResponseId};
-use portsentry_respond::{Client, Hosts};
+use portsentry_core::{Policy, Response, ResponseId};
+use portsentry_respond::{Answer, Client, Hosts};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::shard::{Shard, ShardStats};
@@ -50,9 +50,6 @@ pub(crate) struct Shards {
     notices: Arc<Post<Notice>>,
     /// Responses that the threads want and that were not looked at yet.
     asked: Vec<Response>,
-    /// The limit of all, `BLOCK_RATE`.
-    rate: RateLimit,
-    block_rate: u32,
     watching: bool,
 }
 
@@ -74,8 +71,6 @@ impl Shards {
             threads: Vec::new(),
             notices: Arc::new(Post::new()?),
             asked: Vec::new(),
-            rate: RateLimit::default(),
-            block_rate: 0,
             watching: false,
         })
     }
@@ -125,10 +120,10 @@ impl Shards {
         self.sync(None);
     }
 
-    /// Begins the responses that are wanted, as far as the limit allows.
+    /// Asks the responder for the responses that are wanted.
     pub(crate) fn poll_once(&mut self, responder: &mut Client) -> Result<(), Failure> {
         self.listen();
-        self.begin_responses(responder);
+        self.start_responses(responder);
         self.check()
     }
 
@@ -152,7 +147,6 @@ impl Shards {
     }
 
     pub(crate) fn set_policy(&mut self, policy: &Policy) {
-        self.block_rate = policy.block_rate;
         self.command(|| Command::SetPolicy(Box::new(policy.clone())));
     }
 
@@ -170,9 +164,9 @@ impl Shards {
         }
     }
 
-    /// Tells the thread that wanted this response how it has ended.
-    pub(crate) fn handle_outcome(&self, id: ResponseId, outcome: Outcome) {
-        self.command_owner(id, Command::Outcome(id, outcome));
+    /// Gives the answer of the responder to the thread that wanted this response.
+    pub(crate) fn handle_answer(&self, id: ResponseId, answer: Answer) {
+        self.command_owner(id, Command::Answer(id, answer));
     }
 
     /// Has all packets read that came before, by every thread before any of them
@@ -183,7 +177,7 @@ impl Shards {
             // One that does not answer is told of in `close`.
             self.sync(Some(ENDING));
         }
-        self.begin_responses(responder);
+        self.start_responses(responder);
     }
 
     /// Ends the threads: what each has seen, and how many do not tell.
@@ -225,17 +219,9 @@ impl Shards {
         }
     }
 
-    fn begin_responses(&mut self, responder: &mut Client) {
-        for response in std::mem::take(&mut self.asked) {
-            if self.rate.take(monotonic(), self.block_rate) {
-                responder.respond(&response);
-            } else {
-                let until = self.rate.free_at(self.block_rate);
-                self.command_owner(
-                    response.id,
-                    Command::Refuse(response.id, self.block_rate, until),
-                );
-            }
+    fn start_responses(&mut self, responder: &mut Client) {
+        for response in self.asked.drain(..) {
+            responder.respond(&response);
         }
     }
 

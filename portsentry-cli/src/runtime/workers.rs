@@ -3,12 +3,11 @@
 use std::os::fd::BorrowedFd;
 
 use portsentry_core::config::Settings;
-use portsentry_core::{Instant, Outcome, Policy, ResponseId};
-use portsentry_respond::{Client, Hosts};
+use portsentry_core::{Instant, Policy, ResponseId};
+use portsentry_respond::{Answer, Client, Hosts};
 
 use super::shard::{Shard, ShardStats};
 use super::shards::Shards;
-use super::time::monotonic;
 use crate::failure::Failure;
 
 /// What reads packets and decides.
@@ -119,10 +118,10 @@ impl Workers {
         }
     }
 
-    pub(crate) fn handle_outcome(&mut self, id: ResponseId, outcome: Outcome) {
+    pub(crate) fn handle_answer(&mut self, id: ResponseId, answer: Answer) {
         match self {
-            Self::Here(shard) => shard.engine.handle_outcome(id, outcome, monotonic()),
-            Self::Threads(it) => it.handle_outcome(id, outcome),
+            Self::Here(shard) => shard.handle_answer(id, answer),
+            Self::Threads(it) => it.handle_answer(id, answer),
         }
     }
 

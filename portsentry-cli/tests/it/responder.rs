@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use portsentry_core::{Mode, Outcome, Protocol};
 use portsentry_respond::protocol::{Message, Request};
-use portsentry_respond::{ActionEvent, ProbeContext, Report};
+use portsentry_respond::{ActionEvent, Answer, ProbeContext, Report};
 use portsentry_testbed::{Namespace, Signal, Testbed, require_root};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags,
@@ -261,9 +261,12 @@ impl Asked {
                     assert_eq!(host, tokens.target);
                     refused = Some(why);
                 }
-                Message::Completed(answered, outcome) => {
+                Message::Completed(answered, answer) => {
                     assert_eq!(answered, id);
-                    return (refused, outcome == Outcome::Succeeded);
+                    if matches!(answer, Answer::Refused { limit: 5, .. }) {
+                        refused = Some("rate".to_owned());
+                    }
+                    return (refused, answer == Answer::Ended(Outcome::Succeeded));
                 }
                 _ => {}
             }
@@ -310,10 +313,11 @@ fn forged_requests_have_no_effect() {
         assert!(Instant::now() < deadline);
     }
     refused(probe("203.0.113.9", 22), "it is never blocked");
-    let worked: Vec<_> = (1..=7_u64)
-        .map(|last| asked.respond(last, probe(&format!("198.51.100.{last}"), 22)).1)
+    let answers: Vec<_> = (1..=7_u64)
+        .map(|last| asked.respond(last, probe(&format!("198.51.100.{last}"), 22)))
         .collect();
-    assert_eq!(worked, [true, true, true, true, true, false, false], "the rate");
+    assert_eq!(answers[..5], [const { (None, true) }; 5]);
+    assert_eq!(answers[5..], [(); 2].map(|()| (Some("rate".to_owned()), false)));
     assert_eq!(station.lines("did").len(), 5);
     assert_eq!(fs::read(station.path("blocked")).expect("read").len(), 30);
     asked.send(&Request::Close.encode());

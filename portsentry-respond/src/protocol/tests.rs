@@ -47,10 +47,16 @@ fn notice() -> impl Strategy<Value = Notice> {
 
 fn message() -> impl Strategy<Value = Message> {
     let outcome = prop::sample::select(vec![Outcome::Succeeded, Outcome::Failed]);
+    let answer = prop_oneof![
+        outcome.prop_map(Answer::Ended),
+        (any::<u32>(), any::<u64>()).prop_map(|(limit, nanos)| {
+            Answer::Refused { limit, until: Instant::from_nanos(nanos) }
+        }),
+    ];
     let bytes = || prop::collection::vec(any::<u8>(), 0..100);
     prop_oneof![
         (any::<IpAddr>(), event()).prop_map(|(host, what)| Message::Report(Report { host, what })),
-        (any::<u64>(), outcome).prop_map(|(id, outcome)| Message::Completed(id, outcome)),
+        (any::<u64>(), answer).prop_map(|(id, answer)| Message::Completed(id, answer)),
         notice().prop_map(Message::Notice),
         (any::<u32>(), any::<u64>(), bytes()).prop_map(|(number, length, path)| Message::File {
             number,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use portsentry_capture::SourceHash;
 use portsentry_core::config::Settings;
-use portsentry_core::{Instant, Outcome, Policy, Response, ResponseId};
-use portsentry_respond::Hosts;
+use portsentry_core::{Policy, Response, ResponseId};
+use portsentry_respond::{Answer, Hosts};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::post::Post;
@@ -28,9 +28,8 @@ pub(super) enum Command {
     SetSettings(Arc<Settings>, bool),
     /// These were blocked before; each thread knows its own.
     Restore(Arc<Hosts>),
-    Outcome(ResponseId, Outcome),
-    /// As many as the limit of all allows were begun, until then.
-    Refuse(ResponseId, u32, Instant),
+    /// The answer of the responder.
+    Answer(ResponseId, Answer),
     /// Read what came before the end was asked for.
     DrainRemaining,
     /// And what others have handed on meanwhile.
@@ -82,12 +81,7 @@ impl Worker {
                     Command::Restore(hosts) => {
                         shard.engine.restore_blocked(hosts.iter().filter(owns));
                     }
-                    Command::Outcome(id, outcome) => {
-                        shard.engine.handle_outcome(id, outcome, monotonic());
-                    }
-                    Command::Refuse(id, limit, until) => {
-                        shard.engine.refuse(id, limit, until, monotonic());
-                    }
+                    Command::Answer(id, answer) => shard.handle_answer(id, answer),
                     Command::DrainRemaining => {
                         watching = false;
                         shard.drain_remaining(respond);
