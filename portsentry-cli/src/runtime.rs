@@ -11,7 +11,6 @@ mod session;
 mod shard;
 mod shards;
 mod signals;
-mod time;
 mod totals;
 mod workers;
 

@@ -25,7 +25,6 @@ pub mod protocol;
 mod server;
 mod start;
 mod store;
-mod time;
 
 pub use actions::Actions;
 pub use actions::command::{Command, CommandError, Finished, ProbeContext};
@@ -38,7 +37,7 @@ pub use load::Loaded;
 pub use never_block::never_block;
 pub use pool::{Completion, Unfinished, WorkerPool};
 pub use portsentry_report::{Action, ActionEvent, Report};
-pub use server::{Options, Server};
+pub use server::{Load, Options, ReadFile, Server};
 pub use start::{ReplySender, is_called};
 pub use store::{
     BlockedFile, BlockedFileError, History, Hosts, OddRecord, Restored, encode_records,

@@ -4,15 +4,15 @@
 //! log before the event of the probe, which waits for the outcome.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use portsentry_capture::wake::{Wake, WakeQueue};
 use portsentry_core::Outcome;
 use portsentry_report::Report;
-use rustix::event::{EventfdFlags, eventfd};
 
 use crate::actions::Actions;
 use crate::actions::command::{GRACE, ProbeContext};
@@ -36,10 +36,9 @@ pub struct Completion {
 #[derive(Debug)]
 pub struct WorkerPool {
     jobs: Sender<Job>,
-    completions: Receiver<Completion>,
-    wake: Arc<OwnedFd>,
+    completions: Arc<WakeQueue<Completion>>,
     /// Readable once running commands are to end.
-    stop: Arc<OwnedFd>,
+    stop: Arc<Wake>,
     state: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -89,17 +88,15 @@ impl WorkerPool {
     pub fn start(tell: impl Fn(Report) + Send + Sync + 'static) -> io::Result<Self> {
         let tell: Arc<dyn Fn(Report) + Send + Sync> = Arc::new(tell);
         let (jobs, queue) = mpsc::channel::<Job>();
-        let (completion, completions) = mpsc::channel();
+        let completions = Arc::new(WakeQueue::new()?);
         let queue = Arc::new(Mutex::new(queue));
-        let wake = Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
-        let stop = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let stop = Arc::new(Wake::new()?);
         let state = Arc::<Shared>::default();
         let workers = (0..WORKERS)
             .map(|_| {
                 let worker = Worker {
                     queue: Arc::clone(&queue),
-                    completion: completion.clone(),
-                    wake: Arc::clone(&wake),
+                    completions: Arc::clone(&completions),
                     stop: Arc::clone(&stop),
                     state: Arc::clone(&state),
                     tell: Arc::clone(&tell),
@@ -110,7 +107,7 @@ impl WorkerPool {
                     .spawn(move || worker.run())
             })
             .collect::<io::Result<_>>()?;
-        Ok(Self { jobs, completions, wake, stop, state, workers })
+        Ok(Self { jobs, completions, stop, state, workers })
     }
 
     /// Queues the response `id` to a probe, to be carried out as `actions` say.
@@ -123,13 +120,12 @@ impl WorkerPool {
 
     /// Readable when there are completions.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
-        self.wake.as_fd()
+        self.completions.as_fd()
     }
 
     /// The completions that have come in. Never blocks.
-    pub fn completions(&self) -> impl Iterator<Item = Completion> {
-        let _ = rustix::io::read(&*self.wake, &mut [0_u8; 8]);
-        self.completions.try_iter()
+    pub fn completions(&self) -> Vec<Completion> {
+        self.completions.take()
     }
 
     /// Lets the responses that are running end by themselves, for at most
@@ -143,7 +139,7 @@ impl WorkerPool {
         drop(self.jobs);
         let load = self.state.wait_idle(load, patience);
         let not_finished = load.running;
-        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        self.stop.set();
         let load = self.state.wait_idle(load, GRACE + GRACE);
         let idle = load.running == 0;
         drop(load);
@@ -152,7 +148,7 @@ impl WorkerPool {
                 let _ = worker.join();
             }
         }
-        (self.completions.try_iter().collect(), Unfinished { not_started, not_finished })
+        (self.completions.take(), Unfinished { not_started, not_finished })
     }
 }
 
@@ -167,9 +163,8 @@ pub struct Unfinished {
 
 struct Worker {
     queue: Arc<Mutex<Receiver<Job>>>,
-    completion: Sender<Completion>,
-    wake: Arc<OwnedFd>,
-    stop: Arc<OwnedFd>,
+    completions: Arc<WakeQueue<Completion>>,
+    stop: Arc<Wake>,
     state: Arc<Shared>,
     tell: Arc<dyn Fn(Report) + Send + Sync>,
 }
@@ -180,8 +175,7 @@ impl Worker {
             let mut tell = |report| (self.tell)(report);
             let outcome = job.actions.respond(job.probe, self.stop.as_fd(), &mut tell);
             // The order matters: whoever sees the response ended finds its completion.
-            let _ = self.completion.send(Completion { id: job.id, outcome });
-            let _ = rustix::io::write(&*self.wake, &1_u64.to_ne_bytes());
+            self.completions.push(Completion { id: job.id, outcome });
             self.state.lock().running -= 1;
             self.state.changed.notify_all();
         }

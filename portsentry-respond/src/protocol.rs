@@ -282,11 +282,16 @@ fn put_address(bytes: &mut Vec<u8>, address: IpAddr) {
 
 /// As much of `text` as a message holds.
 fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    let mut end = text.len().min(MAX_TEXT);
+    bytes.extend_from_slice(cut(text, MAX_TEXT).as_bytes());
+}
+
+/// As much of `text` as fits into `limit` bytes, in whole characters.
+fn cut(text: &str, limit: usize) -> &str {
+    let mut end = text.len().min(limit);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    bytes.extend_from_slice(text.get(..end).unwrap_or(text).as_bytes());
+    text.get(..end).unwrap_or(text)
 }
 
 fn numbered(kind: u8, number: u32) -> Vec<u8> {

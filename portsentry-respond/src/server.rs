@@ -34,10 +34,13 @@ use crate::pool::{Unfinished, WorkerPool};
 use crate::protocol::{MAX_TEXT, Malformed, Message, Request};
 use crate::start::{LAST_RESPONSES, ReplySender, signals_for_both};
 use crate::store::{BlockedFile, History, PidFile};
-use crate::time::monotonic;
+use portsentry_capture::clock::monotonic;
 
 /// Reads a file of the configuration.
-type ReadFile<'a> = &'a mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>;
+pub type ReadFile<'a> = &'a mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>;
+
+/// Evaluates a configuration; an error is the text of the findings.
+pub type Load = dyn Fn(ReadFile<'_>) -> Result<Configuration, String>;
 
 /// How a responder is to work.
 pub struct Options {
@@ -54,7 +57,7 @@ pub struct Options {
     pub pid_file: Option<PathBuf>,
     /// Evaluates the configuration, with every file read by its argument. An error is the
     /// text of the findings.
-    pub load: Box<dyn Fn(ReadFile<'_>) -> Result<Configuration, String>>,
+    pub load: Box<Load>,
 }
 
 impl fmt::Debug for Options {
@@ -138,7 +141,7 @@ impl Server {
     ///
     /// The reason that the responder could not start, or ended early; the packet process
     /// got it too.
-    pub fn run(options: Options, replies: ReplySender) -> Result<(), ServerError> {
+    pub fn run(options: Options, replies: &ReplySender) -> Result<(), ServerError> {
         match Self::new(options, replies.clone()) {
             Ok(mut server) => {
                 let result = server.serve();

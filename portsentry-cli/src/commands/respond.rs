@@ -29,5 +29,5 @@ pub(crate) fn respond(options: &WatchOptions) -> Result<(), Failure> {
         pid_file: options.pidfile.clone(),
         load: Box::new(load),
     };
-    Ok(Server::run(options, replies)?)
+    Ok(Server::run(options, &replies)?)
 }

@@ -14,11 +14,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::service::Manager;
 use super::signals::Signals;
-use super::time::monotonic;
 use super::totals::live_summary;
 use super::workers::Workers;
 use crate::failure::Failure;
 use crate::output::{LogItem, Queue};
+use portsentry_capture::clock::monotonic;
 
 /// Everything that runs.
 pub(crate) struct Sentry {

@@ -16,9 +16,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::decider::{Decider, ServedPorts};
 use super::sensors::Sensors;
-use super::time::monotonic;
 use crate::failure::Failure;
 use crate::output::{LogItem, Queue};
+use portsentry_capture::clock::monotonic;
 
 /// Packets read before signals and outcomes get their turn.
 const BATCH: usize = 4096;

@@ -14,27 +14,26 @@
 //! - At the end, every thread reads its remaining packets before any of them stops.
 //! - The watchdog is notified only while every thread runs its loop.
 
-mod post;
 #[cfg(test)]
 mod tests;
 mod thread;
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use portsentry_capture::SourceHash;
+use portsentry_capture::wake::WakeQueue;
 use portsentry_core::config::Settings;
 use portsentry_core::{Policy, Response, ResponseId};
 use portsentry_respond::{Answer, Client, Hosts};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::shard::{Shard, ShardStats};
-use super::time::monotonic;
 use crate::failure::Failure;
-use post::Post;
+use portsentry_capture::clock::monotonic;
 use thread::{Command, Notice, Worker};
 
 /// How long packet threads may take to end: what is left to read takes a quarter
@@ -47,14 +46,14 @@ pub(crate) struct Shards {
     /// Those whose threads were not started yet.
     idle: Vec<Shard>,
     threads: Vec<Thread>,
-    notices: Arc<Post<Notice>>,
+    notices: Arc<WakeQueue<Notice>>,
     /// Responses that the threads want and that were not looked at yet.
     asked: Vec<Response>,
     watching: bool,
 }
 
 struct Thread {
-    commands: Arc<Post<Command>>,
+    commands: Arc<WakeQueue<Command>>,
     /// `None` once it was joined.
     handle: Option<JoinHandle<Result<ShardStats, Failure>>>,
     /// Answers that it has not given.
@@ -69,7 +68,7 @@ impl Shards {
             hash,
             idle: shards,
             threads: Vec::new(),
-            notices: Arc::new(Post::new()?),
+            notices: Arc::new(WakeQueue::new()?),
             asked: Vec::new(),
             watching: false,
         })
@@ -79,7 +78,7 @@ impl Shards {
     pub(crate) fn start(&mut self) -> io::Result<()> {
         let rings = self.idle.len() as u16;
         for (ring, shard) in self.idle.drain(..).enumerate() {
-            let commands = Arc::new(Post::new()?);
+            let commands = Arc::new(WakeQueue::new()?);
             let worker = Worker {
                 shard,
                 ring,
@@ -102,7 +101,7 @@ impl Shards {
 
     /// Readable when [`poll_once`](Self::poll_once) has something to do.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
-        self.notices.descriptor()
+        self.notices.as_fd()
     }
 
     /// Has packets read, from now on.
@@ -226,20 +225,20 @@ impl Shards {
     }
 
     fn command(&self, command: impl Fn() -> Command) {
-        self.threads.iter().for_each(|thread| thread.commands.put(command()));
+        self.threads.iter().for_each(|thread| thread.commands.push(command()));
     }
 
     fn command_owner(&self, id: ResponseId, command: Command) {
         // Each engine numbers its responses so that the remainder names the engine.
         let owner = id.as_u64() % self.threads.len().max(1) as u64;
         if let Some(thread) = self.threads.get(owner as usize) {
-            thread.commands.put(command);
+            thread.commands.push(command);
         }
     }
 
     fn request_sync(&mut self) {
         for thread in self.threads.iter_mut().filter(|thread| !thread.ended) {
-            thread.commands.put(Command::Sync);
+            thread.commands.push(Command::Sync);
             thread.pending_acks += 1;
         }
     }

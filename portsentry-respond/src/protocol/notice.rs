@@ -2,7 +2,7 @@
 
 use portsentry_report::{Level, Notice};
 
-use super::{MAX_TEXT, Malformed, Reader, put_text};
+use super::{MAX_TEXT, Malformed, Reader, cut, put_text};
 
 /// Bytes of a path in a notice, at most; the kernel allows 4,096 (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
@@ -18,10 +18,7 @@ pub(super) fn encode(notice: &Notice) -> Vec<u8> {
         Notice::HistoryMissing { path, why } => {
             bytes.push(2);
             put_path(&mut bytes, path);
-            put_text(
-                &mut bytes,
-                why.get(..why.floor_char_boundary(MAX_TEXT - MAX_PATH)).unwrap_or(why),
-            );
+            put_text(&mut bytes, cut(why, MAX_TEXT - MAX_PATH));
         }
         Notice::RecordTruncated { path, bytes: removed } => {
             bytes.push(3);
@@ -59,7 +56,7 @@ pub(super) fn decode(bytes: &mut Reader<'_>) -> Result<Notice, Malformed> {
 
 /// The length of a path, and the path.
 fn put_path(bytes: &mut Vec<u8>, path: &str) {
-    let path = path.get(..path.floor_char_boundary(MAX_PATH)).unwrap_or(path);
+    let path = cut(path, MAX_PATH);
     bytes.extend_from_slice(&(path.len() as u16).to_ne_bytes());
     bytes.extend_from_slice(path.as_bytes());
 }

@@ -7,17 +7,17 @@ use portsentry_core::{Effect, Engine, HashKey, Limits, Observation, TcpFlags};
 use super::*;
 
 /// What a packet thread does.
-type Work = Box<dyn FnOnce(&Post<Command>, &Post<Notice>) + Send>;
+type Work = Box<dyn FnOnce(&WakeQueue<Command>, &WakeQueue<Notice>) + Send>;
 
 /// Packet threads that do what `work` says instead.
 fn shards(works: Vec<Work>) -> Shards {
     let mut shards = Shards::new(Vec::new(), SourceHash::new(7)).unwrap();
     for (ring, work) in works.into_iter().enumerate() {
-        let commands = Arc::new(Post::new().unwrap());
+        let commands = Arc::new(WakeQueue::new().unwrap());
         let (theirs, notices) = (Arc::clone(&commands), Arc::clone(&shards.notices));
         let handle = std::thread::spawn(move || {
             work(&theirs, &notices);
-            notices.put(Notice::Ended(ring));
+            notices.push(Notice::Ended(ring));
             Err(Failure::RestartNeeded(format!("ring {ring}")))
         });
         shards.threads.push(Thread {
@@ -36,7 +36,7 @@ fn answering(ring: usize, end: mpsc::Receiver<()>) -> Work {
         while end.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
             for command in commands.take() {
                 if matches!(command, Command::Sync) {
-                    notices.put(Notice::Synced(ring));
+                    notices.push(Notice::Synced(ring));
                 }
             }
             std::thread::yield_now();
@@ -48,7 +48,7 @@ fn answering(ring: usize, end: mpsc::Receiver<()>) -> Work {
 fn one_thread_that_hangs_is_not_hidden_by_the_others() {
     let (alive, end) = mpsc::channel();
     let (hung, never) = mpsc::channel::<()>();
-    let hangs = Box::new(move |_: &Post<Command>, _: &Post<Notice>| {
+    let hangs = Box::new(move |_: &WakeQueue<Command>, _: &WakeQueue<Notice>| {
         let _ = never.recv();
     });
     let mut shards = shards(vec![answering(0, end), hangs]);
@@ -90,16 +90,16 @@ fn is_readable(shards: &Shards) -> bool {
 
 #[test]
 fn what_is_said_while_answers_are_waited_for_is_still_there_to_be_done() {
-    let asks = Box::new(|commands: &Post<Command>, notices: &Post<Notice>| {
+    let asks = Box::new(|commands: &WakeQueue<Command>, notices: &WakeQueue<Notice>| {
         let mut answers = 0;
         while answers < 2 {
             for command in commands.take() {
                 if matches!(command, Command::Sync) {
                     // Before the first answer, as a thread that had decided before.
                     if answers == 0 {
-                        notices.put(Notice::Respond(response()));
+                        notices.push(Notice::Respond(response()));
                     }
-                    notices.put(Notice::Synced(0));
+                    notices.push(Notice::Synced(0));
                     answers += 1;
                 }
             }
@@ -135,7 +135,7 @@ fn response() -> Response {
 #[test]
 fn a_thread_that_ends_ends_the_program_with_what_it_says() {
     let (_alive, end) = mpsc::channel();
-    let ends = Box::new(|_: &Post<Command>, _: &Post<Notice>| ());
+    let ends = Box::new(|_: &WakeQueue<Command>, _: &WakeQueue<Notice>| ());
     let mut shards = shards(vec![answering(0, end), ends]);
     shards.pause();
     let failure = shards.check().unwrap_err();
@@ -146,14 +146,14 @@ fn a_thread_that_ends_ends_the_program_with_what_it_says() {
 #[test]
 #[should_panic(expected = "as it was")]
 fn a_thread_that_panics_panics_here() {
-    struct Say(Arc<Post<Notice>>);
+    struct Say(Arc<WakeQueue<Notice>>);
     impl Drop for Say {
         fn drop(&mut self) {
-            self.0.put(Notice::Ended(0));
+            self.0.push(Notice::Ended(0));
         }
     }
     let mut shards = Shards::new(Vec::new(), SourceHash::new(7)).unwrap();
-    let commands = Arc::new(Post::new().unwrap());
+    let commands = Arc::new(WakeQueue::new().unwrap());
     let say = Say(Arc::clone(&shards.notices));
     let handle = std::thread::spawn(move || {
         let _say = say;

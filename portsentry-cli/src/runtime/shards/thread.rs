@@ -1,18 +1,19 @@
 //! A packet thread: it waits for packets of its shard and for commands.
 
 use std::net::IpAddr;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use portsentry_capture::SourceHash;
+use portsentry_capture::wake::WakeQueue;
 use portsentry_core::config::Settings;
 use portsentry_core::{Policy, Response, ResponseId};
 use portsentry_respond::{Answer, Hosts};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use super::post::Post;
 use crate::failure::Failure;
 use crate::runtime::shard::{Shard, ShardStats};
-use crate::runtime::time::monotonic;
+use portsentry_capture::clock::monotonic;
 
 /// What a packet thread is to do. It does it in order.
 #[derive(Debug)]
@@ -54,8 +55,8 @@ pub(super) struct Worker {
     pub(super) ring: usize,
     pub(super) rings: u16,
     pub(super) hash: SourceHash,
-    pub(super) commands: Arc<Post<Command>>,
-    pub(super) notices: Arc<Post<Notice>>,
+    pub(super) commands: Arc<WakeQueue<Command>>,
+    pub(super) notices: Arc<WakeQueue<Notice>>,
 }
 
 impl Worker {
@@ -66,14 +67,14 @@ impl Worker {
         let owns = |host: &IpAddr| hash.ring(*host, rings) == ring;
         let mut watching = false;
         // At once, so that whoever hears an answer has heard of every response before it.
-        let respond = |response: &Response| notices.put(Notice::Respond(*response));
+        let respond = |response: &Response| notices.push(Notice::Respond(*response));
         loop {
             wait(&shard, &commands, watching)?;
             for command in commands.take() {
                 match command {
                     Command::Watch => watching = true,
                     Command::Pause => watching = false,
-                    Command::Sync => notices.put(Notice::Synced(ring)),
+                    Command::Sync => notices.push(Notice::Synced(ring)),
                     Command::SetPolicy(policy) => shard.engine.set_policy(*policy),
                     Command::SetSettings(settings, service_check) => {
                         shard.set_settings(&settings, service_check)?;
@@ -99,10 +100,10 @@ impl Worker {
 }
 
 /// Waits for commands, for packets if it is `watching`, or the time of something.
-fn wait(shard: &Shard, commands: &Post<Command>, watching: bool) -> Result<(), Failure> {
+fn wait(shard: &Shard, commands: &WakeQueue<Command>, watching: bool) -> Result<(), Failure> {
     let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
     let sensors = shard.sensors.descriptor().filter(|_| watching);
-    let commands = commands.descriptor();
+    let commands = commands.as_fd();
     let mut descriptors = [readable(commands), readable(sensors.unwrap_or(commands))];
     let due = shard.engine.poll_timeout().filter(|_| watching);
     let timeout = due.map(|due| {
@@ -118,11 +119,11 @@ fn wait(shard: &Shard, commands: &Post<Command>, watching: bool) -> Result<(), F
 /// Says that the thread has ended, in whatever way it does.
 struct Ending {
     ring: usize,
-    notices: Arc<Post<Notice>>,
+    notices: Arc<WakeQueue<Notice>>,
 }
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        self.notices.put(Notice::Ended(self.ring));
+        self.notices.push(Notice::Ended(self.ring));
     }
 }
