@@ -131,7 +131,11 @@ impl Evidence {
 
     /// The kind of scan that this looks like.
     pub const fn kind(&self) -> ScanKind {
-        ScanKind::of(self)
+        match self {
+            Self::Connection | Self::Message => ScanKind::Connect,
+            Self::Datagram => ScanKind::Udp,
+            Self::Segment(segment) => ScanKind::of_flags(segment.flags.without_ecn()),
+        }
     }
 
     /// Whether this opens a contact: everything except a TCP segment with ACK

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{Evidence, TcpFlags};
+use crate::TcpFlags;
 
 /// The kind of scan that one attempt looks like.
 ///
@@ -33,16 +33,9 @@ pub enum ScanKind {
 }
 
 impl ScanKind {
-    /// The kind that `evidence` shows. ECE, CWR and reserved bits have no say.
-    pub const fn of(evidence: &Evidence) -> Self {
-        match evidence {
-            Evidence::Connection | Evidence::Message => Self::Connect,
-            Evidence::Datagram => Self::Udp,
-            Evidence::Segment(segment) => Self::of_flags(segment.flags.without_ecn()),
-        }
-    }
-
-    const fn of_flags(flags: TcpFlags) -> Self {
+    /// The kind of a TCP segment with these flags, ECE, CWR and reserved bits
+    /// cleared.
+    pub(crate) const fn of_flags(flags: TcpFlags) -> Self {
         const XMAS: TcpFlags = TcpFlags::from_bits(0x29);
         match flags.bits() {
             0x00 => Self::Null,
