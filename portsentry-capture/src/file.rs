@@ -1,9 +1,8 @@
 //! Capture files as a sensor: pcap and pcapng, read without libpcap.
 //!
-//! A file is read as a stream with bounded memory, so it may be larger than
-//! memory, or a pipe. Its bytes are an attacker's to choose: whatever lengths it
-//! claims, all that is readable is delivered, and then comes an error that says
-//! where the file is wrong.
+//! A file is read as a stream with bounded memory, so it may be larger than memory, or a pipe.
+//! An attacker may have written the file. All readable packets before the first invalid one are
+//! delivered; then an error reports the position of the damage.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod pcap;
@@ -25,19 +24,17 @@ use crate::{
     SensorStats, Targets, martian_source,
 };
 
-/// The largest packet record or block that is taken in, in bytes: four times
-/// the largest snapshot length of libpcap. It bounds what a file that lies
-/// about a length can make us allocate. Blocks that hold no packets are
-/// skipped, whatever their length.
+/// Maximum length of a packet record or block, in bytes: four times the largest snapshot length
+/// of libpcap. It bounds the memory for a file with wrong lengths. Blocks without packets are
+/// skipped and may be longer.
 const MAX_RECORD: usize = 1 << 20;
 
 /// A capture file as a sensor.
 ///
-/// Observations have the time stamps of the file and no interface, unless the
-/// frames name one. [`Observation::at`] is the time stamp as well, or the latest
-/// before it if time stamps go back. A file does not know whether a packet came from outside:
-/// a source in 127.0.0.0/8 counts as impossible unless the link header shows a
-/// loopback interface ([`LinkType::marks_loopback`]).
+/// Observations have the time stamps of the file, and no interface unless the frame names one.
+/// [`Observation::at`] is the time stamp as well, or the latest before it if time stamps go
+/// back. A file does not contain the kind of the interface. So a source in 127.0.0.0/8 is
+/// martian unless the link header shows a loopback interface ([`LinkType::marks_loopback`]).
 #[derive(Debug)]
 pub struct CaptureFile<R = File> {
     name: String,
@@ -46,22 +43,22 @@ pub struct CaptureFile<R = File> {
     targets: Targets,
     decoder: Decoder,
     stats: SensorStats,
-    /// The latest time stamp so far.
+    /// Latest time stamp so far.
     latest: Instant,
     ended: bool,
 }
 
-/// How the file is laid out.
+/// Reader for the format of the file.
 #[derive(Debug)]
 enum Format {
     Pcap(Pcap),
     Pcapng(Pcapng),
 }
 
-/// One packet as it stands in the file.
+/// One packet of the file.
 #[derive(Debug)]
 struct Record<'a> {
-    /// `None`: frames of that kind cannot be decoded.
+    /// `None` if frames of this link type cannot be decoded.
     link: Option<LinkType>,
     time: Timestamp,
     /// Length of the frame on the wire, in bytes.
@@ -69,18 +66,18 @@ struct Record<'a> {
     frame: &'a [u8],
 }
 
-/// What to do next with the unread bytes of a file.
+/// Next step for the unread bytes of a file.
 #[derive(Debug)]
 enum Step<'a> {
-    /// So many bytes are needed to go on.
+    /// Read until this number of bytes is in memory.
     Need(usize),
-    /// So many bytes hold nothing of interest.
+    /// Skip this number of bytes, which contain no packet.
     Skip(u64),
-    /// The first `length` bytes are one packet.
+    /// Consume the first `length` bytes, which contain one packet.
     Packet { length: usize, record: Record<'a> },
 }
 
-/// Why reading stopped.
+/// Reason why the file cannot be read further.
 enum Fault {
     Truncated,
     Corrupt(&'static str),
@@ -88,16 +85,15 @@ enum Fault {
 }
 
 impl CaptureFile {
-    /// Opens a capture file, whatever its format.
+    /// Opens a capture file of either format.
     ///
     /// # Errors
     ///
-    /// [`SensorError::Io`] when it cannot be read,
-    /// [`SensorError::NotACapture`] when it is no capture file,
-    /// [`SensorError::UnsupportedLinkType`] when its frames cannot be decoded
-    /// (in a pcapng that is known for each interface only: packets of such an
-    /// interface are counted), [`SensorError::Truncated`] when it ends within
-    /// its header.
+    /// - [`SensorError::Io`] if the file cannot be read,
+    /// - [`SensorError::NotACapture`] if it has another format,
+    /// - [`SensorError::Truncated`] if it ends within its header,
+    /// - [`SensorError::UnsupportedLinkType`] if the frames of a pcap cannot be decoded. A pcapng
+    ///   has a link type for each interface; packets of such an interface are only counted.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SensorError> {
         let name = path.as_ref().display().to_string();
         match File::open(path) {
@@ -108,8 +104,7 @@ impl CaptureFile {
 }
 
 impl<R: Read> CaptureFile<R> {
-    /// Reads a capture from anywhere; `name` is for people. The reader needs no
-    /// buffer of its own.
+    /// Reads a capture from any reader, which needs no buffer. `name` is for messages.
     ///
     /// # Errors
     ///
@@ -118,7 +113,7 @@ impl<R: Read> CaptureFile<R> {
         let name = name.into();
         let mut window = Window::new(reader);
         let io_error = |source| SensorError::Io { name: name.clone(), source };
-        // As long as a pcap header; the first block of a pcapng is longer.
+        // The length of a pcap header; the first block of a pcapng is longer.
         let complete = window.fill(pcap::HEADER).map_err(io_error)?;
         let format = if pcapng::is_pcapng(window.bytes()) {
             Format::Pcapng(Pcapng::default())
@@ -143,17 +138,15 @@ impl<R: Read> CaptureFile<R> {
         Ok(Self { name, window, format, targets, decoder, stats, latest, ended: false })
     }
 
-    /// Observes only packets to `targets`; the others are counted as
-    /// [`Rejected::NotForThisHost`]. Without this, packets to any single host
-    /// are observed.
+    /// Observes only packets to `targets`, and counts the others as
+    /// [`Rejected::NotForThisHost`]. By default packets to every single host are observed.
     #[must_use]
     pub fn watching(mut self, targets: Targets) -> Self {
         self.targets = targets;
         self
     }
 
-    /// Reads up to `budget` packets or other blocks; `false` at the end of the
-    /// file.
+    /// Reads up to `budget` packets or other blocks. Returns `false` at the end of the file.
     fn read(&mut self, budget: usize, sink: &mut dyn FnMut(&Observation)) -> Result<bool, Fault> {
         let mut records = 0;
         while records < budget {
@@ -191,7 +184,7 @@ impl<R: Read> CaptureFile<R> {
     }
 }
 
-/// The packet in a record, if it is one to a target from a possible source.
+/// Decodes the packet of a record, and checks its target and its source.
 fn observed(
     decoder: &mut Decoder,
     record: &Record<'_>,
@@ -204,7 +197,7 @@ fn observed(
         wire_length: record.wire_length,
         checksum: ChecksumState::Unknown,
     };
-    // The only clock of a file is that of its packets.
+    // The packets are the only clock of a file.
     decoder.decode(&frame, instant(record.time), |source, target| {
         if !targets.contains(target) {
             Err(Rejected::NotForThisHost)
@@ -216,7 +209,7 @@ fn observed(
     })
 }
 
-/// Time stamps before 1970 are the origin.
+/// Returns the time stamp as an instant. Time stamps before 1970 become the origin.
 fn instant(time: Timestamp) -> Instant {
     Instant::from_nanos(u64::try_from(time.as_nanos()).unwrap_or(0))
 }
@@ -226,9 +219,8 @@ impl<R: Read> Sensor for CaptureFile<R> {
         &self.name
     }
 
-    /// Never gives [`Drained::Empty`]: a pipe that has nothing yet is waited
-    /// for. Allocates only to hold a packet longer than all before, and for the
-    /// options of pcapng blocks and fragments of datagrams.
+    /// Waits for data if the file is a pipe, so it never returns [`Drained::Empty`]. Allocates
+    /// only for a packet longer than all before, for options of pcapng blocks and for fragments.
     fn drain(
         &mut self,
         budget: usize,

@@ -2,9 +2,9 @@
 //! observations, and sensors for capture files, interfaces and bound ports.
 //!
 //! [`decode()`] turns the bytes of one frame into a [`Packet`], or returns the reason why there
-//! is none, a [`Rejected`]. It is pure and does not allocate. A [`Decoder`] does the same for
-//! frame after frame, and reassembles fragments. Sensors read packets, decode them, and hand out
-//! [`Observation`](portsentry_core::Observation)s, which the engine of `portsentry-core` judges.
+//! is none, a [`Rejected`]. It is pure and does not allocate. A [`Decoder`] decodes a
+//! sequence of frames, and reassembles fragments. Sensors read packets, decode them, and hand out
+//! [`Observation`](portsentry_core::Observation)s for the engine of `portsentry-core`.
 //!
 //! # Capture files
 //!

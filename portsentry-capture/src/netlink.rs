@@ -1,8 +1,8 @@
-//! Asking the kernel for one of its tables over a netlink socket (RFC 3549).
+//! Reads tables of the kernel over netlink sockets (RFC 3549).
 //!
-//! Requests and answers are the business of the caller; here is what every dump
-//! has in common: parts, their end, errors, and the repetition of a dump that
-//! the table outran. Synchronous: the kernel has the answer ready.
+//! The caller builds the request and decodes the entries. This module does the parts that all
+//! dumps share: reading the messages up to the last one, errors, and the repetition of a dump
+//! during which the table changed. Reads do not wait, because the kernel replies immediately.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -17,24 +17,24 @@ use rustix::net::{
     send, socket_with,
 };
 
-/// Interfaces, addresses, routes. Its number is 0, which rustix writes `None`.
+/// Interfaces, addresses and routes. The number of this protocol is 0, which rustix expresses
+/// as `None`.
 pub(crate) const ROUTE: Option<Protocol> = None;
 
 /// Sockets.
 pub(crate) const SOCK_DIAG: Option<Protocol> = Some(rustix::net::netlink::SOCK_DIAG);
 
-/// The kernel fills at most 32 KiB a part.
+/// Size of the read buffer, in bytes. The kernel writes at most 32 KiB at a time.
 const PART: usize = 64 * 1024;
 
-/// How often a dump is begun anew because the table changed under it. After
-/// that it is taken as read: whoever follows the table hears of the change.
+/// Maximum number of attempts for a dump during which the table changes. The result of the last
+/// attempt counts; callers that follow the table are notified of the change.
 const ATTEMPTS: u32 = 5;
 
-/// Asks for a whole table and folds its entries into a `T`.
+/// Reads a whole table and folds its entries into a `T`.
 ///
-/// `collect` gets the type and the payload of each message. An entry that it
-/// cannot decode is logged and left out: a kernel that is newer than this code
-/// must not hide what is understood.
+/// `collect` gets the type and the payload of each message. An entry that it cannot decode is
+/// logged and skipped, so that a newer kernel does not prevent the use of all other entries.
 pub(crate) fn dump<T, M>(
     protocol: Option<Protocol>,
     request: M,
@@ -52,7 +52,7 @@ where
         let mut table = T::default();
         let outcome = dump_once(protocol, &request, &mut |kind, payload| {
             if let Err(error) = collect(&mut table, kind, payload) {
-                log::warn!("left out an answer of the kernel (netlink message {kind}): {error}");
+                log::warn!("skipped an entry of the kernel (netlink message {kind}): {error}");
             }
         })?;
         if outcome == Outcome::Complete || attempts == 0 {
@@ -61,7 +61,7 @@ where
     }
 }
 
-/// A socket that hears of changes in `groups`, a mask of the old-style groups
+/// Returns a socket that receives notifications of `groups`, a mask of the old-style groups
 /// (`RTMGRP_*` in `linux/rtnetlink.h`). It does not block.
 pub(crate) fn subscribe(protocol: Option<Protocol>, groups: u32) -> io::Result<OwnedFd> {
     let socket = open(protocol, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
@@ -100,7 +100,7 @@ fn dump_once(
     each: &mut dyn FnMut(u16, &[u8]),
 ) -> io::Result<Outcome> {
     let socket = open(protocol, SocketFlags::CLOEXEC)?;
-    // A connected socket takes messages from the kernel alone.
+    // A connected socket receives messages from the kernel only.
     connect(&socket, &SocketAddrNetlink::new(0, 0))?;
     send(&socket, request, SendFlags::empty())?;
 
@@ -126,7 +126,7 @@ fn dump_once(
     }
 }
 
-/// The errno at the start of `NLMSG_ERROR` and `NLMSG_DONE`: zero or negative.
+/// Checks the errno at the start of `NLMSG_ERROR` and `NLMSG_DONE`, which is zero or negative.
 /// Old kernels end a dump without one.
 fn check_code(payload: &[u8]) -> io::Result<()> {
     if payload.is_empty() {

@@ -1,9 +1,8 @@
-//! Which ports local programs serve, as the kernel's socket tables say.
+//! The ports that local programs serve, from the kernel's socket tables.
 //!
-//! Nothing is bound, opened or connected to find out: a sentry that tried each
-//! port would be seen, and would answer. The tables come over sock_diag
-//! (`sock_diag(7)`), or from `/proc` where the kernel lacks that. A snapshot is
-//! what it is: whoever keeps one takes a new one from time to time.
+//! The tables are read over sock_diag (`sock_diag(7)`), or from `/proc` if the kernel does not
+//! support that. No socket is bound or connected for this, because peers could notice that. A
+//! snapshot becomes outdated, so callers take a new one from time to time.
 
 mod proc_net;
 mod sock_diag;
@@ -13,22 +12,19 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use portsentry_core::{Protocol, ServedPorts};
 
-/// A snapshot of the ports that are served, for the network namespace of the
-/// calling thread.
+/// Returns a snapshot of the served ports in the network namespace of the calling thread.
 ///
-/// A port is served by a TCP socket that listens, and by a UDP socket that is
-/// bound. One that is connected takes datagrams of its peer alone (`udp(7)`) and
-/// serves no other: to everybody else the kernel says that the port is closed. An
-/// IPv6 socket on the
-/// wildcard serves IPv4 too, unless it is restricted to IPv6. On a host with
-/// 1,000 sockets that serve, about a millisecond over sock_diag.
+/// A TCP socket that listens, and a UDP socket that is bound, serve a port. A connected UDP
+/// socket receives datagrams of its peer only (`udp(7)`); for all other hosts the port is
+/// closed. An IPv6 socket on the wildcard also serves IPv4, unless it is restricted to IPv6.
+/// About a millisecond over sock_diag on a host with 1,000 serving sockets.
 ///
 /// # Errors
 ///
-/// When neither source can be read; neither needs a privilege.
+/// If neither source can be read; neither needs a privilege.
 pub fn served_ports() -> io::Result<ServedPorts> {
     let sockets = sock_diag::sockets().or_else(|error| {
-        log::debug!("no socket table over sock_diag ({error}), reading /proc");
+        log::debug!("cannot read the socket tables over sock_diag ({error}); reading /proc");
         proc_net::sockets()
     })?;
     Ok(served(sockets))
@@ -38,22 +34,22 @@ pub fn served_ports() -> io::Result<ServedPorts> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Socket {
     protocol: Protocol,
-    /// The address it is bound to.
+    /// Address that the socket is bound to.
     address: IpAddr,
     port: u16,
-    /// Whether an IPv6 socket is restricted to IPv6 (RFC 3493 section 5.3);
-    /// `None` where the source does not tell.
+    /// Whether an IPv6 socket is restricted to IPv6 (RFC 3493 section 5.3); `None` if the source
+    /// does not contain it.
     v6_only: Option<bool>,
-    /// To whom it is connected, if it is.
+    /// Address and port of the peer, if the socket is connected.
     peer: Option<(IpAddr, u16)>,
 }
 
-/// Sockets of either source as the engine wants them.
+/// Converts sockets of either source for the engine.
 ///
-/// Where it is not known whether a socket on `::` serves IPv4 too, it is taken
-/// to, unless another one is bound to the same port on `0.0.0.0`: the two can
-/// only stand side by side when the first is restricted. So the sentry is
-/// rather silent about a closed port than loud about an open one.
+/// If a source does not contain whether a socket on `::` also serves IPv4, it is assumed to.
+/// The exception is a port that is also bound on `0.0.0.0`: both can exist only if the first
+/// is restricted to IPv6. A wrong guess hides a probe, which is better than reporting a served
+/// port.
 fn served(sockets: Vec<Socket>) -> ServedPorts {
     let (connected, sockets): (Vec<_>, Vec<_>) =
         sockets.into_iter().partition(|socket| socket.peer.is_some());
@@ -64,8 +60,8 @@ fn served(sockets: Vec<Socket>) -> ServedPorts {
         .collect();
     on_v4_wildcard.sort_unstable();
     let served = sockets.into_iter().map(|Socket { protocol, address, port, v6_only, .. }| {
-        let beside_v4 = || on_v4_wildcard.binary_search(&(protocol, port)).is_ok();
-        (protocol, address, port, v6_only.unwrap_or_else(beside_v4))
+        let with_v4 = || on_v4_wildcard.binary_search(&(protocol, port)).is_ok();
+        (protocol, address, port, v6_only.unwrap_or_else(with_v4))
     });
     let connected = connected.into_iter().filter_map(|socket| {
         let Socket { address, port, peer, .. } = socket;
@@ -83,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_sources_tell_the_same_sockets() {
+    fn both_sources_return_the_same_sockets() {
         let Some(root) = require_root() else { return };
         let namespace = Namespace::isolated(root);
         namespace.enter(|| {
@@ -110,8 +106,8 @@ mod tests {
     }
 
     #[test]
-    fn wildcards() {
-        let check = |v6_only, beside_v4: bool, serves_v4: bool| {
+    fn an_ipv6_wildcard_serves_ipv4_unless_restricted() {
+        let check = |v6_only, with_v4: bool, serves_v4: bool| {
             let socket = |address: &str, v6_only| Socket {
                 protocol: Protocol::Tcp,
                 address: address.parse().unwrap(),
@@ -121,13 +117,13 @@ mod tests {
             };
             let mut sockets = vec![socket("::", v6_only)];
             sockets.push(Socket { protocol: Protocol::Udp, ..socket("0.0.0.0", None) });
-            if beside_v4 {
+            if with_v4 {
                 sockets.push(socket("0.0.0.0", None));
             }
             let served = served(sockets);
             let serves = |address: &str| served.serves(Protocol::Tcp, address.parse().unwrap(), 80);
-            assert_eq!(serves("192.0.2.1"), serves_v4, "{v6_only:?} {beside_v4}");
-            assert!(serves("2001:db8::1"), "{v6_only:?} {beside_v4}");
+            assert_eq!(serves("192.0.2.1"), serves_v4, "{v6_only:?} {with_v4}");
+            assert!(serves("2001:db8::1"), "{v6_only:?} {with_v4}");
         };
         check(Some(false), false, true);
         check(Some(true), false, false);

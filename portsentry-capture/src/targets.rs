@@ -1,31 +1,31 @@
-//! Which destinations are this host.
+//! The destination addresses to observe.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
 use portsentry_core::NetworkSet;
 
-/// The addresses whose packets are observed.
+/// The destination addresses whose packets are observed.
 ///
-/// Multicast, broadcast and unspecified destinations never are: no single host
-/// was probed there.
+/// Packets to multicast, broadcast and unspecified addresses are never observed, because they
+/// probe no single host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Targets(Option<NetworkSet>);
 
 impl Targets {
-    /// Every destination.
+    /// Selects every destination.
     #[must_use]
     pub const fn all() -> Self {
         Self(None)
     }
 
-    /// Only destinations within these networks.
+    /// Selects only destinations within these networks.
     #[must_use]
     pub fn within(networks: impl IntoIterator<Item = IpNet>) -> Self {
         Self(Some(networks.into_iter().collect()))
     }
 
-    /// Whether a packet to `address` is observed. Costs as much as
+    /// Returns whether packets to `address` are observed. Costs as much as
     /// [`NetworkSet::contains`].
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_single_hosts_within_the_networks() {
+    fn targets_contain_only_single_hosts() {
         let networks = ["192.0.2.0/28", "2001:db8::7/128", "224.0.0.0/3", "::/128"];
         let chosen = Targets::within(networks.map(|network| network.parse().unwrap()));
         // Address, observed with all, observed with the networks.

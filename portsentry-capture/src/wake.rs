@@ -41,7 +41,7 @@ impl AsFd for Wake {
 
 /// A queue between threads whose descriptor is readable while the queue has items.
 ///
-/// The queue has no bound of its own: either the sender limits the number of items, or it uses
+/// The queue itself is not bounded: either the sender limits the number of items, or it uses
 /// [`push_up_to`](Self::push_up_to).
 #[derive(Debug)]
 pub struct WakeQueue<T> {

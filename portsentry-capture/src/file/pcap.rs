@@ -1,4 +1,4 @@
-//! The pcap format: a header, then one record per packet.
+//! The pcap format: a file header, then one record for each packet.
 
 use pcap_parser::nom::IResult;
 use pcap_parser::{
@@ -10,40 +10,40 @@ use super::tick::Tick;
 use super::{MAX_RECORD, Record, Step};
 use crate::LinkType;
 
-/// Length of the file's header, in bytes.
+/// Length of the file header, in bytes.
 pub(super) const HEADER: usize = 24;
 
-/// The link type's bits in its field of the header; those above tell of frame
-/// check sequences.
+/// Mask of the link type in its field of the header. The bits above describe frame check
+/// sequences.
 const LINK_TYPE: i32 = 0x03ff_ffff;
 
-/// A pcap file behind its header.
+/// Reader of a pcap file after its header.
 #[derive(Debug)]
 pub(super) struct Pcap {
     link: LinkType,
     tick: Tick,
     big_endian: bool,
-    /// Length of a record's header, in bytes.
+    /// Length of a record header, in bytes.
     record_header: usize,
     parse: Parse,
 }
 
 type Parse = fn(&[u8]) -> IResult<&[u8], LegacyPcapBlock<'_>, PcapError<&[u8]>>;
 
-/// Whether a file that begins with these bytes is a pcap.
+/// Returns whether a file that starts with these bytes is in the pcap format.
 pub(super) fn is_pcap(bytes: &[u8]) -> bool {
     let magic = bytes.first_chunk().map(|magic| u32::from_le_bytes(*magic));
     matches!(magic, Some(0xa1b2_c3d4 | 0xa1b2_3c4d | 0xa1b2_cd34 | 0xd4c3_b2a1 | 0x4d3c_b2a1))
 }
 
-/// The file's header.
+/// Parses the file header.
 pub(super) fn header(bytes: &[u8]) -> Option<PcapHeader> {
     parse_pcap_header(bytes).ok().map(|(_, header)| header)
 }
 
 impl Pcap {
-    /// From the file's header, or the number of a link type that is not
-    /// supported.
+    /// Creates a reader for a file with this header. The error is the number of a link type that
+    /// is not supported.
     pub(super) fn new(header: &PcapHeader) -> Result<Self, i32> {
         let number = header.network.0 & LINK_TYPE;
         let (record_header, parse): (_, Parse) = if header.is_modified_format() {
@@ -65,7 +65,7 @@ impl Pcap {
         })
     }
 
-    /// What stands at the start of `bytes`, or what is wrong with it.
+    /// Returns the step for the record at the start of `bytes`, or the reason why it is invalid.
     pub(super) fn step<'a>(&mut self, bytes: &'a [u8]) -> Result<Step<'a>, &'static str> {
         let Some([_, _, _, _, _, _, _, _, captured @ .., _, _, _, _]) = bytes.first_chunk::<16>()
         else {
@@ -86,7 +86,7 @@ impl Pcap {
         let record = Record {
             link: Some(self.link),
             time: self.tick.time(block.ts_sec.into(), block.ts_usec.into()),
-            // Some writers leave the length on the wire out.
+            // Some writers omit the length on the wire.
             wire_length: (block.origlen as usize).max(captured),
             frame: block.data,
         };

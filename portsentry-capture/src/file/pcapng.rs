@@ -1,5 +1,5 @@
-//! The pcapng format (draft-ietf-opsawg-pcapng): blocks in sections, with a list
-//! of interfaces in each.
+//! The pcapng format (draft-ietf-opsawg-pcapng): sections of blocks. Each section has a list of
+//! interfaces.
 
 use pcap_parser::traits::PcapNGPacketBlock;
 use pcap_parser::{
@@ -12,25 +12,25 @@ use super::tick::Tick;
 use super::{MAX_RECORD, Record, Step};
 use crate::LinkType;
 
-/// The shortest block: type, length, length again.
+/// Length of the shortest block, in bytes: type, length, and the length again.
 const MIN_BLOCK: usize = 12;
 
 /// Byte-order magic of a section header.
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 
-/// The packet block that enhanced packets have replaced.
+/// Type of the obsolete packet block; enhanced packet blocks replaced it.
 const OBSOLETE_PACKET: u32 = 2;
 
-/// Interfaces of one section that are kept: what a field of a packet block
-/// could number in the format's first version.
+/// Maximum number of interfaces of a section: the obsolete packet block numbers them with 16
+/// bits.
 const MAX_INTERFACES: usize = 1 << 16;
 
-/// A pcapng file: what is to be known of the current section.
+/// Reader of a pcapng file, with the state of the current section.
 #[derive(Debug, Default)]
 pub(super) struct Pcapng {
     big_endian: bool,
     interfaces: Vec<Interface>,
-    /// Time of the latest packet, for those that have none.
+    /// Time of the latest packet, for packets without a time.
     latest: Timestamp,
 }
 
@@ -39,18 +39,18 @@ pub(super) struct Pcapng {
 struct Interface {
     link: Option<LinkType>,
     tick: Tick,
-    /// Seconds to add to every time stamp.
+    /// Number of seconds to add to every time stamp.
     time_offset: i64,
-    /// Bytes captured of each packet at most; 0: no limit.
+    /// Maximum number of captured bytes of a packet; 0 is no limit.
     snap_length: u32,
 }
 
-/// Whether a file that begins with these bytes is a pcapng.
+/// Returns whether a file that starts with these bytes is in the pcapng format.
 pub(super) fn is_pcapng(bytes: &[u8]) -> bool {
     field(bytes, 0, false) == Some(SHB_MAGIC) && is_big_endian(bytes).is_some()
 }
 
-/// The byte order of the section that a section header block begins.
+/// Returns the byte order of the section with this section header block.
 fn is_big_endian(block: &[u8]) -> Option<bool> {
     match field(block, 8, false)? {
         BYTE_ORDER => Some(false),
@@ -59,19 +59,19 @@ fn is_big_endian(block: &[u8]) -> Option<bool> {
     }
 }
 
-/// Four bytes at `offset`.
+/// Returns the field of four bytes at `offset`.
 fn field(bytes: &[u8], offset: usize, big_endian: bool) -> Option<u32> {
     let bytes = *bytes.get(offset..)?.first_chunk()?;
     Some(if big_endian { u32::from_be_bytes(bytes) } else { u32::from_le_bytes(bytes) })
 }
 
 impl Pcapng {
-    /// What stands at the start of `bytes`, or what is wrong with it.
+    /// Returns the step for the block at the start of `bytes`, or the reason why it is invalid.
     pub(super) fn step<'a>(&mut self, bytes: &'a [u8]) -> Result<Step<'a>, &'static str> {
         if bytes.len() < MIN_BLOCK {
             return Ok(Step::Need(MIN_BLOCK));
         }
-        // The same in both byte orders.
+        // This block type is the same in both byte orders.
         let is_section = field(bytes, 0, false) == Some(SHB_MAGIC);
         if is_section {
             self.big_endian = is_big_endian(bytes).ok_or("section without a byte order")?;
@@ -96,7 +96,7 @@ impl Pcapng {
         self.block(block)
     }
 
-    /// A whole block of a kind that matters.
+    /// Decodes a complete block of a type that this reader uses.
     fn block<'a>(&mut self, bytes: &'a [u8]) -> Result<Step<'a>, &'static str> {
         let length = bytes.len();
         let parse = if self.big_endian { parse_block_be } else { parse_block_le };
@@ -120,7 +120,7 @@ impl Pcapng {
                 let interface = self.interface(packet.if_id as usize)?;
                 let ticks = u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low);
                 self.latest = interface.tick.time(interface.time_offset, ticks);
-                // The crate's accessor borrows from the block, not the bytes.
+                // The accessor of the crate borrows from the block, not from the bytes.
                 let frame = packet.data.get(..packet.caplen as usize).unwrap_or_default();
                 interface.record(self.latest, packet.orig_len(), frame)
             }
@@ -140,14 +140,14 @@ impl Pcapng {
     }
 
     fn interface(&self, index: usize) -> Result<Interface, &'static str> {
-        self.interfaces.get(index).copied().ok_or("packet of an interface that is not described")
+        self.interfaces.get(index).copied().ok_or("packet of an interface without a description")
     }
 }
 
 impl Interface {
     fn new(block: &InterfaceDescriptionBlock<'_>, big_endian: bool) -> Self {
-        // Read here because pcap-parser 0.17 gives no resolution that is a power
-        // of two, and takes the offset for little-endian always.
+        // pcap-parser 0.17 supports no resolution that is a power of two, and always reads the
+        // offset as little-endian.
         let option = |code| {
             let option = block.options.iter().find(|option| option.code == code)?;
             option.as_bytes().ok()

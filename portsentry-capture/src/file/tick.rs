@@ -4,33 +4,32 @@ use portsentry_core::Timestamp;
 
 const NANOS: i128 = 1_000_000_000;
 
-/// How long one unit of a time stamp is.
+/// Unit of a time stamp.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tick {
-    /// A second divided by ten to this power.
+    /// A second divided by ten to the power of this number.
     Decimal(u8),
-    /// A second divided by two to this power, at most 127.
+    /// A second divided by two to the power of this number, which is at most 127.
     Binary(u8),
 }
 
 impl Tick {
-    /// Microseconds, which pcapng has where nothing else is said.
+    /// Microseconds, the default of pcapng.
     pub(super) const MICROSECOND: Self = Self::Decimal(6);
     pub(super) const NANOSECOND: Self = Self::Decimal(9);
 
-    /// From the value of pcapng's option `if_tsresol`: the highest bit chooses
-    /// powers of two.
+    /// Decodes pcapng's option `if_tsresol`: the highest bit selects powers of two.
     pub(super) const fn from_tsresol(value: u8) -> Self {
         if value & 0x80 == 0 { Self::Decimal(value) } else { Self::Binary(value & 0x7f) }
     }
 
-    /// The time `ticks` after `seconds` of the Unix epoch. Saturates where a
-    /// [`Timestamp`] ends.
+    /// Returns the time `ticks` after `seconds` since the Unix epoch. Saturates at the limits of
+    /// [`Timestamp`].
     pub(super) fn time(self, seconds: i64, ticks: u64) -> Timestamp {
         let ticks = i128::from(ticks);
         let nanos = match self {
             Self::Decimal(power @ 0..=9) => ticks * 10_i128.pow(9 - u32::from(power)),
-            // A tick under 10^-29 s leaves nothing of 64 bits of them.
+            // 64 bits of ticks below 10^-29 s are less than a nanosecond.
             Self::Decimal(power) => {
                 10_i128.checked_pow(u32::from(power) - 9).map_or(0, |divisor| ticks / divisor)
             }
@@ -46,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times() {
+    fn ticks_convert_to_timestamps() {
         // Tick, seconds, ticks, nanoseconds.
         let table = [
             (Tick::MICROSECOND, 0, 1_340_954_905_298_858, 1_340_954_905_298_858_000),

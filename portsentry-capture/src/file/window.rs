@@ -2,11 +2,10 @@
 
 use std::io::{self, ErrorKind, Read};
 
-/// Bytes asked of the reader at once.
+/// Size of the buffer at the start, in bytes.
 const CHUNK: usize = 64 * 1024;
 
-/// A sliding window over a stream: bytes are read in at one end and consumed at
-/// the other.
+/// A sliding window over a stream: bytes are read at its end and consumed at its start.
 #[derive(Debug)]
 pub(super) struct Window<R> {
     reader: R,
@@ -14,7 +13,7 @@ pub(super) struct Window<R> {
     /// The unread bytes are `buffer[start..end]`.
     start: usize,
     end: usize,
-    /// Where in the stream `start` is.
+    /// Position of `start` in the stream.
     offset: u64,
 }
 
@@ -23,12 +22,12 @@ impl<R: Read> Window<R> {
         Self { reader, buffer: vec![0; CHUNK], start: 0, end: 0, offset: 0 }
     }
 
-    /// The bytes read and not consumed.
+    /// Returns the bytes that were read and not consumed.
     pub(super) fn bytes(&self) -> &[u8] {
         self.buffer.get(self.start..self.end).unwrap_or_default()
     }
 
-    /// Where in the stream [`Self::bytes`] begins.
+    /// Returns the position of [`Self::bytes`] in the stream.
     pub(super) fn offset(&self) -> u64 {
         self.offset
     }
@@ -40,9 +39,8 @@ impl<R: Read> Window<R> {
         self.offset += length as u64;
     }
 
-    /// Reads until at least `length` bytes are there; `false` when the stream
-    /// ends before. The buffer grows with what was really read, never by the
-    /// asking alone.
+    /// Reads until the window has at least `length` bytes. Returns `false` if the stream ends
+    /// before. The buffer grows only as bytes are read, so a wrong `length` allocates nothing.
     pub(super) fn fill(&mut self, length: usize) -> io::Result<bool> {
         while self.end - self.start < length {
             if self.start > 0 {
@@ -60,10 +58,10 @@ impl<R: Read> Window<R> {
         Ok(true)
     }
 
-    /// Drops the next `length` bytes of the stream; `false` when it ends
-    /// before. The offset then stays at the start of what was to be skipped.
+    /// Drops the next `length` bytes of the stream. Returns `false` if the stream ends before;
+    /// then the offset remains at the start of the skipped bytes.
     pub(super) fn skip(&mut self, length: u64) -> io::Result<bool> {
-        let begin = self.offset;
+        let start = self.offset;
         let mut left = length;
         loop {
             let available = (self.end - self.start) as u64;
@@ -75,7 +73,7 @@ impl<R: Read> Window<R> {
             }
             (self.start, self.end) = (0, 0);
             if self.read()? == 0 {
-                self.offset = begin;
+                self.offset = start;
                 return Ok(false);
             }
         }
@@ -86,7 +84,7 @@ impl<R: Read> Window<R> {
         loop {
             match self.reader.read(space) {
                 Ok(length) => {
-                    // A reader that claims more than it was given is broken.
+                    // A faulty reader may report more bytes than the buffer has.
                     let length = length.min(space.len());
                     self.end += length;
                     return Ok(length);
@@ -104,7 +102,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives at most `piece` bytes at a time, and is interrupted now and then.
+    /// Returns at most `piece` bytes at a time, and is sometimes interrupted.
     struct Pieces<'a> {
         left: &'a [u8],
         piece: usize,
@@ -144,9 +142,9 @@ mod tests {
     }
 
     proptest! {
-        /// Against a slice that holds the whole stream and a position in it.
+        /// The window agrees with a slice of the whole stream and a position in it.
         #[test]
-        fn shows_the_stream_in_order(
+        fn a_window_agrees_with_the_stream(
             total in prop_oneof![0..100usize, 100_000..300_000usize],
             piece in prop_oneof![1000..5000usize, 50_000..200_000usize],
             moves in moves(),
@@ -184,23 +182,23 @@ mod tests {
     }
 
     #[test]
-    fn asking_alone_allocates_nothing() {
+    fn a_large_request_allocates_nothing() {
         let mut window = Window::new(&[0; 100][..]);
         assert!(!window.fill(1 << 40).unwrap());
         assert_eq!(window.buffer.len(), CHUNK);
     }
 
     #[test]
-    fn a_reader_that_claims_too_much_is_not_believed() {
-        struct Boasting;
+    fn an_impossible_length_of_a_reader_is_limited() {
+        struct Faulty;
 
-        impl Read for Boasting {
+        impl Read for Faulty {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                 Ok(buffer.len() + 7)
             }
         }
 
-        let mut window = Window::new(Boasting);
+        let mut window = Window::new(Faulty);
         for _ in 0..2 {
             assert!(window.fill(CHUNK).unwrap());
             assert_eq!(window.bytes().len(), CHUNK);

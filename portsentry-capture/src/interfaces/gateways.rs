@@ -13,16 +13,16 @@ use crate::netlink::{self, ROUTE};
 
 const RTM_NEWROUTE: u16 = 24;
 
-/// The gateways of all default routes of the main table, both families, each
-/// once, ascending; those of multipath routes too. IPv6 gateways are link-local
-/// as a rule.
+/// Returns the gateways of all default routes of the main table, including multipath routes.
+/// Each gateway of either family is listed once, in ascending order. IPv6 gateways are usually
+/// link-local.
 ///
-/// Reads the routing tables as a whole: milliseconds on a host, about a second
-/// on a router with all routes of the Internet.
+/// Reads the routing tables as a whole. This takes milliseconds on a host, and about a second on
+/// a router with all routes of the Internet.
 ///
 /// # Errors
 ///
-/// When the kernel refuses; it needs no privilege.
+/// If the kernel returns an error. No privilege is needed.
 pub fn default_gateways() -> io::Result<Vec<IpAddr>> {
     let mut gateways = Vec::new();
     for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -48,7 +48,7 @@ pub fn default_gateways() -> io::Result<Vec<IpAddr>> {
 }
 
 fn collect(payload: &[u8], gateways: &mut Vec<IpAddr>) -> Result<(), DecodeError> {
-    // The header alone tells nearly all routes off.
+    // The header excludes nearly all routes.
     let header = RouteHeader::parse(payload)?;
     if header.destination_prefix_length != 0 || header.kind != RouteType::Unicast {
         return Ok(());
@@ -58,7 +58,7 @@ fn collect(payload: &[u8], gateways: &mut Vec<IpAddr>) -> Result<(), DecodeError
         RouteAttribute::Table(table) => Some(*table),
         _ => None,
     });
-    // The header has one byte for a number of 32 bits.
+    // The number of a table has 32 bits, of which the header contains only 8.
     if table.unwrap_or(header.table.into()) != u32::from(RouteHeader::RT_TABLE_MAIN) {
         return Ok(());
     }

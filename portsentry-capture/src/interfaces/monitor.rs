@@ -1,4 +1,4 @@
-//! Hearing of changes.
+//! Notifications of changes.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,38 +12,38 @@ use crate::netlink::{self, ROUTE};
 /// `linux/rtnetlink.h`.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 
-/// Tells when interfaces or addresses come, go or change.
+/// Reports that interfaces or addresses appeared, disappeared or changed.
 ///
-/// What changed is not told: notifications can be lost, a snapshot
-/// ([`Interface::all`](crate::Interface::all)) cannot. Open the monitor first
-/// and take the snapshot then, so that nothing falls in between.
+/// It does not report which, because notifications can be lost. A snapshot
+/// ([`Interface::all`](crate::Interface::all)) is always complete. Open the monitor before the
+/// first snapshot, so that no change is missed.
 #[derive(Debug)]
 pub struct InterfaceMonitor {
     socket: OwnedFd,
 }
 
 impl InterfaceMonitor {
-    /// A monitor for the network namespace of the calling thread.
+    /// Opens a monitor for the network namespace of the calling thread.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses; it needs no privilege.
+    /// If the kernel returns an error. No privilege is needed.
     pub fn open() -> io::Result<Self> {
         Ok(Self { socket: netlink::subscribe(ROUTE, GROUPS)? })
     }
 
-    /// Whether anything may have changed since the last call. Never blocks.
+    /// Returns whether anything may have changed since the last call. Never blocks.
     ///
     /// # Errors
     ///
-    /// When the socket cannot be read any further.
+    /// If the socket cannot be read any more.
     pub fn changed(&mut self) -> io::Result<bool> {
         let mut changed = false;
-        // Only that something came counts, so a byte of it is enough.
+        // One byte is enough, because the content of a notification is not used.
         let mut byte = [0];
         loop {
             match recv(&self.socket, &mut byte, RecvFlags::empty()) {
-                // The kernel had more to say than the socket could hold.
+                // The kernel dropped notifications, because the socket buffer was full.
                 Ok(_) | Err(Errno::NOBUFS) => changed = true,
                 Err(Errno::AGAIN) => return Ok(changed),
                 Err(Errno::INTR) => {}
@@ -54,7 +54,7 @@ impl InterfaceMonitor {
 }
 
 impl AsFd for InterfaceMonitor {
-    /// Readable when something changed.
+    /// Returns a descriptor that is readable when something changed.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }

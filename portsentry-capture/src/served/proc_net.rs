@@ -1,4 +1,4 @@
-//! Sockets from `/proc` (`proc_pid_net(5)`), for kernels without sock_diag.
+//! Reads sockets from `/proc` (`proc_pid_net(5)`), for kernels without sock_diag.
 
 use std::fs;
 use std::io;
@@ -8,19 +8,19 @@ use portsentry_core::Protocol;
 
 use super::Socket;
 
-/// The state of a TCP socket that listens, as the tables write it.
+/// State of a TCP socket that listens, in the notation of the tables.
 const LISTEN: &str = "0A";
-/// The states of a UDP socket that is not connected, and of one that is.
+/// States of a UDP socket that is not connected, and of one that is.
 const CLOSE: &str = "07";
 const ESTABLISHED: &str = "01";
 
-/// Reads all connections to find the few sockets that serve: the tables cannot
-/// be asked by state.
+/// Returns the sockets that may serve a port. Reads all connections to find them, because the
+/// tables cannot be filtered by state.
 pub(super) fn sockets() -> io::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     for (protocol, tables) in [(Protocol::Tcp, ["tcp", "tcp6"]), (Protocol::Udp, ["udp", "udp6"])] {
         for table in tables {
-            // That of the thread: `/proc/net` is that of the process's first one.
+            // The namespace of the calling thread; `/proc/net` is that of the main thread.
             match fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
                 Ok(text) => sockets.extend(parse(&text, protocol)),
                 // A kernel without IPv6 has no such table.
@@ -52,7 +52,7 @@ fn parse_end(text: &str) -> Option<(IpAddr, u16)> {
     Some((parse_address(address)?, u16::from_str_radix(port, 16).ok()?))
 }
 
-/// Words of 32 bits as the host reads them, in hexadecimal digits.
+/// Parses the hexadecimal digits of an address: words of 32 bits in host byte order.
 fn parse_address(digits: &str) -> Option<IpAddr> {
     let word = |at: usize| {
         let digits = digits.get(at * 8..at * 8 + 8)?;
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     #[cfg(target_endian = "little")]
-    fn addresses() {
+    fn addresses_are_parsed() {
         let check = |digits: &str, expected: Option<&str>| {
             let expected = expected.map(|text| text.parse::<IpAddr>().unwrap());
             assert_eq!(parse_address(digits), expected, "{digits}");
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     #[cfg(target_endian = "little")]
-    fn lines() {
+    fn serving_sockets_are_parsed() {
         let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt\n\
              \x20  0: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0\n\
              \x20  1: 0100007F:0017 0200007F:0035 01 00000000:00000000 00:00000000 00000000 0\n\

@@ -1,4 +1,4 @@
-//! Sockets over netlink.
+//! Reads sockets over netlink (`sock_diag(7)`).
 
 use std::io;
 
@@ -16,9 +16,9 @@ use portsentry_core::Protocol;
 use super::Socket;
 use crate::netlink::{self, SOCK_DIAG};
 
-/// The kernel picks by state, so open connections cost nothing. A UDP socket
-/// has the state that TCP calls established when it is connected, else the one that
-/// it calls closed.
+/// Returns the sockets that may serve a port. The kernel filters by state, so open connections
+/// cost nothing. A connected UDP socket has the state "established" of TCP; any other UDP socket
+/// has the state "closed".
 pub(super) fn sockets() -> io::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     for (protocol, number, states) in [

@@ -237,7 +237,7 @@ fn damage_is_reported_after_the_readable_packets() {
         (&good_ng, with(&packet, 20, &[0xff; 4]), "unreadable block"),
         (&good_ng, Little.simple_packet(60, &syn()), "a packet is longer than its block"),
         (&good_ng, Little.packet(1, 0, 54, &syn()), {
-            "packet of an interface that is not described"
+            "packet of an interface without a description"
         }),
         (&good_ng, Little.block(2, &packet), "obsolete packet blocks are not supported"),
         (&good_ng, with(&Little.section(), 8, &[0]), "section without a byte order"),
