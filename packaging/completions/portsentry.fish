@@ -26,13 +26,13 @@ end
 
 complete -c portsentry -n "__fish_portsentry_needs_command" -l bind -d 'With --connect: bind to this address alone (repeat for more) [default: all of this host]' -r
 complete -c portsentry -n "__fish_portsentry_needs_command" -s m -l method -d 'How to read packets' -r -f -a "pcap\t'libpcap'
-raw\t'Packet sockets of our own, for which no library is needed'"
+raw\t'Packet sockets, without any library'"
 complete -c portsentry -n "__fish_portsentry_needs_command" -s i -l interface -d 'Interface to watch: a name (repeat for more), any, ALL, or ALL_NLO, which leaves out loopback [default: ALL_NLO; with the method raw, ALL]' -r
 complete -c portsentry -n "__fish_portsentry_needs_command" -s x -l exclude -d 'Interface to leave out of ALL or ALL_NLO (repeat for more); a * at its end stands for any characters' -r
 complete -c portsentry -n "__fish_portsentry_needs_command" -s l -l logoutput -d 'Where the log goes (repeat for both)' -r -f -a "stdout\t'Standard output, errors to standard error'
 syslog\t'The system\'s log, facility daemon'"
 complete -c portsentry -n "__fish_portsentry_needs_command" -l syslog-socket -d 'Socket of the system\'s logger' -r -F
-complete -c portsentry -n "__fish_portsentry_needs_command" -l pidfile -d 'File to write the process\'s number to, while it runs' -r -F
+complete -c portsentry -n "__fish_portsentry_needs_command" -l pidfile -d 'File that holds the process id while portsentry runs' -r -F
 complete -c portsentry -n "__fish_portsentry_needs_command" -s c -l configfile -d 'Configuration file [default: /etc/portsentry/portsentry.conf, or without it a built-in one that only logs]' -r -F
 complete -c portsentry -n "__fish_portsentry_needs_command" -l stealth -d 'Watch without being seen: read packets, bind nothing (default)'
 complete -c portsentry -n "__fish_portsentry_needs_command" -l connect -d 'Bind the ports and take connections; what comes may be answered (PORT_BANNER). Half-open scans are not seen'
@@ -43,7 +43,7 @@ complete -c portsentry -n "__fish_portsentry_needs_command" -s d -l debug -d 'Lo
 complete -c portsentry -n "__fish_portsentry_needs_command" -s v -l verbose -d 'Log more, such as which hosts were ignored'
 complete -c portsentry -n "__fish_portsentry_needs_command" -s V -l version -d 'Print the version and exit'
 complete -c portsentry -n "__fish_portsentry_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c portsentry -n "__fish_portsentry_needs_command" -f -a "check" -d 'Say whether configuration and ignore file are right, and what would be watched'
+complete -c portsentry -n "__fish_portsentry_needs_command" -f -a "check" -d 'Check the configuration and the ignore file, and show what would be watched'
 complete -c portsentry -n "__fish_portsentry_needs_command" -f -a "replay" -d 'Show what would have been detected in capture files'
 complete -c portsentry -n "__fish_portsentry_needs_command" -f -a "generate" -d 'Write a manual page, completions or a configuration to standard output'
 complete -c portsentry -n "__fish_portsentry_using_subcommand check" -l show -d 'Print the value of this key alone, for scripts (repeat for more); an empty line if it has none' -r -f -a "TCP_PORTS\t''
@@ -73,7 +73,7 @@ complete -c portsentry -n "__fish_portsentry_using_subcommand check" -s c -l con
 complete -c portsentry -n "__fish_portsentry_using_subcommand check" -s d -l debug -d 'Log debug lines too, the effective configuration among them'
 complete -c portsentry -n "__fish_portsentry_using_subcommand check" -s v -l verbose -d 'Log more, such as which hosts were ignored'
 complete -c portsentry -n "__fish_portsentry_using_subcommand check" -s h -l help -d 'Print help'
-complete -c portsentry -n "__fish_portsentry_using_subcommand replay" -l host -d 'Address or network that stands for this host (repeat for more); without it every destination does' -r
+complete -c portsentry -n "__fish_portsentry_using_subcommand replay" -l host -d 'Address or network to treat as this host (repeat for more) [default: every destination]' -r
 complete -c portsentry -n "__fish_portsentry_using_subcommand replay" -s c -l configfile -d 'Configuration file [default: /etc/portsentry/portsentry.conf, or without it a built-in one that only logs]' -r -F
 complete -c portsentry -n "__fish_portsentry_using_subcommand replay" -s L -l disable-local-check -d 'Treat packets that a host sends to itself like others'
 complete -c portsentry -n "__fish_portsentry_using_subcommand replay" -s d -l debug -d 'Log debug lines too, the effective configuration among them'

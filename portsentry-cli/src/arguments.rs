@@ -1,4 +1,4 @@
-//! What was typed on the command line.
+//! The command line.
 //!
 //! One table, read by clap, gives parsing, help and errors. What the words
 //! mean for the sentry is decided where they are used.
@@ -48,7 +48,7 @@ Examples:
   portsentry                              watch with /etc/portsentry/portsentry.conf
   portsentry -i eth0 -c ./test.conf       watch one interface with another configuration
   portsentry -x 'veth*' -x docker0        watch all interfaces but those of containers
-  portsentry check -c ./test.conf         say what would be watched, and what is wrong
+  portsentry check -c ./test.conf         show what would be watched, and all mistakes
   portsentry replay scan.pcap             show what would have been detected
 
 Exit status: 0 fine, 1 failed, 2 wrong usage, 77 a privilege is missing, 78 the configuration is wrong.";
@@ -87,28 +87,28 @@ pub(crate) struct WatchOptions {
     /// Interface to leave out of ALL or ALL_NLO (repeat for more); a * at its end stands for
     /// any characters
     ///
-    /// It is an error beside interfaces that are named, since those can simply not be named.
+    /// Cannot be combined with explicitly named interfaces.
     #[arg(short = 'x', long, value_name = "NAME")]
     pub(crate) exclude: Vec<String>,
 
     /// Treat packets that this host sends to itself like those of others. With blocking on,
     /// this host may block itself
     ///
-    /// Without it, a packet whose source is its destination is no more than logged.
+    /// By default such packets are logged but never trigger a response.
     #[arg(short = 'L', long)]
     pub(crate) disable_local_check: bool,
 
     /// Watch ports even where a local program serves them
     ///
-    /// Without it, a packet to a port that a program of this host serves on that address is let
-    /// be. The kernel's socket tables tell which those are; nothing is bound to find out. Answers to
-    /// what this host has just asked over UDP are let be in any case.
+    /// By default a packet to a port that a program of this host serves on that address is ignored.
+    /// The kernel's socket tables show which ports are served; portsentry binds nothing to find
+    /// out. Replies to UDP queries of this host are always ignored.
     #[arg(short = 'S', long)]
     pub(crate) disable_service_check: bool,
 
     /// Where the log goes (repeat for both)
     ///
-    /// A service manager that reads standard output is told the severity of each line.
+    /// If a service manager reads standard output, each line carries its severity.
     #[arg(short, long, value_name = "WHERE", default_value = "stdout", action = ArgAction::Append)]
     pub(crate) logoutput: Vec<LogOutput>,
 
@@ -118,16 +118,16 @@ pub(crate) struct WatchOptions {
 
     /// Run in the background, and log to the system's log alone
     ///
-    /// The command ends once the sentry watches. What is wrong at the start is still said on the
-    /// terminal, and told by the exit status.
+    /// The command exits once the sentry watches. Startup errors are still printed and reflected in
+    /// the exit status.
     #[arg(short = 'D', long)]
     pub(crate) daemon: bool,
 
-    /// File to write the process's number to, while it runs
+    /// File that holds the process id while portsentry runs
     #[arg(long, value_name = "PATH")]
     pub(crate) pidfile: Option<PathBuf>,
 
-    /// What configuration to use, and how much to say.
+    /// Configuration file and log level.
     #[command(flatten)]
     pub(crate) general: GeneralOptions,
 }
@@ -166,7 +166,7 @@ pub(crate) enum Method {
     /// libpcap
     #[cfg_attr(feature = "pcap", default)]
     Pcap,
-    /// Packet sockets of our own, for which no library is needed
+    /// Packet sockets, without any library
     #[cfg_attr(not(feature = "pcap"), default)]
     Raw,
 }
@@ -180,10 +180,10 @@ pub(crate) enum LogOutput {
     Syslog,
 }
 
-/// What to do instead of watching.
+/// A command in place of watching.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Say whether configuration and ignore file are right, and what would be watched
+    /// Check the configuration and the ignore file, and show what would be watched
     Check(CheckOptions),
     /// Show what would have been detected in capture files
     Replay(ReplayOptions),
@@ -211,8 +211,7 @@ pub(crate) struct ReplayOptions {
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
-    /// Address or network that stands for this host (repeat for more); without it every
-    /// destination does
+    /// Address or network to treat as this host (repeat for more) [default: every destination]
     #[arg(long, value_name = "ADDR|CIDR", value_parser = parse_host)]
     pub(crate) host: Vec<IpNet>,
 
@@ -228,7 +227,7 @@ pub(crate) struct ReplayOptions {
 /// Options of `portsentry generate`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct GenerateOptions {
-    /// What to write
+    /// Document to write
     #[arg(value_name = "WHAT")]
     pub(crate) document: Document,
 }

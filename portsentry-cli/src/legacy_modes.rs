@@ -6,8 +6,8 @@ use crate::failure::Failure;
 
 /// What each mode was for, and what does that today.
 const OLD_MODES: [(&str, &str); 6] = [
-    ("-tcp", "list TCP_PORTS in the configuration, and say --connect to bind them"),
-    ("-udp", "list UDP_PORTS in the configuration, and say --connect to bind them"),
+    ("-tcp", "list TCP_PORTS in the configuration, and use --connect to bind them"),
+    ("-udp", "list UDP_PORTS in the configuration, and use --connect to bind them"),
     ("-stcp", "list TCP_PORTS in the configuration; stealth is the default"),
     ("-sudp", "list UDP_PORTS in the configuration; stealth is the default"),
     ("-atcp", "write TCP_PORTS = \"1-1023\" in the configuration; served ports are left out"),
