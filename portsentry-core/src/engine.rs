@@ -41,8 +41,98 @@ use self::suppressed::{SUMMARY_INTERVAL, Suppressed};
 /// One line for each source and served port in this window.
 const SERVED_LINES: Window = Window::Fixed(SUMMARY_INTERVAL.as_secs() as u32);
 
-/// The detection state machine. See the [crate documentation](crate) for an
-/// example of the loop around it.
+/// The detection state machine.
+///
+/// The engine is a value without I/O. Its caller drives it, and all methods return
+/// immediately. There are six kinds of methods:
+///
+/// - *Input*: [`observe`](Self::observe), [`observe_batch`](Self::observe_batch) and
+///   [`observe_advised`](Self::observe_advised) take attempts;
+///   [`handle_outcome`](Self::handle_outcome) and [`refuse`](Self::refuse) take the ends
+///   of responses; [`handle_timeout`](Self::handle_timeout) takes the time.
+/// - *Output*: [`poll_effect`](Self::poll_effect) returns what to do,
+///   [`poll_event`](Self::poll_event) what to report, and
+///   [`poll_timeout`](Self::poll_timeout) when to call `handle_timeout`.
+/// - *Rules*: [`set_policy`](Self::set_policy) and
+///   [`set_served_ports`](Self::set_served_ports) replace them at any time and keep the
+///   state.
+/// - *Hosts*: [`restore_blocked`](Self::restore_blocked), [`blocked`](Self::blocked),
+///   [`is_blocked`](Self::is_blocked), [`forget`](Self::forget) and
+///   [`probes_of`](Self::probes_of).
+/// - *Numbers*: [`statistics`](Self::statistics).
+/// - *End*: [`close`](Self::close), after which every probe has its event.
+///
+/// # Order of calls
+///
+/// After any input, or a batch of inputs:
+///
+/// 1. Call `poll_effect` until it returns `None`, and hand each effect to a responder.
+///    Each [`Effect::Respond`] needs one `handle_outcome` or `refuse`, now or later.
+/// 2. Call `poll_event` until it returns `None`. If an outcome is known in step 1, its
+///    events are among these.
+/// 3. Call `poll_timeout`. Wait for input, but no longer than until that time, and then
+///    call `handle_timeout`.
+///
+/// Events and effects wait in memory until they are taken out; [`Limits`] bounds them.
+///
+/// # Example
+///
+/// The loop of a program, with a sensor and a responder that are plain lists here:
+///
+/// ```
+/// use portsentry_core::*;
+/// use std::time::Duration;
+///
+/// fn deliver(engine: &mut Engine, reports: &mut Vec<Event>, now: Instant) {
+///     while let Some(effect) = engine.poll_effect() {
+///         if let Effect::Respond(response) = effect {
+///             // A real responder works elsewhere, and its outcome arrives later.
+///             engine.handle_outcome(response.id, Outcome::Succeeded, now);
+///         }
+///     }
+///     while let Some(event) = engine.poll_event() {
+///         reports.push(event);
+///     }
+/// }
+///
+/// let policy = Policy {
+///     tcp_ports: "23,3389".parse().unwrap(),
+///     ignore: "203.0.113.0/24".parse().unwrap(),
+///     block_tcp: true,
+///     block_rate: 1,
+///     remember_blocked: true,
+///     ..Policy::default()
+/// };
+/// let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
+/// let target = "198.51.100.1:23".parse().unwrap();
+/// let packets = ["192.0.2.7:4000", "192.0.2.8:4000", "203.0.113.9:4000"];
+///
+/// let (mut reports, mut now) = (Vec::new(), Instant::from_secs(1));
+/// for source in packets {
+///     now = now + Duration::from_millis(10);
+///     let packet = Observation::segment(source.parse().unwrap(), target, TcpFlags::SYN);
+///     engine.observe(&packet.at(now), now);
+///     deliver(&mut engine, &mut reports, now);
+/// }
+/// // The second host was not responded to: a summary is due in a minute.
+/// while let Some(due) = engine.poll_timeout() {
+///     now = due;
+///     engine.handle_timeout(now);
+///     deliver(&mut engine, &mut reports, now);
+/// }
+/// assert_eq!(engine.close(), 0);
+///
+/// let reasons: Vec<Reason> = reports
+///     .iter()
+///     .filter_map(|event| match event {
+///         Event::Probe(probe) => Some(probe.reason),
+///         _ => None,
+///     })
+///     .collect();
+/// assert_eq!(reasons, [Reason::Blocked, Reason::RateLimited, Reason::IgnoreList]);
+/// assert!(matches!(reports.last(), Some(Event::RateLimited { probes: 1, limit: 1, .. })));
+/// assert_eq!(engine.blocked().count(), 1);
+/// ```
 pub struct Engine {
     policy: Policy,
     trigger_window: Window,
@@ -127,6 +217,24 @@ impl Engine {
     /// Decides about one attempt as [`observe`](Self::observe) does, with what
     /// the caller knows about its source. See [`Advice`] for which rule it
     /// replaces.
+    ///
+    /// ```
+    /// use portsentry_core::*;
+    ///
+    /// let policy = Policy {
+    ///     tcp_ports: "23".parse().unwrap(),
+    ///     scan_trigger: 10,
+    ///     block_tcp: true,
+    ///     ..Policy::default()
+    /// };
+    /// let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
+    /// let (source, target) = ("192.0.2.7:4000", "198.51.100.1:23");
+    /// let probe =
+    ///     Observation::segment(source.parse().unwrap(), target.parse().unwrap(), TcpFlags::SYN);
+    /// // A reputation list names the source.
+    /// let verdict = engine.observe_advised(&probe, Advice::Trigger, Instant::from_secs(1));
+    /// assert_eq!(verdict.decision, Decision::Respond);
+    /// ```
     pub fn observe_advised(
         &mut self,
         observation: &Observation,
@@ -201,11 +309,14 @@ impl Engine {
         known: Lookups,
     ) -> Verdict {
         // Constructors make addresses canonical; an assignment may undo that.
-        let verdict = if is_mapped(observation.source) || is_mapped(observation.target) {
-            self.decide(&canonical(*observation), hash, known)
+        let copy;
+        let observation = if observation.is_mapped() {
+            copy = observation.canonical();
+            &copy
         } else {
-            self.decide(observation, hash, known)
+            observation
         };
+        let verdict = self.decide(observation, hash, known);
         self.statistics.observations += 1;
         self.statistics.count(verdict.reason);
         verdict
@@ -380,21 +491,6 @@ impl Engine {
 
 const fn dropped(reason: Reason) -> Verdict {
     Verdict { decision: Decision::Drop, reason }
-}
-
-/// Whether this is an IPv4 address in IPv6 form (RFC 4291 section 2.5.5.2).
-const fn is_mapped(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(_) => false,
-        IpAddr::V6(address) => address.to_ipv4_mapped().is_some(),
-    }
-}
-
-#[cold]
-fn canonical(mut observation: Observation) -> Observation {
-    observation.source = observation.source.to_canonical();
-    observation.target = observation.target.to_canonical();
-    observation
 }
 
 #[cfg(test)]

@@ -1,11 +1,32 @@
-//! The pure heart of portsentry: from an observation to a decision.
+//! Port scan detection as a pure state machine.
 //!
-//! Portsentry watches the TCP and UDP ports that a host does not serve; whoever
-//! probes them is scanning. This crate decides what a probe means and what is to
-//! follow. It reads no clock, file, socket, environment or random source, starts
-//! no thread and prints nothing: all it knows comes in as arguments, all it wants
-//! done goes out as values. The same calls always give the same answers, which
-//! makes it equally at home in a daemon, a replay of a capture, and a test.
+//! portsentry watches the TCP and UDP ports that a host does not serve; a source that
+//! probes them is scanning. This crate decides whether a packet is a probe, and which
+//! response follows. It reads no clock, file, socket, environment or random source,
+//! starts no thread and prints nothing: its input are arguments, its output are values.
+//! The same calls always give the same answers, so the crate fits a daemon, a replay of
+//! a capture, and a test.
+//!
+//! - An [`Observation`] is one attempt to reach a port, made by a sensor.
+//! - A [`Policy`] holds the rules, and [`Limits`] bound the memory.
+//! - The [`Engine`] decides. Its page has the kinds of methods, the order of calls and
+//!   the loop with time-outs.
+//! - A [`Verdict`] names the [`Decision`] and its [`Reason`].
+//! - An [`Event`] is a fact to report, an [`Effect`] an action to perform.
+//! - [`config`] parses the configuration file of the program.
+//!
+//! Sensors for live interfaces and capture files are in `portsentry-capture`, the text of
+//! log lines is in `portsentry-report`. The guide `docs/embedding.md` in the repository
+//! explains complete programs.
+//!
+//! # Features
+//!
+//! - `serde`: writes and reads observations, events, verdicts, responses, policies and
+//!   limits, and writes [`EventRecord`](https://docs.rs/portsentry-core/latest/portsentry_core/struct.EventRecord.html)s.
+//!   A reader needs the same version as the writer, except for records.
+//! - `std`: random hash keys, and conversions from the clocks of the standard library.
+//!
+//! # Example
 //!
 //! ```
 //! use portsentry_core::{
@@ -20,7 +41,7 @@
 //!     remember_blocked: true,
 //!     ..Policy::default()
 //! };
-//! // A daemon draws the key at random.
+//! // A daemon uses a random key.
 //! let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
 //!
 //! // A sensor saw a SYN.
@@ -33,7 +54,7 @@
 //! let verdict = engine.observe(&probe, Instant::from_secs(1));
 //! assert_eq!(verdict.decision, Decision::Respond);
 //!
-//! // The engine asks for a response; the caller carries it out and says how it went.
+//! // The engine requests a response; the caller performs it and reports the outcome.
 //! while let Some(effect) = engine.poll_effect() {
 //!     if let Effect::Respond(response) = effect {
 //!         engine.handle_outcome(response.id, Outcome::Succeeded, Instant::from_secs(2));

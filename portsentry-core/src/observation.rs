@@ -79,11 +79,12 @@ impl Observation {
     #[must_use]
     #[inline]
     pub const fn new(source: SocketAddr, target: SocketAddr, evidence: Evidence) -> Self {
-        let source = (source.ip(), source.port());
-        Self::between(source, (target.ip(), target.port()), evidence)
+        let source = (source.ip().to_canonical(), source.port());
+        Self::between(source, (target.ip().to_canonical(), target.port()), evidence)
     }
 
-    /// As [`new`](Self::new), from addresses and ports apart: what a decoder has.
+    /// As [`new`](Self::new), for decoders on a packet path: addresses are taken as they
+    /// are. The engine makes them canonical.
     #[must_use]
     #[inline]
     pub const fn between(source: (IpAddr, u16), target: (IpAddr, u16), evidence: Evidence) -> Self {
@@ -91,8 +92,8 @@ impl Observation {
             at: Instant::from_nanos(0),
             time: Timestamp::from_nanos(0),
             interface: 0,
-            source: source.0.to_canonical(),
-            target: target.0.to_canonical(),
+            source: source.0,
+            target: target.0,
             source_port: source.1,
             target_port: target.1,
             evidence,
@@ -178,6 +179,19 @@ impl Observation {
         self
     }
 
+    /// Whether an address is an IPv4 address in IPv6 form.
+    pub(crate) const fn is_mapped(&self) -> bool {
+        is_mapped(&self.source) || is_mapped(&self.target)
+    }
+
+    /// The same with canonical addresses.
+    #[cold]
+    pub(crate) const fn canonical(mut self) -> Self {
+        self.source = self.source.to_canonical();
+        self.target = self.target.to_canonical();
+        self
+    }
+
     /// The transport protocol.
     pub const fn protocol(&self) -> Protocol {
         self.evidence.protocol()
@@ -196,6 +210,15 @@ impl Observation {
     /// Whether this opens a contact, see [`Evidence::is_opener`].
     pub const fn is_opener(&self) -> bool {
         self.evidence.is_opener()
+    }
+}
+
+/// Whether this is an IPv4 address in IPv6 form (RFC 4291 section 2.5.5.2).
+#[inline]
+const fn is_mapped(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(address) => address.to_bits() >> 32 == 0xffff,
     }
 }
 
