@@ -1,8 +1,7 @@
-//! Reading the packets of a ring's block (TPACKET_V3 of `linux/if_packet.h`).
+//! Reads the packets of a block of a ring (TPACKET_V3 of `linux/if_packet.h`).
 //!
-//! A block is bytes with offsets in them. The kernel wrote them, and they are
-//! checked all the same: whatever stands there, reading ends and stays within
-//! the block.
+//! A block contains offsets. The kernel wrote them, but they are still checked: for any content,
+//! reading ends and stays within the block.
 
 use std::mem::offset_of;
 
@@ -11,12 +10,12 @@ use portsentry_core::Timestamp;
 
 use crate::ChecksumState;
 
-/// Bytes of a block of a ring of so many bytes, for a capture of so many milliseconds of
-/// latency: at 40 bytes a probe, 480 packets with their headers in the largest.
+/// Returns the size of a block in bytes, for a ring of `ring` bytes and a latency in
+/// milliseconds. The largest block can hold 480 probes of 40 bytes with their headers.
 ///
-/// The kernel begins a new block each time that the latency is over, so small blocks
-/// make the ring last longer, half a second with 8 MiB at any latency and with 2 MiB at
-/// the usual one; but they wake the reader more often when many packets come.
+/// The kernel starts a new block each time the latency is over, so a ring of small blocks takes
+/// longer to fill. It lasts half a second with 8 MiB at any latency, and with 2 MiB at the
+/// default one. But small blocks wake the reader more often when many packets arrive.
 pub(super) const fn block_size(ring: u64, milliseconds: u32) -> usize {
     let mut size = match milliseconds {
         0 | 1 => SMALLEST,
@@ -29,43 +28,43 @@ pub(super) const fn block_size(ring: u64, milliseconds: u32) -> usize {
     size
 }
 
-/// Bytes of the smallest and of the largest block.
+/// Sizes of the smallest and of the largest block, in bytes.
 const SMALLEST: usize = 1 << 14;
 const LARGEST: usize = 1 << 16;
 
-/// Blocks that a ring should have, for the time that it lasts.
+/// Number of blocks that a ring should have, so that it lasts long enough.
 const BLOCKS: u64 = 128;
 
-/// Blocks that a ring has at least: a quarter of a mebibyte of the smallest.
+/// Minimum number of blocks of a ring: 256 KiB in the smallest blocks.
 pub(super) const FEWEST_BLOCKS: u32 = 16;
 
-/// Where a block says whose it is.
+/// Offset of the status of a block, which contains its owner.
 pub(super) const STATUS_OFFSET: usize = HEADER + offset_of!(tpacket_hdr_v1, block_status);
 
-/// The header of a block, behind its version.
+/// Offset of the header of a block, after its version.
 const HEADER: usize = offset_of!(tpacket_block_desc, hdr);
 
-/// The address behind the header of a packet, `TPACKET_ALIGN`ed.
+/// Offset of the address after the header of a packet, with `TPACKET_ALIGN`.
 const ADDRESS: usize = size_of::<tpacket3_hdr>().next_multiple_of(16);
 
 /// A packet in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RingPacket<'a> {
-    /// What was captured of it, from the network header on.
+    /// Captured bytes, from the network header on.
     pub(super) network: &'a [u8],
-    /// Bytes that it had from there on.
+    /// Length on the wire from there on, in bytes.
     pub(super) length: usize,
     pub(super) time: Timestamp,
-    /// EtherType of what begins at the network header.
+    /// EtherType of the network header.
     pub(super) protocol: u16,
-    /// To whom it is addressed at the link layer.
+    /// Destination at the link layer: this host, another host, broadcast or multicast.
     pub(super) packet_type: u8,
-    /// Whether the kernel took a VLAN tag off.
+    /// Whether the kernel removed a VLAN tag.
     pub(super) tagged: bool,
     pub(super) checksum: ChecksumState,
 }
 
-/// Where in a block the next packet stands.
+/// Position of the next packet in a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor {
     offset: usize,
@@ -73,7 +72,7 @@ pub(super) struct Cursor {
 }
 
 impl Cursor {
-    /// Before the first packet of `block`.
+    /// Returns the position of the first packet of `block`.
     pub(super) fn new(block: &[u8]) -> Self {
         let word = |offset| word(block, HEADER + offset).unwrap_or(0);
         Self {
@@ -82,13 +81,13 @@ impl Cursor {
         }
     }
 
-    /// The next packet. `None` at the end, and where there is no sense.
+    /// Returns the next packet; `None` at the end, or if the block is invalid.
     pub(super) fn next<'a>(&mut self, block: &'a [u8]) -> Option<RingPacket<'a>> {
         let header = block.get(self.offset..).filter(|_| self.left > 0)?;
         let next = word(header, offset_of!(tpacket3_hdr, tp_next_offset));
         let found = next.zip(packet(header));
         self.left = match found {
-            // 0 stands in the last one.
+            // The last packet has no next one.
             None | Some((0, _)) => 0,
             Some((distance, _)) => {
                 self.offset += distance as usize;
@@ -99,8 +98,8 @@ impl Cursor {
     }
 }
 
-/// The packet whose header (`struct tpacket3_hdr`, and `struct sockaddr_ll`
-/// behind it) is at the start of `bytes`.
+/// Returns the packet whose header (`struct tpacket3_hdr`, followed by `struct sockaddr_ll`) is
+/// at the start of `bytes`.
 fn packet(bytes: &[u8]) -> Option<RingPacket<'_>> {
     let seconds = word(bytes, offset_of!(tpacket3_hdr, tp_sec))?;
     let nanoseconds = word(bytes, offset_of!(tpacket3_hdr, tp_nsec))?;
@@ -147,8 +146,8 @@ mod tests {
 
     use super::*;
 
-    /// A block as the kernel writes one, from what `packet_mmap` documents:
-    /// captured bytes with their link header in front, and the length.
+    /// Returns a block as the kernel writes it, according to the documentation of `packet_mmap`.
+    /// Each packet has captured bytes with a link header, and a length.
     fn block(packets: &[(&[u8], u32)]) -> Vec<u8> {
         let mut block = vec![0; LARGEST];
         let mut put = |offset: usize, bytes: &[u8]| {
@@ -206,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_ends_the_block() {
+    fn inconsistent_fields_end_the_block() {
         let frames: [(&[u8], u32); 3] = [(&[7; 54], 54), (&[8; 54], 54), (&[9; 54], 54)];
         let check = |offset: usize, bytes: &[u8], expected: usize| {
             let mut block = block(&frames);
@@ -217,7 +216,7 @@ mod tests {
         check(12, &2_u32.to_ne_bytes(), 2);
         check(12, &9_u32.to_ne_bytes(), 3);
         check(16, &u32::MAX.to_ne_bytes(), 0);
-        // The first packet: the way to the next, captured bytes, and headers.
+        // The first packet: offset of the next, captured length, and offsets of its headers.
         check(48, &0_u32.to_ne_bytes(), 1);
         check(48, &u32::MAX.to_ne_bytes(), 1);
         check(48 + 12, &(LARGEST as u32).to_ne_bytes(), 0);
@@ -227,7 +226,7 @@ mod tests {
 
     #[test]
     fn a_ring_lasts_for_half_a_second_at_any_latency() {
-        // Of the smaller ones, there are several for an interface.
+        // An interface has several of the smaller rings.
         let rings = [(8 << 20, 1..=10), (4 << 20, 5..=10), (2 << 20, 5..=10)];
         for (ring, latencies) in rings {
             for milliseconds in latencies {
@@ -248,9 +247,9 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever words stand in a block, reading ends, and never beyond.
+        /// With any words in a block, reading ends and stays within the block.
         #[test]
-        fn nonsense_is_survived(
+        fn invalid_blocks_end_the_reading(
             words in prop::collection::vec(
                 (0_usize..120, prop_oneof![any::<u32>(), 0_u32..300, Just(0x0060_0052)]),
                 0..12,

@@ -1,22 +1,21 @@
-//! One packet that is seen on two interfaces is one probe.
+//! Recognises a packet that is captured on two interfaces, so that it counts as one probe.
 //!
-//! A packet for a bridge is captured on the port and on the bridge, one for a
-//! VLAN on the trunk and on the VLAN's interface. Here the second sight of it is
-//! recognised: the same header fields, from another interface, within
-//! milliseconds. The memory is a fixed table; when two packets want one slot,
-//! the later has it, and a duplicate may slip through as a probe of its own.
+//! A packet to a bridge is captured on the port and on the bridge; one to a VLAN on the trunk and
+//! on the interface of the VLAN. A duplicate has the same header fields, another interface, and a
+//! time that differs by milliseconds. The table has a fixed size. If two packets have the same
+//! slot, the later one replaces the other, whose duplicate then counts as a separate probe.
 
 use portsentry_core::{Evidence, Observation, Timestamp};
 
-/// Slots: more packets than two captures drift apart by at 200,000 a second.
+/// Number of slots: at 200,000 packets per second, two captures differ by fewer.
 const SLOTS: usize = 4096;
 
-/// The kernel hands a packet from one interface to the other in microseconds,
-/// in a few milliseconds under load. A retransmission takes longer, and comes
-/// in by the same interface.
+/// Maximum difference between the times of duplicates. The kernel passes a packet from one
+/// interface to the other in microseconds, or a few milliseconds under load. A retransmission
+/// takes longer, and arrives on the same interface.
 const WINDOW_NANOS: u64 = 10_000_000;
 
-/// Recognises packets that were seen on another interface. 400 KiB.
+/// Recognises packets that were captured on another interface before. 400 KiB.
 #[derive(Debug)]
 pub(super) struct Duplicates {
     seen: Box<[Option<Observation>]>,
@@ -27,7 +26,7 @@ impl Duplicates {
         Self { seen: vec![None; SLOTS].into() }
     }
 
-    /// Whether another interface showed this packet just now. One look-up.
+    /// Returns whether another interface captured this packet just before. One lookup.
     pub(super) fn is_duplicate(&mut self, observation: &Observation) -> bool {
         let Some(slot) = self.seen.get_mut(slot(observation)) else { return false };
         if let Some(before) = slot
@@ -50,8 +49,8 @@ fn near(a: Timestamp, b: Timestamp) -> bool {
     a.as_nanos().abs_diff(b.as_nanos()) <= WINDOW_NANOS
 }
 
-/// Spread by what differs between the packets of one scan. Who knows this can
-/// make packets meet, and gains no more than duplicates of his own probes.
+/// Returns the slot, from the fields that differ between the packets of a scan. An attacker can
+/// make packets share a slot, but only causes duplicates of those probes.
 fn slot(observation: &Observation) -> usize {
     let sequence = match observation.evidence {
         Evidence::Segment(segment) => segment.sequence,
@@ -87,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_packet_from_elsewhere_is_a_duplicate() {
+    fn only_the_same_packet_on_another_interface_is_a_duplicate() {
         let check = |name: &str, second: Observation, expected: bool| {
             let mut duplicates = Duplicates::new();
             assert!(!duplicates.is_duplicate(&probe(1, 1_000)));
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_burst_is_remembered() {
+    fn duplicates_of_a_burst_are_recognised() {
         let mut duplicates = Duplicates::new();
         let burst = |interface| {
             (1..=256).map(move |port| {
@@ -126,7 +125,7 @@ mod tests {
         };
         assert_eq!(burst(1).filter(|it| duplicates.is_duplicate(it)).count(), 0);
         let found = burst(2).filter(|it| duplicates.is_duplicate(it)).count();
-        // A few slots may be shared.
+        // Some packets may share a slot.
         assert!(found >= 240, "{found} of 256");
     }
 }

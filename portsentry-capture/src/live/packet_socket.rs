@@ -1,9 +1,8 @@
-//! What packet sockets need from the kernel beyond the safe interfaces: socket
-//! options, and the ring of `packet_mmap` that kernel and process share.
+//! System calls for packet sockets that no safe interface offers: socket options, and the ring
+//! that kernel and process share (`packet_mmap`).
 //!
-//! This is the one module of the crate with `unsafe`. It makes system calls and
-//! lends blocks of the ring; what stands in them is read elsewhere, as bytes
-//! that are not trusted.
+//! This is the only module of the crate with `unsafe`. It lends blocks of the ring. Other modules
+//! read the blocks, as untrusted bytes.
 #![allow(unsafe_code)]
 
 use std::ffi::c_int;
@@ -13,13 +12,13 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use super::bpf::Instruction;
 
-/// Has the kernel give packets to `program` before they reach `socket`. One
-/// that is attached already is replaced at once: no packet finds none.
+/// Attaches `program` as the filter of `socket`. It replaces an attached filter atomically, so
+/// that each packet is filtered.
 pub(super) fn attach_filter(socket: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
     set_program(socket, (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER), program)
 }
 
-/// Sets the option of this level and name, which takes a program.
+/// Sets the option of this level and name to a program.
 fn set_program(
     socket: BorrowedFd<'_>,
     (level, option): (c_int, c_int),
@@ -38,18 +37,18 @@ fn set_program(
         len: instructions.len().try_into().or(Err(io::ErrorKind::InvalidInput))?,
         filter: instructions.as_mut_ptr(),
     };
-    // SAFETY: the pointer in `program` leads to `len` instructions, which live
-    // until after the call; the kernel copies them and keeps no pointer.
+    // SAFETY: the pointer in `program` is valid for `len` instructions, which outlive the call.
+    // The kernel copies them and keeps no pointer.
     unsafe { set_option(socket, level, option, &program) }
 }
 
 /// Detaches the filter, so that all packets pass.
 #[cfg(any(feature = "pcap", feature = "raw"))]
 pub(super) fn detach_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: an integer, in which there is no pointer.
+    // SAFETY: the value is an integer and contains no pointer.
     let result = unsafe { set_option(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0_i32) };
     match result {
-        // None was attached.
+        // No filter was attached.
         Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
         result => result,
     }
@@ -58,48 +57,48 @@ pub(super) fn detach_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
 /// Excludes packets that this host sends (Linux 4.20), before the kernel copies them.
 #[cfg(any(feature = "pcap", feature = "raw"))]
 pub(super) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: an integer, in which there is no pointer.
+    // SAFETY: the value is an integer and contains no pointer.
     unsafe { set_option(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32) }
 }
 
-/// What the members of a fanout group have in common: a program tells whose a packet
-/// is, and outgoing ones are nobody's, since their own settings do not count in it.
+/// Settings of a fanout group: a program selects the member for a packet, and outgoing packets
+/// are ignored. In a group, the members' own setting for outgoing packets has no effect.
 #[cfg(feature = "rings")]
 const FANOUT: u32 = libc::PACKET_FANOUT_CBPF | libc::PACKET_FANOUT_FLAG_IGNORE_OUTGOING;
 
-/// Joins the fanout group `id`, whose members share what comes in (`packet(7)`,
+/// Joins the fanout group `id`, whose members share the received packets (`packet(7)`,
 /// `PACKET_FANOUT`). The socket must be [bound](bind).
 #[cfg(feature = "rings")]
 pub(super) fn join_fanout(socket: BorrowedFd<'_>, id: u16) -> io::Result<()> {
     let argument = FANOUT << 16 | u32::from(id);
-    // SAFETY: an integer, in which there is no pointer.
+    // SAFETY: the value is an integer and contains no pointer.
     unsafe { set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &argument) }
 }
 
-/// Founds a fanout group of at most so many members, and gives its id. The socket must
-/// be [bound](bind).
+/// Creates a fanout group with a maximum number of `members`, and returns its id. The socket
+/// must be [bound](bind).
 ///
-/// The kernel asks nobody who joins a group for more than `CAP_NET_RAW` and the id, so
-/// one that is full keeps others from taking packets away (Linux 5.11).
+/// Any process with `CAP_NET_RAW` that knows the id can join a group and take packets away,
+/// unless the group is full (Linux 5.11).
 #[cfg(feature = "rings")]
 pub(super) fn create_fanout(socket: BorrowedFd<'_>, members: u16) -> io::Result<u16> {
     let how = FANOUT | libc::PACKET_FANOUT_FLAG_UNIQUEID;
-    // The structure has the two halves in the order in which the integer has them.
+    // The fields of the structure have the same order as the halves of the integer.
     let bounded = [how << 16, u32::from(members)];
-    // SAFETY: integers, in which there is no pointer.
-    let founded = unsafe {
+    // SAFETY: the values are integers and contain no pointer.
+    let created = unsafe {
         match set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &bounded) {
-            // Older kernels know no bound.
+            // Older kernels do not support a maximum.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
                 set_option(socket, libc::SOL_PACKET, libc::PACKET_FANOUT, &bounded[0])
             }
-            founded => founded,
+            created => created,
         }
     };
-    founded?;
+    created?;
     let mut joined = 0_u32;
     let mut length = size_of::<u32>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes, which `joined` has.
+    // SAFETY: the kernel writes at most `length` bytes, the size of `joined`.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -112,34 +111,33 @@ pub(super) fn create_fanout(socket: BorrowedFd<'_>, members: u16) -> io::Result<
     if result == 0 { Ok(joined as u16) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Has `program` choose the member of the socket's fanout group that gets a
-/// packet: what it gives, modulo their number. It sees the packet from the
-/// network header on.
+/// Sets the `program` that selects the member of the socket's fanout group for a packet: its
+/// result modulo the number of members. The packet starts at the network header.
 #[cfg(feature = "rings")]
 pub(super) fn set_fanout(socket: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
     set_program(socket, (libc::SOL_PACKET, libc::PACKET_FANOUT_DATA), program)
 }
 
-/// Begins to receive the packets of all protocols from the interface of
-/// this index, or of all interfaces if it is 0.
+/// Starts to receive packets of all protocols on the interface with this index, or on all
+/// interfaces if it is 0.
 pub(super) fn bind(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
-    // SAFETY: all zeros are a value of this structure of integers.
+    // SAFETY: all zeros are a valid value of this structure of integers.
     let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
     address.sll_family = libc::AF_PACKET as u16;
     address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
     address.sll_ifindex = interface.cast_signed();
     let length = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
-    // SAFETY: the address can be read for `length` bytes.
+    // SAFETY: `address` is valid for reads of `length` bytes.
     let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Packets that found no room since this was asked before.
-pub(super) fn dropped_since_asked(socket: BorrowedFd<'_>) -> io::Result<u32> {
-    // A socket without a ring gives less of it.
+/// Returns the number of packets dropped since the last call, because the buffer was full.
+pub(super) fn take_drops(socket: BorrowedFd<'_>) -> io::Result<u32> {
+    // For a socket without a ring, the kernel writes only a part of it.
     let mut counted = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
     let mut length = size_of::<libc::tpacket_stats_v3>() as libc::socklen_t;
-    // SAFETY: the kernel writes at most `length` bytes, which `counted` has.
+    // SAFETY: the kernel writes at most `length` bytes, the size of `counted`.
     let result = unsafe {
         libc::getsockopt(
             socket.as_raw_fd(),
@@ -156,7 +154,7 @@ pub(super) fn dropped_since_asked(socket: BorrowedFd<'_>) -> io::Result<u32> {
 ///
 /// # Safety
 ///
-/// `T` is what the option takes, and pointers in it lead to what the option says.
+/// `T` must be the type of the option, and pointers in it must be valid for the option.
 unsafe fn set_option<T>(
     socket: BorrowedFd<'_>,
     level: c_int,
@@ -164,8 +162,7 @@ unsafe fn set_option<T>(
     value: &T,
 ) -> io::Result<()> {
     let length = size_of::<T>() as libc::socklen_t;
-    // SAFETY: `value` can be read for `length` bytes; what is in it is the
-    // caller's promise.
+    // SAFETY: `value` is valid for reads of `length` bytes; the caller guarantees its content.
     let result = unsafe {
         libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const *value).cast(), length)
     };
@@ -186,31 +183,30 @@ mod ring {
     use super::*;
     use crate::live::block::{FEWEST_BLOCKS, STATUS_OFFSET, block_size};
 
-    /// A ring of blocks (TPACKET_V3). The kernel fills a block with packets,
-    /// gives it to this process, and goes on to the next; it touches it no more
-    /// until it is given back.
+    /// A ring of blocks (TPACKET_V3). The kernel fills a block with packets, hands it to this
+    /// process, and continues with the next. It does not access the block until it is released.
     #[derive(Debug)]
     pub(in crate::live) struct RxRing {
         memory: NonNull<u8>,
-        /// Bytes of a block.
+        /// Size of a block, in bytes.
         block_size: usize,
         blocks: usize,
-        /// The block that the kernel gives out next.
+        /// Index of the next block that the kernel hands out.
         current: usize,
     }
 
-    // SAFETY: the mapping belongs to this value alone and to no thread.
+    // SAFETY: only this value owns the mapping, which is not bound to a thread.
     unsafe impl Send for RxRing {}
 
     impl RxRing {
-        /// A ring of so many bytes for `socket`, or of the fewest blocks that there can
-        /// be, which gives a block out after so many milliseconds if it holds any packet.
+        /// Creates a ring of `bytes` for `socket`, with at least the minimum number of blocks. The
+        /// kernel hands out a block with packets after `milliseconds` at the latest.
         pub(in crate::live) fn new(
             socket: BorrowedFd<'_>,
             bytes: u64,
             milliseconds: u32,
         ) -> io::Result<Self> {
-            // Packets are stored one behind the other, so this bounds nothing.
+            // Packets are stored without gaps, so this size limits nothing.
             const FRAME: u32 = 2048;
             let block_size = block_size(bytes, milliseconds);
             let block = block_size as u32;
@@ -226,14 +222,14 @@ mod ring {
                 tp_feature_req_word: 0,
             };
             let version = libc::tpacket_versions::TPACKET_V3 as c_int;
-            // SAFETY: an integer and a structure of integers.
+            // SAFETY: the values are an integer and a structure of integers.
             unsafe {
                 set_option(socket, libc::SOL_PACKET, libc::PACKET_VERSION, &version)?;
                 set_option(socket, libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
             }
             let blocks = blocks as usize;
-            // SAFETY: a new mapping, at a place that the kernel chooses, of as
-            // many bytes as the ring was just made with.
+            // SAFETY: a new mapping at an address that the kernel chooses, with the size of the
+            // ring.
             let memory = unsafe {
                 let access = ProtFlags::READ | ProtFlags::WRITE;
                 mmap(ptr::null_mut(), block_size * blocks, access, MapFlags::SHARED, socket, 0)?
@@ -242,20 +238,18 @@ mod ring {
             Ok(Self { memory, block_size, blocks, current: 0 })
         }
 
-        /// The block whose turn it is, if the kernel has given it out.
+        /// Returns the current block, if the kernel has handed it out.
         pub(in crate::live) fn block(&self) -> Option<&[u8]> {
-            // Pairs with the kernel's barrier between filling and giving out.
+            // Pairs with the kernel's barrier after filling the block.
             if self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
                 return None;
             }
-            // SAFETY: the block lies within the mapping. The kernel has given it
-            // out and does not write to it before `release`, which cannot be
-            // called while the slice lives.
+            // SAFETY: the block is within the mapping. The kernel has handed it out and does not
+            // write to it before `release`, which cannot be called while the slice lives.
             Some(unsafe { slice::from_raw_parts(self.start().as_ptr(), self.block_size) })
         }
 
-        /// Gives the block of [`block`](Self::block) back. Without one, nothing
-        /// happens.
+        /// Returns the current [`block`](Self::block) to the kernel, if it was handed out.
         pub(in crate::live) fn release(&mut self) {
             if self.block().is_some() {
                 self.status().store(libc::TP_STATUS_KERNEL, Ordering::Release);
@@ -264,22 +258,22 @@ mod ring {
         }
 
         fn start(&self) -> NonNull<u8> {
-            // SAFETY: `current` is below `blocks`, and the mapping has as many.
+            // SAFETY: `current` is below `blocks`, the number of blocks in the mapping.
             unsafe { self.memory.add(self.current * self.block_size) }
         }
 
-        /// Where kernel and process tell each other whose the block is.
+        /// Returns the status word of the current block, which contains its owner.
         fn status(&self) -> &AtomicU32 {
-            // SAFETY: within the block and aligned, since blocks begin on pages;
-            // the kernel reads and writes it as one word.
+            // SAFETY: the word is within the block and aligned, because blocks start on pages. The
+            // kernel reads and writes it as one word.
             unsafe { AtomicU32::from_ptr(self.start().add(STATUS_OFFSET).cast().as_ptr()) }
         }
     }
 
     impl Drop for RxRing {
         fn drop(&mut self) {
-            // SAFETY: the mapping that `new` made; slices of it cannot live now.
-            // It cannot fail for a mapping that there is.
+            // SAFETY: `new` created the mapping, and no slice of it can live now. The call cannot
+            // fail for an existing mapping.
             let _ = unsafe { munmap(self.memory.as_ptr().cast(), self.block_size * self.blocks) };
         }
     }

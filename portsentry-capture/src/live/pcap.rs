@@ -1,9 +1,8 @@
 //! Capture through libpcap.
 //!
-//! Packets are read in batches from a ring that libpcap shares with the kernel.
-//! The kernel fills blocks of it and wakes the reader when a block is full or
-//! the latency is over, so a burst costs a few system calls and a lone packet
-//! waits a few milliseconds.
+//! Packets are read in batches from a ring that libpcap shares with the kernel. The kernel fills
+//! blocks of the ring. It wakes the reader when a block is full or the latency is over. So a burst
+//! costs few system calls, and a single packet waits a few milliseconds.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use crate::{
     SensorError, SensorStats, Tally,
 };
 
-/// The device that stands for all interfaces.
+/// libpcap's name for all interfaces.
 const ANY: &str = "any";
 
 /// Opens [`PcapSensor`]s.
@@ -31,7 +30,7 @@ pub struct PcapBackend {
 }
 
 impl PcapBackend {
-    /// A backend that opens each sensor with `options`.
+    /// Creates a backend that opens each sensor with `options`.
     pub fn new(options: CaptureOptions) -> Self {
         Self { options }
     }
@@ -53,9 +52,8 @@ impl LiveBackend for PcapBackend {
 
 /// A libpcap capture on one interface, or on `any`.
 ///
-/// It hands out packets that came in for one of this host's own addresses and
-/// may be probes; traffic of open connections stays in the kernel. The interface
-/// is not set promiscuous.
+/// It hands out incoming packets for the watched addresses that may be probes. The kernel
+/// filters out traffic of open connections. The interface is not set promiscuous.
 pub struct PcapSensor {
     capture: Capture<Active>,
     frames: Frames,
@@ -64,13 +62,13 @@ pub struct PcapSensor {
 }
 
 impl PcapSensor {
-    /// A capture on `interface`, for what is `watched`. About 5 ms.
+    /// Opens a capture on `interface` for the `watched` addresses and ports. About 5 ms.
     ///
     /// # Errors
     ///
     /// [`SensorError::MissingPrivilege`] without `CAP_NET_RAW`,
-    /// [`SensorError::InterfaceGone`], [`SensorError::UnsupportedLinkType`], or
-    /// whatever libpcap says.
+    /// [`SensorError::InterfaceGone`], [`SensorError::UnsupportedLinkType`], or any other error
+    /// of libpcap.
     pub fn open(
         interface: &Interface,
         options: CaptureOptions,
@@ -80,8 +78,8 @@ impl PcapSensor {
         Self::activate(&interface.name, place, options, watched)
     }
 
-    /// A capture on all interfaces at once. Observations have the index of
-    /// their interface where libpcap tells it (version 1.10 and later).
+    /// Opens one capture on all interfaces. Observations have the index of their interface if
+    /// libpcap reports it (version 1.10 and later).
     ///
     /// # Errors
     ///
@@ -99,14 +97,14 @@ impl PcapSensor {
         let explain = |error| explain(name, place, &error);
         let mut capture = activated(name, options).map_err(explain)?;
         if place == Place::Any {
-            // Version 2 of the cooked header names the interface. Older
-            // libraries lack it and keep version 1.
+            // Version 2 of the cooked header contains the interface. Older libraries support only
+            // version 1.
             let _ = capture.set_datalink(Linktype(276));
         }
         let number = capture.get_datalink().0;
         let link = LinkType::from_dlt(number)
             .ok_or_else(|| SensorError::UnsupportedLinkType { name: name.to_owned(), number })?;
-        // libpcap leaves it open to the children of this process.
+        // libpcap does not prevent that child processes inherit the descriptor.
         fcntl_setfd(&capture, FdFlags::CLOEXEC)
             .map_err(|source| SensorError::Io { name: name.to_owned(), source: source.into() })?;
         let frames = Frames {
@@ -119,9 +117,9 @@ impl PcapSensor {
             tally: Tally::default(),
         };
         bpf::attach_probe_filter(capture.as_fd(), frames.network(), &frames.watched, name);
-        // Older kernels lack it; then the filter holds those packets back.
+        // Older kernels lack the option; then the filter drops those packets.
         let _ = packet_socket::ignore_outgoing(capture.as_fd());
-        // The same for what came before the filter was there.
+        // The same for packets that arrived before the filter was attached.
         capture.direction(Direction::In).map_err(explain)?;
         Ok(Self { capture, frames, losses: Losses::default(), received: 0 })
     }
@@ -158,10 +156,10 @@ impl Sensor for PcapSensor {
         Ok(if read < budget { Drained::Empty } else { Drained::More })
     }
 
-    /// libpcap asks for the losses of the interface itself on promiscuous
-    /// captures alone, so they are 0 here.
+    /// libpcap reads the losses of the interface itself only for promiscuous captures, so they
+    /// are 0 here.
     fn stats(&mut self) -> SensorStats {
-        // The counters that were read last stand when there are none to be had.
+        // After an error, the last counters remain.
         if let Ok(stat) = self.capture.stats() {
             self.losses.update(stat.dropped, stat.if_dropped);
         }
@@ -202,7 +200,7 @@ impl std::fmt::Debug for PcapSensor {
     }
 }
 
-/// Where a capture listens.
+/// The interface of a capture, or all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Interface { index: u32, loopback: bool },
@@ -218,7 +216,7 @@ impl Place {
     }
 }
 
-/// All but the capture itself, to be borrowed while that is read.
+/// State of decoding, apart from the capture, which is borrowed while packets are read.
 struct Frames {
     name: String,
     place: Place,
@@ -240,14 +238,14 @@ impl Frames {
             Place::Interface { loopback, .. } => loopback,
             Place::Any => self.link.marks_loopback(captured),
         };
-        // The kernel could tell more of the checksum, but libpcap does not.
+        // The kernel reports the state of the checksum, but libpcap does not pass it on.
         let checksum = ChecksumState::Unknown;
         let frame = Frame { link: self.link, captured, wire_length, checksum };
         decode_for_host(&mut self.decoder, &frame, on_loopback, &self.watched, now)
     }
 
-    /// Where the kernel's filter finds the network header. The headers of cooked
-    /// captures are libpcap's own, and the kernel knows nothing of them.
+    /// Returns the offset of the network header in the kernel's filter. libpcap adds the headers
+    /// of cooked captures after the filter.
     fn network(&self) -> u32 {
         match self.link {
             LinkType::Ethernet => 14,
@@ -256,7 +254,7 @@ impl Frames {
     }
 }
 
-/// libpcap counts losses in 32 bits, which wrap; here they do not.
+/// Counters of losses with 64 bits; those of libpcap have 32 bits and wrap.
 #[derive(Debug, Default)]
 struct Losses {
     kernel: u64,
@@ -272,7 +270,8 @@ impl Losses {
     }
 }
 
-/// With [`Precision::Nano`] the field for microseconds holds nanoseconds.
+/// Returns the time of a packet. With [`Precision::Nano`] the field for microseconds contains
+/// nanoseconds.
 #[allow(clippy::useless_conversion, reason = "the fields have 32 bits on some targets")]
 fn nanoseconds(header: &pcap::PacketHeader) -> i64 {
     let (seconds, nanoseconds) = (i64::from(header.ts.tv_sec), i64::from(header.ts.tv_usec));
@@ -293,7 +292,7 @@ fn activated(name: &str, options: CaptureOptions) -> Result<Capture<Active>, pca
         .setnonblock()
 }
 
-/// What stands behind an error of libpcap's, which tells it in words alone.
+/// Determines the cause of an error of libpcap, which reports only a text.
 fn explain(name: &str, place: Place, error: &pcap::Error) -> SensorError {
     let name = name.to_owned();
     let probe = match socket(AddressFamily::PACKET, SocketType::DGRAM, None) {
@@ -318,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn losses_outlive_the_wrap_of_the_counters() {
+    fn losses_continue_after_the_counters_wrap() {
         let mut losses = Losses::default();
         for (kernel, interface) in [(10, 0), (u32::MAX, 7), (4, 7), (4, u32::MAX)] {
             losses.update(kernel, interface);

@@ -1,9 +1,9 @@
-//! Which captures are to be opened and which closed, given what exists.
+//! Decides which captures to open and which to close when interfaces change.
 
 use crate::{Interface, Selection};
 
-/// What identifies the interface of an open capture. An index alone does not:
-/// a renamed interface keeps it, and may no longer be meant.
+/// Identity of the interface of an open capture. The index alone is not enough: a renamed
+/// interface keeps it, but may not be selected any more.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) index: u32,
@@ -16,41 +16,40 @@ impl Identity {
     }
 }
 
-/// The difference between what is open and what is meant.
+/// The difference between the open captures and the selected interfaces.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Plan<'a> {
     /// Positions among the open captures, ascending.
     pub(super) close: Vec<usize>,
     /// Interfaces to open a capture on.
     pub(super) open: Vec<&'a Interface>,
-    /// Interfaces that are meant and not ready: down, or without an address.
+    /// Selected interfaces that are not ready: down, or without an address.
     pub(super) waiting: Vec<&'a Interface>,
 }
 
 impl<'a> Plan<'a> {
-    /// A capture that is open stays so while its interface exists: going down
-    /// or losing its addresses does not hurt it, and it is ready when they
-    /// come back.
+    /// Compares the `open` captures with the selected `interfaces`. A capture remains open while
+    /// its interface exists, even if the interface is down or without addresses.
     pub(super) fn new(
         selection: &Selection,
         interfaces: &'a [Interface],
         open: &[Identity],
     ) -> Self {
-        let meant = || interfaces.iter().filter(|interface| selection.includes(interface));
+        let selected = || interfaces.iter().filter(|interface| selection.includes(interface));
         let close = open
             .iter()
             .enumerate()
-            .filter(|(_, open)| !meant().any(|interface| open.is(interface)))
+            .filter(|(_, open)| !selected().any(|interface| open.is(interface)))
             .map(|(position, _)| position)
             .collect();
-        let (ready, waiting) = meant()
+        let (ready, waiting) = selected()
             .filter(|interface| !open.iter().any(|open| open.is(interface)))
             .partition(|interface| interface.up && !interface.addresses.is_empty());
         Self { close, open: ready, waiting }
     }
 }
 
-/// The names of `selection` that no interface has.
+/// Returns the names of `selection` that no interface has.
 pub(super) fn missing<'a>(selection: &'a Selection, interfaces: &[Interface]) -> Vec<&'a str> {
     let Selection::Named(names) = selection else { return Vec::new() };
     let exists = |name: &str| interfaces.iter().any(|interface| interface.name == name);
@@ -62,7 +61,7 @@ mod tests {
     use super::*;
     use crate::InterfaceAddress;
 
-    /// `name index` and `down` or `bare`, where it is not ready.
+    /// Parses `name index`, followed by `down` or `bare` (without an address) if it is not ready.
     fn interface(text: &str) -> Interface {
         let mut words = text.split(' ');
         let name = words.next().unwrap().to_owned();
@@ -100,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_and_ready_is_opened() {
+    fn selected_interfaces_that_are_ready_are_opened() {
         let all = ["lo 1", "eth0 2", "eth1 3 down", "eth2 4 bare"];
         check("ALL", &[], &all, "close [] open [lo eth0] waiting [eth1 eth2]");
         check("ALL_NLO", &[], &all, "close [] open [eth0] waiting [eth1 eth2]");
@@ -111,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_is_closed() {
+    fn captures_of_removed_interfaces_are_closed() {
         let open = ["lo 1", "eth0 2"];
         check("ALL", &open, &["lo 1"], "close [1] open [] waiting []");
         check("ALL", &open, &[], "close [0, 1] open [] waiting []");
@@ -123,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn an_open_capture_outlives_a_pause() {
+    fn an_open_capture_survives_an_interface_that_is_down() {
         check("ALL", &["eth0 2"], &["eth0 2 down"], "close [] open [] waiting []");
         check("ALL", &["eth0 2"], &["eth0 2 bare"], "close [] open [] waiting []");
     }
 
     #[test]
-    fn names_that_nothing_has() {
+    fn missing_names_are_those_without_an_interface() {
         let interfaces = [interface("lo 1"), interface("eth01 2")];
         let check = |selection: &[&str], expected: &[&str]| {
             assert_eq!(missing(&Selection::parse(selection).unwrap(), &interfaces), expected);

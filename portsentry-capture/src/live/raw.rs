@@ -34,7 +34,7 @@ pub struct RawBackend {
 }
 
 impl RawBackend {
-    /// A backend that opens each sensor with `options`.
+    /// Creates a backend that opens each sensor with `options`.
     pub fn new(options: CaptureOptions) -> Self {
         Self { options }
     }
@@ -53,7 +53,7 @@ impl LiveBackend for RawBackend {
     }
 }
 
-/// Returns the interface, or the error for a backend that cannot read all at once.
+/// Returns the interface, or the error for a backend that cannot read all with one sensor.
 pub(super) fn one(interface: Option<&Interface>) -> Result<&Interface, SensorError> {
     let message = "raw sensors read one interface each; watch ALL instead";
     let any = || SensorError::Backend { name: "any".to_owned(), message: message.to_owned() };
@@ -95,8 +95,8 @@ impl RawSensor {
         })
     }
 
-    /// `attach_probe_filter` gives the first filter to the socket, which is told where the
-    /// network header is.
+    /// Opens a sensor. `attach_probe_filter` attaches the first filter to the socket; its argument
+    /// is the offset of the network header.
     fn open_with(
         interface: &Interface,
         options: CaptureOptions,
@@ -235,7 +235,7 @@ impl Sensor for RawSensor {
     /// The kernel does not report losses of the interface itself.
     fn stats(&mut self) -> SensorStats {
         // After an error, the last count remains.
-        if let Ok(dropped) = packet_socket::dropped_since_asked(self.socket.as_fd()) {
+        if let Ok(dropped) = packet_socket::take_drops(self.socket.as_fd()) {
             self.dropped += u64::from(dropped);
         }
         SensorStats {

@@ -2,7 +2,7 @@
 //! distributes packets over the rings by source address.
 //!
 //! Each thread has a [`RingBackend`], and with it a [`SensorSet`](super::SensorSet) that returns
-//! only the observations of its own sources. The rings of an interface are one fanout group
+//! the observations of one part of the sources. The rings of an interface are one fanout group
 //! (`packet(7)`, `PACKET_FANOUT`). All fragments of a datagram arrive at one ring, because they
 //! have the same source.
 //!
@@ -40,7 +40,7 @@ use crate::{Drained, Interface, RingStats, Sensor, SensorError, SensorStats};
 ///
 /// A [`SourceHash`] assigns each source to a ring, and only the sensors of backend `i` hand out
 /// the sources of ring `i`. All backends of [`several`](Self::several) must be used, each by a
-/// set of its own for the same interfaces, and every set must be drained.
+/// separate set for the same interfaces, and every set must be drained.
 #[derive(Debug)]
 pub struct RingBackend {
     ring: usize,
@@ -104,7 +104,7 @@ struct RingSensor {
     groups: Arc<RingGroups>,
     /// Observations of other rings, by ring.
     foreign: Vec<Vec<Observation>>,
-    /// Whether `foreign` has any.
+    /// Whether `foreign` contains any observation.
     has_foreign: bool,
     /// Whether the ring cannot be read any more.
     failed: bool,

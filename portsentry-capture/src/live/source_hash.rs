@@ -6,32 +6,31 @@
 
 use std::net::IpAddr;
 
-/// A hash of addresses with a key of its own.
+/// A keyed hash of addresses.
 ///
-/// An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) is the IPv4 one.
+/// An IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2) has the hash of the IPv4 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceHash {
     pub(super) seed: u32,
-    /// The multiplier for each word of an address.
+    /// Multiplier for each word of an address.
     pub(super) each: u32,
-    /// And that at the end.
+    /// Multiplier at the end.
     pub(super) last: u32,
 }
 
 impl SourceHash {
-    /// How far the bits are shifted after each word, and at the end.
+    /// Numbers of bits to shift after each word, and at the end.
     pub(super) const EACH: u32 = 15;
     pub(super) const LAST: u32 = 16;
 
-    /// A hash that nobody foresees who does not know `key`, which should be random.
+    /// Creates a hash with this key, which should be random so that no attacker can predict it.
     #[must_use]
     pub const fn new(key: u128) -> Self {
-        // Odd ones, or bits would be lost.
+        // Multiplication by an odd number loses no bits.
         Self { seed: key as u32, each: (key >> 32) as u32 | 1, last: (key >> 64) as u32 | 1 }
     }
 
-    /// The ring of `rings` that `source` belongs to, from 0 on; `rings` is at least
-    /// 1. Some 5 ns.
+    /// Returns the ring of `source`, a number below `rings`, which is at least 1. About 5 ns.
     #[must_use]
     pub fn ring(&self, source: IpAddr, rings: u16) -> usize {
         (self.hash(source) % u32::from(rings.max(1))) as usize
@@ -62,7 +61,7 @@ mod tests {
 
     use super::*;
 
-    /// Sources that differ in one octet alone, wherever it is, and far apart.
+    /// Tests sources that differ in only one octet, at any position, and sources far apart.
     #[test]
     fn neighbouring_sources_are_distributed_evenly() {
         let v4 = |place: u32, number: u32| {
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_address_is_the_ipv4_one() {
+    fn a_mapped_address_has_the_hash_of_its_ipv4_address() {
         let hash = SourceHash::new(77);
         for octet in 0..=255 {
             let v4 = Ipv4Addr::new(192, 0, 2, octet);

@@ -1,10 +1,10 @@
-//! Fewer ranges that hold at least as much.
+//! Joins ranges, so that fewer ranges contain at least the same numbers.
 
-/// At most `limit` ranges, ascending, that hold all that `ranges` hold. Where
-/// there are more, those with the smallest gaps between them are joined.
+/// Returns at most `limit` ascending ranges that contain all numbers of `ranges`. If there are
+/// more ranges, those with the smallest gaps between them are joined.
 ///
-/// `ranges` are first and last numbers, ascending, and do not touch. A limit of
-/// 0 counts as 1. O(n log n).
+/// `ranges` are first and last numbers, ascending and not adjacent. A limit of 0 counts as 1.
+/// O(n log n).
 pub(super) fn coarse(ranges: &[(u32, u32)], limit: usize) -> Vec<(u32, u32)> {
     let limit = limit.max(1);
     if ranges.len() <= limit {
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_smallest_gaps_go() {
+    fn the_smallest_gaps_are_joined() {
         let ports = [(1, 5), (7, 7), (20, 30), (32, 40), (1000, 1000)];
         let check = |limit, expected: &[(u32, u32)]| assert_eq!(coarse(&ports, limit), expected);
         check(9, &ports);
@@ -50,11 +50,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_lost_and_the_limit_holds(
+        fn no_number_is_lost_and_the_limit_holds(
             numbers in prop::collection::btree_set(0_u32..500, 0..60),
             limit in 1_usize..20,
         ) {
-            // Even numbers do not touch.
+            // Even numbers are not adjacent.
             let ranges: Vec<_> = numbers.iter().map(|number| (2 * number, 2 * number)).collect();
             let found = coarse(&ranges, limit);
             prop_assert!(found.len() <= limit);

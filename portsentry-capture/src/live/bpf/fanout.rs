@@ -1,8 +1,7 @@
-//! Which ring gets a packet: the hash of its source address.
+//! The program that selects the ring of a packet, by the hash of its source address.
 //!
-//! The kernel runs this program for each packet, before the filters of the rings,
-//! and gives it the packet from the network header on. What has no source address
-//! goes to the first ring.
+//! The kernel runs it for each packet, before the filters of the rings. The packet starts at the
+//! network header. Packets without a source address go to the first ring.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,7 +10,7 @@ use super::matching::{Ends, ether_type};
 use super::program::{Ancillary, Assembler, Instruction, Label, Op};
 use crate::live::{SourceHash, packet_socket};
 
-/// Has the kernel distribute the packets of the fanout group of `socket` by `hash`.
+/// Lets the kernel distribute the packets of the fanout group of `socket` by `hash`.
 pub(in crate::live) fn attach_fanout_program(
     socket: BorrowedFd<'_>,
     hash: &SourceHash,
@@ -19,12 +18,11 @@ pub(in crate::live) fn attach_fanout_program(
     packet_socket::set_fanout(socket, &source(hash))
 }
 
-/// The program that gives the hash of the source.
+/// Returns the program that computes the hash of the source.
 fn source(hash: &SourceHash) -> Vec<Instruction> {
     let mut code = Assembler::default();
     let nothing = code.give(0);
-    // Words of the address, by offset in the header (RFC 791 section 3.1, RFC 8200
-    // section 3).
+    // Offsets of the words of the source address (RFC 791 section 3.1, RFC 8200 section 3).
     let v4 = address(&mut code, hash, &[12]);
     let v6 = address(&mut code, hash, &[8, 12, 16, 20]);
     let start = ether_type(&mut code, v4, v6, Ends { pass: nothing, drop: nothing });
@@ -32,8 +30,8 @@ fn source(hash: &SourceHash) -> Vec<Instruction> {
     code.finish()
 }
 
-/// With the index at the header, the hash of the words at these offsets. They are
-/// saved first, since the hash needs the index register.
+/// Writes the hash of the words at these offsets, with the index at the header. The words are
+/// saved first, because the hash needs the index register.
 fn address(code: &mut Assembler, hash: &SourceHash, offsets: &[u32]) -> Label {
     let mut ops = Vec::new();
     for (cell, offset) in (0..).zip(offsets) {

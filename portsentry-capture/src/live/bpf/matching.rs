@@ -26,7 +26,7 @@ pub(super) const UDP: u32 = 17;
 pub(super) const MAX_ADDRESSES: usize = 64;
 
 #[cfg(any(feature = "pcap", feature = "raw"))]
-/// Ends of a program.
+/// The two results of a program.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
     pub(super) pass: Label,
@@ -63,15 +63,15 @@ pub(super) fn pairs(ranges: impl Iterator<Item = RangeInclusive<u16>>) -> Vec<(u
     ranges.map(|range| ((*range.start()).into(), (*range.end()).into())).collect()
 }
 
-/// Whether the accumulator is in one of `ranges`: a binary search, one
-/// comparison for each end of a range.
+/// Tests whether the accumulator is in one of `ranges`: a binary search over the ends of the
+/// ranges.
 pub(super) fn search(
     code: &mut Assembler,
     ranges: &[(u32, u32)],
     inside: Label,
     outside: Label,
 ) -> Label {
-    // Where being inside begins, at even positions, and where it ends.
+    // A range starts at each even position and ends at each odd one.
     let edges: Vec<u32> = ranges
         .iter()
         .flat_map(|(first, last)| [Some(*first), last.checked_add(1)])
@@ -80,7 +80,7 @@ pub(super) fn search(
     split(code, &edges, [outside, inside])
 }
 
-/// `ways` are those below the first of `edges`, and behind it.
+/// Writes the binary search. `ways` are the targets below the first of `edges`, and from it on.
 fn split(code: &mut Assembler, edges: &[u32], ways: [Label; 2]) -> Label {
     let middle = edges.len() / 2;
     let Some(edge) = edges.get(middle) else { return ways[0] };

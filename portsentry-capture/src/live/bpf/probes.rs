@@ -24,7 +24,7 @@ const EXTENSION_HEADERS: [u32; 8] = [0, 43, 44, AUTHENTICATION, 60, 135, 139, 14
 /// TCP flags that no probe has.
 const RST_OR_ACK: u32 = 0x04 | 0x10;
 
-/// More fragments, or an offset (RFC 791 section 3.1).
+/// Mask of "more fragments" and the offset (RFC 791 section 3.1).
 const FRAGMENT: u32 = 0x3fff;
 
 /// Attaches a filter to `socket` that drops packets which cannot be probes of the `watched`
@@ -41,14 +41,14 @@ pub(in crate::live) fn attach_probe_filter(
 ) {
     let attached = attach(socket, |ranges| candidates(network, watched, ranges));
     let Err(failure) = attached else { return };
-    // What was attached before may hold back what is watched now.
+    // An earlier filter may drop packets that are watched now.
     let detached = packet_socket::detach_filter(socket);
     let error = detached.err().unwrap_or(failure);
-    log::warn!("interface {name}: the kernel takes no filter, so all packets are read: {error}");
+    log::warn!("interface {name}: cannot set the packet filter, so all packets are read: {error}");
 }
 
-/// The program for frames whose network header begins at byte `network`, that
-/// tells at most `port_ranges` ranges of TCP and as many of UDP ports apart.
+/// Returns the program for frames with a network header at offset `network`. It distinguishes
+/// at most `port_ranges` ranges of TCP ports, and as many of UDP ports.
 pub(super) fn candidates(network: u32, watched: &Watched, port_ranges: usize) -> Vec<Instruction> {
     let mut code = Assembler::default();
     let drop = code.give(0);
@@ -66,17 +66,17 @@ pub(super) fn candidates(network: u32, watched: &Watched, port_ranges: usize) ->
     let v4 = ipv4(&mut code, &watched.addresses, [tcp, udp], ends);
     let v6 = ipv6(&mut code, &watched.addresses, [tcp, udp], ends);
     let start = ether_type(&mut code, v4, v6, ends);
-    // What this host sends is no probe of it, and on the loopback interface,
-    // where each packet is seen going out and coming in, this leaves the second.
+    // Outgoing packets are not probes of this host. The loopback interface captures each packet
+    // twice, outgoing and incoming, and this keeps the incoming one.
     let start = code.ops(&[Op::LoadAncillary(Ancillary::Protocol)], start);
     let start = code.any_of(&[PACKET_OUTGOING, PACKET_OTHERHOST], drop, start);
     code.ops(&[Op::SetIndex(network), Op::LoadAncillary(Ancillary::PacketType)], start);
     code.finish()
 }
 
-/// With the index at an IPv4 header. Fragments pass before their ports are
-/// looked at: `nmap -f` sends eight bytes of TCP at a time, and a program that
-/// reads beyond the end of a packet holds it back.
+/// Writes the test of an IPv4 packet, with the index at its header. Fragments pass before their
+/// ports are tested: `nmap -f` sends eight bytes of TCP at a time, and the kernel drops a packet
+/// if the program reads after its end.
 fn ipv4(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
     let to_payload = [Op::LoadByte(0), Op::And(0x0f), Op::ShiftLeft(2), Op::AddIndex, Op::ToIndex];
     let mut unless_fragment = |transport| {
@@ -94,7 +94,7 @@ fn ipv4(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], en
     code.ops(&[Op::LoadWord(16)], target)
 }
 
-/// With the index at an IPv6 header.
+/// Writes the test of an IPv6 packet, with the index at its header.
 fn ipv6(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
     let to_payload = [Op::FromIndex, Op::Add(40), Op::ToIndex];
     let (tcp, udp) = (code.ops(&to_payload, tcp), code.ops(&to_payload, udp));
@@ -112,7 +112,7 @@ fn ipv6(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], en
     })
 }
 
-/// The IPv6 addresses, unless there are too many to look for one by one.
+/// Returns the IPv6 addresses, unless there are too many to compare them one by one.
 fn few_ipv6_addresses(addresses: &NetworkSet) -> Option<Vec<u128>> {
     let mut few = Vec::new();
     for range in addresses.ranges() {

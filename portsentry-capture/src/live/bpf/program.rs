@@ -1,38 +1,38 @@
-//! Programs for the kernel's packet filter: classic BPF, as
-//! `Documentation/networking/filter.rst` of Linux describes it.
+//! Assembler for classic BPF, the language of the kernel's packet filter
+//! (`Documentation/networking/filter.rst` of Linux).
 //!
-//! A program is written from its end to its start. Jumps lead forward only, so
-//! whatever an instruction can jump to stands already, every distance is known,
-//! and no program with a loop can be written. Nothing here knows packets.
+//! A program is written from its end to its start. Jumps lead forward only, so every target is
+//! already written and every distance is known. A program with a loop cannot be written. This
+//! module does not know the format of packets.
 
-/// One instruction, as `struct sock_filter` has it.
+/// One instruction, with the fields of `struct sock_filter`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::live) struct Instruction {
     pub(in crate::live) code: u16,
-    /// Instructions to skip when a condition holds, and when it does not.
+    /// Numbers of instructions to skip if the condition is true, and if it is false.
     pub(in crate::live) jump_true: u8,
     pub(in crate::live) jump_false: u8,
     pub(in crate::live) operand: u32,
 }
 
-/// What an instruction without a jump does, to the accumulator if nothing else
-/// is named. Offsets count from the index register.
+/// An operation without a jump. Its result goes to the accumulator unless stated otherwise.
+/// Offsets count from the index register.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Op {
-    /// Loads a byte, two, or four in network byte order. A packet that ends
-    /// before them is held back by the kernel.
+    /// Loads one, two or four bytes in network byte order. The kernel drops a packet that ends
+    /// before them.
     LoadByte(u32),
     LoadHalf(u32),
     LoadWord(u32),
     /// Loads a field of the packet's metadata.
     LoadAncillary(Ancillary),
-    /// Loads what was [saved](Self::Save) in this cell.
+    /// Loads the value that [`Save`](Self::Save) stored in this cell.
     Restore(u32),
-    /// Keeps the accumulator in one of the 16 cells that a program has.
+    /// Stores the accumulator in one of the 16 cells of a program.
     Save(u32),
     And(u32),
     Add(u32),
-    /// Multiplies, and keeps the lower 32 bits.
+    /// Multiplies; the result is the lower 32 bits.
     Multiply(u32),
     ShiftLeft(u32),
     ShiftRight(u32),
@@ -40,7 +40,7 @@ pub(super) enum Op {
     AddIndex,
     /// Flips the bits that are set in the index register.
     FlipByIndex,
-    /// Copies to the index register, and from it.
+    /// Copies the accumulator to the index register, or the reverse.
     ToIndex,
     FromIndex,
     /// Sets the index register.
@@ -50,14 +50,14 @@ pub(super) enum Op {
 /// Metadata that the kernel keeps for a packet (`SKF_AD_*` of `linux/filter.h`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ancillary {
-    /// The EtherType behind the tag that the kernel took off, if it did.
+    /// The EtherType, after the tag that the kernel removed if there was one.
     Protocol,
-    /// To whom the packet is addressed at the link layer, as
-    /// [`PACKET_OUTGOING`](super::PACKET_OUTGOING) has it.
+    /// The destination at the link layer, for example
+    /// [`PACKET_OUTGOING`](super::PACKET_OUTGOING).
     PacketType,
 }
 
-/// When a jump is taken, by the accumulator.
+/// Condition on the accumulator for a jump.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Condition {
     Equals(u32),
@@ -66,26 +66,26 @@ pub(super) enum Condition {
     HasAnyOf(u32),
 }
 
-/// An instruction to go on with, by its distance from the end.
+/// An instruction as the target of jumps, by its distance from the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Label(usize);
 
-/// A program, half written.
+/// A program that is being written.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
-    /// The last instruction first.
+    /// The instructions, the last one first.
     reversed: Vec<Instruction>,
-    /// For targets that were out of reach, the jump that leads there.
+    /// Jumps to targets that are too far for a conditional jump.
     bridges: Vec<(Label, Label)>,
 }
 
 impl Assembler {
-    /// Ends with so many bytes of the packet let through; 0 holds it back.
+    /// Ends the program and passes this number of bytes of the packet; 0 drops it.
     pub(super) fn give(&mut self, bytes: u32) -> Label {
         self.put(0x06, bytes)
     }
 
-    /// Ends with what is in the accumulator.
+    /// Ends the program with the accumulator as its result.
     pub(super) fn give_accumulator(&mut self) -> Label {
         self.put(0x16, 0)
     }
@@ -100,9 +100,9 @@ impl Assembler {
         start
     }
 
-    /// Goes on at `then` if `condition` holds, else at `otherwise`.
+    /// Continues at `then` if `condition` is true, otherwise at `otherwise`.
     pub(super) fn branch(&mut self, condition: Condition, then: Label, otherwise: Label) -> Label {
-        // Bridging the second may push the first away by one.
+        // A bridge for the second target moves the first one away by one instruction.
         let then = self.reach(then, FARTHEST - 1);
         let otherwise = self.reach(otherwise, FARTHEST);
         let (code, operand) = match condition {
@@ -113,14 +113,14 @@ impl Assembler {
         let (jump_true, jump_false) = (self.distance(then), self.distance(otherwise));
         self.push(Instruction {
             code,
-            // `reach` has seen to it that neither is cut off.
+            // After `reach`, both distances fit into a byte.
             jump_true: u8::try_from(jump_true).unwrap_or(u8::MAX),
             jump_false: u8::try_from(jump_false).unwrap_or(u8::MAX),
             operand,
         })
     }
 
-    /// Goes on at `then` if any of `values` equals the accumulator.
+    /// Continues at `then` if any of `values` equals the accumulator.
     pub(super) fn any_of(&mut self, values: &[u32], then: Label, otherwise: Label) -> Label {
         values
             .iter()
@@ -128,14 +128,14 @@ impl Assembler {
             .fold(otherwise, |next, value| self.branch(Condition::Equals(*value), then, next))
     }
 
-    /// The program, from its start, which is what was written last.
+    /// Returns the program. It starts with the instruction written last.
     pub(super) fn finish(mut self) -> Vec<Instruction> {
         self.reversed.reverse();
         self.reversed
     }
 
-    /// `target`, or a jump to it that is at most `farthest` instructions away
-    /// from the next one.
+    /// Returns `target`, or a jump to it that is at most `farthest` instructions away from the next
+    /// one.
     fn reach(&mut self, target: Label, farthest: usize) -> Label {
         if self.distance(target) <= farthest {
             return target;
@@ -152,7 +152,7 @@ impl Assembler {
         bridge
     }
 
-    /// Instructions between the next one to be written and `target`.
+    /// Returns the number of instructions between the next one to write and `target`.
     fn distance(&self, target: Label) -> usize {
         self.reversed.len() - target.0
     }
@@ -167,7 +167,7 @@ impl Assembler {
     }
 }
 
-/// A conditional jump has eight bits for its distance.
+/// Maximum distance of a conditional jump, which has eight bits.
 const FARTHEST: usize = u8::MAX as usize;
 
 impl Op {
@@ -194,8 +194,8 @@ impl Op {
 }
 
 impl Ancillary {
-    /// Ancillary fields are loaded from offsets at which no packet has bytes, from
-    /// `SKF_AD_OFF` on.
+    /// Returns the offset of the field. The offsets from `SKF_AD_OFF` on are reserved for such
+    /// fields.
     pub(super) fn offset(self) -> u32 {
         let offset: i32 = match self {
             Self::Protocol => 0,

@@ -20,8 +20,8 @@ pub(in crate::live) const SENT_LENGTH: u32 = 68;
 
 const FRAGMENT: u32 = 44;
 
-/// The offset in the fields of IPv4 and of IPv6 that hold it (RFC 791 section
-/// 3.1, RFC 8200 section 4.5). Only the first fragment has ports.
+/// Masks of the fragment offset in the fields of IPv4 and IPv6 (RFC 791 section 3.1, RFC 8200
+/// section 4.5). Only the first fragment has ports.
 const IPV4_OFFSET: u32 = 0x1fff;
 const IPV6_OFFSET: u32 = 0xfff8;
 
@@ -52,7 +52,7 @@ pub(super) fn sent(
     let ports = search(&mut code, &coarse(&pairs(ports.ranges()), port_ranges), pass, drop);
     let port = code.ops(&[Op::LoadHalf(0)], ports);
 
-    // A host without an address asks for one (RFC 2131 section 4.1).
+    // A host without an address sends DHCP queries from the unspecified one (RFC 2131 section 4.1).
     let mut own = vec![(0, 0)];
     own.extend(ipv4_ranges(addresses));
     let to_payload = [Op::LoadByte(0), Op::And(0x0f), Op::ShiftLeft(2), Op::ToIndex];

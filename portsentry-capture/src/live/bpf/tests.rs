@@ -1,6 +1,5 @@
-//! The programs, run by the kernel itself: a socket pair of this process has
-//! filters as a packet socket has them. What stands beside a packet is unknown
-//! there, so those loads are replaced by constants.
+//! The kernel runs the programs: a socket pair can have the same filters as a packet socket.
+//! Its packets have no metadata, so loads of metadata are replaced by constants.
 
 mod sent;
 
@@ -27,7 +26,7 @@ use crate::{ChecksumState, Decoder, Frame, LinkType};
 
 const SYN: u8 = 0x02;
 
-/// A program in force.
+/// A program that is attached to a socket.
 struct Filter {
     sender: OwnedFd,
     receiver: OwnedFd,
@@ -56,7 +55,7 @@ impl Filter {
         Self { sender, receiver }
     }
 
-    /// How many bytes of `packet` are let through.
+    /// Returns the number of bytes of `packet` that pass.
     fn run(&self, packet: &[u8]) -> usize {
         send(&self.sender, packet, SendFlags::empty()).unwrap();
         let mut buffer = [0; 4096];
@@ -79,7 +78,7 @@ fn ports(list: &[u16]) -> PortSet {
     list.iter().copied().collect()
 }
 
-/// Two addresses of each version, and few ports.
+/// Returns a few addresses of each version, and a few ports.
 fn watched() -> Watched {
     Watched {
         addresses: addresses(
@@ -102,7 +101,7 @@ fn udp(port: u16) -> Vec<u8> {
     bytes
 }
 
-/// An IPv4 packet with so many words of options.
+/// Returns an IPv4 packet with this number of words of options.
 fn v4(target: Ipv4Addr, protocol: u8, fragment: u16, options: u8, payload: &[u8]) -> Vec<u8> {
     let mut packet = vec![0x45 + options, 0, 0, 0, 0, 7, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1];
     packet.extend(target.octets());
@@ -115,7 +114,7 @@ fn v4(target: Ipv4Addr, protocol: u8, fragment: u16, options: u8, payload: &[u8]
     packet
 }
 
-/// Puts the header checksum of an IPv4 packet right, if it is one.
+/// Corrects the header checksum, if this is an IPv4 packet.
 fn seal(packet: &mut [u8]) {
     let header = packet.first().map_or(0, |first| usize::from(first & 15) * 4);
     let Some(header) = packet.get_mut(..header).filter(|it| it.len() >= 20) else { return };
@@ -137,7 +136,8 @@ fn v6(target: Ipv6Addr, next: u8, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// Extension header `kind`, of eight bytes or what an authentication header has.
+/// Returns `payload` after an extension header `kind` of eight bytes, or an authentication
+/// header.
 fn extended(kind: u8, next: u8, payload: &[u8]) -> Vec<u8> {
     let (words, size) = if kind == 51 { (1, 12) } else { (0, 8) };
     let mut bytes = vec![next, words];
@@ -146,7 +146,7 @@ fn extended(kind: u8, next: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// `packet` behind an Ethernet header with tags of these types.
+/// Returns `packet` after an Ethernet header with tags of these types.
 fn ethernet(tags: &[u16], packet: &[u8]) -> Vec<u8> {
     let mut frame = vec![2; 12];
     for tag in tags {
@@ -171,13 +171,13 @@ fn own6() -> Ipv6Addr {
 }
 
 #[test]
-fn candidates_pass_and_the_rest_is_held_back() {
+fn only_possible_probes_pass() {
     let elsewhere4 = Ipv4Addr::new(10, 0, 0, 3);
     let six = |text: &str| text.parse::<Ipv6Addr>().unwrap();
     let syn = tcp(23, SYN);
     let table: Vec<(&str, Vec<u8>, bool)> = vec![
         ("SYN", v4(own4(), 6, 0, 0, &syn), true),
-        ("SYN behind options", v4(own4(), 6, 0, 10, &syn), true),
+        ("SYN after options", v4(own4(), 6, 0, 10, &syn), true),
         ("SYN, don't fragment", v4(own4(), 6, 0x4000, 0, &syn), true),
         ("NULL", v4(own4(), 6, 0, 0, &tcp(80, 0)), true),
         ("XMAS", v4(own4(), 6, 0, 0, &tcp(81, 0x29)), true),
@@ -190,16 +190,16 @@ fn candidates_pass_and_the_rest_is_held_back() {
         ("SYN to the port above", v4(own4(), 6, 0, 0, &tcp(83, SYN)), false),
         ("SYN to port 0", v4(own4(), 6, 0, 0, &tcp(0, SYN)), false),
         ("SYN to a UDP port", v4(own4(), 6, 0, 0, &tcp(53, SYN)), false),
-        ("SYN elsewhere", v4(elsewhere4, 6, 0, 0, &syn), false),
+        ("SYN to another host", v4(elsewhere4, 6, 0, 0, &syn), false),
         ("SYN to 127.77.0.5", v4(Ipv4Addr::new(127, 77, 0, 5), 6, 0, 0, &syn), true),
         ("SYN to 127.192.0.0", v4(Ipv4Addr::new(127, 192, 0, 0), 6, 0, 0, &syn), false),
         ("first fragment of 8 bytes", v4(own4(), 6, 0x2000, 0, &syn[..8]), true),
         ("last fragment", v4(own4(), 6, 0x0001, 0, &syn[8..]), true),
         ("UDP fragment", v4(own4(), 17, 0x2005, 0, &[0; 8]), true),
-        ("fragment elsewhere", v4(elsewhere4, 6, 0x2000, 0, &syn[..8]), false),
+        ("fragment to another host", v4(elsewhere4, 6, 0x2000, 0, &syn[..8]), false),
         ("ICMP fragment", v4(own4(), 1, 0x2000, 0, &[0; 8]), false),
         ("UDP", v4(own4(), 17, 0, 0, &udp(53)), true),
-        ("UDP behind options", v4(own4(), 17, 0, 3, &udp(161)), true),
+        ("UDP after options", v4(own4(), 17, 0, 3, &udp(161)), true),
         ("UDP to a TCP port", v4(own4(), 17, 0, 0, &udp(23)), false),
         ("ICMP", v4(own4(), 1, 0, 0, &[8; 16]), false),
         ("ESP", v4(own4(), 50, 0, 0, &[8; 16]), false),
@@ -210,10 +210,10 @@ fn candidates_pass_and_the_rest_is_held_back() {
         ("v6 ACK", v6(own6(), 6, &tcp(23, 0x10)), false),
         ("v6 RST", v6(own6(), 6, &tcp(23, 0x14)), false),
         ("v6 SYN to another port", v6(own6(), 6, &tcp(24, SYN)), false),
-        ("v6 SYN elsewhere", v6(six("fd00::3"), 6, &syn), false),
-        ("v6 SYN elsewhere, first word", v6(six("fd01::2"), 6, &syn), false),
-        ("v6 SYN elsewhere, second word", v6(six("fd00:0:0:1::2"), 6, &syn), false),
-        ("v6 SYN elsewhere, third word", v6(six("fd00::1:0:2"), 6, &syn), false),
+        ("v6 SYN to another host", v6(six("fd00::3"), 6, &syn), false),
+        ("v6 SYN to another host, first word", v6(six("fd01::2"), 6, &syn), false),
+        ("v6 SYN to another host, second word", v6(six("fd00:0:0:1::2"), 6, &syn), false),
+        ("v6 SYN to another host, third word", v6(six("fd00::1:0:2"), 6, &syn), false),
         ("v6 UDP", v6(own6(), 17, &udp(1)), true),
         ("v6 UDP to another port", v6(own6(), 17, &udp(2)), false),
         ("v6 ICMP", v6(own6(), 58, &[0; 8]), false),
@@ -223,7 +223,7 @@ fn candidates_pass_and_the_rest_is_held_back() {
         ("v6 fragment", v6(own6(), 44, &extended(44, 6, &syn)), true),
         ("v6 authentication", v6(own6(), 51, &extended(51, 6, &syn)), true),
         ("v6 destination", v6(own6(), 60, &extended(60, 6, &syn)), true),
-        ("v6 hop-by-hop elsewhere", v6(six("ff02::1"), 0, &extended(0, 58, &syn)), false),
+        ("v6 hop-by-hop to another host", v6(six("ff02::1"), 0, &extended(0, 58, &syn)), false),
     ];
     let watched = watched();
     for (name, packet, expected) in &table {
@@ -240,7 +240,7 @@ fn candidates_pass_and_the_rest_is_held_back() {
 }
 
 #[test]
-fn only_what_comes_in_for_this_host_passes() {
+fn only_incoming_packets_for_this_host_pass() {
     let packet = v4(own4(), 6, 0, 0, &tcp(23, SYN));
     let program = candidates(0, &watched(), 256);
     for (packet_type, name, expected) in [
@@ -266,12 +266,12 @@ fn long_packets_are_cut() {
     assert_eq!(passed, SNAP_LENGTH as usize);
 }
 
-/// So many odd ports, beginning with 1.
+/// Returns the first `number` odd ports.
 fn odd_ports(number: u16) -> PortSet {
     (0..number).map(|it| 2 * it + 1).collect()
 }
 
-/// So many addresses of each version, none beside another.
+/// Returns `number` addresses of each version, none of them adjacent.
 fn hosts(number: u16) -> NetworkSet {
     let hosts = (0..number).flat_map(|it| {
         let [high, low] = it.to_be_bytes();
@@ -280,68 +280,68 @@ fn hosts(number: u16) -> NetworkSet {
     hosts.map(ipnet::IpNet::from).collect()
 }
 
-fn much(ports: u16, addresses: u16) -> Watched {
+fn many(ports: u16, addresses: u16) -> Watched {
     let tcp_ports = odd_ports(ports);
     Watched { addresses: hosts(addresses), udp_ports: tcp_ports.clone(), tcp_ports }
 }
 
 #[test]
-fn the_length_is_bounded() {
+fn the_program_length_is_bounded() {
     // `BPF_MAXINSNS` of Linux.
     const MOST: usize = 4096;
     for (number, ranges, expected) in
         [(0, 256, 120), (1, 256, 150), (20, 256, 500), (32_767, 256, 1_500), (32_767, 1, 300)]
     {
-        let length = candidates(14, &much(number, number.min(5_000)), ranges).len();
+        let length = candidates(14, &many(number, number.min(5_000)), ranges).len();
         assert!(length <= expected && length <= MOST, "{number}, {ranges}: {length} instructions");
     }
-    // The most that there can be: 64 addresses of each version besides.
-    let most = much(32_767, 64);
+    // The longest program: also the maximum of 64 addresses of each version.
+    let most = many(32_767, 64);
     let length = candidates(14, &most, 256).len();
     assert!((1_000..2_000).contains(&length), "{length} instructions");
 }
 
-/// Instructions that the kernel executes at most for a packet.
-fn longest_way(program: &[Instruction]) -> usize {
+/// Returns the maximum number of instructions that the kernel executes for a packet.
+fn longest_path(program: &[Instruction]) -> usize {
     // Jumps lead forward only.
     let mut longest = vec![0; program.len()];
     for at in (0..program.len()).rev() {
         let Instruction { code, jump_true, jump_false, operand } = program[at];
-        let behind = |distance: usize| longest[at + 1 + distance];
+        let after = |distance: usize| longest[at + 1 + distance];
         longest[at] = 1 + match code {
             0x06 => 0,
-            0x05 => behind(operand as usize),
-            0x15 | 0x35 | 0x45 => behind(jump_true.into()).max(behind(jump_false.into())),
-            _ => behind(0),
+            0x05 => after(operand as usize),
+            0x15 | 0x35 | 0x45 => after(jump_true.into()).max(after(jump_false.into())),
+            _ => after(0),
         };
     }
     longest[0]
 }
 
 #[test]
-fn long_lists_of_ports_take_a_few_more_instructions() {
-    let way = |ports| {
+fn long_port_lists_need_few_more_instructions() {
+    let path = |ports| {
         let watched = Watched { tcp_ports: odd_ports(ports), ..watched() };
-        longest_way(&candidates(14, &watched, PORT_RANGES[0]))
+        longest_path(&candidates(14, &watched, PORT_RANGES[0]))
     };
-    let one = way(1);
-    println!("1, 500, 5,000 and 32,768 ports: {:?}", [1, 500, 5_000, 32_768].map(way));
+    let one = path(1);
+    println!("1, 500, 5,000 and 32,768 ports: {:?}", [1, 500, 5_000, 32_768].map(path));
     for ports in [500, 5_000, 32_768] {
-        // A binary search of 2 * 256 edges, and bridges where a jump is too far.
-        let more = way(ports) - one;
+        // A binary search of 2 * 256 edges, and bridges if a jump is too far.
+        let more = path(ports) - one;
         assert!((1..=12).contains(&more), "{ports} ports: {more} more than {one}");
     }
 }
 
 #[test]
-fn no_watched_port_is_held_back() {
+fn no_watched_port_is_filtered_out() {
     for number in [1, 255, 256, 257, 500, 5_000, 32_767] {
         let watched = Watched { tcp_ports: odd_ports(number), ..watched() };
         for ranges in PORT_RANGES {
             let filter = Filter::new(&candidates(0, &watched, ranges), IPV4, 0);
-            let mut held_back = 0;
+            let mut dropped = 0;
             for port in 1..=u16::MAX {
-                // Ports far apart, and all of the interesting ones.
+                // A sample of all ports, and all at both ends.
                 if port > 600 && port % 97 != 0 && port < 65_000 {
                     continue;
                 }
@@ -351,9 +351,9 @@ fn no_watched_port_is_held_back() {
                 if usize::from(number) <= ranges {
                     assert_eq!(passed, wanted, "port {port} of {number}, {ranges} ranges");
                 }
-                held_back += usize::from(!passed);
+                dropped += usize::from(!passed);
             }
-            assert!(held_back > 0 || number > 32_000, "nothing is held back");
+            assert!(dropped > 0 || number > 32_000, "no port was filtered out");
         }
     }
 }
@@ -396,10 +396,9 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Holding back loses nothing: what the decoder would call a probe of a
-    /// watched port passes, and whole.
+    /// A packet that the decoder accepts as a probe of a watched port passes completely.
     #[test]
-    fn no_probe_is_held_back(
+    fn no_probe_is_filtered_out(
         packet in packet(),
         tags in prop::collection::vec(select(VLAN_TAGS.to_vec()), 0..=2),
         damage in prop::option::of((0_usize..80, any::<u8>())),
@@ -418,8 +417,8 @@ proptest! {
         let (link, wire_length) = (LinkType::Ethernet, frame.len());
         let captured = Frame { link, captured: &frame, wire_length, checksum };
         let mut decoder = Decoder::new();
-        let judged = decode_for_host(&mut decoder, &captured, true, &watched, Default::default());
-        let is_probe = judged.is_ok_and(|packet| {
+        let decoded = decode_for_host(&mut decoder, &captured, true, &watched, Default::default());
+        let is_probe = decoded.is_ok_and(|packet| {
             let observation = packet.observation(Default::default(), 0);
             let ports = match observation.evidence {
                 portsentry_core::Evidence::Segment(_) => &watched.tcp_ports,

@@ -1,7 +1,7 @@
 //! Reads the observations that arrived in another ring than that of their source.
 //!
-//! That happens only while rings are opened or leave their group. It is bounded and counted,
-//! and costs a lock for each batch.
+//! This happens only while rings are opened or leave their group. The queue is bounded, losses
+//! are counted, and each batch costs one lock.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Sensor for Handoff {
         self.groups.queue(self.ring).map(AsFd::as_fd)
     }
 
-    /// Hands out the whole queue, which is bounded, whatever the budget.
+    /// Hands out the whole queue, which is bounded, for any budget.
     fn drain(
         &mut self,
         _: usize,

@@ -85,7 +85,7 @@ impl PendingQueries {
     }
 
     /// Returns whether a datagram that arrived at `time` and is read at `now` replies to a
-    /// query. One or two look-ups.
+    /// query. One or two lookups.
     pub(super) fn is_reply(
         &mut self,
         from: SocketAddr,
@@ -218,7 +218,7 @@ mod tests {
         ask(&mut pending, service, client, false, 8);
         assert!(!replies(&mut pending, client, service, 9));
 
-        // Much later, this host may start a flow of its own.
+        // Much later, this host may itself start a flow.
         ask(&mut pending, service, client, false, 40_000);
         assert!(replies(&mut pending, client, service, 40_001));
     }
@@ -252,10 +252,10 @@ mod tests {
         assert_eq!(pending.evicted, u64::from(number) - 1024);
     }
 
-    /// The rules without any bound of memory.
+    /// A model of the rules without a bound of memory.
     #[derive(Default)]
     struct Model {
-        /// By both ends: start of the flow and its last renewal.
+        /// Start of each flow and its last renewal, by both ends.
         queries: HashMap<(SocketAddr, SocketAddr), (u64, u64)>,
         inbound: HashMap<(SocketAddr, SocketAddr), (u64, u64)>,
     }

@@ -158,7 +158,7 @@ impl Queries {
         self.read_until = None;
     }
 
-    /// Returns whether `observation` replies to a query. One or two look-ups for a datagram
+    /// Returns whether `observation` replies to a query. One or two lookups for a datagram
     /// to a monitored port and one comparison for anything else; a system call if the
     /// datagram is newer than the last read of the queries.
     pub(in crate::live) fn is_reply(&mut self, observation: &Observation) -> bool {

@@ -73,7 +73,7 @@ impl SentDatagrams {
     /// Returns the number of datagrams dropped since the last call.
     pub(super) fn missed(&self) -> u64 {
         // After an error, the next call returns them.
-        packet_socket::dropped_since_asked(self.socket.as_fd()).map_or(0, u64::from)
+        packet_socket::take_drops(self.socket.as_fd()).map_or(0, u64::from)
     }
 
     /// Passes all datagrams sent before the call to `sink`, in the order of sending. One

@@ -1,9 +1,9 @@
-//! What passes of what this host sends.
+//! The filter for datagrams that this host sends.
 
 use super::super::sent::sent;
 use super::*;
 
-/// The port that [`tcp`] and [`udp`] send from.
+/// Source port of [`tcp`] and [`udp`].
 const PORT: u16 = 40_000;
 
 fn from4(source: &str, protocol: u8, fragment: u16, options: u8) -> Vec<u8> {
@@ -16,14 +16,14 @@ fn from6(next: u8, payload: &[u8]) -> Vec<u8> {
     v6("fd00::53".parse().unwrap(), next, payload)
 }
 
-/// A fragment header with this next header, offset and flags, and the rest.
+/// Returns a fragment header with this next header, and this offset with flags, and `payload`.
 fn fragmented(next: u8, offset: u16, payload: &[u8]) -> Vec<u8> {
     let [high, low] = offset.to_be_bytes();
     [&[next, 0, high, low, 0, 0, 0, 7], payload].concat()
 }
 
 #[test]
-fn queries_pass_and_the_rest_is_held_back() {
+fn only_queries_from_monitored_ports_pass() {
     let later = udp(53);
     let table: Vec<(&str, Vec<u8>, bool)> = vec![
         ("UDP", from4("10.0.0.2", 17, 0, 0), true),
@@ -64,7 +64,7 @@ fn queries_pass_and_the_rest_is_held_back() {
 }
 
 #[test]
-fn headers_alone_are_copied() {
+fn only_headers_are_copied() {
     let packet = v4(own4(), 17, 0, 10, &[&udp(53)[..], &[0; 3000]].concat());
     let addresses = addresses("10.0.0.1/32");
     let program = sent(&addresses, &ports(&[PORT]), 1);
@@ -73,7 +73,7 @@ fn headers_alone_are_copied() {
 }
 
 #[test]
-fn long_lists_lose_no_query() {
+fn long_port_lists_lose_no_query() {
     let every_second = |first| (first..=u16::MAX).step_by(2).collect::<PortSet>();
     for ranges in PORT_RANGES {
         let length = sent(&hosts(5_000), &every_second(1), ranges).len();
