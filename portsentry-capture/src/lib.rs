@@ -30,6 +30,8 @@
 //!
 #![cfg_attr(feature = "raw", doc = "```no_run")]
 #![cfg_attr(not(feature = "raw"), doc = "```ignore")]
+//! use std::os::fd::AsFd;
+//!
 //! use portsentry_capture::reactor::{Interest, wait};
 //! use portsentry_capture::{
 //!     CaptureOptions, RawBackend, Selection, Sensor, SensorSet, clock, served_ports,
@@ -45,7 +47,7 @@
 //!     engine.set_served_ports(served_ports()?);
 //!     loop {
 //!         let limit = engine.poll_timeout().map(|due| due.since(clock::monotonic()));
-//!         wait([Some(Interest::readable(&sensors))], limit)?;
+//!         wait([Some(Interest::readable(sensors.as_fd()))], limit)?;
 //!         sensors.drain(1024, &mut |probe| {
 //!             engine.observe(probe, clock::monotonic());
 //!         })?;

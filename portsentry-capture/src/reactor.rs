@@ -21,13 +21,13 @@ pub struct Interest<'fd> {
 
 impl<'fd> Interest<'fd> {
     /// Waits until `descriptor` is readable.
-    pub fn readable(descriptor: &'fd (impl AsFd + ?Sized)) -> Self {
-        Self { descriptor: descriptor.as_fd(), flags: PollFlags::IN }
+    pub fn readable(descriptor: BorrowedFd<'fd>) -> Self {
+        Self { descriptor, flags: PollFlags::IN }
     }
 
     /// Waits until `descriptor` is writable.
-    pub fn writable(descriptor: &'fd (impl AsFd + ?Sized)) -> Self {
-        Self { descriptor: descriptor.as_fd(), flags: PollFlags::OUT }
+    pub fn writable(descriptor: BorrowedFd<'fd>) -> Self {
+        Self { descriptor, flags: PollFlags::OUT }
     }
 
     /// Waits until the descriptor is writable, too.
@@ -239,13 +239,15 @@ mod tests {
     fn only_ready_entries_are_reported() {
         let (set, clear) = (Wake::new().unwrap(), Wake::new().unwrap());
         set.set();
-        let readable = |wake| Some(Interest::readable(wake));
+        fn readable(wake: &Wake) -> Option<Interest<'_>> {
+            Some(Interest::readable(wake.as_fd()))
+        }
         let ready = wait([readable(&clear), None, readable(&set), None], None).unwrap();
         assert_eq!(ready, [false, false, true, false]);
         // The descriptor that fills the place of a missing entry is ready here.
         let ready = wait([None, readable(&set)], Some(Duration::from_secs(9))).unwrap();
         assert_eq!(ready, [false, true]);
-        let ready = wait([Some(Interest::readable(&clear).or_writable())], None).unwrap();
+        let ready = wait([Some(Interest::readable(clear.as_fd()).or_writable())], None).unwrap();
         assert_eq!(ready, [true]);
         assert_eq!(wait([readable(&clear)], Some(Duration::ZERO)).unwrap(), [false]);
         assert_eq!(wait([None, None], Some(Duration::ZERO)).unwrap(), [false; 2]);
@@ -254,7 +256,8 @@ mod tests {
     #[test]
     fn a_timer_expires_once_and_can_be_disarmed() {
         let timer = Timer::new().unwrap();
-        let expires = |limit| wait([Some(Interest::readable(&timer))], limit).unwrap() == [true];
+        let expires =
+            |limit| wait([Some(Interest::readable(timer.as_fd()))], limit).unwrap() == [true];
         timer.arm(Duration::ZERO).unwrap();
         assert!(expires(None), "a time of zero expires immediately");
         timer.arm(Duration::from_secs(1_000)).unwrap();

@@ -133,7 +133,7 @@ mod tests {
     use crate::reactor::{Interest, wait};
 
     fn is_readable(queue: &WakeQueue<u32>) -> bool {
-        wait([Some(Interest::readable(queue))], Some(Duration::ZERO)).unwrap() == [true]
+        wait([Some(Interest::readable(queue.as_fd()))], Some(Duration::ZERO)).unwrap() == [true]
     }
 
     #[test]

@@ -19,10 +19,10 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
+use portsentry_capture::reactor::{Interest, wait};
 use portsentry_config::FileError;
 use portsentry_core::{Outcome, Response, ResponseId};
 use portsentry_report::{ActionEvent, Notice, Report};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
@@ -183,12 +183,9 @@ impl Client {
     }
 
     /// What to wait for. `None` once the responder has ended.
-    pub fn interest(&self) -> Option<PollFd<'_>> {
-        let mut flags = PollFlags::IN;
-        if !self.outbox.is_empty() {
-            flags |= PollFlags::OUT;
-        }
-        self.socket.as_ref().map(|socket| PollFd::from_borrowed_fd(socket.as_fd(), flags))
+    pub fn interest(&self) -> Option<Interest<'_>> {
+        let readable = Interest::readable(self.socket.as_ref()?.as_fd());
+        Some(if self.outbox.is_empty() { readable } else { readable.or_writable() })
     }
 
     /// Whether [`answers`](Self::answers) has something without any waiting.
@@ -276,8 +273,8 @@ impl Client {
     fn wait(&self, until: Instant) {
         let Some(interest) = self.interest() else { return };
         let left = until.saturating_duration_since(Instant::now());
-        // Whatever comes of it, the time is looked at again.
-        let _ = poll(&mut [interest], Timespec::try_from(left).ok().as_ref());
+        // The callers check the time again, whatever the result is.
+        let _ = wait([Some(interest)], Some(left));
     }
 
     fn take(&mut self, message: Message, descriptor: Option<OwnedFd>) {

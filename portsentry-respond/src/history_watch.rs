@@ -127,7 +127,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
 
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use portsentry_capture::reactor::{Interest, wait};
 
     use super::*;
 
@@ -141,9 +141,8 @@ mod tests {
 
     #[track_caller]
     fn await_news(kept: &HistoryWatch) {
-        let mut news = [PollFd::from_borrowed_fd(kept.descriptor().unwrap(), PollFlags::IN)];
-        let patience = Timespec { tv_sec: 10, tv_nsec: 0 };
-        assert_eq!(poll(&mut news, Some(&patience)), Ok(1));
+        let news = Some(Interest::readable(kept.descriptor().unwrap()));
+        assert_eq!(wait([news], Some(Duration::from_secs(10))).unwrap(), [true]);
     }
 
     #[test]

@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ipnet::IpNet;
+use portsentry_capture::clock::monotonic;
+use portsentry_capture::reactor::{Interest, wait};
 use portsentry_config::{Configuration, FileError, read_file};
 use portsentry_core::{Mode, NetworkSet, Outcome};
 use portsentry_report::{ActionEvent, Notice, Report};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
@@ -34,7 +35,6 @@ use crate::pool::{Unfinished, WorkerPool};
 use crate::protocol::{MAX_TEXT, Malformed, Message, Request};
 use crate::start::{LAST_RESPONSES, ReplySender, signals_for_both};
 use crate::store::{BlockedFile, History, PidFile};
-use portsentry_capture::clock::monotonic;
 
 /// Reads a file of the configuration.
 pub type ReadFile<'a> = &'a mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>;
@@ -228,24 +228,18 @@ impl Server {
     }
 
     fn wait(&self) -> Result<[bool; 5], ServerError> {
-        let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
-        let requests = self.replies.socket().as_fd();
         let history = self.in_force.as_ref().and_then(|it| it.history.as_ref());
-        let mut descriptors = [
-            readable(requests),
-            readable(self.parent.wake.as_fd()),
-            readable(self.pool.descriptor()),
-            readable(self.own.descriptor().unwrap_or(requests)),
-            readable(history.and_then(HistoryWatch::descriptor).unwrap_or(requests)),
+        let interests = [
+            Some(self.replies.socket().as_fd()),
+            Some(self.parent.wake.as_fd()),
+            Some(self.pool.descriptor()),
+            self.own.descriptor(),
+            history.and_then(HistoryWatch::descriptor),
         ];
         let due = history.and_then(HistoryWatch::due);
-        let left = due.map(|due| due.saturating_duration_since(Instant::now()));
-        let timeout = left.and_then(|left| Timespec::try_from(left).ok());
-        match poll(&mut descriptors, timeout.as_ref()) {
-            Ok(_) => Ok(descriptors.map(|it| !it.revents().is_empty())),
-            Err(Errno::INTR) => Ok([false; 5]),
-            Err(error) => Err(ServerError::system("cannot wait for requests")(error)),
-        }
+        let limit = due.map(|due| due.saturating_duration_since(Instant::now()));
+        wait(interests.map(|it| it.map(Interest::readable)), limit)
+            .map_err(ServerError::system("cannot wait for requests"))
     }
 
     fn respond(&mut self, id: u64, probe: ProbeContext) {

@@ -5,12 +5,14 @@
 //! threads and the responder do that, behind queues.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
+use portsentry_capture::clock::monotonic;
+use portsentry_capture::reactor::{Interest, wait};
 use portsentry_core::Instant;
 use portsentry_report::{Notice, Summary};
 use portsentry_respond::{Client, Unfinished};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::service::Manager;
 use super::signals::Signals;
@@ -18,7 +20,6 @@ use super::totals::live_summary;
 use super::workers::Workers;
 use crate::failure::Failure;
 use crate::output::{LogItem, Queue};
-use portsentry_capture::clock::monotonic;
 
 /// Everything that runs.
 pub(crate) struct Sentry {
@@ -64,26 +65,18 @@ impl Sentry {
 
     /// Waits for packets, outcomes, signals, or the time of something.
     fn wait(&self) -> Result<(), Failure> {
-        let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
-        let signals = self.signals.descriptor();
-        let responder = self.responder.interest().unwrap_or_else(|| readable(signals));
         // A sensor without a descriptor is always ready.
         let packets = self.workers.descriptor();
-        let mut descriptors = [readable(signals), responder, readable(packets.unwrap_or(signals))];
         let due = [self.workers.due(), self.heartbeat.due].into_iter().flatten().min();
-        let timeout = match (packets, due) {
-            _ if self.responder.has_answers() => Some(Timespec::default()),
-            (None, _) => Some(Timespec::default()),
-            (Some(_), None) => None,
-            (Some(_), Some(due)) => {
-                let left = due.since(monotonic());
-                Some(Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 }))
-            }
+        let limit = match packets {
+            Some(_) if !self.responder.has_answers() => due.map(|due| due.since(monotonic())),
+            _ => Some(Duration::ZERO),
         };
-        match poll(&mut descriptors, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-            Err(error) => Err(Failure::system("cannot wait for packets")(error)),
-        }
+        let signals = Some(Interest::readable(self.signals.descriptor()));
+        let packets = packets.map(Interest::readable);
+        wait([signals, self.responder.interest(), packets], limit)
+            .map(drop)
+            .map_err(Failure::system("cannot wait for packets"))
     }
 
     fn take_answers(&mut self) {

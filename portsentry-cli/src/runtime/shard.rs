@@ -8,17 +8,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use portsentry_capture::clock::monotonic;
+use portsentry_capture::reactor::{Interest, wait};
 use portsentry_capture::{ConnectStats, Drained, InterfaceLoss, SensorStats};
 use portsentry_core::config::Settings;
 use portsentry_core::{Effect, Engine, Observation, Outcome, Response, ResponseId, Statistics};
 use portsentry_respond::Answer;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::decider::{Decider, ServedPorts};
 use super::sensors::Sensors;
 use crate::failure::Failure;
 use crate::output::{LogItem, Queue};
-use portsentry_capture::clock::monotonic;
 
 /// Packets read before signals and outcomes get their turn.
 const BATCH: usize = 4096;
@@ -124,9 +124,8 @@ impl Shard {
             match (drained, self.sensors.descriptor()) {
                 (Ok(Drained::More), _) => {}
                 (Ok(_), Some(descriptor)) if !left.is_zero() => {
-                    let mut interest = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
-                    // Whatever comes of it, the time is looked at again.
-                    let _ = poll(&mut interest, Timespec::try_from(left).ok().as_ref());
+                    // The loop checks the time again, whatever the result is.
+                    let _ = wait([Some(Interest::readable(descriptor))], Some(left));
                 }
                 _ => return,
             }

@@ -25,15 +25,15 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use portsentry_capture::SourceHash;
+use portsentry_capture::clock::monotonic;
+use portsentry_capture::reactor::{self, Interest};
 use portsentry_capture::wake::WakeQueue;
 use portsentry_core::config::Settings;
 use portsentry_core::{Policy, Response, ResponseId};
 use portsentry_respond::{Answer, Client, Hosts};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::shard::{Shard, ShardStats};
 use crate::failure::Failure;
-use portsentry_capture::clock::monotonic;
 use thread::{Command, Notice, Worker};
 
 /// How long packet threads may take to end: what is left to read takes a quarter
@@ -270,9 +270,8 @@ impl Shards {
 
     /// Waits for notices.
     fn wait(&self, limit: Duration) {
-        let mut interest = [PollFd::from_borrowed_fd(self.descriptor(), PollFlags::IN)];
-        // Whatever comes of it, the time is looked at again.
-        let _ = poll(&mut interest, Timespec::try_from(limit).ok().as_ref());
+        // The callers check the time again, whatever the result is.
+        let _ = reactor::wait([Some(Interest::readable(self.descriptor()))], Some(limit));
     }
 }
 

@@ -12,8 +12,8 @@ use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use portsentry_capture::reactor::{self, Interest};
 use portsentry_core::{Mode, Protocol};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::descriptors::keep_descriptors_from_children;
@@ -240,18 +240,10 @@ impl Running {
         let mut open = true;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-            let mut fds = [
-                PollFd::new(&pidfd, PollFlags::IN),
-                PollFd::from_borrowed_fd(stop.unwrap_or(pidfd.as_fd()), PollFlags::IN),
-                PollFd::from_borrowed_fd(self.reader.as_fd(), PollFlags::IN),
-            ];
-            let watched = if open { &mut fds[..] } else { &mut fds[..2] };
-            match poll(watched, Some(&timeout)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let [ended, stopped, readable] = fds.map(|fd| !fd.revents().is_empty());
+            let reader = open.then(|| self.reader.as_fd());
+            let interests = [Some(pidfd.as_fd()), stop, reader];
+            let interests = interests.map(|it| it.map(Interest::readable));
+            let [ended, stopped, readable] = reactor::wait(interests, Some(left))?;
             if open && readable {
                 open = self.read_available();
             }
@@ -314,8 +306,8 @@ impl Running {
 }
 
 fn is_readable(descriptor: BorrowedFd<'_>) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
-    poll(&mut fds, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+    let interest = Some(Interest::readable(descriptor));
+    reactor::wait([interest], Some(Duration::ZERO)).is_ok_and(|ready| ready == [true])
 }
 
 #[cfg(test)]

@@ -11,10 +11,9 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use portsentry_capture::reactor::{Interest, wait};
 use portsentry_report::Notice;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
-use rustix::io::Errno;
 
 /// How long a place is waited for that takes nothing at the moment.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -208,16 +207,11 @@ fn first_chunk(bytes: &[u8], limit: usize) -> usize {
     }
 }
 
-/// Whether `file` takes something, at the latest after `patience`. One that is
-/// broken is ready to say so.
+/// Returns whether `file` accepts data within `patience`. A broken file is ready, so that the
+/// write reports the error. After a signal it is not ready, and the caller asks again.
 fn is_ready(file: &impl AsFd, patience: Duration) -> bool {
-    let mut descriptors = [PollFd::new(file, PollFlags::OUT)];
-    let timeout = Timespec::try_from(patience).unwrap_or_default();
-    match poll(&mut descriptors, Some(&timeout)) {
-        Ok(ready) => ready > 0,
-        // A signal is no answer; it is asked again soon.
-        Err(error) => error != Errno::INTR,
-    }
+    let writable = Some(Interest::writable(file.as_fd()));
+    wait([writable], Some(patience)).is_ok_and(|ready| ready == [true])
 }
 
 /// Writes `text` to standard error, unless that fails or takes too long:

@@ -84,8 +84,8 @@ fn a_pause_is_over_when_all_have_answered() {
 }
 
 fn is_readable(shards: &Shards) -> bool {
-    let mut interest = [PollFd::from_borrowed_fd(shards.descriptor(), PollFlags::IN)];
-    poll(&mut interest, Some(&Timespec::default())) == Ok(1)
+    let interest = Some(Interest::readable(shards.descriptor()));
+    reactor::wait([interest], Some(Duration::ZERO)).unwrap() == [true]
 }
 
 #[test]

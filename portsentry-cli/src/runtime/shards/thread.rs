@@ -5,15 +5,15 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use portsentry_capture::SourceHash;
+use portsentry_capture::clock::monotonic;
+use portsentry_capture::reactor::{self, Interest};
 use portsentry_capture::wake::WakeQueue;
 use portsentry_core::config::Settings;
 use portsentry_core::{Policy, Response, ResponseId};
 use portsentry_respond::{Answer, Hosts};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::failure::Failure;
 use crate::runtime::shard::{Shard, ShardStats};
-use portsentry_capture::clock::monotonic;
 
 /// What a packet thread is to do. It does it in order.
 #[derive(Debug)]
@@ -101,19 +101,15 @@ impl Worker {
 
 /// Waits for commands, for packets if it is `watching`, or the time of something.
 fn wait(shard: &Shard, commands: &WakeQueue<Command>, watching: bool) -> Result<(), Failure> {
-    let readable = |descriptor| PollFd::from_borrowed_fd(descriptor, PollFlags::IN);
     let sensors = shard.sensors.descriptor().filter(|_| watching);
-    let commands = commands.as_fd();
-    let mut descriptors = [readable(commands), readable(sensors.unwrap_or(commands))];
     let due = shard.engine.poll_timeout().filter(|_| watching);
-    let timeout = due.map(|due| {
-        let left = due.since(monotonic());
-        Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 60, tv_nsec: 0 })
-    });
-    match poll(&mut descriptors, timeout.as_ref()) {
-        Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
-        Err(error) => Err(Failure::system("cannot wait for packets")(error)),
-    }
+    let limit = due.map(|due| due.since(monotonic()));
+    reactor::wait(
+        [Some(Interest::readable(commands.as_fd())), sensors.map(Interest::readable)],
+        limit,
+    )
+    .map(drop)
+    .map_err(Failure::system("cannot wait for packets"))
 }
 
 /// Says that the thread has ended, in whatever way it does.
