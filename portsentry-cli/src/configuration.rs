@@ -67,20 +67,20 @@ pub(crate) fn from_responder(
 
 /// The directory that the program was started in.
 pub(crate) fn working_directory() -> Result<PathBuf, Failure> {
-    std::env::current_dir().map_err(Failure::system("cannot tell the working directory"))
+    std::env::current_dir().map_err(Failure::system("cannot find the working directory"))
 }
 
 fn source(options: &GeneralOptions) -> Source {
     options.configfile.clone().map_or_else(Source::default, Source::file)
 }
 
-/// Shows what is odd in the configuration, but no error.
+/// Prints the warnings about the configuration.
 pub(crate) fn show_warnings(configuration: &Configuration) {
-    // If standard error does not work, nobody wants to know.
+    // Without standard error there is no place to report the failure.
     let _ = io::stderr().write_all(configuration.warnings.render(style()).as_bytes());
 }
 
-/// Colours for people, plain text for files; `NO_COLOR` is heeded.
+/// Colours for people, plain text for files; `NO_COLOR` turns colours off.
 fn style() -> Style {
     let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     if wanted && io::stderr().is_terminal() { Style::Coloured } else { Style::Plain }

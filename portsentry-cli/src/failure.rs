@@ -1,5 +1,4 @@
-//! Why the program ends before its time: one exit code and one message, which
-//! says what to do next.
+//! Errors that stop the program: one exit code and one message with the next step.
 
 use std::io;
 use std::process::ExitCode;
@@ -10,7 +9,7 @@ use portsentry_sandbox::UserError;
 
 use crate::output::print_final;
 
-/// What stopped the program.
+/// An error that stops the program.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub(crate) enum Failure {
@@ -18,7 +17,7 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Configuration(String),
 
-    /// A word on the command line means nothing.
+    /// An argument on the command line has no meaning.
     #[error("{0}\nRun `portsentry --help` for the options.")]
     Usage(String),
 
@@ -26,12 +25,12 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Sensor(#[from] SensorError),
 
-    /// What was asked for cannot be written out.
+    /// Standard output does not accept the result.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
 
     /// The program in the background has failed with this exit status, and has
-    /// said why.
+    /// printed the reason.
     #[error("the program in the background has failed")]
     Background(u8),
 
@@ -63,9 +62,9 @@ pub(crate) enum Failure {
     /// The system refused something that every program needs.
     #[error("{what}: {source}")]
     System {
-        /// What was refused.
+        /// The request.
         what: &'static str,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
 }

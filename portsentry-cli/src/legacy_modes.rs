@@ -1,10 +1,10 @@
-//! The modes of portsentry 1.x on the command line, with what to say today.
+//! The modes of portsentry 1.x on the command line, with the options that replace them.
 
 use std::ffi::OsString;
 
 use crate::failure::Failure;
 
-/// What each mode was for, and what does that today.
+/// Each mode, and its replacement.
 const OLD_MODES: [(&str, &str); 6] = [
     ("-tcp", "list TCP_PORTS in the configuration, and use --connect to bind them"),
     ("-udp", "list UDP_PORTS in the configuration, and use --connect to bind them"),
@@ -14,7 +14,7 @@ const OLD_MODES: [(&str, &str); 6] = [
     ("-audp", "write UDP_PORTS = \"1-1023\" in the configuration; served ports are left out"),
 ];
 
-/// Refuses a mode of portsentry 1.x where an option stands today.
+/// Refuses a mode of portsentry 1.x in place of an option.
 pub(crate) fn refuse(words: &[OsString]) -> Result<(), Failure> {
     let options = words.iter().skip(1).take_while(|word| *word != "--");
     for word in options {
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn old_modes_are_told_from_options() {
+    fn legacy_modes_are_distinguished_from_options() {
         check("portsentry -tcp", Some("-tcp is a mode of portsentry 1.x"));
         check("portsentry -d -sudp", Some("stealth is the default"));
         check("portsentry -atcp", Some("TCP_PORTS = \"1-1023\""));

@@ -2,7 +2,7 @@
 //!
 //! The packet process reads sensors, owns the engine and gives up the rights that it
 //! does not need ([`portsentry_sandbox`]). Its packet thread does nothing that can wait:
-//! [`output`] writes lines on a thread of its own behind a bounded queue, and the
+//! [`output`] writes lines on a separate thread behind a bounded queue, and the
 //! responder, a second process, carries out responses ([`portsentry_respond`]).
 //!
 //! Tools that need the detection alone embed `portsentry-core` and `portsentry-capture`.
@@ -53,7 +53,7 @@ pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode 
         }
     };
     if arguments.version {
-        // Whoever closes the output does not want to know.
+        // A closed output is no error.
         let _ = writeln!(io::stdout(), "Portsentry {VERSION}");
         return ExitCode::SUCCESS;
     }

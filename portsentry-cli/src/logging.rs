@@ -22,7 +22,7 @@ pub(crate) fn install(
     let filter = Builder::new().filter_level(level).parse_env(VARIABLE).build();
     let max_level = filter.filter();
     let logger = LineLogger { filter, tell };
-    // It fails if this process has a logger already: that one then goes on.
+    // It fails if this process has a logger already, which then stays.
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(max_level);
     }

@@ -1,7 +1,7 @@
 //! From events to lines in the log and in the history.
 //!
 //! The packet thread puts events into a bounded queue, a batch at a time; a
-//! thread of its own formats and writes them. So a slow disk or a reader that
+//! separate thread formats and writes them. So a slow disk or a reader that
 //! has stopped never holds up capture, nor does one output hold up another.
 //! What finds the queue full is counted, and said once there is room.
 

@@ -29,7 +29,7 @@ pub(crate) fn replay(options: &ReplayOptions) -> Result<(), Failure> {
         .with_service_check(false);
     let configuration = configuration(&options.general, overrides, &working_directory()?)?;
     show_warnings(&configuration);
-    // What follows reads files that anyone may have written.
+    // The files can come from anyone.
     sandbox::enter_to_read(&configuration.settings, &options.files);
     match run(options, &configuration) {
         // Whoever read the lines, `head` say, has seen enough.

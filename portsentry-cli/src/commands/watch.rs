@@ -1,5 +1,4 @@
-//! The sentry itself: open everything, give up what is not used, watch, end in
-//! good order.
+//! The sentry: open everything, drop the rights that are not needed, watch, end cleanly.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -33,7 +32,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     };
     let directory = working_directory()?;
     ensure_memory(1)?;
-    // From here on a signal ends the program in good order.
+    // From here on a signal ends the program cleanly.
     let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
     let queue = Arc::new(Queue::default());
     // The responder reads the configuration, and both processes evaluate it. This one reports
@@ -42,7 +41,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
         start_responder(&queue).map_err(Failure::system("cannot start the responder"))?;
     responder.load();
     let configuration = from_responder(options, &directory, &mut responder)?;
-    // Beside what was read. Bound sockets have no rings.
+    // In addition to the configuration. Bound sockets have no rings.
     ensure_memory(if options.connect { 1 } else { configuration.settings.capture_rings })?;
     show_warnings(&configuration);
 
@@ -53,7 +52,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     });
     let start = Start { options, directory, queue: &queue, background };
     let prepared = start.prepare(watching, configuration, signals, responder);
-    // No thread before this one: they would keep what the others have given up.
+    // No thread before this one: it would keep the rights that the others have dropped.
     let reporter = Reporter::start(Arc::clone(&queue), outputs)
         .map_err(Failure::system("cannot start a thread"))?;
     let result = prepared.and_then(|prepared| start_watching(start, prepared));
@@ -63,12 +62,12 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
             "portsentry: {unwritten} lines could not be written: the log or history does not take them"
         ));
     }
-    // After all lines, so that it stands last even if both go to one place.
+    // After all lines, so that it is the last one even if both go to one place.
     print_final(&result?.to_string());
     Ok(())
 }
 
-/// Starts this program with the same arguments as the responder. What it reports goes to
+/// Starts this program with the same arguments as the responder, which reports to
 /// `queue`.
 fn start_responder(queue: &Arc<Queue>) -> io::Result<Client> {
     let mut command = Command::new("/proc/self/exe");
@@ -86,14 +85,14 @@ fn start_responder(queue: &Arc<Queue>) -> io::Result<Client> {
     })
 }
 
-/// Memory that a sentry may come to need, whatever it is sent, in bytes.
+/// Memory that a sentry can need under any load, in bytes.
 const MEMORY: usize = 64 << 20;
 
 /// What each ring beyond the first takes besides: the queries of this host, and
 /// packets that may be seen twice.
 const RING_MEMORY: usize = 3 << 20;
 
-/// What several rings together take to hand observations on.
+/// Memory of the queues between several rings, in bytes.
 const MAIL_MEMORY: usize = 8 << 20;
 
 /// Fails if there is not as much memory as tables and queues may take: better
@@ -108,7 +107,7 @@ fn ensure_memory(rings: u16) -> Result<(), Failure> {
     reserved.map_err(|_| Failure::Memory { mebibytes: memory >> 20 })
 }
 
-/// What is at hand when the program starts.
+/// Everything that exists when the program starts.
 struct Start<'a> {
     options: &'a WatchOptions,
     directory: PathBuf,
@@ -116,7 +115,7 @@ struct Start<'a> {
     background: Option<Background>,
 }
 
-/// What is open when it may begin.
+/// Everything that is open before watching starts.
 struct Prepared {
     sentry: Sentry,
     configuration: Configuration,
@@ -210,8 +209,7 @@ fn stdout_is_journal() -> bool {
     std::env::var("JOURNAL_STREAM").is_ok_and(|id| id == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// The effective configuration, for those who look for a fault, and what of it
-/// is not what one might think.
+/// Logs the effective configuration, and warns if it is the built-in one.
 fn describe(configuration: &Configuration) {
     let settings = &configuration.settings;
     match &configuration.origin {

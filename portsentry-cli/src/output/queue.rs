@@ -70,11 +70,11 @@ struct State {
     /// kept: a line for each port at most.
     read: bool,
     closed: bool,
-    /// What the reader said when it ended.
+    /// Number of unwritten lines, once the reader has ended.
     finished: Option<u64>,
 }
 
-/// What the reader takes out at once.
+/// The items that the reader takes out together.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     /// In the order they were put in.

@@ -100,7 +100,7 @@ impl Writer {
             }
             self.flush();
         }
-        // Whoever is there but slow gets a last chance.
+        // A slow output gets a last chance.
         let patience = Instant::now() + LAST_CHANCE;
         while let Some(deadline) = self.retry()
             && deadline < patience
@@ -125,7 +125,7 @@ impl Writer {
         [console, syslog, history].into_iter().flatten().min()
     }
 
-    /// Lines that are not written, and of which no line has told.
+    /// Number of lines that are not written and that no line has reported.
     fn unwritten(&self) -> u64 {
         let Self { outputs: Outputs { console, syslog }, history, .. } = self;
         console.as_ref().map_or(0, Console::unwritten)
@@ -230,7 +230,7 @@ impl Writer {
         }
     }
 
-    /// Writes all that is pending, and says what has changed with the sinks.
+    /// Writes all that is pending, and reports outputs that fail or work again.
     fn flush(&mut self) {
         // A line that can be seen in the log is in the history already.
         let history = self.history.as_mut().and_then(|history| history.flush(Instant::now()));
@@ -238,7 +238,7 @@ impl Writer {
         let notices = [console, history];
         if notices.iter().any(Option::is_some) {
             notices.iter().flatten().for_each(|notice| self.outputs.notice(notice));
-            // Standard output may be what fails; errors have a stream of their own.
+            // Standard output may be what fails; errors have a separate stream.
             let _ = self.outputs.console.as_mut().and_then(Console::flush);
         }
         if let Some(syslog) = &mut self.outputs.syslog {

@@ -1,9 +1,8 @@
 //! Running in the background (`-D`).
 //!
-//! The program starts itself a second time, in a session of its own, and waits
-//! until that one watches or has failed. So whatever is wrong at the start is
-//! still said on the terminal and told by the exit status, and nothing has to
-//! survive a fork.
+//! The program starts itself a second time, in a separate session, and waits until that
+//! process watches or has failed. Startup errors are therefore still printed and reflected
+//! in the exit status, and nothing has to survive a fork.
 
 use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Write};
@@ -12,11 +11,11 @@ use std::process::{Command, Stdio};
 
 use crate::failure::Failure;
 
-/// Set for the second start. Whoever sets it by hand gets a sentry in the
-/// foreground that goes quiet once it watches.
+/// Set for the second start. A user who sets it by hand gets a sentry in the foreground
+/// without output once it watches.
 pub(crate) const VARIABLE: &str = "PORTSENTRY_IN_BACKGROUND";
 
-/// What the second one says when it watches.
+/// Line that the second process prints when it watches.
 const READY: &str = "ready";
 
 /// Starts the program a second time with the same words and waits until it
@@ -25,7 +24,7 @@ const READY: &str = "ready";
 /// # Errors
 ///
 /// [`Failure::Background`] with the exit status of the second one, which has
-/// said why.
+/// printed the reason.
 pub(crate) fn start() -> Result<(), Failure> {
     let cannot = Failure::system("cannot start in the background");
     let program = std::env::current_exe();
@@ -40,7 +39,7 @@ pub(crate) fn start() -> Result<(), Failure> {
     let mut child = started.map_err(cannot)?;
     let mut line = String::new();
     if let Some(output) = child.stdout.take() {
-        // An error reads like an end without a word: the status tells.
+        // An error counts as the end of the output: the exit status has the reason.
         let _ = BufReader::new(output).read_line(&mut line);
     }
     if line.trim_end() == READY {
@@ -70,7 +69,7 @@ impl Background {
         let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
         rustix::process::chdir("/")?;
         rustix::stdio::dup2_stderr(&null)?;
-        // Last, since whoever waits goes by it.
+        // Last, because the first process waits for it.
         let mut output = io::stdout();
         writeln!(output, "{READY}")?;
         output.flush()?;
