@@ -218,7 +218,10 @@ impl Observation {
 const fn is_mapped(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(_) => false,
-        IpAddr::V6(address) => address.to_bits() >> 32 == 0xffff,
+        // Ends with the first byte for addresses that are in use.
+        IpAddr::V6(address) => {
+            matches!(address.octets(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..])
+        }
     }
 }
 
