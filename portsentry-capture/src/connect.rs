@@ -1,11 +1,10 @@
-//! Connect mode: sockets bound to the monitored ports, which take connections
-//! and datagrams and may answer them with a banner.
+//! Connect mode: sockets bound to the monitored ports, which accept connections and datagrams
+//! and may reply with a banner.
 //!
-//! [`ConnectSensor`] binds the ports, tells of each connection and datagram as
-//! an observation, and answers as its owner decides. It never blocks on a peer,
-//! and whatever peers can make grow (open connections, answers, notices) is
-//! bounded and counted. It prints nothing: what is to be said besides
-//! observations is a [`ConnectNotice`].
+//! [`ConnectSensor`] binds the ports, hands out each connection and datagram as an observation,
+//! and replies as its owner decides. It never waits for a peer. Peers can increase the numbers of
+//! open connections, replies and notices, so these are bounded and counted. It prints nothing:
+//! messages to the administrator are [`ConnectNotice`]s.
 
 mod acceptor;
 mod answer_limit;
@@ -35,13 +34,13 @@ pub use notice::{ConnectNotice, Endpoint};
 use acceptor::Acceptor;
 use bound::BoundSockets;
 
-/// What the sensor is called.
+/// Name of the sensor.
 const NAME: &str = "connect mode";
 
-/// Sockets and connections that are looked at in one round.
+/// Maximum number of sockets, and of connections, handled in one round.
 const ROUND: usize = 256;
 
-/// What to bind and how to answer.
+/// Ports to bind, and how to reply.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ConnectOptions {
@@ -49,13 +48,12 @@ pub struct ConnectOptions {
     pub tcp_ports: PortSet,
     /// The UDP ports to watch.
     pub udp_ports: PortSet,
-    /// The addresses to bind to, each for itself alone: `::` is IPv6 then, and
-    /// `0.0.0.0` IPv4. Empty: every address of this host, of both families.
+    /// The addresses to bind to. Here `::` covers only IPv6, and `0.0.0.0` only IPv4. If empty,
+    /// binds to all addresses of both families.
     pub addresses: Vec<IpAddr>,
-    /// What a peer is sent when the owner decides for [`Reply::Banner`]. Empty:
-    /// nothing.
+    /// Bytes to send if the owner decides for [`Reply::Banner`]. If empty, nothing is sent.
     pub banner: Vec<u8>,
-    /// What bounds the answers.
+    /// Limits of the replies.
     pub limits: ConnectLimits,
 }
 
@@ -91,20 +89,19 @@ impl ConnectOptions {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectLimits {
-    /// Connections that may be open at a time; the oldest makes room. Fewer if
-    /// the limit of open files has it so.
+    /// Maximum number of open connections; a new one closes the oldest. Lower if the limit of
+    /// open files requires it.
     pub connections: usize,
-    /// How long one connection may take to read its banner and close.
+    /// Maximum time in which a peer has to read the banner and close.
     pub patience: Duration,
-    /// Datagrams that are answered in a minute, for each /24 of IPv4 and /64 of
-    /// IPv6.
+    /// Maximum number of replies to datagrams per minute, for each /24 of IPv4 and /64 of IPv6.
     pub answers_per_network: u32,
-    /// Datagrams that are answered in a minute, in all.
+    /// Maximum number of replies to datagrams per minute, in total.
     pub answers: u32,
 }
 
 impl Default for ConnectLimits {
-    /// 1,024 connections of 5 s, 10 and 100 answers.
+    /// Returns 1,024 connections of 5 s, 10 replies per network and 100 in total.
     fn default() -> Self {
         Self {
             connections: 1024,
@@ -115,40 +112,41 @@ impl Default for ConnectLimits {
     }
 }
 
-/// What a peer gets.
+/// Reply to a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Reply {
-    /// The banner, if there is one; then a connection is closed.
+    /// Sends the banner, if there is one, and closes a connection.
     Banner,
-    /// Nothing; a connection is closed.
+    /// Sends nothing, and closes a connection.
     Nothing,
 }
 
 /// Sockets on all monitored ports, as one sensor with one descriptor.
 ///
-/// Connections that are open when it is dropped are closed.
+/// Open connections are closed when the sensor is dropped.
 pub struct ConnectSensor {
     bound: BoundSockets,
     acceptor: Acceptor,
-    /// The most connections that may be open.
+    /// Maximum number of open connections.
     capacity: usize,
-    /// What sockets that were closed had lost, and what others had lost before
-    /// the sensor was opened.
+    /// Number of datagrams that sockets lost before they were closed.
     dropped: u64,
+    /// Number of queue overflows in the network namespace before the sensor was opened.
     overflows_before: u64,
 }
 
 impl ConnectSensor {
-    /// Binds the ports, in the network namespace of the calling thread, and
-    /// raises this process's limit of open files if that is needed. `notify`
-    /// hears what became of each port; about 20 us a port.
+    /// Binds the ports in the network namespace of the calling thread, and raises the limit of
+    /// open files of this process if needed. Calls `notify` with the result for each port. About
+    /// 20 us per port.
     ///
     /// # Errors
     ///
-    /// [`SensorError::DescriptorLimit`]; when no port at all could be bound,
-    /// [`SensorError::MissingPrivilege`] or [`SensorError::NoPortBound`];
-    /// [`SensorError::Io`] when the system has no room for the sockets.
+    /// - [`SensorError::DescriptorLimit`] if the limit of open files cannot be raised far enough,
+    /// - [`SensorError::MissingPrivilege`] or [`SensorError::NoPortBound`] if no port could be
+    ///   bound,
+    /// - [`SensorError::Io`] if the system has no resources for the sockets.
     pub fn open(
         options: ConnectOptions,
         notify: &mut dyn FnMut(&ConnectNotice),
@@ -172,7 +170,7 @@ impl ConnectSensor {
         }
         local_ports::warn_if_taken(&tcp_ports, &udp_ports);
         let limits = ConnectLimits { connections: capacity, ..limits };
-        // Last: ports are bound faster while nobody waits for them.
+        // Last, because binding is faster while the sockets are in no other epoll set.
         let acceptor = Acceptor::new(bound.descriptor(), banner, &limits).map_err(io_error)?;
         Ok(Self {
             bound,
@@ -183,25 +181,25 @@ impl ConnectSensor {
         })
     }
 
-    /// Makes sure that [`set_ports`](Self::set_ports) would find descriptors
-    /// enough; changes nothing but the limit of open files.
+    /// Raises the limit of open files as far as [`set_ports`](Self::set_ports) would need it.
+    /// Changes nothing else.
     ///
     /// # Errors
     ///
-    /// [`SensorError::DescriptorLimit`].
+    /// [`SensorError::DescriptorLimit`] if the limit cannot be raised far enough.
     pub fn make_room(&self, tcp_ports: &PortSet, udp_ports: &PortSet) -> Result<(), SensorError> {
         let sockets = self.bound.needed(tcp_ports, udp_ports);
         descriptors::make_room(sockets, self.capacity).map(drop)
     }
 
-    /// Watches these ports from now on: others are closed, and those that are
-    /// not bound yet, be it for want of luck, are bound. Between the two, what
-    /// waits in a socket that is closed is lost.
+    /// Watches these ports from now on. Closes the sockets of other ports, and binds ports that
+    /// are not bound, including those that failed before. Unread packets of a closed socket are
+    /// lost.
     ///
     /// # Errors
     ///
-    /// [`SensorError::Io`] when the system has no room for more sockets; those
-    /// that are bound are watched.
+    /// [`SensorError::Io`] if the system has no resources for more sockets. Ports that are bound
+    /// by then are watched.
     pub fn set_ports(
         &mut self,
         tcp_ports: &PortSet,
@@ -216,22 +214,22 @@ impl ConnectSensor {
         Ok(())
     }
 
-    /// Answers with `banner` from now on.
+    /// Sends `banner` from now on.
     pub fn set_banner(&mut self, banner: Vec<u8>) {
         self.acceptor.set_banner(banner);
     }
 
-    /// The ports that are bound, in no order.
+    /// Returns the bound ports, in no particular order.
     pub fn bound(&self) -> impl Iterator<Item = Endpoint> {
         self.bound.iter().map(|bound| bound.endpoint)
     }
 
-    /// Takes about `budget` connections and datagrams, as
-    /// [`Sensor::drain`] does, and answers each as `decide` says.
+    /// Accepts about `budget` connections and datagrams, as [`Sensor::drain`] does, and sends the
+    /// reply that `decide` returns for each.
     ///
     /// # Errors
     ///
-    /// When the system refuses to tell what is ready.
+    /// If epoll returns an error.
     pub fn drain_answering(
         &mut self,
         budget: usize,
@@ -260,22 +258,22 @@ impl ConnectSensor {
         Ok(if more { Drained::More } else { Drained::Empty })
     }
 
-    /// The next thing to be said, oldest first. To be asked after each drain.
+    /// Returns the oldest notice. Call it after each drain until it returns `None`.
     pub fn poll_notice(&mut self) -> Option<ConnectNotice> {
         self.acceptor.poll_notice()
     }
 
-    /// What became of connections and datagrams since the sensor was opened.
+    /// Returns counters of connections and datagrams since the sensor was opened.
     pub fn answers(&self) -> ConnectStats {
         self.acceptor.stats()
     }
 
-    /// Of the sockets that are open and of those that were closed.
+    /// Returns the number of datagrams that open and closed sockets lost.
     fn dropped_datagrams(&self) -> u64 {
         let mut inodes: Vec<u64> = self.bound.iter().filter_map(|it| it.inode).collect();
         inodes.sort_unstable();
         let dropped = losses::dropped_datagrams(&inodes).unwrap_or_else(|error| {
-            log::warn!("cannot tell how many datagrams were lost: {error}");
+            log::warn!("cannot read the number of lost datagrams: {error}");
             0
         });
         self.dropped + dropped
@@ -291,9 +289,8 @@ impl Sensor for ConnectSensor {
         Some(self.acceptor.as_fd())
     }
 
-    /// Takes connections and datagrams and answers none:
-    /// [`drain_answering`](Self::drain_answering) for an owner who does not
-    /// decide.
+    /// Accepts connections and datagrams without a reply. To reply, use
+    /// [`drain_answering`](Self::drain_answering).
     fn drain(
         &mut self,
         budget: usize,
@@ -305,11 +302,10 @@ impl Sensor for ConnectSensor {
         })
     }
 
-    /// A packet here is a connection or a datagram. Dropped by the kernel are
-    /// datagrams that found a buffer full, and tries to open a connection that
-    /// found a queue full; the latter are counted for all programs in the
-    /// network namespace together. Reads tables of the kernel: some
-    /// microseconds for each UDP port.
+    /// Returns the counters, in which a packet is a connection or a datagram. The drops of the
+    /// kernel are datagrams at full buffers, and connection attempts at full queues. The latter
+    /// include those of all other programs in the network namespace. Reads tables of the kernel,
+    /// which takes a few microseconds for each UDP port.
     fn stats(&mut self) -> SensorStats {
         let overflows = losses::overflows().unwrap_or(0).saturating_sub(self.overflows_before);
         let dropped_by_kernel = self.dropped_datagrams() + overflows;

@@ -1,8 +1,8 @@
-//! The kernel's interfaces and their addresses, and who hears when they change.
+//! The kernel's interfaces and their addresses, and notifications of their changes.
 //!
-//! Everything comes from rtnetlink (`rtnetlink(7)`), for the network namespace
-//! of the calling thread; libpcap's list of devices is not asked, because it
-//! holds pseudo-devices and no indices. Nothing here opens a capture.
+//! All data are read over rtnetlink (`rtnetlink(7)`), for the network namespace of the calling
+//! thread. libpcap's list of devices is not used, because it contains pseudo-devices and no
+//! indices. This module opens no capture.
 
 mod gateways;
 mod monitor;
@@ -28,21 +28,19 @@ pub use selection::{Exclusions, Selection, SelectionError};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Interface {
-    /// Its name, at most 15 bytes.
+    /// Name, at most 15 bytes.
     pub name: String,
-    /// Its index, never 0. A name can come back with another index: that is
-    /// another interface.
+    /// Index, never 0. If a name appears again with another index, it is another interface.
     pub index: u32,
-    /// Whether it is administratively up.
+    /// Whether the interface is administratively up.
     pub up: bool,
     /// Whether it is a loopback interface.
     pub loopback: bool,
-    /// Whether its frames have Ethernet headers; those of loopback have.
+    /// Whether its frames have Ethernet headers, as on loopback.
     pub ethernet: bool,
-    /// What kind of virtual interface it is: `veth`, `bridge`, `tun`; `None`
-    /// for hardware and loopback.
+    /// Kind of a virtual interface: `veth`, `bridge`, `tun`; `None` for hardware and loopback.
     pub kind: Option<String>,
-    /// Its addresses, in the kernel's order.
+    /// Addresses, in the kernel's order.
     pub addresses: Vec<InterfaceAddress>,
 }
 
@@ -50,9 +48,9 @@ pub struct Interface {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct InterfaceAddress {
-    /// The address itself, host bits and all, with the length of its prefix.
+    /// The address, including its host bits, with the length of its prefix.
     pub network: IpNet,
-    /// The broadcast address, where one is set.
+    /// The broadcast address, if one is set.
     pub broadcast: Option<Ipv4Addr>,
 }
 
@@ -85,12 +83,12 @@ impl Interface {
         }
     }
 
-    /// All interfaces of the kernel, by index. Two netlink dumps: about 100 us
-    /// for a handful of interfaces.
+    /// Returns all interfaces of the kernel, sorted by index. Two netlink dumps: about 100 us for
+    /// a handful of interfaces.
     ///
     /// # Errors
     ///
-    /// When the kernel refuses; it needs no privilege.
+    /// If the kernel returns an error. No privilege is needed.
     pub fn all() -> io::Result<Vec<Self>> {
         let request = RouteNetlinkMessage::GetLink(LinkMessage::default());
         let mut interfaces: Vec<Self> =
@@ -110,7 +108,7 @@ impl Interface {
             Ok(())
         })?;
         for (index, address) in addresses {
-            // An interface that appeared between the two dumps is left to the next snapshot.
+            // An interface that appeared between the two dumps is in the next snapshot.
             if let Ok(at) = interfaces.binary_search_by_key(&index, |interface| interface.index)
                 && let Some(interface) = interfaces.get_mut(at)
             {
@@ -120,12 +118,12 @@ impl Interface {
         Ok(interfaces)
     }
 
-    /// Every address at which this host answers, whatever interface a packet
-    /// comes in by: Linux has the weak host model (RFC 1122 section 3.3.4.2).
+    /// Returns all addresses of this host. Linux accepts packets to any of them on any interface
+    /// (the weak host model, RFC 1122 section 3.3.4.2).
     ///
-    /// These are all addresses of all `interfaces`, and on a loopback interface
-    /// the whole IPv4 prefix but its broadcast address: the kernel makes
-    /// 127.0.0.0/8 local, not 127.0.0.1.
+    /// These are all addresses of all `interfaces`. On a loopback interface they include the whole
+    /// IPv4 prefix, except for its broadcast address: the kernel makes all of 127.0.0.0/8 local,
+    /// not only 127.0.0.1.
     pub fn own_addresses(interfaces: &[Self]) -> NetworkSet {
         let mut own = Vec::new();
         for interface in interfaces {
@@ -147,8 +145,8 @@ impl Interface {
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
 
-/// Attributes of a link are taken singly: the rest of them, statistics and the
-/// settings of every driver, is long and changes from kernel to kernel.
+/// Decodes a link message. Only the attributes that are used are decoded. The others, statistics
+/// and driver settings, are long and differ between kernels.
 fn link(payload: &[u8]) -> Result<Interface, DecodeError> {
     const LINK_HEADER: usize = 16;
     const IFLA_IFNAME: u16 = 3;
@@ -180,7 +178,7 @@ fn link(payload: &[u8]) -> Result<Interface, DecodeError> {
     Ok(interface)
 }
 
-/// A string of the kernel's, which ends at the first NUL.
+/// Returns a string of the kernel, which ends at the first NUL.
 fn text(bytes: &[u8]) -> String {
     let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(bytes.get(..end).unwrap_or_default()).into_owned()
@@ -197,7 +195,7 @@ fn address(payload: &[u8]) -> Result<Option<(u32, InterfaceAddress)>, DecodeErro
             _ => {}
         }
     }
-    // On a point-to-point link `Address` is the other end, and `Local` ours.
+    // On a point-to-point link `Address` is the other end, and `Local` is this host.
     let Some(address): Option<IpAddr> = local.or(peer) else { return Ok(None) };
     let network = IpNet::new(address, message.header.prefix_len)
         .map_err(|_| DecodeError::from("impossible prefix length"))?;

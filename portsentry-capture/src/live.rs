@@ -1,10 +1,8 @@
-//! Live capture: sensors on interfaces, and the set that keeps them in step
-//! with the kernel.
+//! Live capture: sensors on interfaces, and the set that follows the kernel's interfaces.
 //!
-//! A [`LiveBackend`] is one way to capture: `PcapBackend` uses libpcap, `RawBackend` packet
+//! A [`LiveBackend`] is a method of capture: `PcapBackend` uses libpcap, `RawBackend` packet
 //! sockets. It opens one [`LiveSensor`] for each interface. A [`SensorSet`] selects the
-//! interfaces, follows their changes, and is itself a [`Sensor`]. Nothing here decides what an
-//! observation means.
+//! interfaces, follows their changes, and is itself a [`Sensor`].
 
 #[cfg(any(feature = "pcap", feature = "raw"))]
 mod arrival;
@@ -47,13 +45,12 @@ pub use set::{SensorSet, SensorSetBuilder};
 pub use source_hash::SourceHash;
 pub use watched::Watched;
 
-/// Bytes of a frame that are captured at most. A checksum can be verified only
-/// over a whole packet, and most are at most 1,500 bytes; the kernel stores what
-/// a packet has, not this.
+/// Maximum number of captured bytes of a frame. A checksum can be verified only over a whole
+/// packet, and most packets have at most 1,500 bytes. The kernel does not pad shorter packets.
 #[cfg(any(feature = "pcap", feature = "raw"))]
 const SNAP_LENGTH: u32 = 2048;
 
-/// A sensor on one interface, or on all at once.
+/// A sensor on one interface, or on all.
 pub trait LiveSensor: Sensor {
     /// Watches these addresses and ports from now on. The change loses no packet.
     fn set_watched(&mut self, watched: Arc<Watched>);
@@ -63,15 +60,15 @@ pub trait LiveSensor: Sensor {
     fn close(self: Box<Self>) {}
 }
 
-/// A way to capture.
+/// A method of capture.
 pub trait LiveBackend {
-    /// Opens a sensor on `interface`, `None` for all interfaces at once, for
-    /// what is `watched`.
+    /// Opens a sensor for the `watched` addresses and ports on `interface`, or on all interfaces
+    /// if `None`.
     ///
     /// # Errors
     ///
-    /// [`SensorError::MissingPrivilege`] when no interface can be opened by
-    /// this process; anything else is about this interface alone.
+    /// [`SensorError::MissingPrivilege`] if this process cannot open any interface; all other
+    /// errors concern only this interface.
     fn open(
         &mut self,
         interface: Option<&Interface>,
@@ -109,16 +106,15 @@ impl<B: LiveBackend + ?Sized> LiveBackend for Box<B> {
     }
 }
 
-/// How to capture.
+/// Settings of a capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CaptureOptions {
-    /// Room for packets that wait to be read, in MiB for each interface; it is
-    /// memory of the kernel's. At least 1.
+    /// Size of the buffer for unread packets, in MiB of kernel memory for each interface. At
+    /// least 1.
     pub buffer: u32,
-    /// How long a packet may wait before the reader is woken, so that one
-    /// wake-up serves many packets; whole milliseconds, at least 1. It is also
-    /// how late a response may begin.
+    /// Maximum time that a packet waits before the reader is woken, so that one wake-up serves
+    /// many packets. Whole milliseconds, at least 1. A response may start later by this time.
     pub latency: Duration,
 }
 
@@ -129,7 +125,7 @@ impl CaptureOptions {
         Self { buffer: mebibytes, ..self }
     }
 
-    /// Sets the longest time that a packet waits before the reader is woken.
+    /// Sets the maximum time that a packet waits before the reader is woken.
     #[must_use]
     pub const fn with_latency(self, latency: Duration) -> Self {
         Self { latency, ..self }
@@ -137,17 +133,17 @@ impl CaptureOptions {
 }
 
 impl Default for CaptureOptions {
-    /// 8 MiB and 5 ms.
+    /// Returns 8 MiB and 5 ms.
     ///
-    /// Under load the kernel begins a new block, of 256 KiB for libpcap, each time that the
-    /// latency is over, full or not. So a reader may be held up for 32 blocks
-    /// of 5 ms, or 160 ms, before packets are lost, or for 36,000 probes if
-    /// those come first. Of SYNs that came for two seconds at 118,000 a second,
-    /// half were handed out within 2.6 ms and the last within 8.1.
+    /// Under load the kernel starts a new block each time the latency is over, even if the last
+    /// one is not full. libpcap has blocks of 256 KiB. So packets are lost if the reader stops
+    /// for 32 blocks of 5 ms (160 ms), or for 36,000 probes if these arrive faster. In a
+    /// measurement with 118,000 SYNs per second for two seconds, half were handed out within
+    /// 2.6 ms and all within 8.1 ms.
     ///
-    /// Raw sensors have blocks of 64 KiB, so there it is 640 ms, or 60,000 probes; and
-    /// smaller ones for a shorter latency or a smaller buffer, so that it is half a second
-    /// at any latency with this one.
+    /// Raw sensors have blocks of 64 KiB, so their limits are 640 ms or 60,000 probes. For a
+    /// shorter latency or a smaller buffer they use smaller blocks, so this buffer lasts half a
+    /// second at any latency.
     fn default() -> Self {
         Self { buffer: 8, latency: Duration::from_millis(5) }
     }

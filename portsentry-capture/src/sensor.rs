@@ -1,7 +1,7 @@
-//! What every source of observations has in common.
+//! The interface of all sensors.
 //!
-//! A sensor is drained by its owner when its descriptor is readable. It never
-//! blocks, prints or decides; it counts what it could not hand out.
+//! The owner of a sensor drains it when its descriptor is readable. A sensor never blocks, prints
+//! or decides, and counts the packets that it did not hand out.
 
 use std::io;
 #[cfg(unix)]
@@ -14,7 +14,7 @@ use crate::{ReassemblyStats, Tally};
 
 /// A source of observations: an interface, a capture file, bound sockets.
 ///
-/// One that replays a list takes a few lines:
+/// A sensor that replays a list:
 ///
 /// ```
 /// use portsentry_capture::{Drained, Sensor, SensorError, SensorStats};
@@ -46,110 +46,110 @@ use crate::{ReassemblyStats, Tally};
 /// assert_eq!(sensor.drain(64, &mut |_| ()).unwrap(), Drained::End);
 /// ```
 pub trait Sensor {
-    /// What the sensor listens to, for people: an interface, a file.
+    /// Returns the name of the source for messages: an interface, a file.
     fn name(&self) -> &str;
 
-    /// Returns a descriptor that is readable when there is something to drain. `None`, the
-    /// default: the sensor is always ready, like a file.
+    /// Returns a descriptor that is readable when there is something to drain. The default is
+    /// `None`: the sensor is always ready, like a file.
     #[cfg(unix)]
     fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         None
     }
 
-    /// Hands the observations of about `budget` packets to `sink`, in the
-    /// order of arrival, without allocating and without blocking.
+    /// Passes the observations of about `budget` packets to `sink`, in order of arrival. Does not
+    /// allocate or block.
     ///
     /// # Errors
     ///
-    /// When the source cannot be read any further. What was read before has
-    /// been handed out by then, and the next call gives [`Drained::End`] unless
-    /// the sensor's documentation says otherwise.
+    /// If the source cannot be read any more. Packets read before have been handed out by then,
+    /// and the next call returns [`Drained::End`] unless the sensor documents another result.
     fn drain(
         &mut self,
         budget: usize,
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError>;
 
-    /// Counters since the sensor was opened. May cost a system call.
+    /// Returns the counters since the sensor was opened. May cost a system call.
     fn stats(&mut self) -> SensorStats;
 }
 
-/// How a call of [`Sensor::drain`] ended.
+/// Result of [`Sensor::drain`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Drained {
-    /// Nothing is left for now.
+    /// Nothing is left to read now.
     Empty,
-    /// The budget is used up: call again.
+    /// The budget is used up; call again.
     More,
     /// The source has ended.
     End,
 }
 
-/// What a sensor has seen and lost since it was opened, in packets.
+/// Counters of a sensor since it was opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SensorStats {
-    /// Packets that reached the sensor.
+    /// Number of packets that reached the sensor.
     pub received: u64,
-    /// Packets that the kernel dropped because the sensor was too slow.
+    /// Number of packets that the kernel dropped because the sensor was too slow.
     pub dropped_by_kernel: u64,
-    /// Packets that the interface or its driver dropped.
+    /// Number of packets that the interface or its driver dropped.
     pub dropped_by_interface: u64,
-    /// Received packets that gave no observation, by reason.
+    /// Received packets that yielded no observation, by reason.
     pub tally: Tally,
-    /// What became of datagrams that came in fragments.
+    /// Counters of fragmented datagrams.
     pub reassembly: ReassemblyStats,
-    /// What this host itself asked over UDP.
+    /// Counters of the UDP queries of this host.
     pub queries: QueryStats,
-    /// What went from one ring to another, where there are several.
+    /// Counters of observations that went from one ring to another, with several rings.
     pub rings: RingStats,
 }
 
-/// Observations that the kernel gave to another ring than that of their source,
-/// which happens while rings are opened or closed.
+/// Counters of observations that the kernel delivered to another ring than that of their
+/// source, which happens while rings are opened or closed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RingStats {
-    /// Handed on to the right one.
+    /// Number of observations handed on to the ring of their source.
     pub handed_on: u64,
-    /// Lost, because that one had no room.
+    /// Number of observations lost because the queue of that ring was full.
     pub lost: u64,
 }
 
 impl RingStats {
-    /// Adds what `other` has counted.
+    /// Adds the counters of `other`.
     pub const fn merge(&mut self, other: &Self) {
         self.handed_on += other.handed_on;
         self.lost += other.lost;
     }
 }
 
-/// What a sensor has seen of the UDP datagrams that this host sends from
-/// monitored ports, so that their answers are not taken for probes.
+/// Counters of the UDP datagrams that this host sends from monitored ports. The sensor records
+/// them so that replies to them do not count as probes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct QueryStats {
-    /// Datagrams seen.
+    /// Number of recorded datagrams.
     pub seen: u64,
-    /// Queries forgotten before their time, because others needed the room.
+    /// Number of queries evicted before their lifetime ended.
     pub evicted: u64,
-    /// Datagrams not seen, because the sensor was too slow.
+    /// Number of datagrams missed because the sensor was too slow.
     pub missed: u64,
 }
 
 impl QueryStats {
-    /// Adds what `other` has counted.
+    /// Adds the counters of `other`.
     pub const fn merge(&mut self, other: &Self) {
         self.seen += other.seen;
         self.evicted += other.evicted;
         self.missed += other.missed;
     }
 
-    /// The larger figures, for two that have looked at the same datagrams.
+    /// Returns the larger of each pair of counters, for two sensors that record the same
+    /// datagrams.
     #[must_use]
     pub fn most(&self, other: &Self) -> Self {
         Self {
@@ -173,7 +173,7 @@ impl SensorStats {
     }
 }
 
-/// Why a sensor cannot be opened or read any further.
+/// Reason why a sensor cannot be opened or read any more.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum SensorError {
@@ -194,7 +194,7 @@ pub enum SensorError {
     UnsupportedLinkType {
         /// The file or interface.
         name: String,
-        /// Its number in the registry of link types (DLT, LINKTYPE_).
+        /// Number in the registry of link types (DLT, LINKTYPE_).
         number: i32,
     },
 
@@ -204,9 +204,9 @@ pub enum SensorError {
     Truncated {
         /// The file.
         name: String,
-        /// Packets read before.
+        /// Number of packets read before.
         packets: u64,
-        /// Where the incomplete record begins, in bytes from the start.
+        /// Offset of the incomplete record in the file, in bytes.
         offset: u64,
     },
 
@@ -216,21 +216,21 @@ pub enum SensorError {
     Corrupt {
         /// The file.
         name: String,
-        /// Packets read before.
+        /// Number of packets read before.
         packets: u64,
-        /// Where the damaged record begins, in bytes from the start.
+        /// Offset of the damaged record in the file, in bytes.
         offset: u64,
-        /// What is wrong with it.
+        /// Reason why the record is invalid.
         reason: &'static str,
     },
 
-    /// None of the interfaces asked for exists.
+    /// None of the named interfaces exists.
     #[error("{name}: no such interface; there are {existing}")]
     #[non_exhaustive]
     NoSuchInterface {
-        /// The interface, or several with commas between.
+        /// The interface, or a list separated by commas.
         name: String,
-        /// Those that there are, likewise.
+        /// The existing interfaces, separated by commas.
         existing: String,
     },
 
@@ -242,7 +242,7 @@ pub enum SensorError {
         name: String,
     },
 
-    /// The process may not do what the sensor needs.
+    /// The process lacks a capability that the sensor needs.
     #[error("{name}: {capability} is needed; run as root or grant that capability")]
     #[non_exhaustive]
     MissingPrivilege {
@@ -255,56 +255,57 @@ pub enum SensorError {
     /// The kernel has no memory for the capture buffer.
     #[error(
         "{name}: the kernel has no memory for a capture buffer of {mebibytes} MiB; \
-         set CAPTURE_BUFFER to less"
+         lower CAPTURE_BUFFER"
     )]
     #[non_exhaustive]
     NoRoomForBuffer {
         /// The interface.
         name: String,
-        /// The size of the buffer.
+        /// Size of the buffer, in MiB.
         mebibytes: u32,
     },
 
-    /// The capture library refused.
+    /// The capture library returned an error.
     #[error("{name}: {message}")]
     #[non_exhaustive]
     Backend {
         /// The interface.
         name: String,
-        /// The library's own words.
+        /// Message of the library.
         message: String,
     },
 
     /// More descriptors are needed than the process may have.
     #[error(
-        "{ports} monitored ports need {needed} open files, and {allowed} are allowed; raise the limit \
-         (ulimit -n {needed}, or LimitNOFILE={needed} in the service's unit) or monitor fewer ports"
+        "{ports} monitored ports need {needed} open files, and {allowed} are allowed; raise the \
+         limit (ulimit -n {needed}, or LimitNOFILE={needed} in the service's unit) or monitor \
+         fewer ports"
     )]
     #[non_exhaustive]
     DescriptorLimit {
-        /// Sockets to be bound.
+        /// Number of sockets to bind.
         ports: usize,
-        /// Descriptors that these and the rest of the program take.
+        /// Number of descriptors needed for them and for the rest of the program.
         needed: u64,
-        /// Descriptors that the process may have, after all that could be done.
+        /// Number of descriptors that the process may have, after raising the limit.
         allowed: u64,
     },
 
     /// None of the ports could be bound.
-    #[error("{name}: none of the monitored ports can be listened on")]
+    #[error("{name}: cannot listen on any of the monitored ports")]
     #[non_exhaustive]
     NoPortBound {
         /// The sensor.
         name: String,
     },
 
-    /// The operating system refused.
+    /// The operating system returned an error.
     #[error("{name}: {source}")]
     #[non_exhaustive]
     Io {
         /// The file, interface or socket.
         name: String,
-        /// Its words.
+        /// The error of the operating system.
         source: io::Error,
     },
 }

@@ -1,8 +1,8 @@
-//! Taking what comes in through the bound sockets, and answering it.
+//! Accepts connections and datagrams from the bound sockets, and replies to them.
 //!
-//! One epoll set has the set of bound sockets in it, the connections that are
-//! being answered, and a timer; so the bound sockets can be left alone for a
-//! while, all at once, when the system has no room for another connection.
+//! One epoll set contains the epoll set of the bound sockets, the open connections and a timer.
+//! So all bound sockets can be paused with one call when the system has no resources for another
+//! connection.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,59 +25,57 @@ use super::{ConnectLimits, Reply};
 use crate::reactor::{EventSet, Ready, Timer, Watch};
 use crate::{Rejected, SensorStats, Tally, clock, martian_source};
 
-/// What epoll says is ready; connections have the numbers from
-/// `FIRST_CONNECTION`.
+/// Tokens of the epoll set; connections have the tokens from `FIRST_CONNECTION`.
 const SOCKETS: u64 = 0;
 const TIMER: u64 = 1;
 const FIRST_CONNECTION: u64 = 2;
 
-/// How long nothing is taken after the system had no room for it.
+/// Time without accepting after the system had no resources for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Notices that wait to be polled.
+/// Maximum number of notices that wait to be polled.
 const NOTICES: usize = 256;
 
-/// What became of connections and datagrams.
+/// Counters of connections and datagrams, and of the replies to them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ConnectStats {
-    /// Connections taken.
+    /// Number of accepted connections.
     pub connections: u64,
-    /// Datagrams received.
+    /// Number of received datagrams.
     pub datagrams: u64,
-    /// Connections whose banner was sent.
+    /// Number of connections whose banner was sent.
     pub banners: u64,
-    /// Datagrams that were answered.
+    /// Number of replies to datagrams.
     pub answers: u64,
-    /// Datagrams that were not answered, because their network or all together
-    /// had had their share of answers.
+    /// Number of datagrams without a reply, because the limit of their network or the total
+    /// limit was reached.
     pub held_back: u64,
-    /// Connections and datagrams that could not be answered: the peer had gone,
-    /// or cannot be reached.
+    /// Number of connections and datagrams whose reply could not be sent, because the peer closed
+    /// or is unreachable.
     pub unreachable: u64,
-    /// Connections that took too long and were reset.
+    /// Number of connections that took too long and were reset.
     pub timed_out: u64,
-    /// Connections that were closed early to make room for others.
+    /// Number of connections that were closed early to make room for others.
     pub displaced: u64,
-    /// Connections that were closed without a banner, because there was no
-    /// descriptor to keep them by.
+    /// Number of connections that were closed without a banner, because no descriptor was free.
     pub turned_away: u64,
-    /// Connections that were there and could not be taken.
+    /// Number of connections that could not be accepted.
     pub accept_failed: u64,
-    /// Notices that nobody polled in time.
+    /// Number of notices dropped because they were not polled in time.
     pub notices_lost: u64,
 }
 
-/// Takes connections and datagrams.
+/// Accepts connections and datagrams.
 #[derive(Debug)]
 pub(super) struct Acceptor {
     events: EventSet,
     timer: Timer,
-    /// When the timer will go off.
+    /// Time at which the timer expires.
     timer_set: Option<Instant>,
     paused_until: Option<Instant>,
-    /// Held open to be closed when descriptors run out.
+    /// Descriptor that is closed to accept one more connection when no descriptor is free.
     spare: Option<OwnedFd>,
     banner: Arc<[u8]>,
     connections: Connections,
@@ -85,21 +83,21 @@ pub(super) struct Acceptor {
     receiver: Receiver,
     notices: VecDeque<ConnectNotice>,
     tally: Tally,
-    /// Without what `connections` counts itself.
+    /// Counters without those of `connections`.
     counted: ConnectStats,
 }
 
-/// What [`Acceptor::advance_connections`] found.
+/// Result of [`Acceptor::advance_connections`].
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Round {
-    /// Something has come in through a bound socket.
+    /// A bound socket is readable.
     pub(super) sockets_ready: bool,
-    /// Not everything that was ready has been looked at.
+    /// There may be more ready descriptors than were handled.
     pub(super) more: bool,
 }
 
 impl Acceptor {
-    /// `sockets` is readable when a bound socket is.
+    /// Creates an acceptor. `sockets` must be readable when a bound socket is.
     pub(super) fn new(
         sockets: BorrowedFd<'_>,
         banner: Vec<u8>,
@@ -128,7 +126,7 @@ impl Acceptor {
         self.banner = banner.into();
     }
 
-    /// Whether the bound sockets are left alone for a while.
+    /// Returns whether the bound sockets are paused.
     pub(super) fn pauses(&self) -> bool {
         self.paused_until.is_some()
     }
@@ -156,8 +154,7 @@ impl Acceptor {
         }
     }
 
-    /// Goes on with the connections that are ready, and ends those whose time is
-    /// up.
+    /// Advances the connections that are ready.
     pub(super) fn advance_connections<const N: usize>(&mut self) -> io::Result<Round> {
         let ready: Ready<N> = self.events.ready()?;
         let mut round = Round { more: ready.is_full(), ..Round::default() };
@@ -174,7 +171,7 @@ impl Acceptor {
         Ok(round)
     }
 
-    /// Takes up to `share` connections. Gives whether there may be more.
+    /// Accepts up to `share` connections. Returns whether there may be more.
     pub(super) fn accept(
         &mut self,
         bound: &Bound,
@@ -189,7 +186,7 @@ impl Acceptor {
             let mut accepted = acceptfrom_with(bound.socket(), FLAGS);
             let full = matches!(accepted, Err(Errno::MFILE | Errno::NFILE));
             if full && self.spare.take().is_some() {
-                // In the place of the spare descriptor, to see who it is.
+                // Uses the number of the spare descriptor, to read the source address.
                 accepted = acceptfrom_with(bound.socket(), FLAGS);
             }
             match accepted {
@@ -245,7 +242,7 @@ impl Acceptor {
             &self.events,
             FIRST_CONNECTION,
         ) {
-            // No room in epoll: the banner is with the kernel, or is lost.
+            // Epoll has no room. The kernel may have accepted the banner; otherwise it is lost.
             Err(Errno::NOSPC | Errno::NOMEM) => {
                 self.counted.turned_away += 1;
                 Ok(())
@@ -254,7 +251,7 @@ impl Acceptor {
         }
     }
 
-    /// Takes up to `share` datagrams. Gives whether there may be more.
+    /// Receives up to `share` datagrams. Returns whether there may be more.
     pub(super) fn receive(
         &mut self,
         bound: &Bound,
@@ -302,7 +299,7 @@ impl Acceptor {
         decide: &mut dyn FnMut(&Observation) -> Reply,
     ) -> Reply {
         let source = peer.ip().to_canonical();
-        // The kernel takes loopback sources from loopback alone.
+        // The kernel accepts loopback sources only on the loopback interface.
         if martian_source(source, true) {
             self.tally.add(Rejected::MartianSource);
             return Reply::Nothing;
@@ -324,14 +321,13 @@ impl Acceptor {
         }
     }
 
-    /// Sees to it that the descriptor gets readable when time is up for
-    /// something. To be called last in each round; without open connections it
-    /// costs nothing.
+    /// Resets connections whose time is over, and sets the timer for the next deadline. Call it
+    /// last in each round.
     pub(super) fn set_timer(&mut self, sockets: BorrowedFd<'_>) -> io::Result<()> {
         let now = clock::monotonic();
         let pause_over = self.follow_pause(sockets, now)?;
         let next = self.connections.expire(now).into_iter().chain(pause_over).min();
-        // One that goes off early does no harm, and is set again then.
+        // A timer that expires too early is harmless; it is set again then.
         let Some(next) = next.filter(|next| self.timer_set.is_none_or(|set| *next < set)) else {
             return Ok(());
         };
@@ -341,8 +337,7 @@ impl Acceptor {
         Ok(())
     }
 
-    /// Has epoll leave the bound sockets alone during a pause. Gives when it is
-    /// over.
+    /// Disables the events of the bound sockets during a pause. Returns the end of the pause.
     fn follow_pause(
         &mut self,
         sockets: BorrowedFd<'_>,
@@ -359,14 +354,14 @@ impl Acceptor {
 }
 
 impl AsFd for Acceptor {
-    /// Readable when there is something to do.
+    /// Returns a descriptor that is readable when a drain has work to do.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.events.as_fd()
     }
 }
 
-/// Whether an error of accept(2) concerns one connection, which it has taken
-/// out of the queue. Linux passes on what the network has said of it.
+/// Returns whether an error of accept(2) concerns only the connection that it removed from the
+/// queue. Linux returns pending network errors of the connection there.
 fn is_of_the_connection(error: Errno) -> bool {
     matches!(
         error,

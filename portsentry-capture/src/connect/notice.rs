@@ -1,4 +1,4 @@
-//! What there is to say besides observations.
+//! Messages of connect mode to the administrator.
 
 use std::fmt;
 use std::io;
@@ -6,14 +6,13 @@ use std::net::IpAddr;
 
 use portsentry_core::Protocol;
 
-/// Where a socket is bound.
+/// Address and port of a bound socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// `::` stands for both families, unless
-    /// [`v6_only`](Self::v6_only) says otherwise.
+    /// Bound address. `::` covers both families unless [`v6_only`](Self::v6_only) is set.
     pub address: IpAddr,
-    /// Whether the socket takes IPv6 alone.
+    /// Whether the socket is restricted to IPv6.
     pub v6_only: bool,
     /// The transport protocol.
     pub protocol: Protocol,
@@ -21,33 +20,32 @@ pub struct Endpoint {
     pub port: u16,
 }
 
-/// Something that an administrator wants to read. `Display` gives the line.
+/// A message to the administrator. `Display` writes its text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectNotice {
     /// A port was bound.
     Bound(Endpoint),
-    /// A port could not be bound, and is not watched.
+    /// A port could not be bound, so it is not watched.
     #[non_exhaustive]
     NotBound {
-        /// Which one.
+        /// The address and port.
         endpoint: Endpoint,
-        /// Why: a number of `errno(3)`.
+        /// Error number of `errno(3)`.
         errno: i32,
     },
-    /// None of the ports could be bound to an address that this host does not
-    /// have.
+    /// This host does not have the address, so no port could be bound to it.
     #[non_exhaustive]
     NoSuchAddress {
         /// The address.
         address: IpAddr,
     },
-    /// A connection was there and could not be taken.
+    /// A connection could not be accepted.
     #[non_exhaustive]
     AcceptFailed {
         /// The port.
         port: u16,
-        /// Why: a number of `errno(3)`.
+        /// Error number of `errno(3)`.
         errno: i32,
     },
 }
@@ -65,7 +63,7 @@ impl fmt::Display for ConnectNotice {
                 if !address.is_unspecified() {
                     write!(f, " of {address}")?;
                 }
-                write!(f, ": {}", words(*errno))
+                write!(f, ": {}", error_text(*errno))
             }
             Self::NoSuchAddress { address } => {
                 write!(f, "Cannot listen on {address}: this host does not have that address")
@@ -74,14 +72,14 @@ impl fmt::Display for ConnectNotice {
                 f,
                 "attackalert: Possible stealth scan from unknown host to TCP port: {port} \
                  (accept failed {errno}: {})",
-                words(*errno)
+                error_text(*errno)
             ),
         }
     }
 }
 
-/// The system's words for `errno`, as `strerror(3)` has them.
-fn words(errno: i32) -> String {
+/// Returns the system's text for `errno`, as `strerror(3)` does.
+fn error_text(errno: i32) -> String {
     let mut text = io::Error::from_raw_os_error(errno).to_string();
     if let Some(end) = text.rfind(" (os error ") {
         text.truncate(end);
@@ -96,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines() {
+    fn notices_have_the_expected_texts() {
         let check = |notice: ConnectNotice, line: &str| assert_eq!(notice.to_string(), line);
         let endpoint = |address: &str, protocol| Endpoint {
             address: address.parse().unwrap(),

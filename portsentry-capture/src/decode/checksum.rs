@@ -1,42 +1,39 @@
 //! Checksums of IPv4, TCP and UDP.
 //!
-//! All three are ones' complement sums of 16-bit words (RFC 1071). They are
-//! verified only where every byte that they cover was captured: the rest of a
-//! segment cannot be wrong as far as anyone can tell.
+//! All three are ones' complement sums of 16-bit words (RFC 1071). A checksum is verified only if
+//! every byte that it covers was captured.
 
 use etherparse::IpNumber;
 
 use super::link::IpVersion;
 
-/// What is known of the checksum of a TCP segment or UDP datagram beside its
-/// bytes.
+/// State of the checksum of a TCP segment or UDP datagram.
 ///
-/// The kernel tells it for each packet of an AF_PACKET ring, by
+/// The kernel reports it for each packet of an AF_PACKET ring, with the flags
 /// `TP_STATUS_CSUM_VALID` and `TP_STATUS_CSUMNOTREADY`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ChecksumState {
-    /// Nothing: it is verified where the whole segment was captured.
+    /// The state is unknown. The decoder verifies the checksum if the whole segment was captured.
     #[default]
     Unknown,
     /// The interface or the kernel has verified it.
     Valid,
-    /// Not computed yet: the packet comes from this machine, and its sender left
-    /// the checksum to hardware that it never passes.
+    /// The checksum is not computed: the sender is on this machine and left it to hardware that
+    /// the packet never reaches.
     NotReady,
 }
 
-/// A sum of 16-bit words, as this machine reads them from memory: the byte order
-/// of all of them may be that of the sum (RFC 1071 section 2 B). It is counted
-/// modulo 65,535, to which words of 32 bits are the same as their halves.
+/// A sum of 16-bit words in the byte order of this machine (RFC 1071 section 2 B). Modulo 65,535,
+/// 32 bits equal the sum of their halves, so 32 bits are added at a time.
 #[derive(Clone, Copy, Debug)]
 struct Sum(u64);
 
 impl Sum {
-    /// The sum of `bytes`, with a zero behind them if they are odd in number.
+    /// Returns the sum of `bytes`, padded with a zero if their number is odd.
     #[inline]
     fn of(bytes: &[u8]) -> Self {
-        // A header without options, most often all there is, without a loop.
+        // Most often this is a header without options, which needs no loop.
         match bytes.split_first_chunk::<20>() {
             Some((header, [])) => Self::of_words(header.as_chunks().0),
             Some((header, rest)) => Self::of_words(header.as_chunks().0).plus(Self::of_any(rest)),
@@ -56,20 +53,19 @@ impl Sum {
         Self(words.iter().map(|word| u64::from(u32::from_ne_bytes(*word))).sum())
     }
 
-    /// Both, the first of which had an even number of bytes.
+    /// Returns the sum of both. The first must cover an even number of bytes.
     #[inline]
     const fn plus(self, other: Self) -> Self {
         Self(self.0 + other.0)
     }
 
-    /// Whether this is what a checksum makes of all that it covers: 65,535,
-    /// which counts as zero.
+    /// Returns whether this is the sum of data with a correct checksum: a multiple of 65,535.
     #[inline]
     const fn is_intact(self) -> bool {
         self.0.is_multiple_of(0xffff)
     }
 
-    /// The sum in 16 bits, in network byte order.
+    /// Returns the sum in 16 bits, as a number read in network byte order.
     const fn folded(self) -> u16 {
         let mut sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
         sum = (sum >> 16) + (sum & 0xffff);
@@ -79,7 +75,7 @@ impl Sum {
     }
 }
 
-/// Source and target of a packet, as far as its checksum covers them.
+/// IP version of a packet, and the sum of its source and target for checksums.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Addresses {
     pub(super) version: IpVersion,
@@ -98,29 +94,29 @@ impl Addresses {
         Self { version: IpVersion::V6, sum: source.plus(target) }
     }
 
-    /// The sum of the pseudo-header in front of a segment of `length` bytes
-    /// (RFC 9293 section 3.1, RFC 768, RFC 8200 section 8.1).
+    /// Returns the sum of the pseudo-header of a segment of `length` bytes (RFC 9293 section 3.1,
+    /// RFC 768, RFC 8200 section 8.1).
     #[inline]
     fn pseudo_header(self, protocol: IpNumber, length: usize) -> Sum {
-        // Of what is longer no stack takes the checksum.
+        // No stack accepts the checksum of a longer segment.
         let length = u32::try_from(length).unwrap_or(u32::MAX);
         self.sum.plus(Sum(u32::from(protocol.0).to_be().into())).plus(Sum(length.to_be().into()))
     }
 }
 
-/// Whether an IPv4 header has the right checksum (RFC 1122 section 3.2.1.2).
+/// Returns whether an IPv4 header has a correct checksum (RFC 1122 section 3.2.1.2).
 #[inline]
 pub(super) fn is_header_intact(header: &[u8]) -> bool {
     Sum::of(header).is_intact()
 }
 
-/// Whether a segment has the right checksum; `field` is what it has.
+/// Returns whether a segment has a correct or an unfinished checksum; `field` is the value in
+/// its header.
 ///
-/// Or one that was not finished: Linux puts the sum of the pseudo-header into
-/// the field and leaves the rest to the hardware (`CHECKSUM_PARTIAL`). So
-/// packets look that never leave a machine, as between containers, and those
-/// that were captured where they were sent. The sum tells them from damage but
-/// for one case in 65,536.
+/// Linux writes the sum of the pseudo-header into the field and leaves the rest to the hardware
+/// (`CHECKSUM_PARTIAL`). Packets that never leave the machine, for example between containers,
+/// have such a field, and also packets captured at their sender. A damaged packet is mistaken
+/// for one in 1 of 65,536 cases.
 #[inline]
 pub(super) fn is_segment_intact(
     addresses: Addresses,
@@ -138,8 +134,8 @@ mod tests {
 
     use super::*;
 
-    /// The definition of RFC 1071 section 1: 16 bits at a time, carries added
-    /// at once.
+    /// Computes the sum as defined in RFC 1071 section 1: 16 bits at a time, with carries added
+    /// immediately.
     fn by_definition(bytes: &[u8]) -> u16 {
         bytes.chunks(2).fold(0, |sum: u16, pair| {
             let word = u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]);
@@ -149,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_example_of_rfc_1071() {
+    fn the_example_of_rfc_1071_is_correct() {
         let bytes = [0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7];
         assert_eq!(Sum::of(&bytes).folded(), 0xddf2);
         assert_eq!(Sum::of(&[]).folded(), 0);
@@ -158,7 +154,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_are_those_of_the_definition(
+        fn sums_agree_with_the_definition(
             bytes in prop::collection::vec(any::<u8>(), 0..200),
             cut in 0..100usize,
         ) {

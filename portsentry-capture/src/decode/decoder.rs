@@ -1,4 +1,4 @@
-//! Decoding frame after frame: the part of it that remembers.
+//! Decoder for a sequence of frames, which stores fragments.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -8,11 +8,11 @@ use portsentry_core::Instant;
 use super::reassembly::{Reassembly, ReassemblyStats};
 use super::{ChecksumState, LinkType, Packet, Rejected, link, network};
 
-/// One frame as it was captured.
+/// A captured frame.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Frame<'a> {
-    /// Link header at its start.
+    /// Type of the link header.
     pub link: LinkType,
     /// Captured bytes.
     pub captured: &'a [u8],
@@ -23,7 +23,7 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Creates a frame that was captured as a whole, with a checksum that nobody verified.
+    /// Creates a frame that was captured completely, with an unverified checksum.
     #[must_use]
     pub const fn new(link: LinkType, captured: &'a [u8]) -> Self {
         Self { link, captured, wire_length: captured.len(), checksum: ChecksumState::Unknown }
@@ -42,44 +42,40 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// Decodes the frames of one interface or file, in order, and puts fragments
-/// together.
+/// Decodes the frames of one interface or file, in order, and reassembles fragments.
 ///
-/// A datagram that came in fragments gives one packet, with its last fragment,
-/// and the same as if it had come whole. Until then its fragments give
-/// [`Rejected::Fragment`]; one that never becomes whole gives nothing, since no
-/// stack answers it. Which fragments go together is decided as Linux decides
-/// it, so that what the host sees is what is seen here.
+/// The fragment that completes a datagram returns its packet, the same as for an unfragmented
+/// datagram. Each fragment before it returns [`Rejected::Fragment`]. An incomplete datagram
+/// yields no packet, because no stack replies to it. The rules of reassembly are those of Linux,
+/// so that the decoder and the host accept the same datagrams.
 ///
-/// What waits takes at most 4 MiB for each family of addresses, the oldest goes
-/// first, and nothing waits much longer than 30 seconds (IPv4) or 60 (IPv6):
-/// [`stats`](Self::stats) tells.
+/// Incomplete datagrams use at most 4 MiB for each address family; the oldest are evicted. They
+/// expire soon after 30 seconds (IPv4) or 60 seconds (IPv6). [`stats`](Self::stats) counts both.
 pub struct Decoder {
     reassembly: Reassembly,
 }
 
 impl Decoder {
-    /// A decoder that has seen nothing.
+    /// Creates a decoder without fragments.
     #[must_use]
     pub fn new() -> Self {
         Self::sharing(1)
     }
 
-    /// One of so many decoders of an interface that share the room for fragments.
+    /// Creates one of several decoders of an interface that share the memory for fragments.
     pub(crate) fn sharing(decoders: u16) -> Self {
         Self { reassembly: Reassembly::new(decoders) }
     }
 
-    /// Decodes one frame, which came at `now`.
+    /// Decodes one frame, which arrived at `now`.
     ///
-    /// `admit` is asked about source and target of every packet, before
-    /// anything is kept of it. Costs 15 to 25 ns and allocates nothing, but for
-    /// fragments, which cost half a microsecond.
+    /// `admit` checks source and target of each packet, before any fragment is stored. Costs 15
+    /// to 25 ns and does not allocate. A fragment costs half a microsecond and allocates.
     ///
     /// # Errors
     ///
-    /// Why the frame gave no packet: as [`decode`](super::decode()), or
-    /// [`Rejected::ShortFrame`], or what `admit` says.
+    /// The reason why the frame yields no packet: as for [`decode`](super::decode()),
+    /// [`Rejected::ShortFrame`], or the error of `admit`.
     pub fn decode(
         &mut self,
         frame: &Frame<'_>,
@@ -96,7 +92,7 @@ impl Decoder {
         Ok(packet)
     }
 
-    /// What became of datagrams that came in fragments.
+    /// Returns the counters of fragmented datagrams.
     #[must_use]
     pub fn stats(&self) -> ReassemblyStats {
         self.reassembly.stats()

@@ -1,4 +1,4 @@
-//! Link layers: everything in front of the IP header.
+//! Link headers: all bytes before the IP header.
 
 use etherparse::Ethernet2HeaderSlice;
 
@@ -8,19 +8,19 @@ use super::ether_type::{IPV4, IPV6, skip_tags};
 /// ARP hardware type of a loopback interface (`ARPHRD_LOOPBACK` of Linux).
 const ARPHRD_LOOPBACK: u16 = 772;
 
-/// The kinds of link header that are understood.
+/// The supported types of link headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LinkType {
     /// Ethernet II, with up to two VLAN tags.
     Ethernet,
-    /// No link header: the frame begins with the IP header.
+    /// No link header: the frame starts with the IP header.
     RawIp,
     /// Four bytes of address family, in the byte order of the capturing host.
     BsdLoopback,
     /// Linux cooked capture, 16 bytes.
     LinuxSll,
-    /// Linux cooked capture v2, 20 bytes, which names the interface.
+    /// Linux cooked capture v2, 20 bytes, which contain the interface.
     LinuxSll2,
 }
 
@@ -35,16 +35,16 @@ pub(super) enum IpVersion {
 pub(super) struct Datagram<'a> {
     pub(super) version: IpVersion,
     pub(super) bytes: &'a [u8],
-    /// How long it is on the wire at most, padding included, where that is known.
+    /// Maximum length on the wire in bytes, including padding, if known.
     pub(super) wire_length: Option<usize>,
     /// Length of the link header, in bytes.
     pub(super) offset: usize,
-    /// Index of the receiving interface, 0 when the header does not tell.
+    /// Index of the receiving interface, 0 if the header does not contain it.
     pub(super) interface: u32,
 }
 
 impl Datagram<'_> {
-    /// Fails when the frame is too short for an IP packet of `length` bytes.
+    /// Checks that the frame is long enough for an IP packet of `length` bytes.
     #[inline]
     pub(super) fn check_length(&self, length: usize) -> Result<(), Rejected> {
         match self.wire_length {
@@ -55,11 +55,11 @@ impl Datagram<'_> {
 }
 
 impl LinkType {
-    /// From the number that capture files (`LINKTYPE_`) and libpcap (`DLT_`)
-    /// use; `None` when frames of that type cannot be decoded.
+    /// Returns the type with this number of capture files (`LINKTYPE_`) and libpcap (`DLT_`);
+    /// `None` if frames of that type cannot be decoded.
     ///
-    /// Raw IP has several: 12 is what libpcap says of a Linux tun device, 14
-    /// what OpenBSD uses, 101 what files hold; 228 and 229 are for one version.
+    /// Raw IP has several numbers: 12 for Linux tun devices in libpcap, 14 on OpenBSD, 101 in
+    /// files, and 228 and 229 for a single IP version.
     #[must_use]
     pub const fn from_dlt(number: i32) -> Option<Self> {
         Some(match number {
@@ -72,13 +72,12 @@ impl LinkType {
         })
     }
 
-    /// Whether the link header of `frame` shows that it was captured on a
-    /// loopback interface.
+    /// Returns whether the link header of `frame` shows that it was captured on a loopback
+    /// interface.
     ///
-    /// A capture file does not say on what interface it was taken. Cooked
-    /// headers hold the type of the interface; Linux's loopback device writes
-    /// zeros for both Ethernet addresses, which no station uses. Raw IP tells
-    /// nothing and counts as taken elsewhere.
+    /// A capture file does not contain the kind of its interface. Cooked headers contain it.
+    /// Linux's loopback device writes zeros for both Ethernet addresses, which no other interface
+    /// has. Raw IP has no header, so it counts as captured on another interface.
     #[must_use]
     pub fn marks_loopback(self, frame: &[u8]) -> bool {
         match self {
@@ -99,7 +98,7 @@ impl LinkType {
     }
 }
 
-/// Takes the link header off.
+/// Removes the link header.
 pub(super) fn strip(link: LinkType, frame: &[u8]) -> Result<Datagram<'_>, Rejected> {
     match link {
         LinkType::Ethernet => {
@@ -108,7 +107,7 @@ pub(super) fn strip(link: LinkType, frame: &[u8]) -> Result<Datagram<'_>, Reject
         }
         LinkType::RawIp => raw_ip(frame),
         LinkType::BsdLoopback => bsd_loopback(frame),
-        // Not by etherparse, whose slice refuses hardware types it does not know.
+        // Not with etherparse, which rejects unknown hardware types.
         LinkType::LinuxSll => {
             let [.., high, low] = *frame.first_chunk::<16>().ok_or(Rejected::Truncated)?;
             cooked(u16::from_be_bytes([high, low]), frame, 16, 0)
@@ -122,11 +121,10 @@ pub(super) fn strip(link: LinkType, frame: &[u8]) -> Result<Datagram<'_>, Reject
     }
 }
 
-/// Behind a cooked header, a tag can stand that nothing announces: Linux takes
-/// off the outer of two, leaves the inner in place, and names the protocol that
-/// follows both (`vlan_get_protocol_dgram` in `net/packet/af_packet.c`). Where
-/// its priority makes it look like the version of an IP header it is taken for
-/// one, which is then wrong in its checksum or length.
+/// Removes a cooked header, and a VLAN tag that the header does not announce. Linux removes the
+/// outer of two tags, leaves the inner one, and announces the protocol after both
+/// (`vlan_get_protocol_dgram` in `net/packet/af_packet.c`). If the priority of the tag looks like
+/// an IP version, it is decoded as an IP header, which then has a wrong checksum or length.
 fn cooked(
     ether_type: u16,
     frame: &[u8],
@@ -138,12 +136,12 @@ fn cooked(
         IpVersion::V4 => (4, IPV4),
         IpVersion::V6 => (6, IPV6),
     };
-    if let Some(([first, _, high, low], behind)) = datagram.bytes.split_first_chunk()
+    if let Some(([first, _, high, low], rest)) = datagram.bytes.split_first_chunk()
         && first >> 4 != version
         && u16::from_be_bytes([*high, *low]) == announced
-        && behind.first().is_some_and(|first| first >> 4 == version)
+        && rest.first().is_some_and(|first| first >> 4 == version)
     {
-        datagram.bytes = behind;
+        datagram.bytes = rest;
         datagram.offset += 4;
     }
     Ok(datagram)
@@ -179,8 +177,8 @@ fn raw_ip(bytes: &[u8]) -> Result<Datagram<'_>, Rejected> {
     Ok(Datagram { version, bytes, wire_length: None, offset: 0, interface: 0 })
 }
 
-/// The family is in the byte order of the host that captured (`DLT_NULL`) or in
-/// network byte order (`DLT_LOOP`), and the systems disagree on the number of
+/// Removes a BSD loopback header. The family is in the byte order of the capturing host
+/// (`DLT_NULL`) or in network byte order (`DLT_LOOP`), and systems have different numbers for
 /// IPv6.
 fn bsd_loopback(frame: &[u8]) -> Result<Datagram<'_>, Rejected> {
     let (family, bytes) = frame.split_first_chunk::<4>().ok_or(Rejected::Truncated)?;

@@ -6,19 +6,19 @@ use portsentry_core::{Evidence, IpOptions, Observation, Timestamp};
 
 use super::Rejected;
 
-/// Decoded frame: an [`Observation`] without the time of receipt.
+/// A decoded frame: an [`Observation`] without the time of arrival.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Packet {
-    /// The sender that the IP header names.
+    /// Source address in the IP header.
     pub source: IpAddr,
-    /// The destination that the IP header names.
+    /// Destination address in the IP header.
     pub target: IpAddr,
-    /// The sender's port.
+    /// Source port.
     pub source_port: u16,
-    /// The destination port.
+    /// Destination port.
     pub target_port: u16,
-    /// The transport header.
+    /// Fields of the transport header.
     pub evidence: Evidence,
     /// Whether the IPv4 header has options.
     pub ip_options: IpOptions,
@@ -26,11 +26,11 @@ pub struct Packet {
     pub ttl: u8,
     /// Identification of the IPv4 header; `None` for IPv6.
     pub ip_id: Option<u16>,
-    /// Index of the receiving interface where the link header has one
-    /// (Linux cooked v2), else 0.
+    /// Index of the receiving interface if the link header contains it (Linux cooked v2),
+    /// otherwise 0.
     pub interface: u32,
-    /// Bytes that the frame had on the wire at least, by the IP header's
-    /// length, link header included.
+    /// Minimum length of the frame on the wire, in bytes: the link header and the length in the
+    /// IP header.
     pub wire_length: usize,
 }
 
@@ -71,22 +71,21 @@ impl Packet {
         Self { ip_id: Some(ip_id), ..self }
     }
 
-    /// Sets the index of the receiving interface that the link header names.
+    /// Sets the index of the receiving interface, as contained in the link header.
     #[must_use]
     pub const fn with_interface(self, interface: u32) -> Self {
         Self { interface, ..self }
     }
 
-    /// Sets the least length of the frame on the wire, in bytes.
+    /// Sets the minimum length of the frame on the wire, in bytes.
     #[must_use]
     pub const fn with_wire_length(self, wire_length: usize) -> Self {
         Self { wire_length, ..self }
     }
 
-    /// The observation of this packet, received at the wall-clock time `time`
-    /// on the interface of index `interface` (0: not known). An interface that
-    /// the frame itself names has precedence. The caller sets
-    /// [`Observation::at`].
+    /// Returns the observation of this packet, which arrived at the wall-clock time `time` on the
+    /// interface with index `interface` (0: not known). An interface that the frame itself
+    /// contains has precedence. The caller sets [`Observation::at`].
     #[must_use]
     #[inline]
     pub const fn observation(&self, time: Timestamp, interface: u32) -> Observation {
@@ -102,15 +101,14 @@ impl Packet {
         observation
     }
 
-    /// The packet, unless its frame was shorter on the wire than its IP header
-    /// says: then every stack drops it.
+    /// Returns the packet, unless its frame was shorter on the wire than the length in its IP
+    /// header. Every stack drops such a packet.
     ///
-    /// `length` is the frame's length on the wire in bytes, not what of it was
-    /// captured.
+    /// `length` is the length of the frame on the wire in bytes, not of its captured part.
     ///
     /// # Errors
     ///
-    /// [`Rejected::ShortFrame`].
+    /// [`Rejected::ShortFrame`] if the frame was too short.
     pub const fn on_wire(self, length: usize) -> Result<Self, Rejected> {
         if length < self.wire_length { Err(Rejected::ShortFrame) } else { Ok(self) }
     }

@@ -22,40 +22,38 @@ use super::assembly::{Assembly, Outcome, lacks_headers};
 use super::fragment::{DatagramKey, Fragment};
 use super::{Packet, Rejected};
 
-/// Bytes that may be held for each family. Linux holds as many
-/// (`net.ipv4.ipfrag_high_thresh`) and reckons 700 or more for a fragment, so
-/// whatever waits there can wait here.
+/// Maximum memory for each family, in bytes. Linux has the same limit
+/// (`net.ipv4.ipfrag_high_thresh`) and counts at least 700 bytes for a fragment, so it cannot
+/// store more than fits here.
 const MAX_HELD: usize = 4 << 20;
 
-/// How long a datagram is waited for: `net.ipv4.ipfrag_time`, and RFC 8200
-/// section 4.5.
+/// Lifetimes of an incomplete datagram: `net.ipv4.ipfrag_time`, and RFC 8200 section 4.5.
 const LIFETIME_V4: Duration = Duration::from_secs(30);
 const LIFETIME_V6: Duration = Duration::from_secs(60);
 
-/// How many fragments of others a source may send between two of one IPv4
-/// datagram before Linux starts that again (`net.ipv4.ipfrag_max_dist`).
+/// Maximum number of fragments of other datagrams that a source may send between two fragments of
+/// an IPv4 datagram. Linux restarts the datagram if there are more (`net.ipv4.ipfrag_max_dist`).
 const MAX_DISTANCE: u32 = 64;
 
-/// Counters of fragments by source. Sources that share one seem to send more
-/// than they do, which matters to none but a source that fragments at the
-/// same time.
+/// Number of counters of fragments by source. Sources that share a counter count as one, which
+/// matters only if both send fragments at the same time.
 const SOURCES: usize = 1024;
 
-/// What became of the datagrams that arrived in fragments.
+/// Counters of datagrams that arrived in fragments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ReassemblyStats {
-    /// Datagrams of which every fragment came.
+    /// Number of datagrams of which all fragments arrived.
     pub completed: u64,
-    /// Datagrams given up because fragments were missing for too long.
+    /// Number of datagrams discarded because fragments were missing for too long.
     pub expired: u64,
-    /// Datagrams given up because others needed the room.
+    /// Number of datagrams evicted because the memory was full.
     pub evicted: u64,
 }
 
 impl ReassemblyStats {
-    /// Adds what `other` has counted.
+    /// Adds the counters of `other`.
     pub const fn merge(&mut self, other: &Self) {
         self.completed += other.completed;
         self.expired += other.expired;
@@ -63,19 +61,19 @@ impl ReassemblyStats {
     }
 }
 
-/// Fragments that wait for others.
+/// Incomplete datagrams of both families.
 #[derive(Debug)]
 pub(super) struct Reassembly {
     v4: Table,
     v6: Table,
-    /// By hash of the source, for IPv4.
+    /// Number of fragments by hash of the source, for IPv4.
     sent: Box<[u32; SOURCES]>,
     hash: RandomState,
     stats: ReassemblyStats,
 }
 
 impl Reassembly {
-    /// One of so many that share the room.
+    /// Creates one of `sharing` tables that share the memory.
     pub(super) fn new(sharing: u16) -> Self {
         let most = MAX_HELD / usize::from(sharing.max(1));
         Self {
@@ -91,7 +89,7 @@ impl Reassembly {
         self.stats
     }
 
-    /// Takes in a fragment and gives the packet that it completes.
+    /// Adds a fragment and returns the packet that it completes.
     #[cold]
     pub(super) fn add(
         &mut self,
@@ -117,7 +115,7 @@ impl Reassembly {
         complete.packet()
     }
 
-    /// The number of fragments that came from this source, this one included.
+    /// Returns the number of fragments that arrived from this source, including this one.
     fn count(&mut self, source: IpAddr) -> u32 {
         let slot = self.hash.hash_one(source) as usize % SOURCES;
         self.sent.get_mut(slot).map_or(0, |count| {
@@ -127,29 +125,29 @@ impl Reassembly {
     }
 }
 
-/// The datagrams of one family.
+/// Incomplete datagrams of one family.
 #[derive(Debug)]
 struct Table {
     datagrams: HashMap<DatagramKey, Waiting>,
-    /// The oldest first.
+    /// Keys by age, the oldest first.
     by_age: BTreeMap<u64, DatagramKey>,
     next_age: u64,
-    /// Bytes of memory.
+    /// Memory use, in bytes.
     held: usize,
-    /// The most of them.
+    /// Maximum memory use, in bytes.
     most: usize,
     lifetime: Duration,
 }
 
-/// A datagram of which fragments are missing.
+/// An incomplete datagram.
 #[derive(Debug)]
 struct Waiting {
     assembly: Assembly,
     age: u64,
     since: Instant,
-    /// Bytes of memory.
+    /// Memory use, in bytes.
     cost: usize,
-    /// What the source had sent when the last fragment came.
+    /// Number of fragments of the source when the last fragment of this datagram arrived.
     sent: u32,
 }
 
@@ -159,8 +157,8 @@ impl Table {
         Self { datagrams, by_age, next_age: 0, held: 0, most, lifetime }
     }
 
-    /// Takes in a fragment of a source that has `sent` so many of them, and
-    /// gives the datagram that it completes.
+    /// Adds a fragment of a source that has `sent` this number of fragments. Returns the datagram
+    /// that it completes.
     fn add(
         &mut self,
         fragment: &Fragment<'_>,
@@ -174,19 +172,19 @@ impl Table {
             Some(waiting) => {
                 stats.expired += 1;
                 self.forget(&waiting);
-                self.begin(key, now)
+                self.start(key, now)
             }
-            None => self.begin(key, now),
+            None => self.start(key, now),
         };
         let mut outcome = waiting.assembly.insert(fragment);
         if now.since(waiting.since) > self.lifetime
             && !matches!(outcome, Outcome::Incomplete | Outcome::Complete)
         {
-            // The kernel's timer may be late or not. Fragments that go together
-            // show that it has not run out, those that do not that it has.
+            // The kernel's timer may be late. A fragment that fits shows that the datagram has not
+            // expired there; one that contradicts it shows that it has.
             stats.expired += 1;
             self.forget(&waiting);
-            waiting = self.begin(key, now);
+            waiting = self.start(key, now);
             outcome = waiting.assembly.insert(fragment);
         }
         let rejected = match outcome {
@@ -204,45 +202,45 @@ impl Table {
         let cost = waiting.assembly.cost();
         self.held = self.held - waiting.cost + cost;
         self.datagrams.insert(key, Waiting { cost, sent, ..waiting });
-        self.make_room(stats);
+        self.evict(stats);
         Err(rejected)
     }
 
-    /// A datagram that is not in the table yet, but has its place by age.
-    fn begin(&mut self, key: DatagramKey, now: Instant) -> Waiting {
+    /// Creates a datagram and inserts its key by age. The caller inserts the datagram.
+    fn start(&mut self, key: DatagramKey, now: Instant) -> Waiting {
         let age = self.next_age;
         self.next_age += 1;
         self.by_age.insert(age, key);
         Waiting { assembly: Assembly::default(), age, since: now, cost: 0, sent: 0 }
     }
 
-    /// Undoes [`begin`](Self::begin) for a datagram that was taken out.
+    /// Reverts [`start`](Self::start) for a datagram that was removed from the table.
     fn forget(&mut self, waiting: &Waiting) {
         self.by_age.remove(&waiting.age);
         self.held -= waiting.cost;
     }
 
-    /// Gives up what has waited too long. The kernel's timers run late by up to
-    /// an eighth of their time (`kernel/time/timer.c`).
+    /// Removes expired datagrams. The kernel's timers may be late by an eighth of their time
+    /// (`kernel/time/timer.c`).
     fn expire(&mut self, now: Instant, stats: &mut ReassemblyStats) {
         let longest = self.lifetime + self.lifetime / 8;
         while let Some((_, key)) = self.by_age.first_key_value()
             && let Some(waiting) = self.datagrams.get(key)
             && now.since(waiting.since) > longest
         {
-            self.give_up_oldest();
+            self.remove_oldest();
             stats.expired += 1;
         }
     }
 
-    fn make_room(&mut self, stats: &mut ReassemblyStats) {
+    fn evict(&mut self, stats: &mut ReassemblyStats) {
         while self.held > self.most {
-            self.give_up_oldest();
+            self.remove_oldest();
             stats.evicted += 1;
         }
     }
 
-    fn give_up_oldest(&mut self) {
+    fn remove_oldest(&mut self) {
         if let Some((_, key)) = self.by_age.pop_first()
             && let Some(waiting) = self.datagrams.remove(&key)
         {

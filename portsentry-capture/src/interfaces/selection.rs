@@ -1,85 +1,84 @@
-//! Which interfaces a person asked for.
+//! The interfaces that the administrator selects.
 
 use thiserror::Error;
 
 use super::Interface;
 
-/// Longest name of an interface in bytes: `IFNAMSIZ` without its NUL.
+/// Maximum length of an interface name in bytes: `IFNAMSIZ` without its NUL.
 const MAX_NAME: usize = 15;
 
 /// The interfaces to watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Selection {
-    /// `ALL`, or `ALL_NLO` without loopback: every interface of the kernel but
-    /// these.
+    /// `ALL`, or `ALL_NLO` without loopback: all interfaces of the kernel except for these.
     All(Exclusions),
-    /// `any`: one capture over everything, as libpcap offers it.
+    /// `any`: one capture of libpcap on all interfaces.
     Any,
-    /// These names, exactly; each once, never empty.
+    /// Exactly these names; each once, and at least one.
     Named(Vec<String>),
 }
 
-/// Interfaces that are left out of all.
+/// Interfaces that are excluded from [`Selection::All`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exclusions {
     loopback: bool,
-    /// Names, and beginnings of names with a `*` behind.
+    /// Names, and prefixes of names with a `*` at the end.
     patterns: Vec<String>,
 }
 
 impl Exclusions {
     fn contain(&self, interface: &Interface) -> bool {
         let named = |pattern: &String| match pattern.strip_suffix('*') {
-            Some(beginning) => interface.name.starts_with(beginning),
+            Some(prefix) => interface.name.starts_with(prefix),
             None => interface.name == *pattern,
         };
         self.loopback && interface.loopback || self.patterns.iter().any(named)
     }
 }
 
-/// Why a list of names is no [`Selection`].
+/// Reason why a list of names is not a valid [`Selection`].
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum SelectionError {
     /// No name was given.
     #[error("no interface given")]
     Empty,
-    /// `ALL`, `ALL_NLO` or `any` beside something else.
+    /// `ALL`, `ALL_NLO` or `any` was combined with another name.
     #[error("interface {keyword} cannot be combined with {other}")]
     #[non_exhaustive]
     Mixed {
-        /// The word that stands for many interfaces.
+        /// The keyword for many interfaces.
         keyword: &'static str,
-        /// What stands beside it.
+        /// The other name.
         other: String,
     },
-    /// Something to exclude beside names, or beside `any`.
-    #[error("interface {name} cannot be excluded: that is for ALL and ALL_NLO")]
+    /// An exclusion was combined with names, or with `any`.
+    #[error("interface {name} cannot be excluded: only ALL and ALL_NLO have exclusions")]
     #[non_exhaustive]
     NothingToExcludeFrom {
-        /// What was to be excluded.
+        /// The name to exclude.
         name: String,
     },
-    /// A name that no interface can have.
+    /// No interface can have the name.
     #[error("\"{name}\" cannot be the name of an interface: {reason}")]
     #[non_exhaustive]
     Impossible {
         /// The name.
         name: String,
-        /// What is wrong with it.
+        /// Reason why the name is invalid.
         reason: &'static str,
     },
 }
 
 impl Selection {
-    /// From names as given on a command line. `ALL`, `ALL_NLO` and `any` are
-    /// words of their own; a word or name that is repeated counts once.
+    /// Parses names as given on a command line. `ALL`, `ALL_NLO` and `any` are keywords. A
+    /// repeated keyword or name counts once.
     ///
     /// # Errors
     ///
-    /// [`SelectionError`]. An empty list is one, because what it means differs
-    /// from sensor to sensor.
+    /// [`SelectionError`]. An empty list is an error, because each kind of sensor would interpret
+    /// it in another way.
     pub fn parse<S: AsRef<str>>(names: &[S]) -> Result<Self, SelectionError> {
         let mut distinct: Vec<&str> = Vec::new();
         for name in names.iter().map(AsRef::as_ref) {
@@ -113,13 +112,13 @@ impl Selection {
 
     const KEYWORDS: [&'static str; 3] = ["ALL", "ALL_NLO", "any"];
 
-    /// Leaves out the interfaces of these names; a `*` at the end of one stands
-    /// for any further characters, or none.
+    /// Excludes the interfaces with these names. A `*` at the end of a name matches any further
+    /// characters, or none.
     ///
     /// # Errors
     ///
-    /// [`SelectionError`], if this is not all interfaces or a name cannot be that
-    /// of an interface. A `*` alone is one: it would leave nothing.
+    /// [`SelectionError`] if this does not select all interfaces, or if no interface can have a
+    /// name. A `*` alone is an error too, because it would exclude all interfaces.
     pub fn excluding<S: AsRef<str>>(mut self, names: &[S]) -> Result<Self, SelectionError> {
         for name in names.iter().map(|name| name.as_ref().to_owned()) {
             if let Some(reason) = why_impossible(name.strip_suffix('*').unwrap_or(&name)) {
@@ -133,7 +132,7 @@ impl Selection {
         Ok(self)
     }
 
-    /// Whether `interface` is to have a capture of its own.
+    /// Returns whether `interface` gets a separate capture.
     pub fn includes(&self, interface: &Interface) -> bool {
         match self {
             Self::All(exclusions) => !exclusions.contain(interface),
@@ -143,16 +142,17 @@ impl Selection {
     }
 }
 
-/// As `dev_valid_name` of the kernel has it, and the colon of old aliases.
+/// Returns why the name is invalid: the rules of `dev_valid_name` of the kernel, and no colon,
+/// which old aliases have.
 fn why_impossible(name: &str) -> Option<&'static str> {
     if name.is_empty() {
         Some("it is empty")
     } else if name.len() > MAX_NAME {
         Some("it is longer than 15 bytes")
     } else if name == "." || name == ".." || name.contains('/') {
-        Some("names are no paths")
+        Some("it is a path")
     } else if name.contains(':') {
-        Some("an alias is watched by the name of its interface, without the colon")
+        Some("it is an alias; use the name of its interface, without the colon")
     } else if name.contains(|c: char| c.is_ascii_whitespace() || c.is_ascii_control()) {
         Some("it has blanks or control characters")
     } else {
@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_and_names() {
+    fn keywords_and_names_are_parsed() {
         let check = |names: &[&str], expected: Result<Selection, &str>| {
             let found = Selection::parse(names).map_err(|error| error.to_string());
             assert_eq!(found, expected.map_err(str::to_owned), "{names:?}");
@@ -193,9 +193,9 @@ mod tests {
             ("", "it is empty"),
             ("sixteen-bytes-16", "it is longer than 15 bytes"),
             ("ünïcödé-nämé", "it is longer than 15 bytes"),
-            ("..", "names are no paths"),
-            ("net/eth0", "names are no paths"),
-            ("eth0:1", "an alias is watched by the name of its interface, without the colon"),
+            ("..", "it is a path"),
+            ("net/eth0", "it is a path"),
+            ("eth0:1", "it is an alias; use the name of its interface, without the colon"),
             ("eth 0", "it has blanks or control characters"),
             ("eth0\n", "it has blanks or control characters"),
         ] {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn names_match_as_a_whole() {
+    fn names_match_completely() {
         let check = |names: &[&str], name: &str, expected: bool| {
             let selection = Selection::parse(names).unwrap();
             assert_eq!(selection.includes(&interface(name)), expected, "{names:?} {name}");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn exclusions_leave_out() {
+    fn exclusions_match_names_and_prefixes() {
         let check = |word: &str, excluded: &[&str], expected: &[&str]| {
             let selection = Selection::parse(&[word]).unwrap().excluding(excluded).unwrap();
             let mut names = vec!["lo", "eth0", "eth01", "veth7", "docker0"];
@@ -250,12 +250,12 @@ mod tests {
     }
 
     #[test]
-    fn exclusions_that_mean_nothing() {
+    fn invalid_exclusions_are_errors() {
         let check = |names: &[&str], excluded: &[&str], expected: &str| {
             let error = Selection::parse(names).unwrap().excluding(excluded).unwrap_err();
             assert_eq!(error.to_string(), expected);
         };
-        let refused = "interface veth* cannot be excluded: that is for ALL and ALL_NLO";
+        let refused = "interface veth* cannot be excluded: only ALL and ALL_NLO have exclusions";
         check(&["eth0"], &["veth*"], refused);
         check(&["any"], &["veth*"], refused);
         check(&["ALL"], &["eth0", "*"], "\"*\" cannot be the name of an interface: it is empty");

@@ -113,8 +113,8 @@ impl InterfaceLoss {
 pub(super) struct Ledger(BTreeMap<String, u64>);
 
 impl Ledger {
-    /// Maximum number of names. Containers come and go for years, each with an interface
-    /// name of its own.
+    /// Maximum number of names. Over the years, many containers may appear and disappear, each
+    /// with a new interface name.
     const NAMES: usize = 256;
 
     /// Adds the losses of a capture of `interface`.

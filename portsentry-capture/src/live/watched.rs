@@ -4,13 +4,12 @@ use portsentry_core::{NetworkSet, PortSet};
 
 /// The addresses and ports whose probes a live sensor hands out.
 ///
-/// A sensor may hand out more than that, since the engine decides about ports
-/// anyway; it never hands out less.
+/// A sensor may hand out further probes, because the engine checks the ports anyway. It never
+/// hands out fewer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Watched {
-    /// This host's own addresses
-    /// ([`Interface::own_addresses`](crate::Interface::own_addresses)).
+    /// Addresses of this host ([`Interface::own_addresses`](crate::Interface::own_addresses)).
     pub addresses: NetworkSet,
     /// TCP ports.
     pub tcp_ports: PortSet,
@@ -19,13 +18,13 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// These ports at `addresses`.
+    /// Selects these ports at `addresses`.
     #[must_use]
     pub const fn new(addresses: NetworkSet, tcp_ports: PortSet, udp_ports: PortSet) -> Self {
         Self { addresses, tcp_ports, udp_ports }
     }
 
-    /// All ports at `addresses`.
+    /// Selects all ports at `addresses`.
     pub fn all_ports(addresses: NetworkSet) -> Self {
         Self { addresses, tcp_ports: PortSet::all(), udp_ports: PortSet::all() }
     }

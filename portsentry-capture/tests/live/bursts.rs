@@ -322,6 +322,6 @@ fn a_buffer_that_is_too_large_is_an_error(method: Method) {
     assert_eq!(
         error.to_string(),
         "lo: the kernel has no memory for a capture buffer of 1048576 MiB; \
-         set CAPTURE_BUFFER to less"
+         lower CAPTURE_BUFFER"
     );
 }

@@ -215,7 +215,7 @@ fn a_port_in_use_is_reported_and_the_others_are_bound() {
     station.configure("TCP_PORTS = \"22\"\nUDP_PORTS = \"161\"\n");
     let ended = Ended::running(station.command(&["--connect"]));
     assert_eq!(ended.status.code(), Some(1));
-    let last = "portsentry: connect mode: none of the monitored ports can be listened on";
+    let last = "portsentry: connect mode: cannot listen on any of the monitored ports";
     assert_eq!(ended.stderr, [refused("TCP port 22"), refused("UDP port 161"), last.to_owned()]);
     drop((service, other));
 }
