@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use portsentry_core::config::KEYS;
 use portsentry_report::Importance;
 
-use crate::output::Syslog;
+use portsentry_output::Syslog;
 
 /// What `-V` prints behind the name.
 pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (Rust, BSD-2-Clause, Linux)");

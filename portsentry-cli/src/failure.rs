@@ -7,7 +7,7 @@ use portsentry_capture::SensorError;
 use portsentry_respond::{ClientError, LoadError, ServerError};
 use portsentry_sandbox::UserError;
 
-use crate::output::print_final;
+use portsentry_output::print_final;
 
 /// An error that stops the program.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 //!
 //! The packet process reads sensors, owns the engine and gives up the rights that it
 //! does not need ([`portsentry_sandbox`]). Its packet thread does nothing that can wait:
-//! [`output`] writes lines on a separate thread behind a bounded queue, and the
+//! [`portsentry_output`] writes lines on a separate thread behind a bounded queue, and the
 //! responder, a second process, carries out responses ([`portsentry_respond`]).
 //!
 //! Tools that need the detection alone embed `portsentry-core` and `portsentry-capture`.
@@ -19,7 +19,6 @@ mod failure;
 mod generate;
 mod legacy_modes;
 mod logging;
-pub mod output;
 mod runtime;
 
 use std::ffi::OsString;

@@ -17,8 +17,8 @@ use portsentry_report::{DEBUG_PREFIX, Level, LineOptions};
 use crate::arguments::ReplayOptions;
 use crate::configuration::{configuration, show_warnings, working_directory};
 use crate::failure::Failure;
-use crate::output::print_final;
 use crate::runtime::{replay_summary, sandbox};
+use portsentry_output::print_final;
 
 /// Packets between two looks at the engine's events.
 const BATCH: usize = 1024;

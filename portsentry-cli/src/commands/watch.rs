@@ -18,11 +18,11 @@ use crate::arguments::{LogOutput, VERSION, WatchOptions};
 use crate::configuration::{from_responder, show_warnings, working_directory};
 use crate::failure::Failure;
 use crate::logging;
-use crate::output::{Console, LogItem, Outputs, Queue, Reporter, Syslog, print_final};
 use crate::runtime::{
     Background, Heartbeat, Manager, PreparedConfig, Sentry, ServedPorts, Session, Shard, Shards,
     Signals, Watching, Workers, background, policy, sandbox,
 };
+use portsentry_output::{Console, LogItem, Outputs, Queue, Reporter, Syslog, print_final};
 
 pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let watching = Watching::from_options(options)?;

@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::sensors::{Sensors, banner};
 use crate::arguments::{Method, WatchOptions};
 use crate::failure::Failure;
-use crate::output::Queue;
+use portsentry_output::Queue;
 
 /// What the options ask for, found to be possible.
 pub(crate) struct Watching<'a> {

@@ -16,7 +16,7 @@ use portsentry_report::Importance;
 
 use super::decider::Decider;
 use crate::failure::Failure;
-use crate::output::{LogItem, Queue};
+use portsentry_output::{LogItem, Queue};
 
 /// What watches.
 pub(crate) enum Sensors {

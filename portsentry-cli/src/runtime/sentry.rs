@@ -19,7 +19,7 @@ use super::signals::Signals;
 use super::totals::live_summary;
 use super::workers::Workers;
 use crate::failure::Failure;
-use crate::output::{LogItem, Queue};
+use portsentry_output::{LogItem, Queue};
 
 /// Everything that runs.
 pub(crate) struct Sentry {

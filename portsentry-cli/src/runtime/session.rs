@@ -20,7 +20,7 @@ use super::sentry::{Interrupted, Sentry};
 use crate::arguments::WatchOptions;
 use crate::configuration::from_responder;
 use crate::failure::Failure;
-use crate::output::{Change, LogItem, Queue};
+use portsentry_output::{Change, LogItem, Queue};
 
 /// What is in force, and who is told when it changes.
 pub(crate) struct Session<'a> {

@@ -18,7 +18,7 @@ use portsentry_respond::Answer;
 use super::decider::{Decider, ServedPorts};
 use super::sensors::Sensors;
 use crate::failure::Failure;
-use crate::output::{LogItem, Queue};
+use portsentry_output::{LogItem, Queue};
 
 /// Packets read before signals and outcomes get their turn.
 const BATCH: usize = 4096;

@@ -33,7 +33,7 @@ impl Console {
 
     /// Adds a line, to be written with the next flush. Both streams may lead to
     /// one place, so lines of the other one that are gathered go first.
-    pub(in crate::output) fn line(&mut self, level: Level, line: &[u8]) {
+    pub(crate) fn line(&mut self, level: Level, line: &[u8]) {
         let sink = if level <= Level::Warning {
             self.flush_output();
             &mut self.error
@@ -52,25 +52,25 @@ impl Console {
     }
 
     /// Whether enough has been gathered.
-    pub(in crate::output) fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.output.pending() >= CHUNK || self.error.pending() >= CHUNK
     }
 
     /// Writes what was gathered, as far as the streams take it; gives what is to
     /// be said about standard output.
-    pub(in crate::output) fn flush(&mut self) -> Option<Notice> {
+    pub(crate) fn flush(&mut self) -> Option<Notice> {
         self.flush_output();
         self.flush_error();
         self.notice.take()
     }
 
     /// When to flush again, if a stream was not ready.
-    pub(in crate::output) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         [self.output.deadline(), self.error.deadline()].into_iter().flatten().min()
     }
 
     /// Lines that are not written.
-    pub(in crate::output) fn unwritten(&self) -> u64 {
+    pub(crate) fn unwritten(&self) -> u64 {
         self.output.unwritten() + self.error.unwritten()
     }
 

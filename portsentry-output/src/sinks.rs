@@ -5,6 +5,6 @@ mod sink;
 mod syslog;
 
 pub use console::Console;
-pub(super) use sink::Sink;
-pub(crate) use sink::print_final;
+pub(crate) use sink::Sink;
+pub use sink::print_final;
 pub use syslog::Syslog;

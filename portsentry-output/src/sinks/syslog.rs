@@ -43,7 +43,7 @@ impl Syslog {
     }
 
     /// Adds a line, to be sent with the next flush.
-    pub(in crate::output) fn line(&mut self, level: Level, line: &[u8]) {
+    pub(crate) fn line(&mut self, level: Level, line: &[u8]) {
         if self.waiting.len() < CAPACITY {
             self.waiting.push_back(message(level, line, &Zoned::now()));
         } else {
@@ -52,7 +52,7 @@ impl Syslog {
     }
 
     /// Sends what the logger takes, without waiting for it.
-    pub(in crate::output) fn flush(&mut self, now: Instant) {
+    pub(crate) fn flush(&mut self, now: Instant) {
         if self.retry.is_some_and(|retry| now < retry) {
             return;
         }
@@ -85,12 +85,12 @@ impl Syslog {
     }
 
     /// When the logger is to be tried again, if it did not take everything.
-    pub(in crate::output) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.retry
     }
 
     /// Messages that the logger has not taken.
-    pub(in crate::output) fn unsent(&self) -> u64 {
+    pub(crate) fn unsent(&self) -> u64 {
         self.waiting.len() as u64 + self.lost
     }
 }

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portsentry_benches::{Times, is_wanted};
-use portsentry_cli::output::{Change, Console, LogItem, Outputs, Queue, Reporter};
 use portsentry_core::{Event, IpOptions, Observation, Reason, TcpFlags, Timestamp};
+use portsentry_output::{Change, Console, LogItem, Outputs, Queue, Reporter};
 use portsentry_report::LineOptions;
 use portsentry_respond::History;
 use rustix::time::{ClockId, clock_gettime};

@@ -31,7 +31,7 @@ const MAX_PENDING: usize = 8 << 20;
 const PIPE_BUF: usize = 4096;
 
 /// A writer with the lines that are not written yet.
-pub(in crate::output) struct Sink<W> {
+pub(crate) struct Sink<W> {
     name: String,
     inner: W,
     /// Bytes that are written at once.
@@ -55,7 +55,7 @@ pub(in crate::output) struct Sink<W> {
 }
 
 impl<W: Write + AsFd> Sink<W> {
-    pub(in crate::output) fn new(name: impl Into<String>, inner: W) -> Self {
+    pub(crate) fn new(name: impl Into<String>, inner: W) -> Self {
         // A file is always ready, and takes any number of bytes at once; so is
         // `/dev/null`.
         let is_file = !inner.as_fd().is_terminal()
@@ -80,7 +80,7 @@ impl<W: Write + AsFd> Sink<W> {
 
     /// Adds a line, which `put` writes without its end, to be written with the
     /// next flush.
-    pub(in crate::output) fn line(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn line(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
         let start = self.pending.len();
         if self.pending() < MAX_PENDING {
             put(&mut self.pending);
@@ -92,34 +92,34 @@ impl<W: Write + AsFd> Sink<W> {
     }
 
     /// What is pending goes to `inner`, at once.
-    pub(in crate::output) fn replace(&mut self, inner: W) {
+    pub(crate) fn replace(&mut self, inner: W) {
         self.inner = inner;
         self.retry = None;
     }
 
     /// What lines are written to.
-    pub(in crate::output) fn inner(&self) -> &W {
+    pub(crate) fn inner(&self) -> &W {
         &self.inner
     }
 
     /// Bytes that wait to be written.
-    pub(in crate::output) fn pending(&self) -> usize {
+    pub(crate) fn pending(&self) -> usize {
         self.pending.len() - self.written
     }
 
     /// When it is to be flushed again, if it was not ready.
-    pub(in crate::output) fn deadline(&self) -> Option<Instant> {
+    pub(crate) fn deadline(&self) -> Option<Instant> {
         self.retry.map(|(at, _)| at)
     }
 
     /// Lines that are not written, those lost since it last worked among them.
-    pub(in crate::output) fn unwritten(&self) -> u64 {
+    pub(crate) fn unwritten(&self) -> u64 {
         self.lines + self.lost
     }
 
     /// Writes what is pending, as far as it is taken. Returns a notice when
     /// lines start to be lost, and one that counts them when that is over.
-    pub(in crate::output) fn flush(&mut self, now: Instant) -> Option<Notice> {
+    pub(crate) fn flush(&mut self, now: Instant) -> Option<Notice> {
         if self.pending.is_empty() || self.deadline().is_some_and(|retry| now < retry) {
             return self.notice.take();
         }
@@ -216,7 +216,7 @@ fn is_ready(file: &impl AsFd, patience: Duration) -> bool {
 
 /// Writes `text` to standard error, unless that fails or takes too long:
 /// whoever ends has nobody else to tell.
-pub(crate) fn print_final(text: &str) {
+pub fn print_final(text: &str) {
     let mut sink = Sink::new("standard error", StandardError);
     sink.line(|line| line.extend_from_slice(text.trim_end().as_bytes()));
     let _ = sink.flush(Instant::now());
