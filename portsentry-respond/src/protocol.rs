@@ -7,22 +7,17 @@
 //! way to write a command or a path in a request.
 
 mod notice;
+mod wire;
 
-use std::net::IpAddr;
-
-use portsentry_core::{Instant, Mode, Outcome, Protocol};
-use portsentry_report::{Action, ActionEvent, Notice, Report};
+use portsentry_core::{Mode, Outcome, Protocol};
+use portsentry_report::{Notice, Report};
 
 use crate::actions::command::ProbeContext;
 use crate::answer::Answer;
 use crate::error::LoadError;
 use crate::pool::Unfinished;
-
-/// Bytes of the longest message.
-pub const MAX_MESSAGE: usize = 1 << 15;
-
-/// Bytes of a text or block in a message, at most; longer texts are cut.
-pub const MAX_TEXT: usize = MAX_MESSAGE - 64;
+pub use wire::{MAX_MESSAGE, MAX_TEXT, Malformed};
+use wire::{Reader, block, numbered, put_address, put_event, put_text};
 
 /// What the packet process can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,11 +87,6 @@ pub enum Message {
     /// comes along.
     History(Vec<u8>),
 }
-
-/// Bytes that are no message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a malformed message")]
-pub struct Malformed;
 
 impl Request {
     /// The request as bytes, at most 32 of them.
@@ -264,149 +254,6 @@ impl Message {
             _ => return Err(Malformed),
         };
         bytes.end().map(|()| message)
-    }
-}
-
-fn put_address(bytes: &mut Vec<u8>, address: IpAddr) {
-    match address {
-        IpAddr::V4(v4) => {
-            bytes.push(4);
-            bytes.extend_from_slice(&v4.octets());
-        }
-        IpAddr::V6(v6) => {
-            bytes.push(6);
-            bytes.extend_from_slice(&v6.octets());
-        }
-    }
-}
-
-/// As much of `text` as a message holds.
-fn put_text(bytes: &mut Vec<u8>, text: &str) {
-    bytes.extend_from_slice(cut(text, MAX_TEXT).as_bytes());
-}
-
-/// As much of `text` as fits into `limit` bytes, in whole characters.
-fn cut(text: &str, limit: usize) -> &str {
-    let mut end = text.len().min(limit);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text.get(..end).unwrap_or(text)
-}
-
-fn numbered(kind: u8, number: u32) -> Vec<u8> {
-    let mut bytes = vec![kind];
-    bytes.extend_from_slice(&number.to_ne_bytes());
-    bytes
-}
-
-fn block(kind: u8, content: &[u8]) -> Vec<u8> {
-    let content = content.get(..MAX_TEXT).unwrap_or(content);
-    let mut bytes = Vec::with_capacity(1 + content.len());
-    bytes.push(kind);
-    bytes.extend_from_slice(content);
-    bytes
-}
-
-/// Each action stands at the place of its number.
-const ACTIONS: [Action; 3] = [Action::Route, Action::HostsDeny, Action::Command];
-
-const fn number(action: Action) -> u8 {
-    match action {
-        Action::Route => 0,
-        Action::HostsDeny => 1,
-        Action::Command => 2,
-    }
-}
-
-fn put_event(bytes: &mut Vec<u8>, what: &ActionEvent) {
-    let (kind, action, text) = match what {
-        ActionEvent::Done(action, text) => (0, Some(*action), text.as_str()),
-        ActionEvent::Failed(action, why) => (1, Some(*action), why.as_str()),
-        ActionEvent::AlreadyDenied => (2, None, ""),
-        ActionEvent::NothingWorked => (3, None, ""),
-        ActionEvent::Output(text) => (4, None, text.as_str()),
-        ActionEvent::NotRecorded(why) => (5, None, why.as_str()),
-        ActionEvent::Refused(why) => (6, None, why.as_str()),
-    };
-    bytes.push(kind);
-    bytes.extend(action.map(number));
-    put_text(bytes, text);
-}
-
-/// What is left of a message.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
-        let (array, rest) = self.0.split_first_chunk::<N>().ok_or(Malformed)?;
-        self.0 = rest;
-        Ok(*array)
-    }
-
-    fn byte(&mut self) -> Result<u8, Malformed> {
-        self.array::<1>().map(|[byte]| byte)
-    }
-
-    fn flag(&mut self) -> Result<bool, Malformed> {
-        match self.byte()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(Malformed),
-        }
-    }
-
-    fn address(&mut self) -> Result<IpAddr, Malformed> {
-        match self.byte()? {
-            4 => Ok(self.array::<4>()?.into()),
-            6 => Ok(self.array::<16>()?.into()),
-            _ => Err(Malformed),
-        }
-    }
-
-    /// All that is left, no longer than a block may be.
-    fn rest(&mut self) -> Result<Vec<u8>, Malformed> {
-        let rest = std::mem::take(&mut self.0);
-        if rest.len() > MAX_TEXT { Err(Malformed) } else { Ok(rest.to_vec()) }
-    }
-
-    fn text(&mut self) -> Result<String, Malformed> {
-        String::from_utf8(self.rest()?).map_err(|_| Malformed)
-    }
-
-    fn answer(&mut self) -> Result<Answer, Malformed> {
-        match self.byte()? {
-            0 => Ok(Answer::Ended(Outcome::Failed)),
-            1 => Ok(Answer::Ended(Outcome::Succeeded)),
-            2 => {
-                let limit = u32::from_ne_bytes(self.array()?);
-                let until = Instant::from_nanos(u64::from_ne_bytes(self.array()?));
-                Ok(Answer::Refused { limit, until })
-            }
-            _ => Err(Malformed),
-        }
-    }
-
-    fn action(&mut self) -> Result<Action, Malformed> {
-        let number = self.byte()?;
-        ACTIONS.get(usize::from(number)).copied().ok_or(Malformed)
-    }
-
-    fn event(&mut self) -> Result<ActionEvent, Malformed> {
-        match self.byte()? {
-            0 => Ok(ActionEvent::Done(self.action()?, self.text()?)),
-            1 => Ok(ActionEvent::Failed(self.action()?, self.text()?)),
-            2 => Ok(ActionEvent::AlreadyDenied),
-            3 => Ok(ActionEvent::NothingWorked),
-            4 => Ok(ActionEvent::Output(self.text()?)),
-            5 => Ok(ActionEvent::NotRecorded(self.text()?)),
-            6 => Ok(ActionEvent::Refused(self.text()?)),
-            _ => Err(Malformed),
-        }
-    }
-
-    fn end(self) -> Result<(), Malformed> {
-        if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
     }
 }
 

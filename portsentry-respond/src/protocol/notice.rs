@@ -2,7 +2,7 @@
 
 use portsentry_report::{Level, Notice};
 
-use super::{MAX_TEXT, Malformed, Reader, cut, put_text};
+use super::wire::{MAX_TEXT, Malformed, Reader, cut, put_text};
 
 /// Bytes of a path in a notice, at most; the kernel allows 4,096 (`PATH_MAX`).
 const MAX_PATH: usize = 4096;

@@ -1,8 +1,12 @@
 //! Messages that are written are read again, and nothing else is.
 
-use portsentry_report::Level;
+use std::net::IpAddr;
+
+use portsentry_core::Instant;
+use portsentry_report::{ActionEvent, Level};
 use proptest::prelude::*;
 
+use super::wire::ACTIONS;
 use super::*;
 
 fn event() -> impl Strategy<Value = ActionEvent> {
