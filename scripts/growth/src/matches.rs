@@ -107,6 +107,8 @@ pub fn drained(drained: Drained) -> &'static str {
 pub fn link(link: LinkType) -> &'static str {
     match link {
         LinkType::Ethernet => "ethernet",
+        LinkType::RawIp | LinkType::BsdLoopback => "no addresses",
+        LinkType::LinuxSll | LinkType::LinuxSll2 => "cooked",
         _ => "any other",
     }
 }
