@@ -49,6 +49,8 @@ test: ## run all tests; those in network namespaces need root
 	$(CARGO) test --workspace
 	$(CARGO) test --package portsentry-capture --features rings --lib --test live -- \
 	    rings source_hash
+	$(CARGO) test --package portsentry-cli --features rings --lib --test it -- \
+	    shards:: rings:: several_rings unused_rights
 
 lint: lint-code lint-layout lint-workflows ## all lints
 

@@ -38,12 +38,17 @@ pub(crate) fn to_watch(
     directory: &Path,
     read: &mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>,
 ) -> Result<Configuration, Failure> {
-    let one_ring = !options.connect && options.method != Method::Raw;
+    let rings = match options.method {
+        _ if options.connect => Rings::Supported,
+        _ if !cfg!(feature = "rings") => Rings::NotBuilt,
+        Method::Raw => Rings::Supported,
+        Method::Pcap => Rings::NeedRaw,
+    };
     let overrides = Overrides::default()
         .with_local_check(!options.disable_local_check)
         // In connect mode, the sockets of the sentry itself serve the ports.
         .with_service_check(!options.disable_service_check && !options.connect)
-        .with_rings(if one_ring { Rings::NeedRaw } else { Rings::Supported });
+        .with_rings(rings);
     configuration_with(&options.general, overrides, directory, read)
 }
 

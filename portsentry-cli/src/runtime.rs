@@ -2,6 +2,8 @@
 
 pub(crate) mod background;
 mod decider;
+#[cfg(not(feature = "rings"))]
+mod one_ring;
 mod open_sensors;
 pub(crate) mod sandbox;
 mod sensors;
@@ -9,6 +11,7 @@ mod sentry;
 mod service;
 mod session;
 mod shard;
+#[cfg(feature = "rings")]
 mod shards;
 mod signals;
 mod totals;
@@ -16,11 +19,16 @@ mod workers;
 
 pub(crate) use background::Background;
 pub(crate) use decider::ServedPorts;
-pub(crate) use open_sensors::Watching;
+#[cfg(not(feature = "rings"))]
+pub(crate) use one_ring::{Shards, SourceHash};
+pub(crate) use open_sensors::{Watching, rings};
+#[cfg(feature = "rings")]
+pub(crate) use portsentry_capture::SourceHash;
 pub(crate) use sentry::{Heartbeat, Sentry};
 pub(crate) use service::Manager;
 pub(crate) use session::{PreparedConfig, Session, policy};
 pub(crate) use shard::Shard;
+#[cfg(feature = "rings")]
 pub(crate) use shards::Shards;
 pub(crate) use signals::Signals;
 pub(crate) use totals::replay_summary;

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use portsentry_capture::SourceHash;
 use portsentry_config::{Configuration, Origin};
 use portsentry_core::{Engine, HashKey, Limits};
 use portsentry_report::{Notice, Summary};
@@ -20,7 +19,7 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::runtime::{
     Background, Heartbeat, Manager, PreparedConfig, Sentry, ServedPorts, Session, Shard, Shards,
-    Signals, Watching, Workers, background, policy, sandbox,
+    Signals, SourceHash, Watching, Workers, background, policy, rings, sandbox,
 };
 use portsentry_output::{Console, LogItem, Outputs, Queue, Reporter, Syslog, print_final};
 
@@ -42,7 +41,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     responder.load();
     let configuration = from_responder(options, &directory, &mut responder)?;
     // In addition to the configuration. Bound sockets have no rings.
-    ensure_memory(if options.connect { 1 } else { configuration.settings.capture_rings })?;
+    ensure_memory(if options.connect { 1 } else { rings(&configuration.settings) })?;
     show_warnings(&configuration);
 
     let outputs = outputs(options).map_err(Failure::system("standard output"))?;

@@ -4,14 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portsentry_capture::{
-    CaptureOptions, ConnectOptions, LiveBackend, RawBackend, RingBackend, Selection, SensorSet,
-    SourceHash,
+    CaptureOptions, ConnectOptions, LiveBackend, RawBackend, Selection, SensorSet,
 };
+#[cfg(feature = "rings")]
+use portsentry_capture::{RingBackend, SourceHash};
 use portsentry_config::Configuration;
 use portsentry_core::config::{BlockMode, Settings};
 use portsentry_report::Importance;
+#[cfg(feature = "rings")]
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+#[cfg(not(feature = "rings"))]
+use super::one_ring::SourceHash;
 use super::sensors::{Sensors, banner};
 use crate::arguments::{Method, WatchOptions};
 use crate::failure::Failure;
@@ -39,7 +43,7 @@ impl<'a> Watching<'a> {
     pub(crate) fn open(
         self,
         configuration: &Configuration,
-        hash: SourceHash,
+        #[cfg_attr(not(feature = "rings"), expect(unused_variables))] hash: SourceHash,
         queue: &Arc<Queue>,
     ) -> Result<Vec<Sensors>, Failure> {
         let settings = &configuration.settings;
@@ -51,7 +55,7 @@ impl<'a> Watching<'a> {
             return Ok(vec![Sensors::listen(connect, queue, self.importance)?]);
         }
         let options = capture_options(self.options.method, settings);
-        let stealth = |backend: Box<dyn LiveBackend + Send>| {
+        let stealth = |backend: Box<dyn LiveBackend + Send>| -> Result<Sensors, Failure> {
             let (tcp_ports, udp_ports) = (settings.tcp_ports.clone(), settings.udp_ports.clone());
             let set = SensorSet::builder(self.selection.clone(), backend)
                 .tcp_ports(tcp_ports)
@@ -59,6 +63,7 @@ impl<'a> Watching<'a> {
                 .open()?;
             Ok(Sensors::Stealth(Box::new(set)))
         };
+        #[cfg(feature = "rings")]
         if settings.capture_rings > 1 {
             allow_descriptors();
             let backends = RingBackend::several(settings.capture_rings, hash, options)
@@ -69,8 +74,14 @@ impl<'a> Watching<'a> {
     }
 }
 
+/// Returns the number of rings for each interface: one, if the program cannot do more.
+pub(crate) fn rings(settings: &Settings) -> u16 {
+    if cfg!(feature = "rings") { settings.capture_rings.max(1) } else { 1 }
+}
+
 /// Raises the limit of open files as far as it goes: each ring of each interface is one,
 /// and sixteen of them would serve sixty interfaces with the usual limit.
+#[cfg(feature = "rings")]
 fn allow_descriptors() {
     let limit = getrlimit(Resource::Nofile);
     // What is missing then is told where it is missed.
@@ -136,7 +147,7 @@ fn capture_options(method: Method, settings: &Settings) -> CaptureOptions {
     let mut default = CaptureOptions::default();
     let responds = [settings.block_tcp, settings.block_udp].iter().any(|it| *it != BlockMode::Log);
     let buffer = settings.capture_buffer.unwrap_or(default.buffer);
-    let ring = buffer / u32::from(settings.capture_rings.max(1));
+    let ring = buffer / u32::from(rings(settings));
     if responds && method == Method::Raw && ring >= LASTING {
         default.latency = LATENCY_OF_BLOCKING;
     }

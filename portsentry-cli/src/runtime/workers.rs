@@ -6,7 +6,10 @@ use portsentry_core::config::Settings;
 use portsentry_core::{Instant, Policy, ResponseId};
 use portsentry_respond::{Answer, Client, Hosts};
 
+#[cfg(not(feature = "rings"))]
+use super::one_ring::Shards;
 use super::shard::{Shard, ShardStats};
+#[cfg(feature = "rings")]
 use super::shards::Shards;
 use crate::failure::Failure;
 

@@ -188,6 +188,7 @@ BLOCK_TCP = "2"
 KILL_RUN_CMD = "true"
 "#;
 
+#[cfg(feature = "rings")]
 const RINGS: &str = "CAPTURE_RINGS = \"4\"\n";
 
 #[test]
@@ -196,6 +197,7 @@ fn only_the_scanner_is_blocked_during_a_flood() {
     check_that_a_scanner_is_seen(&Testbed::new(root), &Load::wanted(), "", &[]);
 }
 
+#[cfg(feature = "rings")]
 #[test]
 fn only_the_scanner_is_blocked_during_a_flood_with_several_rings() {
     let Some(root) = require_root() else { return };
@@ -226,6 +228,7 @@ fn the_rate_limits_blocking_during_a_flood() {
 }
 
 /// The limit applies to all rings together.
+#[cfg(feature = "rings")]
 #[test]
 fn the_rate_limits_blocking_during_a_flood_with_several_rings() {
     let Some(root) = require_root() else { return };

@@ -33,12 +33,15 @@ mod evasion;
 mod flood;
 mod interruptions;
 mod names;
+#[cfg(not(feature = "rings"))]
+mod one_ring;
 mod options;
 mod overload;
 mod reloads;
 mod replays;
 mod responder;
 mod responses;
+#[cfg(feature = "rings")]
 mod rings;
 mod sandbox;
 mod scans;
