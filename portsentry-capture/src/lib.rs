@@ -61,10 +61,10 @@
 //!
 //! # Features
 //!
-//! Without default features, the crate has decoder, capture files and the sensor trait, and
-//! compiles on any system. `live` adds what needs Linux, without a backend. `raw` and `pcap` are
-//! backends: packet sockets, and libpcap. `connect` binds the monitored ports. `rings` distributes
-//! packets over several threads. `serde` serializes observations and counters.
+//! Without default features, the crate contains the decoder, capture files and the sensor trait,
+//! and compiles on any system. `live` adds the code for Linux, without a backend. `raw` and `pcap`
+//! add backends: packet sockets and libpcap. `connect` binds the monitored ports. `rings`
+//! distributes packets over several threads. `serde` serializes observations and counters.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "live")]

@@ -1,4 +1,4 @@
-//! Waiting: for descriptors, until a deadline, and for many descriptors behind one.
+//! Waits for descriptors and deadlines, and combines many descriptors into one.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -37,9 +37,9 @@ impl<'fd> Interest<'fd> {
     }
 }
 
-/// Waits until one of `interests` is ready or `limit` is over, without a limit as long as it
-/// takes. Returns which are ready; a descriptor in error or closed by its peer is ready.
-/// Entries that are `None` are never ready.
+/// Waits until one of `interests` is ready or `limit` is over; `None` waits without a limit.
+/// Returns which are ready; a descriptor in error or closed by its peer is ready. Entries that
+/// are `None` are never ready.
 ///
 /// A signal ends the wait, and then nothing is ready. So callers must check their deadlines
 /// and flags again after each call.
@@ -125,8 +125,8 @@ impl AsFd for Timer {
     }
 }
 
-/// Descriptors with tokens, behind one descriptor that is readable when any of them is ready
-/// (`epoll(7)`).
+/// A set of descriptors with tokens. The descriptor of the set is readable when any of them is
+/// ready (`epoll(7)`).
 #[derive(Debug)]
 pub(crate) struct EventSet(OwnedFd);
 

@@ -115,8 +115,8 @@ pub(super) fn is_header_intact(header: &[u8]) -> bool {
 ///
 /// Linux writes the sum of the pseudo-header into the field and leaves the rest to the hardware
 /// (`CHECKSUM_PARTIAL`). Packets that never leave the machine, for example between containers,
-/// have such a field, and also packets captured at their sender. A damaged packet is mistaken
-/// for one in 1 of 65,536 cases.
+/// have such a field, and also packets captured at their sender. One damaged packet in 65,536
+/// looks the same and is accepted.
 #[inline]
 pub(super) fn is_segment_intact(
     addresses: Addresses,

@@ -1,4 +1,4 @@
-//! EtherTypes, and the VLAN tags in front of them.
+//! EtherTypes, and the VLAN tags before them.
 //!
 //! The decoder, the packet sockets and the kernel's filter agree on the tags here.
 
@@ -17,7 +17,7 @@ pub(crate) const VLAN_TAGS: [u16; 3] = [0x8100, 0x88a8, 0x9100];
 pub(crate) const MAX_VLAN_TAGS: usize = 2;
 
 /// Skips VLAN tags at the start of `bytes`, which `ether_type` announces. The kernel or the
-/// capture may have `removed` tags before. Returns the EtherType behind the tags and the bytes
+/// capture may have `removed` tags before. Returns the EtherType after the tags and the bytes
 /// that follow it.
 pub(crate) fn skip_tags(
     mut ether_type: u16,

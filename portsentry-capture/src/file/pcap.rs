@@ -76,7 +76,7 @@ impl Pcap {
             false => u32::from_le_bytes(*captured),
         } as usize;
         if captured > MAX_RECORD {
-            return Err("a packet is longer than any that can be captured");
+            return Err("a packet is longer than the maximum of 1 MiB");
         }
         let length = self.record_header + captured;
         if bytes.len() < length {

@@ -87,7 +87,7 @@ impl Pcapng {
             _ => return Ok(Step::Skip(length as u64)),
         }
         if length > MAX_RECORD {
-            return Err("a block is longer than any that can be captured");
+            return Err("a block is longer than the maximum of 1 MiB");
         }
         let Some(block) = bytes.get(..length) else { return Ok(Step::Need(length)) };
         if field(block, length - 4, self.big_endian) != Some(length as u32) {

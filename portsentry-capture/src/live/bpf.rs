@@ -6,7 +6,7 @@
 //! addresses and ports, and replaced when they change. Its length is bounded. If a list is too
 //! long, ranges are joined, and some further ports pass.
 //!
-//! The language of libpcap is not used. It cannot test the EtherType behind a tag that the
+//! The language of libpcap is not used. It cannot test the EtherType after a tag that the
 //! kernel has removed, and it cannot search a list of ports.
 
 mod attach;

@@ -50,7 +50,7 @@ fn near(a: Timestamp, b: Timestamp) -> bool {
 }
 
 /// Returns the slot, from the fields that differ between the packets of a scan. An attacker can
-/// make packets share a slot, but only causes duplicates of those probes.
+/// make packets share a slot, but the only effect is that their duplicates count as probes.
 fn slot(observation: &Observation) -> usize {
     let sequence = match observation.evidence {
         Evidence::Segment(segment) => segment.sequence,

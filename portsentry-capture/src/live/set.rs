@@ -176,7 +176,7 @@ impl SensorSet {
     }
 
     fn watch(&mut self, watched: Watched) {
-        // First, so that no reply is seen whose query was not.
+        // First, so that every query whose reply is captured is known.
         self.suppressor.watch(&watched);
         if watched == *self.watched {
             return;

@@ -44,8 +44,8 @@ impl Suppressor {
         self.queries.handle_ready()
     }
 
-    /// Watches for queries from these addresses and ports. Call it before the captures
-    /// change, so that no reply is seen whose query was not.
+    /// Watches for queries from these addresses and ports. Call it before the captures change, so
+    /// that every query whose reply is captured is known.
     pub(super) fn watch(&mut self, watched: &Watched) {
         self.queries.watch(watched);
     }

@@ -64,15 +64,15 @@ fn socket(namespace: &Namespace, at: impl Into<SocketAddr>) -> UdpSocket {
     socket
 }
 
-/// Sends one query to `whom` and closes the socket; returns its address.
+/// Sends one query to `server` and closes the socket; returns the address of the socket.
 fn query_and_close(
     namespace: &Namespace,
     from: IpAddr,
-    whom: SocketAddr,
+    server: SocketAddr,
     question: &[u8],
 ) -> SocketAddr {
     let client = socket(namespace, (from, 0));
-    client.send_to(question, whom).expect("query");
+    client.send_to(question, server).expect("query");
     client.local_addr().expect("address")
 }
 
@@ -330,12 +330,12 @@ fn replies_to_a_group_may_come_from_any_host(method: Method) {
     let mdns4 = Ipv4Addr::new(224, 0, 0, 251);
     let mdns6: Ipv6Addr = "ff02::fb".parse().expect("address");
     let [(host4, scanner4), (host6, scanner6)] = both_families(&bed);
-    let calls: [(IpAddr, IpAddr, SocketAddr); 3] = [
+    let queries: [(IpAddr, IpAddr, SocketAddr); 3] = [
         (host4, scanner4, (mdns4, 5353).into()),
         (host4, scanner4, (broadcast, 1900).into()),
         (host6, scanner6, SocketAddrV6::new(mdns6, 5353, 0, scope).into()),
     ];
-    for (number, (host, scanner, group)) in (1..).zip(calls) {
+    for (number, (host, scanner, group)) in (1..).zip(queries) {
         let any: IpAddr = if host.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
         let listener = socket(&bed.scanner, (any, group.port()));
         match group.ip() {
@@ -347,7 +347,7 @@ fn replies_to_a_group_may_come_from_any_host(method: Method) {
         }
         let client = socket(&bed.host, (host, 0));
         client.set_broadcast(true).expect("SO_BROADCAST");
-        client.send_to(b"who is there?", group).expect("call");
+        client.send_to(b"who is there?", group).expect("query");
         let at = client.local_addr().expect("address");
         drop(client);
         assert_eq!(querier(&listener), at);

@@ -25,7 +25,7 @@ fn packets() -> [(&'static str, Vec<u8>, usize); 8] {
         ("AH", ipv4(AUTHENTICATION, &authentication(TCP, 4, &tcp(2))), 44),
         ("IPv6 SYN", ipv6(TCP, &tcp(2)), 40),
         ("IPv6 UDP", ipv6(UDP, &udp(payload)), 40),
-        ("IPv6 UDP behind options", ipv6(DESTINATION, &chain(UDP, &udp(payload))), 64),
+        ("IPv6 UDP after options", ipv6(DESTINATION, &chain(UDP, &udp(payload))), 64),
     ]
 }
 

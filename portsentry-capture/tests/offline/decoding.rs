@@ -26,7 +26,7 @@ fn check_ip(what: &str, packet: &[u8], expected: Result<Packet, Rejected>) {
 }
 
 #[test]
-fn link_type_numbers() {
+fn link_types_have_their_registered_numbers() {
     let table = [
         (0, Some(LinkType::BsdLoopback)),
         (1, Some(LinkType::Ethernet)),
@@ -47,7 +47,7 @@ fn link_type_numbers() {
 }
 
 #[test]
-fn link_headers() {
+fn link_headers_are_decoded() {
     let v4 = ipv4(TCP, &tcp(SYN));
     let v6 = ipv6(TCP, &tcp(SYN));
     let seen = |wire_length| Ok(segment_v4(SYN, wire_length));
@@ -121,7 +121,7 @@ fn link_headers() {
 }
 
 #[test]
-fn loopback_marks() {
+fn loopback_frames_are_recognised() {
     let v4 = ipv4(TCP, &tcp(SYN));
     let zeros = with(&ethernet(0x0800, &v4), 0, &[0; 12]);
     let table = [
@@ -144,7 +144,7 @@ fn loopback_marks() {
 }
 
 #[test]
-fn ipv4_headers() {
+fn ipv4_headers_are_decoded() {
     let syn = tcp(SYN);
     let v4 = ipv4(TCP, &syn);
     let seen = Ok(segment_v4(SYN, 40));
@@ -192,7 +192,7 @@ fn ipv4_headers() {
 }
 
 #[test]
-fn ipv6_headers() {
+fn ipv6_headers_are_decoded() {
     let syn = tcp(SYN);
     let v6 = ipv6(TCP, &syn);
     let seen = |wire_length| Ok(over_v6(segment_v4(SYN, wire_length)));
@@ -334,7 +334,7 @@ fn ipv6_headers() {
 }
 
 #[test]
-fn transport_headers() {
+fn transport_headers_are_decoded() {
     let seen = |flags, length| Ok(segment_v4(flags, length));
     let long = tcp_with_options(10);
     let long_seen = Ok(segment_v4(SYN, 80));
@@ -409,7 +409,7 @@ fn rejection_names_are_distinct_and_sorted() {
 }
 
 #[test]
-fn observation_of_a_packet() {
+fn an_observation_has_the_fields_of_its_packet() {
     let time = Timestamp::from_nanos(7);
     let packet = segment_v4(SYN, 54);
     let seen = packet.observation(time, 3);

@@ -63,7 +63,7 @@ fn query() -> Vec<u8> {
 }
 
 #[test]
-fn pcap_of_every_kind() {
+fn every_kind_of_pcap_is_read() {
     for order in [Little, Big] {
         for (magic, unit) in [(MICROS, 1000), (NANOS, 1)] {
             let file = [
@@ -94,7 +94,7 @@ fn pcap_of_every_kind() {
 }
 
 #[test]
-fn pcapng_of_every_kind() {
+fn every_kind_of_pcapng_is_read() {
     let micros = u64::from(SECONDS) * 1_000_000;
     for order in [Little, Big] {
         let offset = match order {
@@ -145,7 +145,7 @@ fn pcapng_of_every_kind() {
 }
 
 #[test]
-fn packets_that_give_no_observation_are_counted() {
+fn packets_without_an_observation_are_counted() {
     let from = |source: &[u8]| ethernet(0x0800, &sealed(with(&ipv4(TCP, &tcp(2)), 12, source)));
     let to = |target: &[u8]| ethernet(0x0800, &sealed(with(&ipv4(TCP, &tcp(2)), 16, target)));
     let on_loopback = |frame: &[u8]| with(frame, 0, &[0; 12]);
@@ -228,10 +228,10 @@ fn damage_is_reported_after_the_readable_packets() {
     let packet = Little.packet(0, 0, 54, &syn());
     let with_length = |length: u32| with(&packet, 4, &length.to_le_bytes());
     let table = [
-        (&good, huge, "a packet is longer than any that can be captured"),
+        (&good, huge, "a packet is longer than the maximum of 1 MiB"),
         (&good_ng, with_length(8), "impossible block length"),
         (&good_ng, with_length(90), "impossible block length"),
-        (&good_ng, with_length(0x7fff_fff0), "a block is longer than any that can be captured"),
+        (&good_ng, with_length(0x7fff_fff0), "a block is longer than the maximum of 1 MiB"),
         (&good_ng, with(&packet, packet.len() - 4, &[9]), "the two lengths of a block differ"),
         (&good_ng, with(&packet, 20, &[200]), "unreadable block"),
         (&good_ng, with(&packet, 20, &[0xff; 4]), "unreadable block"),

@@ -167,7 +167,7 @@ fn other_protocols_are_not_reassembled_over_ipv4() {
 }
 
 #[test]
-fn chains_of_ipv6_headers() {
+fn first_fragments_must_contain_all_headers() {
     for (chain, first, taken) in CHAINS {
         let fragments = chain_fragments(&DOCUMENTATION, 7, 53, chain, first);
         let results = Reader::new().read_all(&fragments);
@@ -407,7 +407,7 @@ fn a_flood_evicts_the_oldest_datagrams() {
 
 /// One datagram of many tiny fragments, in the most expensive order.
 #[test]
-fn thousands_of_fragments_of_one_datagram() {
+fn thousands_of_fragments_are_reassembled() {
     let mut payload = udp(&vec![b'x'; 60_000]);
     payload[4..6].copy_from_slice(&60_008_u16.to_be_bytes());
     for version in [V4, V6] {

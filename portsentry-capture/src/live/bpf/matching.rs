@@ -51,6 +51,7 @@ pub(super) fn ether_type(code: &mut Assembler, v4: Label, v6: Label, ends: Ends)
     start
 }
 
+/// Returns the first and last numbers of the IPv4 ranges.
 pub(super) fn ipv4_ranges(addresses: &NetworkSet) -> Vec<(u32, u32)> {
     let ranges = addresses.ranges().filter_map(|range| match (range.start(), range.end()) {
         (IpAddr::V4(first), IpAddr::V4(last)) => Some((u32::from(*first), u32::from(*last))),
@@ -59,6 +60,7 @@ pub(super) fn ipv4_ranges(addresses: &NetworkSet) -> Vec<(u32, u32)> {
     ranges.collect()
 }
 
+/// Returns the first and last numbers of the ranges.
 pub(super) fn pairs(ranges: impl Iterator<Item = RangeInclusive<u16>>) -> Vec<(u32, u32)> {
     ranges.map(|range| ((*range.start()).into(), (*range.end()).into())).collect()
 }

@@ -25,7 +25,7 @@ pub(super) struct RingGroups {
     hash: SourceHash,
     /// Observations for each ring that arrived in another one.
     queues: Vec<WakeQueue<Observation>>,
-    /// By the index of the interface.
+    /// Groups by the index of their interface.
     groups: Mutex<BTreeMap<u32, Group>>,
     /// Counters of members that were opened and never read.
     unread: Mutex<SensorStats>,
@@ -159,8 +159,8 @@ impl RingGroups {
         }
     }
 
-    /// Hands off what the waiting members of `group` hold, keeps their counters, and closes
-    /// them.
+    /// Hands off the observations of the waiting members of `group`, keeps their counters, and
+    /// closes them.
     fn close_group(&self, group: Group) {
         for mut member in group.waiting.into_iter().flatten() {
             let mut foreign = vec![Vec::new(); self.queues.len()];

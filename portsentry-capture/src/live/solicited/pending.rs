@@ -275,17 +275,17 @@ mod tests {
             }
         }
 
-        fn is_reply(&mut self, from: SocketAddr, to: SocketAddr, came: u64, now: u64) -> bool {
+        fn is_reply(&mut self, from: SocketAddr, to: SocketAddr, arrived: u64, now: u64) -> bool {
             let alive =
                 |entry: Option<&(u64, u64)>| entry.filter(|it| now - it.1 <= 30_000).copied();
             let key = (to, from);
             if let Some((started, _)) = alive(self.queries.get(&key)) {
-                if started <= came {
+                if started <= arrived {
                     return true;
                 }
                 self.queries.remove(&key);
             }
-            let started = alive(self.inbound.get(&key)).map_or(came, |(started, _)| started);
+            let started = alive(self.inbound.get(&key)).map_or(arrived, |(started, _)| started);
             self.inbound.insert(key, (started, now));
             false
         }
@@ -293,7 +293,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn agrees_with_the_model(
+        fn pending_queries_agree_with_the_model(
             steps in prop::collection::vec(
                 (any::<bool>(), 0_usize..3, 0_usize..3, 0_u64..10,
                     select(vec![0_u64, 1, 10_000, 29_999, 30_000, 30_001])),

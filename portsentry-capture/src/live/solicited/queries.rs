@@ -1,8 +1,8 @@
 //! The queries of this host, behind one descriptor.
 //!
 //! A query must be processed before its reply. The reply waits in a block of its capture,
-//! while the query is readable immediately. Before a datagram is judged that is newer than the
-//! last read of the queries, they are read again.
+//! while the query is readable immediately. So if a datagram is newer than the last read of the
+//! queries, they are read again before the datagram is classified.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -23,8 +23,8 @@ const SENT: u64 = 0;
 const REARM: u64 = 1;
 const LOSSES: u64 = 2;
 
-/// Pause between two wake-ups for queries. The socket buffer holds a million datagrams a
-/// second meanwhile.
+/// Pause between two wake-ups for queries. The socket buffer is large enough for a million
+/// datagrams per second in this time.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Consequence and remedy, for the log.

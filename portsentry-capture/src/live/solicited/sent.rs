@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn headers() {
+    fn headers_of_udp_datagrams_are_parsed() {
         let check = |name: &str, hex: &str, expected: Option<(&str, &str)>| {
             let expected = expected.map(|(from, to)| (from.parse().unwrap(), to.parse().unwrap()));
             assert_eq!(ends(&bytes(hex)), expected, "{name}");
