@@ -170,7 +170,7 @@ impl ConnectSensor {
         }
         local_ports::warn_if_taken(&tcp_ports, &udp_ports);
         let limits = ConnectLimits { connections: capacity, ..limits };
-        // Last, because binding is faster while the sockets are in no other epoll set.
+        // Last, because binding is slower once another epoll set watches the set of the sockets.
         let acceptor = Acceptor::new(bound.descriptor(), banner, &limits).map_err(io_error)?;
         Ok(Self {
             bound,

@@ -92,8 +92,8 @@ impl CaptureFile {
     /// - [`SensorError::Io`] if the file cannot be read,
     /// - [`SensorError::NotACapture`] if it has another format,
     /// - [`SensorError::Truncated`] if it ends within its header,
-    /// - [`SensorError::UnsupportedLinkType`] if the frames of a pcap cannot be decoded. A pcapng
-    ///   has a link type for each interface; packets of such an interface are only counted.
+    /// - [`SensorError::UnsupportedLinkType`] if the frames of a pcap cannot be decoded. In a
+    ///   pcapng, packets of an interface with an unsupported link type are only counted.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, SensorError> {
         let name = path.as_ref().display().to_string();
         match File::open(path) {

@@ -1,4 +1,4 @@
-//! Hosts that a block would hurt more than any scanner can.
+//! Hosts that must not be blocked, because this host depends on them.
 
 use std::fs;
 use std::io;
@@ -17,7 +17,7 @@ use crate::{Interface, default_gateways};
 ///
 /// # Errors
 ///
-/// If the kernel does not list interfaces or routes; that needs no privilege.
+/// If the kernel does not list interfaces or routes. No privilege is needed.
 pub fn indispensable_hosts() -> io::Result<Vec<IpNet>> {
     let mut networks = indispensable_peers()?;
     networks.extend(own_networks(&Interface::all()?));
@@ -31,7 +31,7 @@ pub fn indispensable_hosts() -> io::Result<Vec<IpNet>> {
 ///
 /// # Errors
 ///
-/// If the kernel does not list routes; that needs no privilege.
+/// If the kernel does not list routes. No privilege is needed.
 pub fn indispensable_peers() -> io::Result<Vec<IpNet>> {
     let mut addresses = default_gateways()?;
     addresses.extend(name_servers(&fs::read("/etc/resolv.conf").unwrap_or_default()));
@@ -41,7 +41,7 @@ pub fn indispensable_peers() -> io::Result<Vec<IpNet>> {
     Ok(networks)
 }
 
-/// Addresses of `interfaces`; for loopback the whole networks.
+/// Returns the addresses of `interfaces`; for loopback the whole networks.
 fn own_networks(interfaces: &[Interface]) -> impl Iterator<Item = IpNet> {
     interfaces.iter().flat_map(|interface| {
         interface.addresses.iter().map(|address| match interface.loopback {
@@ -51,8 +51,8 @@ fn own_networks(interfaces: &[Interface]) -> impl Iterator<Item = IpNet> {
     })
 }
 
-/// Name servers in the text of `resolv.conf(5)`, without zones, because only addresses are
-/// compared.
+/// Returns the name servers in the text of `resolv.conf(5)`, without zones, because only
+/// addresses are compared.
 fn name_servers(text: &[u8]) -> Vec<IpAddr> {
     String::from_utf8_lossy(text)
         .lines()

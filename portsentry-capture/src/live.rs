@@ -114,7 +114,7 @@ pub struct CaptureOptions {
     /// least 1.
     pub buffer: u32,
     /// Maximum time that a packet waits before the reader is woken, so that one wake-up serves
-    /// many packets. Whole milliseconds, at least 1. A response may start later by this time.
+    /// many packets. Whole milliseconds, at least 1. It delays responses by up to this time.
     pub latency: Duration,
 }
 

@@ -1,8 +1,8 @@
 //! Reads tables of the kernel over netlink sockets (RFC 3549).
 //!
-//! The caller builds the request and decodes the entries. This module does the parts that all
-//! dumps share: reading the messages up to the last one, errors, and the repetition of a dump
-//! during which the table changed. Reads do not wait, because the kernel replies immediately.
+//! The caller builds the request and decodes the entries. This module reads the messages up to
+//! the last one, checks for errors, and repeats a dump during which the table changed. Reads do
+//! not wait, because the kernel replies immediately.
 
 use std::io;
 use std::os::fd::OwnedFd;

@@ -46,10 +46,10 @@ struct Socket {
 
 /// Converts sockets of either source for the engine.
 ///
-/// If a source does not contain whether a socket on `::` also serves IPv4, it is assumed to.
-/// The exception is a port that is also bound on `0.0.0.0`: both can exist only if the first
-/// is restricted to IPv6. A wrong guess hides a probe, which is better than reporting a served
-/// port.
+/// `/proc` does not contain whether a socket on `::` also serves IPv4. It is assumed to, unless
+/// the port is also bound on `0.0.0.0`: both sockets can exist only if the first is restricted to
+/// IPv6. A wrong assumption hides a probe, which is better than reporting a connection to a
+/// served port.
 fn served(sockets: Vec<Socket>) -> ServedPorts {
     let (connected, sockets): (Vec<_>, Vec<_>) =
         sockets.into_iter().partition(|socket| socket.peer.is_some());

@@ -198,14 +198,14 @@ fn open(endpoint: &Endpoint, usual_v6_only: Option<bool>) -> Result<OwnedFd, Err
         Protocol::Tcp => {
             // Connections of an earlier run in TIME_WAIT (RFC 9293 section 3.6) must not
             // prevent the bind. On Linux no other program can share or take over a TCP port that
-            // listens, even with this option.
+            // listens, even with `SO_REUSEADDR`.
             sockopt::set_socket_reuseaddr(&socket, true)?;
             bind(&socket, &address)?;
             listen(&socket, BACKLOG)?;
         }
         Protocol::Udp => {
-            // Here the option would let a second program bind the port and receive our
-            // datagrams.
+            // For UDP, `SO_REUSEADDR` would let a second program bind the port and receive
+            // our datagrams.
             enable_destinations(socket.as_fd(), endpoint.address)?;
             // Without the privilege, the socket keeps the default size.
             let _ = sockopt::set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER);

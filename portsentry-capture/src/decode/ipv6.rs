@@ -172,8 +172,8 @@ fn walk(first: IpNumber, payload: Payload<'_>, from: Walk) -> Result<Walked<'_>,
 /// transport header (RFC 8200 section 4.5, RFC 7112 section 5).
 ///
 /// Linux drops a fragment without them since 5.11 (`ipv6frag_thdr_truncated` and
-/// `ipv6_skip_exthdr`). It accepts one that ends before the first two bytes of an extension
-/// header, so this function does too.
+/// `ipv6_skip_exthdr`). Linux accepts a fragment that ends before the second byte of an
+/// extension header, so this function does too.
 pub(super) fn has_header_chain(first: IpNumber, payload: Payload<'_>) -> bool {
     let (mut next, mut at) = (first, 0);
     loop {

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 /// No sender has such an address (RFC 1122 section 3.2.1.3, RFC 6890 section 2.2.2, RFC 4291
 /// section 2.7): "this network" 0.0.0.0/8, multicast, 240.0.0.0/4 with the limited broadcast,
 /// `::`, `ff00::/8`, and IPv4-mapped IPv6. Loopback addresses are possible only on a loopback
-/// interface. No stack accepts these packets, so a response would punish a forged source.
+/// interface. No stack accepts these packets, so their source is forged.
 #[must_use]
 pub fn martian_source(source: IpAddr, on_loopback: bool) -> bool {
     match source {

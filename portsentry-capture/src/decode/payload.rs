@@ -5,7 +5,7 @@
 
 use super::Rejected;
 
-/// The rest of a packet after some header, as long as the IP header states.
+/// The rest of a packet after a header. The IP header defines where it ends.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Payload<'a> {
     /// The captured bytes, at most `length`.

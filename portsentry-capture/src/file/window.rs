@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read};
 
-/// Size of the buffer at the start, in bytes.
+/// Initial size of the buffer, in bytes.
 const CHUNK: usize = 64 * 1024;
 
 /// A sliding window over a stream: bytes are read at its end and consumed at its start.

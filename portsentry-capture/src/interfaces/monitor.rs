@@ -14,9 +14,9 @@ const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 
 /// Reports that interfaces or addresses appeared, disappeared or changed.
 ///
-/// It does not report which, because notifications can be lost. A snapshot
-/// ([`Interface::all`](crate::Interface::all)) is always complete. Open the monitor before the
-/// first snapshot, so that no change is missed.
+/// It does not report what changed, because notifications can be lost. Take a snapshot
+/// ([`Interface::all`](crate::Interface::all)) instead, which is always complete. Open the
+/// monitor before the first snapshot, so that no change is missed.
 #[derive(Debug)]
 pub struct InterfaceMonitor {
     socket: OwnedFd,

@@ -1,4 +1,4 @@
-//! When to check the kernel's drop counters, and when to log them.
+//! Decides when to check the kernel's drop counters, and when to log them.
 //!
 //! The counters are checked one second after packets were read, so that an idle sensor set is
 //! never woken. At most one line a minute is logged.

@@ -1,10 +1,10 @@
 //! All captures of a selection, as one sensor.
 //!
 //! The set opens a capture on every selected interface that is ready, and follows the kernel by
-//! netlink: interfaces and addresses that appear, disappear or are renamed. A capture that failed to
-//! open is retried a second later, and at each change. The owner only waits for the descriptor of
-//! the set and drains it. Captures, kernel notifications and the timer of the retries are behind
-//! that one descriptor.
+//! netlink: interfaces and addresses that appear, disappear or are renamed. If a capture cannot be
+//! opened, the set retries a second later, and at each change. The owner only waits for the
+//! descriptor of the set and drains it. That descriptor covers captures, kernel notifications and
+//! the timer for retries.
 
 mod builder;
 mod captures;

@@ -7,8 +7,8 @@
 //! - Datagrams that this host only forwards are not its queries. Masqueraded queries are, because
 //!   they carry its address.
 //! - Only this host's datagrams fill the table of queries, which has a fixed size. Datagrams of
-//!   strangers fill a smaller one. If that is full, a reply of a local service may count as a query,
-//!   but it exempts only the address and port that it was sent to.
+//!   other hosts fill a smaller one. If that is full, a reply of a local service may count as a
+//!   query, but it exempts only the address and port that it was sent to.
 //! - If the socket cannot be opened or read, a warning is logged, and late replies are reported as
 //!   probes.
 //! - A replay does not use this module.

@@ -24,7 +24,7 @@ pub(super) struct Suppressor {
 }
 
 impl Suppressor {
-    /// Creates one that has seen nothing.
+    /// Creates a suppressor that knows no packets and no queries.
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self {
             several_interfaces: false,

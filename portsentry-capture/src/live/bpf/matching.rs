@@ -82,7 +82,8 @@ pub(super) fn search(
     split(code, &edges, [outside, inside])
 }
 
-/// Writes the binary search. `ways` are the targets below the first of `edges`, and from it on.
+/// Writes the binary search. `ways` are the targets for numbers below the first of `edges`, and
+/// from it up to the second; after that the targets alternate.
 fn split(code: &mut Assembler, edges: &[u32], ways: [Label; 2]) -> Label {
     let middle = edges.len() / 2;
     let Some(edge) = edges.get(middle) else { return ways[0] };

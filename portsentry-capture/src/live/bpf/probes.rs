@@ -30,9 +30,9 @@ const FRAGMENT: u32 = 0x3fff;
 /// Attaches a filter to `socket` that drops packets which cannot be probes of the `watched`
 /// addresses and ports. `network` is the offset of the network header in received packets.
 ///
-/// The memory for filters is bounded (`net.core.optmem_max`). If it does not suffice even for
-/// a coarse program, all packets pass, which costs time but no probe. Then a warning is logged
-/// with `name`, the interface.
+/// The memory for filters is bounded (`net.core.optmem_max`). If it does not suffice even for a
+/// coarse program, all packets pass, which costs time but loses no probe. A warning is logged
+/// then; `name` is the interface.
 pub(in crate::live) fn attach_probe_filter(
     socket: BorrowedFd<'_>,
     network: u32,

@@ -13,8 +13,8 @@ use crate::live::{CaptureOptions, LiveSensor, SourceHash, Watched, packet_socket
 use crate::wake::WakeQueue;
 use crate::{Drained, Interface, RingStats, Sensor, SensorError, SensorStats};
 
-/// Maximum number of observations in all queues together, 4 MiB. The buffers that the readers
-/// swap in can hold as many again.
+/// Maximum number of observations in all queues together, 4 MiB. The buffers of the readers can
+/// hold the same number.
 const QUEUED: usize = 1 << 15;
 
 /// State that all backends share. It is used when something is opened or closed, and for

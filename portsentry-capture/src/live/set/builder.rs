@@ -6,7 +6,7 @@ use crate::live::set::SensorSet;
 use crate::live::{LiveBackend, Watched};
 use crate::{Selection, SensorError};
 
-/// Opens a [`SensorSet`]. Made by [`SensorSet::builder`].
+/// Opens a [`SensorSet`]. Created by [`SensorSet::builder`].
 pub struct SensorSetBuilder {
     selection: Selection,
     backend: Box<dyn LiveBackend + Send>,

@@ -2,8 +2,8 @@
 //!
 //! A reply comes from exactly the address and port that the query went to, arrives at the
 //! port that sent it, and is not much later. Source port 53 proves nothing, because anyone
-//! can send from it. A query to a multicast group or a broadcast address may be answered by
-//! any host from any port (RFC 6762 section 6.7).
+//! can send from it. Any host may reply, from any port, to a query that went to a multicast
+//! group or a broadcast address (RFC 6762 section 6.7).
 //!
 //! A host sends more than queries from a port. A service there sends replies, and these must
 //! not count as queries: otherwise the peer of a service could make this host treat its later
@@ -17,8 +17,8 @@ use portsentry_core::{Instant, Timestamp};
 
 use super::flow::{FlowTable, UdpFlow};
 
-/// How long a query waits for replies after it was last sent. Stateful firewalls wait as
-/// long (`nf_conntrack_udp_timeout` of Linux), and resolvers at most as long
+/// Time in which replies to a query are solicited, after it was last sent. Stateful firewalls
+/// wait as long (`nf_conntrack_udp_timeout` of Linux), and resolvers at most as long
 /// (`resolv.conf(5)`, `timeout`).
 const LIFETIME: Duration = Duration::from_secs(30);
 
@@ -26,8 +26,8 @@ const LIFETIME: Duration = Duration::from_secs(30);
 const QUERIES: usize = 1 << 15;
 
 /// Capacity of the table of inbound flows: 256 KiB. Peers that overflow it make replies of
-/// this host look like queries. That exempts nothing but later datagrams from the address and
-/// port that the reply went to.
+/// this host look like queries. That exempts only later datagrams from the address and port
+/// that the reply went to.
 const INBOUND: usize = 1 << 12;
 
 /// Flows that this host started, and flows that a peer started.
@@ -35,7 +35,7 @@ const INBOUND: usize = 1 << 12;
 pub(super) struct PendingQueries {
     queries: FlowTable,
     inbound: FlowTable,
-    /// When this host last sent a query to a group or by broadcast.
+    /// Time at which this host last sent a query to a group or by broadcast.
     last_group_query: Option<Instant>,
     /// Number of queries evicted before their lifetime ended.
     pub(super) evicted: u64,

@@ -43,7 +43,7 @@ pub(in crate::live) struct Queries {
     broadcasts: Vec<Ipv4Addr>,
     /// All queries up to this packet time were read.
     read_until: Option<Timestamp>,
-    /// Why the socket cannot be opened or read.
+    /// Reason why the socket cannot be opened or read.
     failure: Option<String>,
     /// Whether `failure` was not logged yet.
     unlogged: bool,
@@ -58,7 +58,7 @@ struct Open {
 }
 
 impl Queries {
-    /// Creates it without any monitored port.
+    /// Creates a reader without any monitored port.
     pub(in crate::live) fn new() -> io::Result<Self> {
         let (events, pause) = (EventSet::new()?, Timer::new()?);
         let losses = LossReport::new()?;

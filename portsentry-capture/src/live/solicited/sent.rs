@@ -35,7 +35,7 @@ pub(super) struct Sent {
     pub(super) time: Timestamp,
 }
 
-/// Socket that captures them on all interfaces.
+/// Socket that captures sent datagrams on all interfaces.
 #[derive(Debug)]
 pub(super) struct SentDatagrams {
     socket: OwnedFd,
@@ -53,8 +53,8 @@ impl SentDatagrams {
         if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER).is_err() {
             sockopt::set_socket_recv_buffer_size(&socket, BUFFER)?;
         }
-        // It takes effect a little later. Until then datagrams are stamped when they are
-        // read, which looks too late. Captures are opened after this.
+        // The option takes effect a little later. Until then datagrams are stamped when they are
+        // read, which is too late. So captures are opened after this.
         setsockopt(&socket, ReceiveTimestampns, &true)?;
         attach_sent_filter(socket.as_fd(), addresses, ports)?;
         packet_socket::bind(socket.as_fd(), 0)?;
