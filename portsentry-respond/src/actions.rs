@@ -1,4 +1,4 @@
-//! Which actions a response has, and carrying them out in order.
+//! The actions of a response, and how they are run in order.
 
 pub(crate) mod command;
 mod descriptors;
@@ -19,7 +19,7 @@ use command::{Command, ProbeContext};
 use hosts_deny::{Added, add_line};
 use simple_command::ShellAnswer;
 
-/// What the configuration says about responses.
+/// The responses that a configuration defines.
 #[derive(Debug)]
 pub struct Actions {
     tcp: BlockMode,
@@ -27,17 +27,17 @@ pub struct Actions {
     kill_route: Option<Template>,
     kill_hosts_deny: Option<Template>,
     kill_run_cmd: Option<Template>,
-    /// About the names in `kill_route` and `kill_run_cmd`.
+    /// Answers of the shell about the programs in `kill_route` and `kill_run_cmd`.
     shell_answer: [ShellAnswer; 2],
     command_first: bool,
     limit: Duration,
-    /// Its lock is held while the file is replaced.
+    /// The lock is held while the file is replaced.
     hosts_deny: Mutex<PathBuf>,
     blocked_file: Option<Mutex<BlockedFile>>,
 }
 
 impl Actions {
-    /// What `settings` say. `blocked_file` is the file they name, opened.
+    /// Returns the actions of `settings`. `blocked_file` is the opened file that they name.
     pub fn new(settings: &Settings, blocked_file: Option<BlockedFile>) -> Self {
         Self {
             tcp: settings.block_tcp,
@@ -53,44 +53,44 @@ impl Actions {
         }
     }
 
-    /// Whether there is anything to do about a probe of this protocol.
+    /// Returns whether a probe of this protocol has any action.
     pub fn any(&self, protocol: Protocol) -> bool {
         self.in_order(protocol).next().is_some()
     }
 
-    /// Responds to a probe: carries out each action in order and `tell`s of it.
-    /// Takes as long as the commands do. Once `stop` is readable, a command that
-    /// runs is ended, and none is begun.
+    /// Responds to a probe: runs each action in order and passes the results to `report`. Takes as
+    /// long as the commands do. Once `stop` is readable, a running command is ended and no other is
+    /// started.
     ///
-    /// When this says that the host was dealt with, the host stands in the
-    /// blocked file, if there is one.
+    /// If the result is [`Outcome::Succeeded`], the host is in the blocked file, if there is one
+    /// and it could be written.
     pub fn respond(
         &self,
         probe: ProbeContext,
         stop: BorrowedFd<'_>,
-        tell: &mut dyn FnMut(Report),
+        report: &mut dyn FnMut(Report),
     ) -> Outcome {
         let host = probe.target;
-        let mut tell = |what| tell(Report { host, what });
+        let mut report = |what| report(Report { host, what });
         let mut succeeded = false;
         for action in self.in_order(probe.protocol) {
-            succeeded |= self.act(action, probe, stop, &mut tell);
+            succeeded |= self.act(action, probe, stop, &mut report);
         }
         if !succeeded {
-            tell(ActionEvent::NothingWorked);
+            report(ActionEvent::NothingWorked);
             return Outcome::Failed;
         }
         if let Some(file) = &self.blocked_file {
             let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if let Err(error) = file.append(host) {
                 let path = file.path().display();
-                tell(ActionEvent::NotRecorded(format!("{path}: {error}")));
+                report(ActionEvent::NotRecorded(format!("{path}: {error}")));
             }
         }
         Outcome::Succeeded
     }
 
-    /// What is done about a probe of this protocol, in order.
+    /// Returns the actions for a probe of this protocol, in order.
     pub fn in_order(&self, protocol: Protocol) -> impl Iterator<Item = Action> {
         let mode = match protocol {
             Protocol::Tcp => self.tcp,
@@ -118,29 +118,29 @@ impl Actions {
     fn act(
         &self,
         action: Action,
-        tokens: ProbeContext,
+        probe: ProbeContext,
         stop: BorrowedFd<'_>,
-        tell: &mut dyn FnMut(ActionEvent),
+        report: &mut dyn FnMut(ActionEvent),
     ) -> bool {
         let Some(template) = self.template(action) else { return false };
-        let text = template.expand(tokens.target, tokens.port, tokens.mode);
+        let text = template.expand(probe.target, probe.port, probe.mode);
         let result = match action {
             Action::HostsDeny => self.deny(&text),
             Action::Route | Action::Command => {
                 let [route, other] = &self.shell_answer;
                 let shell_answer = if action == Action::Route { route } else { other };
                 let limit = self.limit;
-                let command = Command { text: &text, shell_answer, tokens, limit, stop };
+                let command = Command { text: &text, shell_answer, probe, limit, stop };
                 command.run().map_err(|error| error.to_string()).map(|finished| {
                     if !finished.output.is_empty() {
-                        tell(ActionEvent::Output(finished.output));
+                        report(ActionEvent::Output(finished.output));
                     }
                     Added::Now
                 })
             }
         };
         let succeeded = result.is_ok();
-        tell(match result {
+        report(match result {
             Ok(Added::Now) => ActionEvent::Done(action, text),
             Ok(Added::Before) => ActionEvent::AlreadyDenied,
             Err(error) => ActionEvent::Failed(action, error),

@@ -1,10 +1,9 @@
-//! What the responder lets through of what it is asked for.
+//! Checks of the requests for responses.
 //!
-//! The engine in the packet process has decided already. The responder decides again,
-//! by facts that it knows itself: the configuration, this host's addresses and the clock.
-//! A packet process that an attacker controls can therefore block hosts no faster than
-//! `BLOCK_RATE`, and never the hosts that this host needs. `BLOCK_RATE` is counted here
-//! only.
+//! The engine in the packet process has decided already. The responder decides again, from facts
+//! that it reads itself: the configuration, this host's addresses and the clock. An attacker who
+//! controls the packet process can therefore block hosts no faster than `BLOCK_RATE`, and never the
+//! hosts that this host depends on. Only the responder counts `BLOCK_RATE`.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -17,7 +16,7 @@ use portsentry_core::{Instant, Limits, Mode, NetworkSet, Protocol, RateLimit};
 
 use crate::actions::command::ProbeContext;
 
-/// Why a request is not carried out. `Display` ends the line about it.
+/// Reason to refuse a request. `Display` completes the log line about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("no configuration is in force")]
@@ -34,14 +33,14 @@ pub(super) enum Refusal {
     TooMany,
     #[error("more than BLOCK_RATE allows")]
     Rate {
-        /// Responses a minute.
+        /// Responses per minute.
         limit: u32,
-        /// The time at which the next response is possible.
+        /// The earliest time at which the next response is possible.
         until: Instant,
     },
 }
 
-/// The responses under way, and how many there were.
+/// The responses that are running or queued, and their rate.
 #[derive(Debug)]
 pub(super) struct Admission {
     mode: Mode,
@@ -53,7 +52,7 @@ pub(super) struct Admission {
 }
 
 impl Admission {
-    /// For a sentry that watches in `mode`.
+    /// Returns the admission for a sentry that watches in `mode`.
     pub(super) fn new(mode: Mode) -> Self {
         let most = Limits::default().responses;
         Self {
@@ -65,9 +64,8 @@ impl Admission {
         }
     }
 
-    /// Takes the response `id` to `probe` as under way, or says why it is not to
-    /// be begun. `settings` and `protected` are those in force, `now` any
-    /// monotonic time.
+    /// Admits the response `id` to `probe`, or returns the reason to refuse it. `settings` and
+    /// `protected` are those of the current configuration, `now` is a monotonic time.
     pub(super) fn admit(
         &mut self,
         id: u64,
@@ -104,7 +102,7 @@ impl Admission {
         Ok(())
     }
 
-    /// The response `id` has ended.
+    /// Removes the response `id`, which has ended.
     pub(super) fn ended(&mut self, id: u64) {
         if let Some(host) = self.under_way.remove(&id) {
             self.hosts.remove(&host);
@@ -112,7 +110,7 @@ impl Admission {
     }
 }
 
-/// Whether anybody can have this address, and no other form of it exists.
+/// Returns whether a host can have this address in this form.
 fn is_host(address: IpAddr) -> bool {
     let special = match address {
         IpAddr::V4(v4) => v4.is_broadcast(),
@@ -121,31 +119,31 @@ fn is_host(address: IpAddr) -> bool {
     !special && !address.is_unspecified() && !address.is_multicast()
 }
 
-/// This host's addresses, as they change: what is never acted on depends on them.
+/// This host's addresses, which are never blocked, kept up to date.
 #[derive(Debug)]
 pub(super) struct OwnAddresses {
-    /// `None` once it has failed.
+    /// `None` once the monitor has failed.
     monitor: Option<InterfaceMonitor>,
     own: NetworkSet,
 }
 
 impl OwnAddresses {
     pub(super) fn new() -> io::Result<Self> {
-        // The monitor first, so that no change falls in between.
+        // Opens the monitor first, so that no change in between is missed.
         let monitor = Some(InterfaceMonitor::open()?);
         Ok(Self { monitor, own: own_addresses()? })
     }
 
-    /// Readable when they may have changed.
+    /// Returns a descriptor that is readable when the addresses may have changed.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.monitor.as_ref().map(AsFd::as_fd)
     }
 
-    /// Whether they have changed since this was asked before.
+    /// Returns whether the addresses have changed since the last call.
     ///
     /// # Errors
     ///
-    /// Once, if the kernel tells nothing more.
+    /// Returns an error once, when the kernel stops reporting changes.
     pub(super) fn changed(&mut self) -> io::Result<bool> {
         let Some(monitor) = &mut self.monitor else { return Ok(false) };
         let own = match monitor.changed() {
@@ -183,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_probe_could_lead_to_is_let_through() {
+    fn only_requests_that_a_probe_can_cause_are_admitted() {
         let protected: NetworkSet = ["192.0.2.0/24", "2001:db8::1/128"]
             .map(|it| it.parse::<IpNet>().unwrap())
             .into_iter()
@@ -196,10 +194,10 @@ mod tests {
         check(probe("198.51.100.7", 23), Ok(()));
         check(probe("2001:db8::7", 23), Ok(()));
         check(probe("198.51.100.7", 24), Err(Refusal::NotConfigured));
-        let of_another =
+        let different =
             |mode, protocol| ProbeContext { mode, protocol, ..probe("198.51.100.7", 23) };
-        check(of_another(Mode::Connect, Protocol::Tcp), Err(Refusal::NotConfigured));
-        check(of_another(Mode::Stealth, Protocol::Udp), Err(Refusal::NotConfigured));
+        check(different(Mode::Connect, Protocol::Tcp), Err(Refusal::NotConfigured));
+        check(different(Mode::Stealth, Protocol::Udp), Err(Refusal::NotConfigured));
         for address in
             ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:192.0.2.1"]
         {
@@ -211,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn one_at_a_time_for_each_host_and_a_bound_for_all() {
+    fn each_host_has_one_response_and_the_total_is_bounded() {
         let mut admission = Admission::new(Mode::Stealth);
         let admit = |admission: &mut Admission, id: u64, target: &str| {
             let (probe, now) = (probe(target, 23), Instant::from_secs(1));
@@ -231,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn no_minute_has_more_responses_than_the_rate() {
+    fn no_minute_exceeds_the_rate() {
         let mut admission = Admission::new(Mode::Stealth);
         let settings = settings(60);
         let mut admitted = Vec::new();
@@ -257,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_response_is_possible_at_the_time_that_was_given() {
+    fn a_refused_response_is_possible_at_the_returned_time() {
         let mut admission = Admission::new(Mode::Stealth);
         let mut admit = |id: u64, at: Instant| {
             let probe = probe(&format!("198.51.100.{id}"), 23);

@@ -1,18 +1,18 @@
-//! The end of a request for a response.
+//! The answer to a request for a response.
 
 use portsentry_core::{Instant, Outcome};
 
-/// The answer of the responder to a request for a response.
+/// Answer of the responder to a request for a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Answer {
-    /// The response has ended, or was not started for a reason that a report gives.
+    /// The response has ended, or was refused for a reason that a report contains.
     Ended(Outcome),
-    /// The response was not started, because of `BLOCK_RATE`.
+    /// The response was refused because of `BLOCK_RATE`.
     Refused {
-        /// Responses a minute.
+        /// Responses per minute.
         limit: u32,
-        /// The time of the monotonic clock before which there is no reason to ask again.
+        /// Time of the monotonic clock before which another request is refused as well.
         until: Instant,
     },
 }

@@ -1,4 +1,4 @@
-//! Datagrams between the two processes, one for each message.
+//! Datagrams between the two processes, one per message.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,14 +13,14 @@ use rustix::net::{
 
 use crate::protocol::MAX_MESSAGE;
 
-/// The two ends of a channel.
+/// Creates the two ends of a channel.
 pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let kind = SocketType::SEQPACKET;
     Ok(socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?)
 }
 
-/// Sends one message, with a descriptor or without. Waits for room, unless
-/// `flags` say otherwise.
+/// Sends one message, with or without a descriptor. Waits for room unless `flags` contain
+/// `DONTWAIT`.
 pub(super) fn send(
     socket: BorrowedFd<'_>,
     message: &[u8],
@@ -38,26 +38,26 @@ pub(super) fn send(
     Ok(())
 }
 
-/// A message as it came in.
+/// A received message.
 pub(super) struct Received<'a> {
-    /// Empty when the other end is closed.
+    /// Bytes of the message; empty if the other end is closed.
     pub(super) message: &'a [u8],
     pub(super) descriptor: Option<OwnedFd>,
 }
 
-/// What messages are read into.
+/// Buffer for received messages.
 #[derive(Debug)]
 pub(super) struct Buffer(Vec<u8>);
 
 impl Buffer {
     pub(super) fn new() -> Self {
-        // One more, to tell what is too long.
+        // One more byte, to detect a message that is too long.
         Self(vec![0; MAX_MESSAGE + 1])
     }
 
-    /// Takes the next message; waits for it, unless `flags` say otherwise. One
-    /// that is too long is an error. At most one descriptor is taken, and only if
-    /// it is wanted; the kernel closes others.
+    /// Receives the next message; waits for it unless `flags` contain `DONTWAIT`. A message that is
+    /// too long is an error. At most one descriptor is accepted, and only if `wanted`; the kernel
+    /// closes all others.
     pub(super) fn receive(
         &mut self,
         socket: BorrowedFd<'_>,

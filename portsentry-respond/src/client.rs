@@ -1,10 +1,9 @@
-//! The packet process's side: asks, and takes what comes back.
+//! The packet process's side: sends requests and receives answers.
 //!
-//! Nothing here waits, except to load a configuration and at the end: what the
-//! channel does not take at once is kept, as many requests as the engine has
-//! responses under way. When the responder has ended, that is said once, and
-//! responses fail from then on; it cannot be started again, because the rights
-//! that it had are given up.
+//! Nothing here waits, except to load a configuration and at the end. A request that does not fit
+//! the channel is queued; the engine's limit of responses bounds the queue. When the responder
+//! ends, this is logged once, and all later responses fail. It cannot be restarted, because its
+//! rights were given up.
 
 use std::collections::{HashMap, VecDeque};
 use std::ffi::OsString;
@@ -36,17 +35,17 @@ use crate::protocol::{Message, Request};
 use crate::start::{LAST_RESPONSES, spawn};
 use crate::store::History;
 
-/// How long it may take to end, beyond what running responses have.
+/// Time that the responder has to exit, in addition to that of running responses.
 const ENDING: Duration = Duration::from_secs(3);
 
-/// Something from the responder that is for the log.
+/// A message of the responder for the log.
 #[derive(Debug)]
 pub enum Notification {
     /// Progress of a response.
     Report(Report),
-    /// Something that the administrator should know.
+    /// A notice for the administrator.
     Notice(Notice),
-    /// The history file was removed; this is the one that was created in its place.
+    /// The history file was removed; this is the file that replaces it.
     History(History),
 }
 
@@ -59,13 +58,13 @@ pub struct Client {
     /// `None` once the responder has ended.
     socket: Option<OwnedFd>,
     buffer: Buffer,
-    /// Requests that found no room yet.
+    /// Requests that did not fit the channel yet.
     outbox: VecDeque<Vec<u8>>,
     load: Load,
     under_way: HashMap<ResponseId, IpAddr>,
     answers: Vec<(ResponseId, Answer)>,
     never_block: Option<Vec<IpNet>>,
-    /// Whether it was told to end.
+    /// Whether the responder was asked to exit.
     closing: bool,
     notify: Notify,
 }
@@ -77,13 +76,13 @@ impl fmt::Debug for Client {
 }
 
 impl Client {
-    /// Starts `command` as the responder, a program that calls
-    /// [`Server::run`](crate::Server::run) when [`is_called`](crate::is_called) says so.
-    /// `notify` gets everything that is for the log.
+    /// Starts `command` as the responder. The program must call [`Server::run`](crate::Server::run)
+    /// when [`is_called`](crate::is_called) returns true. `notify` receives everything that is for
+    /// the log.
     ///
     /// # Errors
     ///
-    /// If the system starts no process.
+    /// If the system cannot start a process.
     pub fn start(
         command: Command,
         notify: impl Fn(Notification) + Send + 'static,
@@ -92,7 +91,7 @@ impl Client {
         Ok(Self::of(child, socket, Box::new(notify)))
     }
 
-    /// The client of the responder `child`, which has the other end of `socket`.
+    /// Returns the client of the responder `child`, which has the other end of `socket`.
     fn of(child: Child, socket: OwnedFd, notify: Notify) -> Self {
         Self {
             child,
@@ -109,10 +108,10 @@ impl Client {
     }
 
     /// Asks the responder to read the configuration and to open the files that it names.
-    /// [`read`](Self::read) returns the content of the files, and [`loaded`](Self::loaded)
-    /// the result.
+    /// [`read`](Self::read) returns the content of the files, and [`loaded`](Self::loaded) the
+    /// result.
     pub fn load(&mut self) {
-        self.load.begin();
+        self.load.restart();
         self.ask(&Request::Load(self.load.number));
     }
 
@@ -120,8 +119,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`FileError::Missing`] if the responder has read no such file; [`loaded`](Self::loaded)
-    /// then has the reason if this is an error.
+    /// [`FileError::Missing`] if the responder has read no such file; [`loaded`](Self::loaded) then
+    /// returns the reason if this is an error.
     pub fn read(&mut self, path: &Path) -> Result<Vec<u8>, FileError> {
         let has_come = |load: &Load| load.file(path).is_some() || load.result.is_some();
         let waited = self.await_load(has_come);
@@ -129,13 +128,12 @@ impl Client {
         found.map(<[u8]>::to_vec).ok_or_else(|| FileError::Missing(path.to_owned()))
     }
 
-    /// Waits until everything is loaded, and returns it. It is in force once
+    /// Waits until the configuration is loaded, and returns it. It takes effect when
     /// [`adopt`](Self::adopt) is called.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Refused`] with the reason; [`ClientError::Ended`] without a
-    /// responder.
+    /// [`ClientError::Refused`] with the reason; [`ClientError::Ended`] without a responder.
     pub fn loaded(&mut self) -> Result<Loaded, ClientError> {
         self.await_load(|load| load.result.is_some())?;
         let load = &mut self.load;
@@ -143,7 +141,7 @@ impl Client {
         load.result.take().unwrap_or(Err(ClientError::Ended))
     }
 
-    /// Takes messages until `is_enough`.
+    /// Receives messages until `is_enough` returns true.
     fn await_load(&mut self, is_enough: impl Fn(&Load) -> bool) -> Result<(), ClientError> {
         while !is_enough(&self.load) {
             if self.socket.is_none() {
@@ -164,12 +162,12 @@ impl Client {
         Ok(())
     }
 
-    /// Puts what was loaded last in force.
+    /// Puts the configuration that was loaded last in force.
     pub fn adopt(&mut self) {
         self.ask(&Request::Adopt(self.load.number));
     }
 
-    /// Asks for `response`. Never blocks.
+    /// Requests `response`. Never blocks.
     pub fn respond(&mut self, response: &Response) {
         let Response { id, probe, .. } = response;
         if self.socket.is_none() {
@@ -182,18 +180,18 @@ impl Client {
         self.ask(&Request::Respond(id.as_u64(), tokens));
     }
 
-    /// What to wait for. `None` once the responder has ended.
+    /// Returns the event to wait for; `None` once the responder has ended.
     pub fn interest(&self) -> Option<Interest<'_>> {
         let readable = Interest::readable(self.socket.as_ref()?.as_fd());
         Some(if self.outbox.is_empty() { readable } else { readable.or_writable() })
     }
 
-    /// Whether [`answers`](Self::answers) has something without any waiting.
+    /// Returns whether [`answers`](Self::answers) has something without waiting.
     pub fn has_answers(&self) -> bool {
         !self.answers.is_empty()
     }
 
-    /// The answers to requests for responses that have come in. Never blocks.
+    /// Returns the answers to requests for responses since the last call. Never blocks.
     pub fn answers(&mut self) -> Vec<(ResponseId, Answer)> {
         self.flush();
         while let Some((message, descriptor)) = self.next() {
@@ -202,25 +200,24 @@ impl Client {
         std::mem::take(&mut self.answers)
     }
 
-    /// The networks that are never acted on, if they have changed since they were
-    /// asked for or loaded last.
+    /// Returns the networks that are never blocked, if they have changed since the last call or the
+    /// last load.
     pub fn never_block(&mut self) -> Option<Vec<IpNet>> {
         self.never_block.take()
     }
 
-    /// Lets the responses that are running end by themselves, for four seconds;
-    /// then has their commands ended. Returns all answers, and how many responses
-    /// were not begun and not ended in time.
+    /// Gives running responses four seconds to end, then ends their commands. Returns all answers,
+    /// and how many responses were not started or not finished in time.
     pub fn finish(mut self) -> (Vec<(ResponseId, Answer)>, Unfinished) {
         self.ask(&Request::Close);
         self.closing = true;
         let until = Instant::now() + LAST_RESPONSES + ENDING;
         let mut unfinished = None;
-        // The end of the channel is the end of the responder.
+        // The responder closes the channel when it exits.
         while self.socket.is_some() && Instant::now() < until {
             self.flush();
             match self.next() {
-                Some((Message::Closed(told), _)) => unfinished = Some(told),
+                Some((Message::Closed(counts), _)) => unfinished = Some(counts),
                 Some((message, descriptor)) => self.take(message, descriptor),
                 None => self.wait(until),
             }
@@ -235,25 +232,25 @@ impl Client {
         self.flush();
     }
 
-    /// Sends what the channel takes.
+    /// Sends as many requests as the channel accepts.
     fn flush(&mut self) {
         while let (Some(request), Some(socket)) = (self.outbox.front(), &self.socket) {
             match channel::send(socket.as_fd(), request, None, SendFlags::DONTWAIT) {
                 Ok(()) => drop(self.outbox.pop_front()),
                 Err(Errno::AGAIN) => return,
-                // Reading tells of the end, and what was said before it.
+                // The next read returns the end of the channel and the messages before it.
                 Err(_) => self.outbox.clear(),
             }
         }
     }
 
-    /// The next message, if one has come.
+    /// Returns the next message, if there is one.
     fn next(&mut self) -> Option<(Message, Option<OwnedFd>)> {
         let socket = self.socket.as_ref()?.as_fd();
         let mut received = self.buffer.receive(socket, true, RecvFlags::DONTWAIT);
         if matches!(received, Err(Errno::CONNRESET)) {
-            // It has ended with requests unread, which is told before, and instead
-            // of, what it had said. Told once.
+            // The responder ended with unread requests. The kernel reports this once, before the
+            // messages that are still in the channel.
             received = self.buffer.receive(socket, true, RecvFlags::DONTWAIT);
         }
         let error = match received {
@@ -269,11 +266,11 @@ impl Client {
         None
     }
 
-    /// Waits for a message, or for room.
+    /// Waits for a message, or for room in the channel.
     fn wait(&self, until: Instant) {
         let Some(interest) = self.interest() else { return };
         let left = until.saturating_duration_since(Instant::now());
-        // The callers check the time again, whatever the result is.
+        // The callers check the time again, so the result is not needed.
         let _ = wait([Some(interest)], Some(left));
     }
 
@@ -309,12 +306,12 @@ impl Client {
             | Message::Blocked(_)
             | Message::Loaded { .. }
             | Message::Refused { .. } => self.load.take(message, descriptor, None),
-            // Only the end of the responder asks for it.
+            // Expected by `finish` only.
             Message::Closed(_) => {}
         }
     }
 
-    /// The responder has ended, or says what cannot be understood.
+    /// Gives up the responder, which has ended or has sent an invalid message.
     fn lose(&mut self, error: Option<String>) {
         self.socket = None;
         self.outbox.clear();
@@ -342,7 +339,7 @@ impl Client {
 }
 
 impl Drop for Client {
-    /// Waits until it has ended, so that what it leaves behind is in order.
+    /// Waits until the responder has ended, so that its files are complete.
     fn drop(&mut self) {
         self.closing = true;
         let until = Instant::now() + LAST_RESPONSES + ENDING;
@@ -351,7 +348,7 @@ impl Drop for Client {
         }
         while self.socket.is_some() && Instant::now() < until {
             match self.next() {
-                // What it says of what it has done is told, though nothing comes of it.
+                // The last reports are still logged, though no engine uses them.
                 Some((message, descriptor)) => self.take(message, descriptor),
                 None => self.wait(until),
             }

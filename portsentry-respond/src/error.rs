@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::store::BlockedFileError;
 
-/// Why the responder cannot do what it was asked for.
+/// Reason for which the responder cannot do a request, or cannot run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServerError {
@@ -14,9 +14,11 @@ pub enum ServerError {
     Configuration(String),
 
     /// The process was not started by [`Client::start`](crate::Client::start).
-    #[error("{variable} is set, which is for this program's own use: unset it")]
+    #[error(
+        "the environment variable {variable} is set, which portsentry uses internally; unset it"
+    )]
     NotStarted {
-        /// The environment variable that says so.
+        /// The environment variable that is set.
         variable: &'static str,
     },
 
@@ -53,12 +55,12 @@ pub enum ServerError {
 }
 
 impl ServerError {
-    /// For `map_err`: the system refused `what`.
+    /// Returns a function for `map_err`: the system refused `what`.
     pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System { what, source: source.into() }
     }
 
-    /// The reason as it is sent to the packet process.
+    /// Returns the reason in the form that is sent to the packet process.
     pub(crate) fn to_load_error(&self) -> LoadError {
         match self {
             Self::Configuration(findings) => LoadError::Configuration(findings.clone()),
@@ -67,19 +69,19 @@ impl ServerError {
     }
 }
 
-/// Why the responder has refused to load a configuration.
+/// Reason for which the responder has refused to load a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
     /// The configuration has errors, shown with their places.
     #[error("{0}")]
     Configuration(String),
-    /// Something that it names cannot be opened, or the responder cannot run.
+    /// A file that it names cannot be opened, or the responder cannot run.
     #[error("{0}")]
     Other(String),
 }
 
-/// Why a client has no answer.
+/// Reason for which a client has no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
@@ -87,8 +89,8 @@ pub enum ClientError {
     #[error(transparent)]
     Refused(#[from] LoadError),
 
-    /// The responder has ended, and so have the rights that it had.
-    #[error("the responder, which reads files, has ended: restart needed")]
+    /// The responder has ended, and its rights with it.
+    #[error("the responder process has ended; restart portsentry")]
     Ended,
 
     /// The system refused something.

@@ -1,7 +1,7 @@
-//! The history that the packet process writes, kept in its place.
+//! Keeps the history file in place for the packet process.
 //!
-//! When the file is removed, the kernel says so; it is begun again, and handed
-//! over. The packet process could not: it may open nothing any more.
+//! When the file is removed, the kernel reports it. The responder then creates the file again and
+//! hands it over, because the packet process can no longer open files.
 
 use std::fs::File;
 use std::io;
@@ -15,23 +15,23 @@ use rustix::fs::inotify;
 
 use crate::store::History;
 
-/// How long until a file that was removed is begun again: whoever removes it may
-/// have more to remove, or a new one to put there.
+/// Time between the removal of the file and the attempt to create it again: a program that removes
+/// the file may create a new one itself.
 const GRACE: Duration = Duration::from_millis(100);
 
-/// How long until one that could not be begun again is tried again.
+/// Time between two attempts to create the file.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// An open history, and word of what becomes of it.
+/// An open history, and the watch on its file.
 #[derive(Debug)]
 pub(super) struct HistoryWatch {
     path: PathBuf,
     file: File,
-    /// `None` where the system gives no word; then the next reload mends it.
+    /// `None` if the system has no watch left; a removed file then returns with the next reload.
     watch: Option<OwnedFd>,
-    /// When it is to be looked at, whether or not anything is told.
+    /// When to check the file, with or without an event.
     due: Option<Instant>,
-    /// Whether it was said that it cannot be begun again.
+    /// Whether the failure to create the file was reported.
     is_reported: bool,
 }
 
@@ -41,9 +41,12 @@ impl HistoryWatch {
         let (path, file) = history.into_parts();
         let watch = watch(&file);
         if let Err(error) = &watch {
-            log::warn!("cannot see whether {} is removed: {error}", path.display());
+            log::warn!(
+                "cannot watch history file {} for removal: {error}; if it is removed, reload portsentry",
+                path.display()
+            );
         }
-        // It may have been removed before it was watched.
+        // The file may have been removed before it was watched.
         let due = Some(Instant::now() + GRACE);
         Self { path, file, watch: watch.ok(), due, is_reported: false }
     }
@@ -56,25 +59,25 @@ impl HistoryWatch {
         &self.file
     }
 
-    /// Readable when something has become of the file.
+    /// Returns a descriptor that is readable when the file has changed.
     pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(AsFd::as_fd)
     }
 
-    /// When [`check`](Self::check) wants to be called.
+    /// Returns when to call [`check`](Self::check).
     pub(super) fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Something is told of the file: it is looked at once that may be over.
+    /// Handles an event of the watch: schedules a check if the file was removed.
     pub(super) fn mark_changed(&mut self) {
-        self.forget_news();
+        self.discard_events();
         if self.due.is_none() && self.is_removed() {
             self.due = Some(Instant::now() + GRACE);
         }
     }
 
-    /// Begins the file again if it was removed; gives whether it is another now.
+    /// Creates the file again if it was removed. Returns whether the file is a new one.
     pub(super) fn check(&mut self, notify: &mut dyn FnMut(Notice)) -> bool {
         self.due = None;
         if !self.is_removed() {
@@ -103,16 +106,16 @@ impl HistoryWatch {
         self.file.metadata().is_ok_and(|file| file.nlink() == 0)
     }
 
-    /// What is told is only that there is something to look at.
-    fn forget_news(&self) {
+    /// Discards the events; each of them only means that the file has changed.
+    fn discard_events(&self) {
         if let Some(watch) = &self.watch {
-            let mut news = [0; 4096];
-            while rustix::io::read(watch, &mut news).is_ok_and(|count| count > 0) {}
+            let mut events = [0; 4096];
+            while rustix::io::read(watch, &mut events).is_ok_and(|count| count > 0) {}
         }
     }
 }
 
-/// The link count is one of the attributes.
+/// Watches attributes, since the link count is one of them.
 fn watch(file: &File) -> io::Result<OwnedFd> {
     let flags = inotify::CreateFlags::CLOEXEC | inotify::CreateFlags::NONBLOCK;
     let watch = inotify::init(flags)?;
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_file_is_begun_again_each_time() {
+    fn a_removed_file_is_created_again_each_time() {
         let (folder, mut kept) = kept();
         for _ in 0..3 {
             fs::remove_dir_all(folder.path().join("logs")).unwrap();
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_is_waited_for_to_go_away() {
+    fn a_path_that_is_no_file_is_retried_until_it_is_gone() {
         let (_folder, mut kept) = kept();
         fs::remove_file(kept.path()).unwrap();
         symlink("/dev/null", kept.path()).unwrap();

@@ -1,15 +1,14 @@
 //! The responder: the process that keeps its rights.
 //!
-//! A process that reads packets gives up its rights first. It asks the responder, which
-//! was started with the same rights as itself, for everything that needs them: the
-//! responder reads the configuration, opens the files that it names, carries out
-//! responses, and keeps the blocked file and the pid file. It accepts typed requests
-//! only ([`protocol`]) and trusts none of them: the configuration that it has read
-//! itself decides what a request leads to.
+//! The packet process reads packets and gives up its rights first. It asks the responder, which was
+//! started with the same rights, for everything that needs them. The responder reads the
+//! configuration, opens the files that it names, runs responses, and maintains the blocked file and
+//! the pid file. It accepts typed requests only ([`protocol`]) and trusts none of them: the
+//! configuration that the responder has read decides the effect of a request.
 //!
-//! [`Client`] is the side of the packet process, [`Server`] the side of the responder.
-//! The pieces can be used without either: [`WorkerPool`] carries out [`Actions`] on
-//! threads of its own, [`BlockedFile`] keeps blocked hosts.
+//! [`Client`] is the side of the packet process, [`Server`] the side of the responder. Both are
+//! optional: [`WorkerPool`] runs [`Actions`] on a pool of threads, [`BlockedFile`] stores blocked
+//! hosts.
 
 mod actions;
 mod admission;

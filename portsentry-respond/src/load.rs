@@ -1,4 +1,4 @@
-//! A configuration on its way from the responder.
+//! A configuration that the responder is sending.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -15,8 +15,8 @@ use crate::error::ClientError;
 use crate::protocol::Message;
 use crate::store::{Hosts, Restored};
 
-/// Time that the responder has to load a configuration: a blocked file of millions of
-/// records, on a slow disk. Packets are not read meanwhile.
+/// Time that the responder has to load a configuration: a blocked file with millions of records, on
+/// a slow disk. No packets are read meanwhile.
 const LIMIT: Duration = Duration::from_secs(10);
 
 /// Everything that the responder has opened for a configuration.
@@ -30,7 +30,7 @@ pub struct Loaded {
     pub history: Option<File>,
 }
 
-/// The messages about the last configuration that was asked for.
+/// Messages about the configuration that was requested last.
 #[derive(Debug, Default)]
 pub(crate) struct Load {
     /// Number of the request.
@@ -46,7 +46,7 @@ pub(crate) struct Load {
     pub(crate) result: Option<Result<Loaded, ClientError>>,
 }
 
-/// A file, or its beginning.
+/// A file, complete or in part.
 #[derive(Debug)]
 pub(crate) struct ReceivedFile {
     path: PathBuf,
@@ -55,19 +55,19 @@ pub(crate) struct ReceivedFile {
 }
 
 impl Load {
-    /// Starts over for a new request.
-    pub(crate) fn begin(&mut self) {
+    /// Starts a new request.
+    pub(crate) fn restart(&mut self) {
         let number = self.number + 1;
         *self = Self { number, until: Some(Instant::now() + LIMIT), ..Self::default() };
     }
 
-    /// The content of a file that is complete.
+    /// Returns the content of a file that is complete.
     pub(crate) fn file(&self, path: &Path) -> Option<&[u8]> {
         let file = self.files.iter().find(|file| file.path == path)?;
         (file.content.len() as u64 == file.length).then_some(&file.content)
     }
 
-    /// Takes a message about a configuration, this one or an earlier one.
+    /// Handles a message about a configuration, this one or an earlier one.
     pub(crate) fn take(
         &mut self,
         message: Message,
@@ -114,7 +114,7 @@ fn loaded(
     if has_history && descriptor.is_none() {
         // The kernel drops a descriptor that exceeds the limit of the process.
         let source = io::Error::from(Errno::MFILE);
-        return Err(ClientError::System { what: "cannot take over the history file", source });
+        return Err(ClientError::System { what: "cannot receive the history file", source });
     }
     Ok(Loaded {
         hosts: Restored::read(records).unwrap_or_default().hosts,

@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use portsentry_capture::{indispensable_hosts, indispensable_peers};
 use portsentry_config::Configuration;
 
-/// Returns the networks that are never acted on, sorted: those of `NEVER_BLOCK`. Without that
+/// Returns the networks that are never responded to, sorted: those of `NEVER_BLOCK`. Without that
 /// key, the hosts that this host depends on: itself (unless `-L` is given), its default gateways
 /// and its name servers.
 ///

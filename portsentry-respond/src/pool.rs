@@ -1,7 +1,7 @@
 //! The threads that run responses.
 //!
-//! A thread reports the lines of a response before it returns the outcome. So these lines are in the
-//! log before the event of the probe, which waits for the outcome.
+//! A thread reports the lines of a response before it returns the outcome. The lines are therefore
+//! in the log before the event of the probe, which waits for the outcome.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -17,27 +17,27 @@ use portsentry_report::Report;
 use crate::actions::Actions;
 use crate::actions::command::{GRACE, ProbeContext};
 
-/// Responses carried out at the same time; a slow command holds up one of them.
+/// Responses that run at the same time; a slow command occupies one of them.
 const WORKERS: usize = 8;
 
 /// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// Which one, as it was named when it was asked for.
+    /// Identity of the response, as passed to [`WorkerPool::respond`].
     pub id: u64,
-    /// How.
+    /// The outcome.
     pub outcome: Outcome,
 }
 
-/// Carries out responses on threads of its own.
+/// Runs responses on a pool of threads.
 ///
-/// The queue of jobs has no bound here: whoever asks has at most
-/// [`Limits::responses`](portsentry_core::Limits::responses) under way.
+/// The queue of jobs is not bounded here: the caller has at most
+/// [`Limits::responses`](portsentry_core::Limits::responses) responses unfinished.
 #[derive(Debug)]
 pub struct WorkerPool {
     jobs: Sender<Job>,
     completions: Arc<WakeQueue<Completion>>,
-    /// Readable once running commands are to end.
+    /// Readable once running commands must end.
     stop: Arc<Wake>,
     state: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
@@ -49,7 +49,7 @@ struct Job {
     actions: Arc<Actions>,
 }
 
-/// What workers tell of, for `finish`.
+/// State of the workers, for `finish`.
 #[derive(Debug, Default)]
 struct Shared {
     load: Mutex<Load>,
@@ -79,14 +79,14 @@ impl Shared {
 }
 
 impl WorkerPool {
-    /// Starts the threads. `tell` gets what is to be said about each response,
-    /// before its completion can be taken.
+    /// Starts the threads. `report` receives everything to log about a response, before its
+    /// completion is returned.
     ///
     /// # Errors
     ///
     /// If the system has no thread or descriptor left.
-    pub fn start(tell: impl Fn(Report) + Send + Sync + 'static) -> io::Result<Self> {
-        let tell: Arc<dyn Fn(Report) + Send + Sync> = Arc::new(tell);
+    pub fn start(report: impl Fn(Report) + Send + Sync + 'static) -> io::Result<Self> {
+        let report: Arc<dyn Fn(Report) + Send + Sync> = Arc::new(report);
         let (jobs, queue) = mpsc::channel::<Job>();
         let completions = Arc::new(WakeQueue::new()?);
         let queue = Arc::new(Mutex::new(queue));
@@ -99,7 +99,7 @@ impl WorkerPool {
                     completions: Arc::clone(&completions),
                     stop: Arc::clone(&stop),
                     state: Arc::clone(&state),
-                    tell: Arc::clone(&tell),
+                    report: Arc::clone(&report),
                 };
                 std::thread::Builder::new()
                     .name("responder".to_owned())
@@ -110,28 +110,26 @@ impl WorkerPool {
         Ok(Self { jobs, completions, stop, state, workers })
     }
 
-    /// Queues the response `id` to a probe, to be carried out as `actions` say.
-    /// Never blocks.
+    /// Queues the response `id` to a probe, to be run as `actions` define. Never blocks.
     pub fn respond(&self, id: u64, probe: ProbeContext, actions: Arc<Actions>) {
         self.state.lock().queued += 1;
-        // The workers hold the other end for as long as `self` lives.
+        // The workers hold the other end while `self` exists.
         let _ = self.jobs.send(Job { id, probe, actions });
     }
 
-    /// Readable when there are completions.
+    /// Returns a descriptor that is readable when there are completions.
     pub fn descriptor(&self) -> BorrowedFd<'_> {
         self.completions.as_fd()
     }
 
-    /// The completions that have come in. Never blocks.
+    /// Returns the completions since the last call. Never blocks.
     pub fn completions(&self) -> Vec<Completion> {
         self.completions.take()
     }
 
-    /// Lets the responses that are running end by themselves, for at most
-    /// `patience`; then ends their commands, which takes a little more than a
-    /// second at most. Gives all completions, and how many responses were not begun
-    /// and not ended in time.
+    /// Gives running responses at most `patience` to end, then ends their commands, which takes
+    /// about a second more. Returns all completions, and how many responses were not started or not
+    /// finished in time.
     pub fn finish(self, patience: Duration) -> (Vec<Completion>, Unfinished) {
         let mut load = self.state.lock();
         load.closing = true;
@@ -157,7 +155,7 @@ impl WorkerPool {
 pub struct Unfinished {
     /// Still in the queue.
     pub not_started: usize,
-    /// Still running, and ended.
+    /// Started, but ended early.
     pub not_finished: usize,
 }
 
@@ -166,15 +164,15 @@ struct Worker {
     completions: Arc<WakeQueue<Completion>>,
     stop: Arc<Wake>,
     state: Arc<Shared>,
-    tell: Arc<dyn Fn(Report) + Send + Sync>,
+    report: Arc<dyn Fn(Report) + Send + Sync>,
 }
 
 impl Worker {
     fn run(self) {
         while let Some(job) = self.next() {
-            let mut tell = |report| (self.tell)(report);
-            let outcome = job.actions.respond(job.probe, self.stop.as_fd(), &mut tell);
-            // The order matters: whoever sees the response ended finds its completion.
+            let mut report = |it| (self.report)(it);
+            let outcome = job.actions.respond(job.probe, self.stop.as_fd(), &mut report);
+            // The order matters: a caller that sees no running response must find its completion.
             self.completions.push(Completion { id: job.id, outcome });
             self.state.lock().running -= 1;
             self.state.changed.notify_all();

@@ -1,10 +1,9 @@
-//! What packet process and responder say to each other, as bytes.
+//! Messages between the packet process and the responder, as bytes.
 //!
-//! One datagram is one message, of a fixed layout: a byte for its kind, then its
-//! fields, numbers in the order of the machine, and at most one text or block of
-//! bytes, which goes to the end. Whoever reads takes the bytes for hostile: a
-//! message is what it says to the last byte, or it is [`Malformed`]. There is no
-//! way to write a command or a path in a request.
+//! One datagram is one message with a fixed layout: a byte for its kind, then its fields, and at
+//! most one text or block of bytes, which extends to the end. Numbers have the byte order of the
+//! machine. The reader does not trust the bytes: every byte must belong to a valid message, or the
+//! result is [`Malformed`]. A request cannot contain a command or a path.
 
 mod notice;
 mod wire;
@@ -19,31 +18,31 @@ use crate::pool::Unfinished;
 pub use wire::{MAX_MESSAGE, MAX_TEXT, Malformed};
 use wire::{Reader, block, numbered, put_address, put_event, put_text};
 
-/// What the packet process can ask for.
+/// Requests of the packet process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
-    /// Do what the configuration in force says about this probe. The number
-    /// comes back in [`Message::Completed`].
+    /// Respond to this probe as the configuration in force defines. [`Message::Completed`] returns
+    /// the number.
     Respond(u64, ProbeContext),
-    /// Read the configuration, open the files that it names, and tell of them. The
-    /// number, which is not 0, comes back in the answer.
+    /// Read the configuration, open the files that it names, and send them. The number, which is
+    /// not 0, is part of the answer.
     Load(u32),
-    /// Put what was loaded under this number in force.
+    /// Put the configuration that was loaded under this number in force.
     Adopt(u32),
-    /// Begin nothing more, end what runs, and say so.
+    /// Start nothing more, end running responses, and answer [`Message::Closed`].
     Close,
 }
 
-/// What the responder says.
+/// Messages of the responder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// Something about a response that is under way.
+    /// An event of a running response.
     Report(Report),
     /// The end of a response, or the refusal to start it.
     Completed(u64, Answer),
-    /// A notice for the log, one of those that a responder has: [`Notice::HistoryCreated`],
-    /// [`Notice::HistoryMissing`], [`Notice::RecordTruncated`] or [`Notice::Message`]. Others are
-    /// sent as a message with the same text.
+    /// A notice for the log: [`Notice::HistoryCreated`], [`Notice::HistoryMissing`],
+    /// [`Notice::RecordTruncated`] or [`Notice::Message`]. Any other notice is sent as a message
+    /// with the same text.
     Notice(Notice),
     /// A file of the configuration was read. [`Content`](Self::Content) follows.
     File {
@@ -58,38 +57,37 @@ pub enum Message {
     Content(Vec<u8>),
     /// The next records of the blocked file.
     Blocked(Vec<u8>),
-    /// Networks that are never acted on, each with a blank behind it. They take
-    /// the place of those told before, or go on with them.
+    /// Networks that are never responded to, each followed by a blank. They replace the networks of
+    /// earlier messages, or extend them.
     NeverBlock {
-        /// Whether they go on.
+        /// Whether the networks extend those of the last message.
         more: bool,
         /// The networks.
         networks: String,
     },
-    /// All was read that was asked for under this number. If it is said so, the
-    /// open history comes along.
+    /// Request `number` is loaded. If `history` is set, the history file descriptor is attached.
     Loaded {
         /// The number of the request.
         number: u32,
         /// Whether there is a history.
         history: bool,
     },
-    /// It cannot be read or opened.
+    /// The configuration cannot be loaded.
     Refused {
-        /// The number of the request; 0 if nothing can be, ever.
+        /// The number of the request; 0 if the responder cannot run at all.
         number: u32,
         /// The reason.
         why: LoadError,
     },
     /// The answer to [`Request::Close`].
     Closed(Unfinished),
-    /// The history of this path was removed; the one that was begun in its place
-    /// comes along.
+    /// The history file at this path was removed; the descriptor of the file that replaces it is
+    /// attached.
     History(Vec<u8>),
 }
 
 impl Request {
-    /// The request as bytes, at most 32 of them.
+    /// Returns the request as bytes, at most 32 of them.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Respond(id, ProbeContext { target, port, mode, protocol }) => {
@@ -113,11 +111,11 @@ impl Request {
         }
     }
 
-    /// The request that `bytes` are.
+    /// Returns the request that `bytes` encode.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] for anything that [`encode`](Self::encode) does not give.
+    /// [`Malformed`] for bytes that [`encode`](Self::encode) never returns.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut bytes = Reader(bytes);
         let request = match bytes.byte()? {
@@ -146,7 +144,7 @@ impl Request {
 }
 
 impl Message {
-    /// The message as at most [`MAX_MESSAGE`] bytes.
+    /// Returns the message as at most [`MAX_MESSAGE`] bytes.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Report(Report { host, what }) => {
@@ -211,11 +209,11 @@ impl Message {
         }
     }
 
-    /// The message that `bytes` are.
+    /// Returns the message that `bytes` encode.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] for anything that [`encode`](Self::encode) does not give.
+    /// [`Malformed`] for bytes that [`encode`](Self::encode) never returns.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         if bytes.len() > MAX_MESSAGE {
             return Err(Malformed);

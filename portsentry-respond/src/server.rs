@@ -1,8 +1,8 @@
-//! The responder's side: what it does when it is asked.
+//! The responder's side: handles requests.
 //!
-//! Its main thread takes requests and answers them; responses are carried out on
-//! threads of their own. It ends with the packet process, however that ends, and
-//! not before: signals that are meant for both it leaves to that one.
+//! The main thread receives requests and answers them; a pool of threads runs responses. The
+//! responder ends when the packet process does, in any way, and never before. Signals that a
+//! service manager or terminal sends to both processes are left to the packet process.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -42,17 +42,15 @@ pub type ReadFile<'a> = &'a mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>;
 /// Evaluates a configuration; an error is the text of the findings.
 pub type Load = dyn Fn(ReadFile<'_>) -> Result<Configuration, String>;
 
-/// How a responder is to work.
+/// Settings of a responder.
 pub struct Options {
-    /// How the packet process watches; requests about probes of the other mode are
-    /// refused.
+    /// Mode of the packet process; requests about probes of the other mode are refused.
     pub mode: Mode,
     /// The directory that relative paths start from, an absolute path.
     pub directory: PathBuf,
-    /// Whether the responder leaves its working directory, as a program in the
-    /// background does.
+    /// Whether the responder leaves its working directory, as a background process does.
     pub leave_directory: bool,
-    /// The pid file to write once the first configuration is read; it holds the number of
+    /// The pid file to write once the first configuration is read; it contains the process id of
     /// the packet process.
     pub pid_file: Option<PathBuf>,
     /// Evaluates the configuration, with every file read by its argument. An error is the
@@ -66,7 +64,7 @@ impl fmt::Debug for Options {
     }
 }
 
-/// The packet process, and signals that tell of its end among others.
+/// The packet process, and the signals that report its end.
 #[derive(Debug)]
 struct Parent {
     pid: Option<Pid>,
@@ -74,7 +72,7 @@ struct Parent {
 }
 
 impl Parent {
-    /// SIGTERM comes when it ends, and is what service managers send to both.
+    /// SIGTERM arrives when the packet process ends, but service managers send it as well.
     fn watch() -> io::Result<Self> {
         let (wake, write) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
@@ -94,13 +92,13 @@ impl Parent {
         while self.wake.read(&mut bytes).is_ok_and(|count| count > 0) {}
     }
 
-    /// Orphans have another parent.
+    /// An orphan has another parent.
     fn has_ended(&self) -> bool {
         getppid() != self.pid
     }
 }
 
-/// What a configuration amounts to here.
+/// A configuration with everything that was opened for it.
 #[derive(Debug)]
 struct InForce {
     configuration: Configuration,
@@ -109,7 +107,7 @@ struct InForce {
     history: Option<HistoryWatch>,
 }
 
-/// The responder's side: serves the packet process until that one ends.
+/// The responder's side: serves the packet process until that process ends.
 #[derive(Debug)]
 pub struct Server {
     options: Options,
@@ -118,15 +116,15 @@ pub struct Server {
     pool: WorkerPool,
     admission: Admission,
     own: OwnAddresses,
-    /// Read under this number, and not yet in force.
+    /// Configuration that was loaded under this number and is not in force yet.
     loaded: Option<(u32, InForce)>,
-    /// Whether this host's addresses have changed since.
+    /// Whether this host's addresses have changed since it was loaded.
     stale: bool,
     in_force: Option<InForce>,
     pid_file: Option<PidFile>,
 }
 
-/// All that was opened for a configuration.
+/// Everything that was opened for a configuration.
 struct OpenedFiles {
     in_force: InForce,
     blocked: Vec<u8>,
@@ -134,19 +132,19 @@ struct OpenedFiles {
 }
 
 impl Server {
-    /// Serves the packet process at the other end of `replies` until that process ends.
-    /// Installs a panic hook, and handles SIGTERM, SIGINT and SIGHUP.
+    /// Serves the packet process at the other end of `replies` until that process ends. Installs a
+    /// panic hook, and handles SIGTERM, SIGINT and SIGHUP.
     ///
     /// # Errors
     ///
-    /// The reason that the responder could not start, or ended early; the packet process
-    /// got it too.
+    /// Reason for which the responder could not start, or ended early; the packet process receives
+    /// it too.
     pub fn run(options: Options, replies: &ReplySender) -> Result<(), ServerError> {
         match Self::new(options, replies.clone()) {
             Ok(mut server) => {
                 let result = server.serve();
                 if let Err(error) = &result {
-                    log::error!("the responder: {error}");
+                    log::error!("the responder failed: {error}");
                 }
                 server.finish();
                 result
@@ -167,7 +165,7 @@ impl Server {
         if options.leave_directory {
             rustix::process::chdir("/").map_err(ServerError::system("cannot enter /"))?;
         }
-        std::panic::set_hook(Box::new(|fault| log::error!("the responder: {fault}")));
+        std::panic::set_hook(Box::new(|fault| log::error!("the responder failed: {fault}")));
         let reporter = replies.clone();
         let pool = WorkerPool::start(move |report| reporter.send(&Message::Report(report)))
             .map_err(ServerError::system("cannot start a thread"))?;
@@ -177,7 +175,8 @@ impl Server {
             replies,
             parent,
             pool,
-            own: OwnAddresses::new().map_err(ServerError::system("network interfaces"))?,
+            own: OwnAddresses::new()
+                .map_err(ServerError::system("cannot list network interfaces and routes"))?,
             loaded: None,
             stale: false,
             in_force: None,
@@ -199,7 +198,7 @@ impl Server {
             if signalled {
                 self.parent.clear();
             }
-            // Before what it may have asked for, which nobody would tell of.
+            // Checked before requests: nobody would receive their results.
             if (signalled || requested) && self.parent.has_ended() {
                 return Ok(());
             }
@@ -210,16 +209,20 @@ impl Server {
                     Ok(received) => Request::decode(received.message),
                     Err(Errno::AGAIN) => continue,
                     Err(Errno::MSGSIZE) => Err(Malformed),
-                    Err(error) => return Err(ServerError::system("the packet process")(error)),
+                    Err(error) => {
+                        return Err(ServerError::system("cannot receive from the packet process")(
+                            error,
+                        ));
+                    }
                 };
                 match request {
                     Ok(Request::Respond(id, probe)) => self.respond(id, probe),
                     Ok(Request::Load(number)) => self.load(number),
                     Ok(Request::Adopt(number)) => self.adopt(number),
                     Ok(Request::Close) => return Ok(()),
-                    // Whoever writes that is not the packet process any more.
+                    // Only a compromised packet process sends such a message.
                     Err(malformed) => {
-                        log::error!("the packet process has sent {malformed}");
+                        log::error!("the packet process sent {malformed}; the responder exits");
                         return Ok(());
                     }
                 }
@@ -268,7 +271,8 @@ impl Server {
 
     fn send_completions(&mut self) {
         for completion in self.pool.completions() {
-            // In this order: whoever is told may ask for the next one at once.
+            // In this order: the packet process may request the next response to this host
+            // immediately.
             self.admission.ended(completion.id);
             self.replies
                 .send(&Message::Completed(completion.id, Answer::Ended(completion.outcome)));
@@ -279,7 +283,7 @@ impl Server {
         match self.open(number) {
             Ok(opened) => {
                 self.replies.send_in_parts(&opened.blocked, Message::Blocked);
-                self.tell_never_block(&opened.never_block);
+                self.send_never_block(&opened.never_block);
                 let history = opened.in_force.history.as_ref();
                 let loaded = Message::Loaded { number, history: history.is_some() }.encode();
                 let descriptor = history.map(|it| it.file().as_fd());
@@ -295,10 +299,10 @@ impl Server {
         }
     }
 
-    /// Reads and opens everything. Nothing is in force yet.
+    /// Reads and opens everything, without effect on the configuration in force.
     fn open(&mut self, number: u32) -> Result<OpenedFiles, ServerError> {
         let replies = &self.replies;
-        // The packet process evaluates them at the same time.
+        // The packet process evaluates the files at the same time.
         let mut read = |path: &Path| -> Result<Vec<u8>, FileError> {
             let content = read_file(path)?;
             let (length, path) = (content.len() as u64, bytes_of(path));
@@ -325,8 +329,8 @@ impl Server {
             .map(|path| self.open_blocked(path))
             .transpose()?
             .unzip();
-        let never_block =
-            never_block(&configuration).map_err(ServerError::system("network interfaces"))?;
+        let never_block = never_block(&configuration)
+            .map_err(ServerError::system("cannot list network interfaces and routes"))?;
         let actions = Arc::new(Actions::new(settings, file));
         let protected = never_block.iter().copied().collect();
         let in_force = InForce { configuration, actions, protected, history };
@@ -356,11 +360,11 @@ impl Server {
         }
     }
 
-    /// Hands over the history that was begun in the place of a removed one.
-    fn keep_history(&mut self, is_news: bool) {
+    /// Sends the history file that replaces a removed one.
+    fn keep_history(&mut self, has_changed: bool) {
         let history = self.in_force.as_mut().and_then(|it| it.history.as_mut());
         let Some(history) = history else { return };
-        if is_news {
+        if has_changed {
             history.mark_changed();
         }
         if history.due().is_some_and(|due| due <= Instant::now())
@@ -379,23 +383,25 @@ impl Server {
                 self.stale = true;
                 self.renew_never_block();
             }
-            Err(error) => log::error!("cannot follow this host's addresses any more: {error}"),
+            Err(error) => log::error!(
+                "cannot track this host's addresses: {error}; restart portsentry when they change"
+            ),
         }
     }
 
-    /// Finds out anew what is never acted on, and tells of it.
+    /// Determines again which networks are never responded to, and sends them.
     fn renew_never_block(&mut self) {
         let Some(in_force) = &mut self.in_force else { return };
         match never_block(&in_force.configuration) {
             Ok(never_block) => {
                 in_force.protected = never_block.iter().copied().collect();
-                self.tell_never_block(&never_block);
+                self.send_never_block(&never_block);
             }
             Err(error) => log::warn!("cannot read the kernel's interfaces: {error}"),
         }
     }
 
-    fn tell_never_block(&self, networks: &[IpNet]) {
+    fn send_never_block(&self, networks: &[IpNet]) {
         let mut more = false;
         let mut text = String::new();
         for network in networks {
@@ -410,7 +416,7 @@ impl Server {
         self.replies.send(&Message::NeverBlock { more, networks: text });
     }
 
-    /// Lets what runs end, says how that went, and leaves nothing behind.
+    /// Ends running responses, reports the results, and removes the pid file.
     fn finish(self) {
         let Self { replies, pool, pid_file, .. } = self;
         let (completions, Unfinished { not_started, not_finished }) = pool.finish(LAST_RESPONSES);

@@ -1,4 +1,4 @@
-//! Starting the responder, from both sides.
+//! Start of the responder, from both sides.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,8 +14,8 @@ use crate::channel;
 use crate::error::ServerError;
 use crate::protocol::{MAX_TEXT, Message};
 
-/// How long responses that are running may go on after the packet process asked the
-/// responder to end; then their commands have one second more to end.
+/// Time that running responses have after the packet process asked the responder to exit. Their
+/// commands then have one more second to end.
 pub(crate) const LAST_RESPONSES: Duration = Duration::from_secs(4);
 
 /// Set in the environment of the responder. A user who sets it by hand gets an error.
@@ -26,7 +26,7 @@ pub fn is_called() -> bool {
     std::env::var_os(VARIABLE).is_some()
 }
 
-/// Signals that service managers and terminals send to both processes.
+/// Returns the signals that service managers and terminals send to both processes.
 pub(crate) fn signals_for_both() -> SigSet {
     [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM].into_iter().collect()
 }
@@ -34,7 +34,7 @@ pub(crate) fn signals_for_both() -> SigSet {
 /// Starts `command` as the responder. Returns it with this side of the channel.
 pub(crate) fn spawn(mut command: Command) -> io::Result<(Child, OwnedFd)> {
     let (ours, theirs) = channel::pair()?;
-    // These signals stay blocked in the responder until it can handle them.
+    // These signals remain blocked in the responder until it can handle them.
     let held = signals_for_both().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
     let child = command
         .env(VARIABLE, "1")
@@ -79,8 +79,7 @@ impl ReplySender {
         &self.0
     }
 
-    /// Sends one message, and waits for room. Does nothing if the packet process has
-    /// ended.
+    /// Sends one message, and waits for room. Does nothing if the packet process has ended.
     pub(crate) fn send(&self, message: &Message) {
         let _ = channel::send(self.0.as_fd(), &message.encode(), None, SendFlags::empty());
     }

@@ -1,4 +1,4 @@
-//! Files that the responder keeps: blocked hosts, the history, and the pid file.
+//! Files that the responder maintains: blocked hosts, the history, and the pid file.
 
 mod blocked_file;
 mod blocked_record;

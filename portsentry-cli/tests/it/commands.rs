@@ -109,7 +109,7 @@ fn a_command_beyond_its_timeout_is_killed_with_its_children() {
     ends(&sleep);
     let ended = sentry.stop();
     let expected = both_families(&bed).map(|(source, _)| {
-        let late = format!("KILL_RUN_CMD for {source}: ended after 1 s without a result");
+        let late = format!("KILL_RUN_CMD for {source}: timed out after 1 s (RESPONSE_TIMEOUT)");
         [late, nothing_worked(source)]
     });
     assert_eq!(ended.stderr[..4], expected.concat());
@@ -288,7 +288,7 @@ fn an_unfinished_response_delays_shutdown_by_five_seconds() {
     assert!((Duration::from_secs(4)..Duration::from_secs(8)).contains(&took), "{took:?}");
     assert_eq!(ended.events(), [22, 23].map(|port| event(source, SYN, port, FAILED)));
     let expected = [
-        format!("KILL_RUN_CMD for {source}: given up, as portsentry ends"),
+        format!("KILL_RUN_CMD for {source}: stopped, because portsentry exits"),
         nothing_worked(source),
         "0 responses were not started and 1 did not end in time".to_owned(),
     ];

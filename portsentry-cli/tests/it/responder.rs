@@ -180,7 +180,7 @@ fn without_it_the_sentry_continues_and_reports_the_loss() {
     datagram(&bed.scanner, v6, target_v6, 23);
     sentry.wait_for(&event(v6, UDP, 23, LOGGED));
     sentry.signal(Signal::HUP);
-    sentry.wait_for("the responder, which reads files, has ended: restart needed");
+    sentry.wait_for("the responder process has ended; restart portsentry");
     sentry.wait_for("The new configuration was refused; the old one stays in force.");
     let idle = processor_time(&sentry);
     datagram(&bed.scanner, v6, target_v6, 24);

@@ -291,7 +291,7 @@ fn without_descriptors_a_reload_is_refused() {
     limit(&format!("{}:4096", free.expect("a number")));
     station.configure(&format!("{quiet}UDP_PORTS = \"40\""));
     sentry.signal(Signal::HUP);
-    sentry.wait_for("cannot take over the history file: Too many open files (os error 24)");
+    sentry.wait_for("cannot receive the history file: Too many open files (os error 24)");
     sentry.wait_for("The new configuration was refused; the old one stays in force.");
     limit("4096:4096");
     datagram(&bed.scanner, source, target, 22);

@@ -130,7 +130,7 @@ const FAULTS: [Fault; 8] = [
                  chown --no-dereference 65534 {dir}/disk/log/history",
         heal: "[ \"$(cat {dir}/victim)\" = untouched ]; rm {dir}/disk/log/history",
         message: Some(
-            "history file {file} was removed, and cannot be created again: a link that another user made is not followed",
+            "history file {file} was removed, and cannot be created again: it is a symbolic link owned by another user; remove it or change its owner to root",
         ),
         lost: false,
         kept: "disk/log/history",

@@ -1,9 +1,9 @@
-//! Running one shell command, within limits.
+//! Runs one shell command, within limits.
 //!
-//! It is run as the shell would run it, and without one where that is the same.
-//! The command gets a process group of its own, a clean environment, no
-//! descriptor of ours and nothing to read. What it writes is kept up to a
-//! bound. When its time is over, the whole group is ended.
+//! A command without shell syntax is started directly, any other by `/bin/sh -c`; the result is the
+//! same. The command gets a separate process group, a clean environment, no descriptor of
+//! portsentry and empty standard input. The end of its output is kept. On time-out, the whole
+//! process group is ended.
 
 use std::io::{self, PipeReader, PipeWriter, Read};
 use std::net::IpAddr;
@@ -19,23 +19,23 @@ use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use super::descriptors::keep_descriptors_from_children;
 use super::simple_command::{ShellAnswer, SimpleCommand};
 
-/// The search path that commands get.
+/// Search path of commands.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Bytes of output that are kept, the last ones.
+/// Number of bytes of output that are kept, the last ones.
 const OUTPUT_KEPT: usize = 4096;
 
-/// How long a group that was asked to end may take before it is killed.
+/// Time that a process group has to end after `SIGTERM`, before it is killed.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
-/// What is known of the probe that a command answers.
+/// The probe that a command responds to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbeContext {
-    /// The host that is acted on.
+    /// The host to respond to.
     pub target: IpAddr,
     /// The port it probed.
     pub port: u16,
-    /// How the probe was seen.
+    /// The mode in which the probe was seen.
     pub mode: Mode,
     /// The probe's protocol.
     pub protocol: Protocol,
@@ -44,55 +44,55 @@ pub struct ProbeContext {
 /// A shell command that is ready to run.
 #[derive(Clone, Debug)]
 pub struct Command<'a> {
-    /// What `/bin/sh -c` is given. Plain words are started without a shell, once
-    /// `shell_answer` tells that it would do the same.
+    /// Argument of `/bin/sh -c`. A simple command is started without a shell, once `shell_answer`
+    /// shows that the shell would do the same.
     pub text: &'a str,
-    /// What the shell has said about the name of this command's program. After the
-    /// first success it is asked.
+    /// Answer of the shell about the name of this command's program. The shell is asked after the
+    /// first success.
     pub shell_answer: &'a ShellAnswer,
-    /// Also passed as `PORTSENTRY_TARGET`, `PORTSENTRY_PORT`,
-    /// `PORTSENTRY_MODE` and `PORTSENTRY_PROTOCOL`.
-    pub tokens: ProbeContext,
-    /// How long it may run.
+    /// Passed to the command as `PORTSENTRY_TARGET`, `PORTSENTRY_PORT`, `PORTSENTRY_MODE` and
+    /// `PORTSENTRY_PROTOCOL`.
+    pub probe: ProbeContext,
+    /// Time that the command has.
     pub limit: Duration,
-    /// Once this is readable, it is not begun, or ended if it runs.
+    /// Once this is readable, the command is not started, or ended if it runs.
     pub stop: BorrowedFd<'a>,
 }
 
 /// A command that ended with status 0.
 #[derive(Debug)]
 pub struct Finished {
-    /// The end of what it wrote to standard output and standard error.
+    /// End of its standard output and standard error, on one line.
     pub output: String,
 }
 
-/// Why a command does not count as done.
+/// Reason for which a command has failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommandError {
     /// The shell could not be started.
     #[error("cannot run /bin/sh: {0}")]
     Start(#[source] io::Error),
-    /// It could not be watched; it was ended.
+    /// The command could not be watched, and was ended.
     #[error("cannot wait for the command: {0}")]
     Wait(#[source] io::Error),
-    /// It ended with a status other than 0, or by a signal.
+    /// The command exited with a status other than 0, or was killed by a signal.
     #[error("{}{}", describe(*status), tail(output))]
     Failed {
-        /// How it ended.
+        /// Exit status or signal.
         status: ExitStatus,
-        /// The end of what it wrote.
+        /// End of its output.
         output: String,
     },
-    /// It was not begun, or was ended, because the program ends.
-    #[error("given up, as portsentry ends")]
+    /// The command was not started, or was ended, because the program exits.
+    #[error("stopped, because portsentry exits")]
     Stopped,
-    /// It was ended because its time was over.
-    #[error("ended after {} s without a result{}", limit.as_secs(), tail(output))]
+    /// The command was ended because it took too long.
+    #[error("timed out after {} s (RESPONSE_TIMEOUT){}", limit.as_secs(), tail(output))]
     TimedOut {
-        /// The time it had.
+        /// Time that the command had.
         limit: Duration,
-        /// The end of what it wrote.
+        /// End of its output.
         output: String,
     },
 }
@@ -112,28 +112,28 @@ fn tail(output: &str) -> String {
 }
 
 impl Command<'_> {
-    /// Runs the command to its end.
+    /// Runs the command until it ends.
     ///
     /// # Errors
     ///
-    /// Anything but exit status 0, see [`CommandError`].
+    /// Anything except exit status 0, see [`CommandError`].
     pub fn run(&self) -> Result<Finished, CommandError> {
         let finished = self.run_once()?;
         self.ask_about_name();
         Ok(finished)
     }
 
-    /// Asks the shell once whether it would run a program, behind the first response
-    /// instead of before it. Without an answer, the next one asks again.
+    /// Asks the shell once whether the name is a program, after the first response rather than
+    /// before it. Without an answer, the next response asks again.
     fn ask_about_name(&self) {
         if !self.shell_answer.is_empty() {
             return;
         }
         if let Some(plain) = SimpleCommand::read(self.text).filter(|it| !it.is_path()) {
-            let Self { shell_answer, tokens, limit, stop, .. } = *self;
+            let Self { shell_answer, probe, limit, stop, .. } = *self;
             let text = &format!("command -v {}", plain.name());
-            if let Ok(told) = (Command { text, shell_answer, tokens, limit, stop }).run_once() {
-                self.shell_answer.keep(plain.name(), &told.output);
+            if let Ok(answer) = (Command { text, shell_answer, probe, limit, stop }).run_once() {
+                self.shell_answer.keep(plain.name(), &answer.output);
             }
         }
     }
@@ -173,8 +173,8 @@ impl Command<'_> {
         keep_descriptors_from_children()?;
         let (reader, writer) = io::pipe()?;
         rustix::io::ioctl_fionbio(&reader, true)?;
-        // What does not start, a script without its first line for one, may yet be
-        // something to the shell.
+        // The shell may run a file that the kernel does not start, such as a script without a `#!`
+        // line.
         let alone = self.without_shell().map(|mut it| self.spawn(&mut it, &writer));
         let child = match alone {
             Some(Ok(child)) => child,
@@ -186,13 +186,13 @@ impl Command<'_> {
         Ok((reader, child))
     }
 
-    /// The program itself, if the shell would do nothing but start it.
+    /// Returns the program itself, if the shell would only start it.
     fn without_shell(&self) -> Option<std::process::Command> {
         let plain = SimpleCommand::read(self.text)?;
         if !plain.is_path() && self.shell_answer.is_program(plain.name()) != Some(true) {
             return None;
         }
-        // A shell tells it, so that programs may rely on it.
+        // A shell sets this variable, so programs may rely on it.
         let directory = std::env::current_dir().ok()?;
         let mut program = std::process::Command::new(plain.program(PATH)?);
         program.arg0(plain.name()).args(&plain.arguments).env_clear().env("PWD", directory);
@@ -200,7 +200,7 @@ impl Command<'_> {
     }
 
     fn spawn(&self, command: &mut std::process::Command, writer: &PipeWriter) -> io::Result<Child> {
-        let ProbeContext { target, port, mode, protocol } = self.tokens;
+        let ProbeContext { target, port, mode, protocol } = self.probe;
         command
             .env("PATH", PATH)
             .env("PORTSENTRY_TARGET", target.to_string())
@@ -215,26 +215,26 @@ impl Command<'_> {
     }
 }
 
-/// A started command and what it has written so far.
+/// A running command and its output so far.
 struct Running {
     child: Child,
     reader: PipeReader,
     output: Vec<u8>,
 }
 
-/// Why [`Running::wait`] came back.
+/// Reason for which [`Running::wait`] returned.
 enum End {
-    /// The shell, or the program that needed none, has ended.
+    /// The shell, or the program that needs none, has ended.
     Status(ExitStatus),
-    /// It has not, and the time is over.
+    /// The command still runs, and its time is over.
     Deadline,
-    /// It has not, and is wanted no longer.
+    /// The command still runs, and must end.
     Stopped,
 }
 
 impl Running {
-    /// Waits for the shell's end, at most until `deadline` or until `stop` is
-    /// readable. What it leaves running in the background is not waited for.
+    /// Waits for the end of the shell, at most until `deadline` or until `stop` is readable. Does
+    /// not wait for processes in the background.
     fn wait(&mut self, deadline: Instant, stop: Option<BorrowedFd<'_>>) -> io::Result<End> {
         let pidfd = pidfd_open(self.pid(), PidfdFlags::empty())?;
         let mut open = true;
@@ -259,10 +259,10 @@ impl Running {
         }
     }
 
-    /// Reads what is there, keeping the end of it; `false` at the end of output.
+    /// Reads the available output and keeps its end. Returns `false` at the end of output.
     fn read_available(&mut self) -> bool {
         let mut chunk = [0; 4096];
-        // A command that writes faster than this is not worth following.
+        // Bounded, so that a command with endless output cannot keep the thread in this loop.
         for _ in 0..64 {
             match self.reader.read(&mut chunk) {
                 Ok(0) => return false,
@@ -278,7 +278,7 @@ impl Running {
         true
     }
 
-    /// The output on one line, without anything that a terminal would obey.
+    /// Returns the output on one line, without control characters.
     fn text(&self) -> String {
         let text = String::from_utf8_lossy(&self.output);
         let words: String =
@@ -286,8 +286,8 @@ impl Running {
         words
     }
 
-    /// Ends the command and all its children that stayed in its group: asks
-    /// them to, and kills what is left after a second.
+    /// Ends the command and all its children in the process group: sends `SIGTERM`, and kills the
+    /// remaining processes after a second.
     fn end_group(&mut self) {
         let group = self.pid();
         let _ = kill_process_group(group, Signal::TERM);
@@ -296,7 +296,7 @@ impl Running {
             let _ = self.child.wait();
             return;
         }
-        // The shell is gone; a child that ignored the request is not.
+        // The shell has ended; a child that ignored the signal may still run.
         let _ = kill_process_group(group, Signal::KILL);
     }
 

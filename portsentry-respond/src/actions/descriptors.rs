@@ -1,11 +1,11 @@
-//! The one unsafe call around starting programs.
+//! The unsafe system call for the start of programs.
 #![allow(unsafe_code)]
 
 use std::io;
 
-/// Marks every descriptor of this process but the standard three as closed on
-/// `exec`, so that no program it starts inherits one. Libraries open some
-/// without that mark. One system call (Linux 5.11).
+/// Marks every descriptor of this process except the standard three as closed on `exec`, so that no
+/// started program inherits one. Some libraries open descriptors without that mark. One system call
+/// (Linux 5.11).
 pub(super) fn keep_descriptors_from_children() -> io::Result<()> {
     const FIRST: libc::c_uint = 3;
     // SAFETY: the call takes three numbers and touches no memory. It closes

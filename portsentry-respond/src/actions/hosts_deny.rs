@@ -1,7 +1,7 @@
-//! Adding a line to `hosts.deny`, or not at all.
+//! Adds a line to `hosts.deny`, atomically.
 //!
-//! The file is read by every program that uses TCP wrappers, so it is never
-//! seen half written: the new text is put beside it and takes its name.
+//! Every program with TCP wrappers reads the file, so it must never be visible half written: the
+//! new text is written to a second file, which then replaces the first.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -10,23 +10,23 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-/// Whether a line had to be added.
+/// Result of [`add_line`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Added {
-    /// It was added.
+    /// The line was added.
     Now,
-    /// It was there.
+    /// The file contains the line already.
     Before,
 }
 
-/// Why a line was not added. The file is as it was.
+/// Reason for which a line was not added. The file is unchanged.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HostsDenyError {
-    /// Someone may have put a link there to have another file overwritten.
+    /// A link could lead portsentry to overwrite another file.
     #[error("{} is a symbolic link or not a regular file; portsentry does not follow it", .0.display())]
     NotRegular(PathBuf),
-    /// Someone else may write to it.
+    /// Another user could change the file.
     #[error("{} is writable by others; run `chmod o-w` on it", .0.display())]
     WritableByOthers(PathBuf),
     /// The system refused.
@@ -34,19 +34,20 @@ pub enum HostsDenyError {
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
 }
 
-/// Adds `line` to the file at `path`, unless a line equal to it is there. A
-/// missing file is made, with mode 0644. Owner and mode of the file stay.
+/// Adds `line` to the file at `path`, unless the file contains the line. A missing file is created
+/// with mode 0644. The owner and mode of an existing file are kept.
 ///
-/// Reads and writes the whole file. Callers in one process take turns.
+/// Reads and writes the whole file. The caller must not run two calls for one file at the same
+/// time.
 ///
 /// # Errors
 ///
-/// If `path` is a link, or writable by others, or cannot be replaced.
+/// If `path` is a link, is writable by others, or cannot be replaced.
 pub fn add_line(path: &Path, line: &str) -> Result<Added, HostsDenyError> {
     let io_error = |source| HostsDenyError::Io { path: path.to_owned(), source };
     let (mut text, metadata) = match open(path)? {
@@ -89,7 +90,7 @@ fn open(path: &Path) -> Result<Option<File>, HostsDenyError> {
     }
 }
 
-/// Puts `text` in the place of the file, in one step.
+/// Replaces the file by one with `text`, atomically.
 fn replace(path: &Path, text: &[u8], old: Option<&fs::Metadata>) -> io::Result<()> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -98,7 +99,7 @@ fn replace(path: &Path, text: &[u8], old: Option<&fs::Metadata>) -> io::Result<(
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".portsentry-new");
     let new_path = folder.join(name);
-    // A rest of an interrupted run; nothing else has this name.
+    // Left by an interrupted run; nothing else uses this name.
     match fs::remove_file(&new_path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -127,7 +128,7 @@ fn write_new(path: &Path, text: &[u8], old: Option<&fs::Metadata>) -> io::Result
 mod tests {
     use super::*;
 
-    /// A file with `before`, to which `line` is added.
+    /// Adds `line` to a file with the content `before`.
     #[track_caller]
     fn check(before: Option<&str>, line: &str, added: Added, after: &str) {
         let folder = tempfile::tempdir().unwrap();

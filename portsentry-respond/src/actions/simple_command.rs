@@ -1,18 +1,17 @@
 //! Commands that need no shell.
 //!
-//! Most responses are one program and its words, `nft add element ...`. The shell
-//! would be a second process that has to wait for its turn on a busy host, before the
-//! host is blocked. So what no shell takes for more than words is started at once.
-//! Everything else is the shell's, and so is whatever cannot be started: it says why
-//! in its own words.
+//! Most responses are one program and its arguments, such as `nft add element ...`. A shell would
+//! be a second process, which delays the block on a busy host. A command that every shell reads as
+//! plain words is therefore started directly. The shell runs all others, and those that cannot be
+//! started, so that its error message is logged.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-/// A command of which each shell makes the same words: none is quoted, expanded,
-/// redirected or assigned.
+/// A command that every shell splits into the same words: nothing is quoted, expanded, redirected
+/// or assigned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SimpleCommand<'a> {
     name: &'a str,
@@ -20,7 +19,7 @@ pub(super) struct SimpleCommand<'a> {
 }
 
 impl<'a> SimpleCommand<'a> {
-    /// `None` if `text` holds anything that some shell might take for more.
+    /// Returns `None` if `text` contains anything that some shell treats as syntax.
     pub(super) fn read(text: &'a str) -> Option<Self> {
         let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
         let name = words.next().filter(|name| is_name(name))?;
@@ -28,17 +27,17 @@ impl<'a> SimpleCommand<'a> {
         arguments.iter().all(|word| is_plain(word)).then_some(Self { name, arguments })
     }
 
-    /// What stands first, and is what the program is told to be called.
+    /// Returns the first word, which is also passed to the program as its name.
     pub(super) fn name(&self) -> &'a str {
         self.name
     }
 
-    /// Whether the name is a path, which is never a command of the shell's own.
+    /// Returns whether the name is a path, which is never a builtin of the shell.
     pub(super) fn is_path(&self) -> bool {
         self.name.contains('/')
     }
 
-    /// The program: for a name, the first one in the directories of `path`.
+    /// Returns the program: for a name, the first executable file in the directories of `path`.
     pub(super) fn program(&self, path: &str) -> Option<PathBuf> {
         if self.is_path() {
             return Some(self.name.into());
@@ -51,37 +50,36 @@ impl<'a> SimpleCommand<'a> {
 
 fn is_plain(word: &str) -> bool {
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte);
-    // Braces alone are words; others may stand for many. zsh looks for a program
-    // behind a leading `=`.
+    // Braces alone are words; others may expand. zsh searches for a program after a leading `=`.
     matches!(word, "{" | "}") || (word.bytes().all(harmless) && !word.starts_with('='))
 }
 
-/// Behind `=` stands the value of a variable, a `%` may stand for a job, and the
-/// shell takes what begins with `-` for an option when it is asked about the name.
+/// `=` makes an assignment, `%` can name a job, and a leading `-` would be an option of
+/// `command -v`.
 fn is_name(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+./-".contains(&byte))
         && !word.starts_with('-')
 }
 
-/// What the shell said about a name: whether it would run a program, and no command
-/// of its own. Each shell has others.
+/// Answer of the shell to the question whether a name is a program rather than a builtin. Each
+/// shell has different builtins.
 #[derive(Debug, Default)]
 pub struct ShellAnswer(OnceLock<(String, bool)>);
 
 impl ShellAnswer {
-    /// `None` if it was not asked about `name`.
+    /// Returns `None` if the shell was not asked about `name`.
     pub(super) fn is_program(&self, name: &str) -> Option<bool> {
         self.0.get().filter(|(known, _)| known == name).map(|(_, is_program)| *is_program)
     }
 
-    /// Whether it is to be asked: only ever about one name, the first.
+    /// Returns whether the shell is still to be asked. It is asked about one name only, the first.
     pub(super) fn is_empty(&self) -> bool {
         self.0.get().is_none()
     }
 
-    /// Keeps what `command -v` wrote about `name`: the path of a program.
+    /// Stores the output of `command -v` for `name`: the path of a program, or something else.
     pub(super) fn keep(&self, name: &str, written: &str) {
-        // Another thread may have asked meanwhile; the answer is the same.
+        // Another thread may have stored the answer, which is the same.
         let _ = self.0.set((name.to_owned(), written.starts_with('/')));
     }
 }
@@ -98,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_plain_if_every_shell_agrees() {
+    fn plain_words_make_a_simple_command() {
         check("true", Some(("true", &[])));
         check(" \tip  route ", Some(("ip", &["route"])));
         check(
@@ -113,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_some_shell_takes_for_more_is_not() {
+    fn shell_syntax_makes_no_simple_command() {
         for text in [
             "", " ", "a;b", "a &", "a&&b", "a|b", "a >b", "a <b", "a\nb", "a\rb", "a $b", "a `b`",
             "a (b)", "a 'b'", "a \"b\"", "a \\b", "a *", "a b?", "a [b]", "a ~", "a #b", "a !b",
@@ -125,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_looked_for_in_order() {
+    fn a_name_is_searched_in_the_order_of_the_path() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let path = ["one", "two", "three", "four"].map(|it| at(it).display().to_string()).join(":");
@@ -143,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_is_known() {
+    fn only_the_first_name_is_stored() {
         let shell_answer = ShellAnswer::default();
         assert!(shell_answer.is_empty());
         shell_answer.keep("nft", "/usr/sbin/nft");

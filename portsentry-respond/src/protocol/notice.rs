@@ -7,7 +7,7 @@ use super::wire::{MAX_TEXT, Malformed, Reader, cut, put_text};
 /// Bytes of a path in a notice, at most; the kernel allows 4,096 (`PATH_MAX`).
 const MAX_PATH: usize = 4096;
 
-/// The message about `notice`.
+/// Returns the message about `notice`.
 pub(super) fn encode(notice: &Notice) -> Vec<u8> {
     let mut bytes = vec![3];
     match notice {
@@ -37,7 +37,7 @@ pub(super) fn encode(notice: &Notice) -> Vec<u8> {
     bytes
 }
 
-/// The notice that the rest of a message is.
+/// Returns the notice that the remaining bytes encode.
 pub(super) fn decode(bytes: &mut Reader<'_>) -> Result<Notice, Malformed> {
     match bytes.byte()? {
         0 => {
@@ -54,7 +54,7 @@ pub(super) fn decode(bytes: &mut Reader<'_>) -> Result<Notice, Malformed> {
     }
 }
 
-/// The length of a path, and the path.
+/// Appends the length of a path, and the path.
 fn put_path(bytes: &mut Vec<u8>, path: &str) {
     let path = cut(path, MAX_PATH);
     bytes.extend_from_slice(&(path.len() as u16).to_ne_bytes());

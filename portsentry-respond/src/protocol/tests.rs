@@ -1,4 +1,4 @@
-//! Messages that are written are read again, and nothing else is.
+//! Decoding returns the encoded message, and accepts nothing else.
 
 use std::net::IpAddr;
 
@@ -95,7 +95,7 @@ proptest! {
         prop_assert_eq!(Message::decode(&message.encode()), Ok(message));
     }
 
-    /// And so nothing has two forms, and nothing is lost.
+    /// Each message therefore has one encoding, and no field is lost.
     #[test]
     fn what_is_read_would_be_written_so(
         kind in 0..13_u8,
@@ -129,7 +129,7 @@ fn texts_are_cut_between_characters() {
 }
 
 #[test]
-fn more_or_less_than_a_message_is_none() {
+fn longer_and_shorter_bytes_are_no_message() {
     let tokens = ProbeContext {
         target: "2001:db8::7".parse().unwrap(),
         port: 23,

@@ -10,10 +10,10 @@ use crate::answer::Answer;
 /// Bytes of the longest message.
 pub const MAX_MESSAGE: usize = 1 << 15;
 
-/// Bytes of a text or block in a message, at most; longer texts are cut.
+/// Bytes of a text or block in a message, at most; longer ones are cut.
 pub const MAX_TEXT: usize = MAX_MESSAGE - 64;
 
-/// Bytes that are no message.
+/// Bytes that are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a malformed message")]
 pub struct Malformed;
@@ -31,12 +31,12 @@ pub(super) fn put_address(bytes: &mut Vec<u8>, address: IpAddr) {
     }
 }
 
-/// As much of `text` as a message holds.
+/// Returns as much of `text` as a message holds.
 pub(super) fn put_text(bytes: &mut Vec<u8>, text: &str) {
     bytes.extend_from_slice(cut(text, MAX_TEXT).as_bytes());
 }
 
-/// As much of `text` as fits into `limit` bytes, in whole characters.
+/// Returns as much of `text` as fits into `limit` bytes, in whole characters.
 pub(super) fn cut(text: &str, limit: usize) -> &str {
     let mut end = text.len().min(limit);
     while !text.is_char_boundary(end) {
@@ -59,7 +59,7 @@ pub(super) fn block(kind: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Each action stands at the place of its number.
+/// The index of an action is its number in a message.
 pub(super) const ACTIONS: [Action; 3] = [Action::Route, Action::HostsDeny, Action::Command];
 
 pub(super) const fn number(action: Action) -> u8 {
@@ -85,7 +85,7 @@ pub(super) fn put_event(bytes: &mut Vec<u8>, what: &ActionEvent) {
     put_text(bytes, text);
 }
 
-/// What is left of a message.
+/// The remaining bytes of a message.
 pub(super) struct Reader<'a>(pub(super) &'a [u8]);
 
 impl Reader<'_> {
@@ -115,7 +115,7 @@ impl Reader<'_> {
         }
     }
 
-    /// All that is left, no longer than a block may be.
+    /// Returns all remaining bytes, at most as many as a block may have.
     pub(super) fn rest(&mut self) -> Result<Vec<u8>, Malformed> {
         let rest = std::mem::take(&mut self.0);
         if rest.len() > MAX_TEXT { Err(Malformed) } else { Ok(rest.to_vec()) }

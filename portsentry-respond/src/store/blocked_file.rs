@@ -1,8 +1,8 @@
-//! The blocked hosts on disk: permissions of the file, and how it stays complete.
+//! The blocked hosts on disk: the permissions of the file, and its consistency.
 //!
-//! A host is appended and the file is synchronised before the outcome of the response is returned,
-//! so before the event with `blocked: [true]` is logged.
-//! The format is in [`blocked_record`](super::blocked_record).
+//! A host is appended and the file is synchronised before the outcome of the response is returned.
+//! The record is therefore on disk before the event with `blocked: [true]` is logged.
+//! [`blocked_record`](super::blocked_record) defines the format.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,7 +15,7 @@ use rustix::process::geteuid;
 
 use super::blocked_record::{OddRecord, Restored, encode_records};
 
-/// How the blocked file of portsentry 1.x begins.
+/// First bytes of a blocked file of portsentry 1.x.
 const OLD_TEXT: &[u8] = b"Host: ";
 
 /// An open blocked file.
@@ -25,52 +25,52 @@ pub struct BlockedFile {
     file: File,
 }
 
-/// Why the file cannot be used.
+/// Reason for which the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BlockedFileError {
     /// A link, or not a regular file.
     #[error("blocked file {}: a symbolic link or not a regular file; portsentry does not follow it. Remove it, or set BLOCKED_FILE to another path.", .0.display())]
     NotRegular(PathBuf),
-    /// Another user owns it or could write to it, or could put another file in its place.
+    /// Another user can write to the file or replace it.
     #[error("blocked file {}: {who} could change it. Remove it, or set BLOCKED_FILE to a path that only this user can write, such as /run/portsentry/portsentry.blocked.", path.display())]
     Untrusted {
         /// The file.
         path: PathBuf,
-        /// Who could.
+        /// The user or group that can.
         who: &'static str,
     },
-    /// There is something in it that is no record.
-    #[error("blocked file {}: no record begins at byte {offset}, though {records} do before it. It was left as it is; move it away to start with an empty one.", path.display())]
+    /// The file contains bytes that are not a record.
+    #[error("blocked file {}: invalid record at byte {offset}, after {records} valid ones. The file was not changed; move it away to start with an empty one.", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Where the records end.
+        /// End of the last valid record, in bytes.
         offset: usize,
-        /// Records before that.
+        /// Number of valid records before it.
         records: usize,
     },
-    /// Lines of text, as portsentry 1.x wrote them.
-    #[error("blocked file {}: holds lines of portsentry 1.x, and records of addresses are kept today. It was left as it is; move it away to start with an empty one.", .0.display())]
+    /// The file contains lines of text from portsentry 1.x.
+    #[error("blocked file {}: contains text lines of portsentry 1.x instead of binary records. The file was not changed; move it away to start with an empty one.", .0.display())]
     OldText(PathBuf),
     /// The system refused.
     #[error("blocked file {}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Error of the system.
         source: io::Error,
     },
 }
 
 impl BlockedFile {
-    /// Opens the file at `path` and reads it; makes it (mode 0600), and the
-    /// directories above it, if missing. An unfinished last record is cut off.
+    /// Opens the file at `path` and reads it. Creates the file (mode 0600) and the directories
+    /// above it, if missing. Removes an unfinished last record.
     ///
     /// # Errors
     ///
-    /// If it is a link, if another user could have written to it, or if it
-    /// holds something that is no record. The file is left as it is then.
+    /// If it is a link, if another user could have written to it, or if it contains bytes that are
+    /// not a record. The file is then not changed.
     pub fn open(path: &Path) -> Result<(Self, Restored), BlockedFileError> {
         let io_error = |source| BlockedFileError::Io { path: path.to_owned(), source };
         let folder = match path.parent() {
@@ -114,14 +114,14 @@ impl BlockedFile {
         &self.path
     }
 
-    /// Appends `host`; returns once it is on the disk.
+    /// Appends `host`; returns once the record is on disk.
     ///
     /// # Errors
     ///
-    /// If the system refuses. What was written of the record is taken back.
+    /// If the system refuses. A partly written record is removed.
     pub fn append(&mut self, host: IpAddr) -> io::Result<()> {
         let record = encode_records(&[host]);
-        // Asked each time: after a reload an older handle may have appended, too.
+        // Read each time: after a reload, an older handle may have appended as well.
         let length = self.file.metadata()?.len();
         let written = self.file.write_all(&record).and_then(|()| self.file.sync_data());
         if written.is_err() {
@@ -131,7 +131,7 @@ impl BlockedFile {
     }
 }
 
-/// Nobody but this user and root may own the file, write to it, or replace it.
+/// Checks that only this user and root own the file, can write to it, and can replace it.
 fn check_trust(path: &Path, folder: &Path, file: &File) -> Result<(), BlockedFileError> {
     let io_error = |source| BlockedFileError::Io { path: path.to_owned(), source };
     let untrusted = |who| Err(BlockedFileError::Untrusted { path: path.to_owned(), who });
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bytes_are_those_of_the_original() {
+    fn the_format_is_that_of_the_original() {
         let (_folder, path) = blocked();
         let (mut file, restored) = BlockedFile::open(&path).unwrap();
         assert_eq!(restored, Restored::default());
@@ -219,7 +219,7 @@ mod tests {
             prop_assert!(restored.hosts.iter().eq(kept.iter().copied()));
             prop_assert_eq!(restored.hosts.len(), kept.len());
             prop_assert_eq!(restored.torn, cut - whole);
-            // And what is appended afterwards is read back too.
+            // A record that is appended afterwards is read back as well.
             file.append(hosts[0]).unwrap();
             kept.push(hosts[0]);
             let restored = BlockedFile::open(&path).unwrap().1;
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn an_odd_record_is_an_error_and_loses_nothing() {
+    fn an_invalid_record_is_an_error_and_loses_nothing() {
         let (_folder, path) = blocked();
         let (mut file, _) = BlockedFile::open(&path).unwrap();
         file.append("192.0.2.7".parse().unwrap()).unwrap();
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_portsentry_1_is_told_and_left_alone() {
+    fn text_of_portsentry_1_is_refused_and_not_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("portsentry.blocked.atcp");
         let text = b"Host: 192.0.2.1/192.0.2.1 Port: 23 TCP Blocked\n";

@@ -1,27 +1,26 @@
 //! The bytes of the blocked file, in the format of the original.
 //!
-//! A record is a 2-byte address family in the byte order of the machine (2 for
-//! IPv4, 10 for IPv6 on Linux) and 4 or 16 address bytes in network order;
-//! there is no header. Records are appended and never changed, so an
-//! interrupted write can hurt only the last one. Nothing here opens a file: a
-//! fuzz target reads any bytes with it.
+//! A record is a 2-byte address family in the byte order of the machine (2 for IPv4, 10 for IPv6 on
+//! Linux) and 4 or 16 address bytes in network order; there is no header. Records are appended and
+//! never changed, so an interrupted write can damage only the last one. Nothing here opens a file,
+//! so that a fuzz target can pass any bytes.
 
 use std::net::IpAddr;
 
 const FAMILY_V4: u16 = 2;
 const FAMILY_V6: u16 = 10;
 
-/// What stands in the bytes of a blocked file.
+/// Content of a blocked file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Restored {
     /// The hosts, in the order they were blocked.
     pub hosts: Hosts,
-    /// Bytes of an unfinished last record.
+    /// Number of bytes of an unfinished last record.
     pub torn: usize,
 }
 
-/// The hosts of a blocked file, kept as the records they stand in: a million of them
-/// take 6 MB, and no time to be made.
+/// The hosts of a blocked file, stored as encoded records: a million hosts take 6 MB and need no
+/// conversion.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hosts {
     /// Whole records and nothing else.
@@ -29,21 +28,21 @@ pub struct Hosts {
     number: usize,
 }
 
-/// A place where no record begins.
+/// Position of bytes that are not a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OddRecord {
-    /// Records before it.
+    /// Number of records before it.
     pub records: usize,
-    /// Where they end, in bytes.
+    /// End of the last record, in bytes.
     pub offset: usize,
 }
 
 impl Restored {
-    /// What a whole file holds. O(n); the bytes are kept and not copied.
+    /// Reads the bytes of a whole file. O(n); the bytes are kept and not copied.
     ///
     /// # Errors
     ///
-    /// At the first family that is neither of IPv4 nor of IPv6.
+    /// At the first address family other than IPv4 and IPv6.
     pub fn read(mut bytes: Vec<u8>) -> Result<Self, OddRecord> {
         let (mut number, mut rest) = (0, &bytes[..]);
         loop {
@@ -63,22 +62,22 @@ impl Restored {
 }
 
 impl Hosts {
-    /// How many there are.
+    /// Returns the number of hosts.
     pub fn len(&self) -> usize {
         self.number
     }
 
-    /// Whether there is none.
+    /// Returns whether there is no host.
     pub fn is_empty(&self) -> bool {
         self.number == 0
     }
 
-    /// The records.
+    /// Returns the encoded records.
     pub fn into_records(self) -> Vec<u8> {
         self.records
     }
 
-    /// The hosts, in the order they were blocked.
+    /// Returns the hosts, in the order they were blocked.
     pub fn iter(&self) -> impl Iterator<Item = IpAddr> + Clone {
         let mut rest = &self.records[..];
         std::iter::from_fn(move || match next_record(rest) {
@@ -91,13 +90,13 @@ impl Hosts {
     }
 }
 
-/// What stands at the start of some bytes.
+/// Result of reading one record.
 enum Next<'a> {
-    /// A record, and what is behind it.
+    /// A record, and the bytes after it.
     Host(IpAddr, &'a [u8]),
-    /// Nothing, or the beginning of a record.
+    /// No byte, or the first bytes of a record.
     Unfinished,
-    /// Something else.
+    /// Bytes that are not a record.
     Damaged,
 }
 
@@ -111,7 +110,7 @@ fn next_record(bytes: &[u8]) -> Next<'_> {
     record.map_or(Next::Unfinished, |(host, behind)| Next::Host(host, behind))
 }
 
-/// The records of `hosts`.
+/// Returns the records of `hosts`.
 pub fn encode_records(hosts: &[IpAddr]) -> Vec<u8> {
     let mut records = Vec::with_capacity(hosts.len() * 6);
     for host in hosts {

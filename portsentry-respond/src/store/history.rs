@@ -1,8 +1,7 @@
-//! The history file: every probe, one line each, never emptied.
+//! The history file: one line per probe, never truncated.
 //!
-//! A file that is renamed is written on, as programs that rotate logs expect. One
-//! that is removed is not, since nobody would ever read the lines: they wait for
-//! whoever opened it to begin it again.
+//! A renamed file is still written, as programs that rotate logs expect. A removed file is not,
+//! because nobody could read the lines: they wait until the responder has created the file again.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -21,18 +20,18 @@ pub struct History {
 }
 
 impl History {
-    /// Opens `path` for appending; makes it (mode 0640), and the directories
-    /// above it (mode 0755), if they are missing.
+    /// Opens `path` for appending. Creates the file (mode 0640) and the directories above it (mode
+    /// 0755), if missing.
     ///
     /// # Errors
     ///
-    /// If the system refuses, or if it is a link that a user made who is neither
-    /// root nor the one that runs this.
+    /// If the system refuses, or if it is a link owned by a user other than root and the effective
+    /// user.
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self { path: path.to_owned(), file: open(path)? })
     }
 
-    /// A history that someone else has opened for appending.
+    /// Returns the history of a file that another process has opened for appending.
     pub fn opened(path: &Path, file: File) -> Self {
         Self { path: path.to_owned(), file }
     }
@@ -42,18 +41,17 @@ impl History {
         &self.path
     }
 
-    /// The path, and the open file.
+    /// Returns the path and the open file.
     pub(crate) fn into_parts(self) -> (PathBuf, File) {
         (self.path, self.file)
     }
 
-    /// What is to take the place of a history that was removed, which only a file
-    /// may.
+    /// Opens a file in place of a removed history; anything except a regular file is an error.
     pub(crate) fn open_file(path: &Path) -> io::Result<File> {
         let file = open(path)?;
         match file.metadata()?.is_file() {
             true => Ok(file),
-            false => Err(io::Error::other("what is there now is no file")),
+            false => Err(io::Error::other("the path is not a regular file; remove it")),
         }
     }
 }
@@ -96,7 +94,7 @@ fn open(path: &Path) -> io::Result<File> {
             return Err(error);
         }
         if link.uid() != 0 && link.uid() != geteuid().as_raw() {
-            let why = "a link that another user made is not followed";
+            let why = "it is a symbolic link owned by another user; remove it or change its owner to root";
             return Err(io::Error::new(ErrorKind::PermissionDenied, why));
         }
         open(OFlags::empty())
@@ -112,7 +110,7 @@ mod tests {
 
     use super::*;
 
-    fn place() -> (tempfile::TempDir, PathBuf) {
+    fn history_path() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/history");
         (folder, path)
@@ -124,8 +122,8 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_made_and_nothing_is_emptied() {
-        let (_folder, path) = place();
+    fn directories_are_created_and_nothing_is_truncated() {
+        let (_folder, path) = history_path();
         for line in ["one\n", "two\n"] {
             History::open(&path).unwrap().write_all(line.as_bytes()).unwrap();
         }
@@ -140,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_file_is_not_written_on_and_a_renamed_one_is() {
-        let (_folder, path) = place();
+    fn a_renamed_file_is_written_and_a_removed_one_is_not() {
+        let (_folder, path) = history_path();
         let mut history = History::open(&path).unwrap();
         history.write_all(b"one\n").unwrap();
         let renamed = path.with_extension("1");
@@ -154,8 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed_only_if_one_of_us_made_them() {
-        let (folder, path) = place();
+    fn links_are_followed_only_if_root_or_this_user_owns_them() {
+        let (folder, path) = history_path();
         let victim = folder.path().join("victim");
         fs::write(&victim, "").unwrap();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -172,8 +170,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_file_does_not_take_its_place() {
-        let (_folder, path) = place();
+    fn only_a_regular_file_replaces_a_removed_one() {
+        let (_folder, path) = history_path();
         fs::create_dir_all(&path).unwrap();
         assert_eq!(History::open_file(&path).unwrap_err().kind(), ErrorKind::IsADirectory);
         fs::remove_dir(&path).unwrap();
@@ -184,8 +182,8 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_reads_is_not_waited_for() {
-        let (folder, path) = place();
+    fn a_pipe_without_reader_is_an_error() {
+        let (folder, path) = history_path();
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).unwrap();

@@ -7,26 +7,25 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-/// A file with the process's number. When this is dropped, it is removed if it still
-/// has that number; before [`keep`](Self::keep), it gets back what was in it.
+/// A file with a process id. On drop, the file is removed if it still contains that id; before
+/// [`keep`](Self::keep), its previous content is restored.
 #[derive(Debug)]
 pub(crate) struct PidFile {
     path: PathBuf,
     line: Vec<u8>,
-    /// What was in it: perhaps the number of a sentry that runs.
+    /// Previous content: possibly the process id of a running sentry.
     before: Option<Vec<u8>>,
 }
 
 impl PidFile {
-    /// Writes the number `pid`; a file that is there is replaced, a link is not
-    /// followed.
+    /// Writes the process id `pid`. Replaces an existing file, and does not follow a link.
     pub(crate) fn create(path: &Path, pid: i32) -> io::Result<Self> {
         let (line, before) = (format!("{pid}\n").into_bytes(), read(path));
         write(path, &line)?;
         Ok(Self { path: path.to_owned(), line, before })
     }
 
-    /// The start has succeeded, and the file is this process's.
+    /// Makes the file permanent: the start has succeeded.
     pub(crate) fn keep(&mut self) {
         self.before = None;
     }
@@ -35,7 +34,7 @@ impl PidFile {
 impl Drop for PidFile {
     fn drop(&mut self) {
         let is_ours = read(&self.path).is_some_and(|content| content == self.line);
-        // Someone else may have removed it, and that is as well.
+        // Another program may have removed the file, so errors are ignored.
         let _ = match &self.before {
             _ if !is_ours => Ok(()),
             Some(content) => write(&self.path, content),
@@ -44,10 +43,10 @@ impl Drop for PidFile {
     }
 }
 
-/// More than any pid file has.
+/// Size limit for a pid file.
 const LONGEST: u64 = 4096;
 
-/// What stands in a pid file, if there is one.
+/// Returns the content of a pid file, if there is one.
 fn read(path: &Path) -> Option<Vec<u8>> {
     let file = safe().read(true).open(path).ok()?;
     let mut content = Vec::new();
@@ -60,7 +59,7 @@ fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     safe().write(true).create(true).truncate(true).mode(0o644).open(path)?.write_all(content)
 }
 
-/// Follows no link, and waits for nobody at the other end of a pipe.
+/// Options that follow no link and do not wait for the other end of a pipe.
 fn safe() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());

@@ -17,13 +17,13 @@ fn run_with(
     text: &str,
     limit: Duration,
 ) -> Result<Finished, CommandError> {
-    let tokens = ProbeContext {
+    let probe = ProbeContext {
         target: "192.0.2.7".parse().unwrap(),
         port: 23,
         mode: Mode::Stealth,
         protocol: Protocol::Tcp,
     };
-    Command { text, shell_answer, tokens, limit, stop }.run()
+    Command { text, shell_answer, probe, limit, stop }.run()
 }
 
 const LONG: Duration = Duration::from_secs(20);
@@ -34,7 +34,7 @@ fn fails(text: &str, expected: &str) {
 }
 
 #[test]
-fn the_exit_status_decides() {
+fn the_exit_status_decides_the_result() {
     assert_eq!(run("echo fine; echo more >&2", LONG).unwrap().output, "fine more");
     fails("echo no good; exit 3", "exit status 3; output: no good");
     fails("exit 3", "exit status 3");
@@ -44,7 +44,7 @@ fn the_exit_status_decides() {
 }
 
 #[test]
-fn the_environment_is_clean_and_the_probe_in_it() {
+fn the_environment_contains_only_the_probe() {
     let output = run("env | grep -v ^PWD= | sort", LONG).unwrap().output;
     assert_eq!(
         output,
@@ -55,10 +55,10 @@ fn the_environment_is_clean_and_the_probe_in_it() {
     );
 }
 
-/// What `text` writes at first, and when the shell has been asked: the words,
-/// sorted, for the variables of an environment have no order.
+/// Returns the output of `text` from a first run, and from a second one after the shell was asked.
+/// The words are sorted, because the variables of an environment have no order.
 fn twice(text: &str) -> [String; 2] {
-    // What shells other than dash add.
+    // Variables that shells other than dash add.
     let odd = |word: &&str| ["_=", "SHLVL=", "OLDPWD="].iter().any(|it| word.starts_with(it));
     let (stop, _held_open) = io::pipe().unwrap();
     let shell_answer = ShellAnswer::default();
@@ -71,7 +71,7 @@ fn twice(text: &str) -> [String; 2] {
 }
 
 #[test]
-fn plain_words_are_started_without_a_shell() {
+fn simple_commands_are_started_without_a_shell() {
     let parent = format!("{} PPid:", std::process::id());
     let [_, name_known_to_the_shell] = twice("grep PPid /proc/self/status");
     assert_eq!(name_known_to_the_shell, parent);
@@ -80,7 +80,7 @@ fn plain_words_are_started_without_a_shell() {
 }
 
 #[test]
-fn it_makes_no_difference_whether_a_shell_starts_a_program() {
+fn direct_start_and_shell_start_have_the_same_effect() {
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("script");
     std::fs::write(&script, "echo $0 $1 $PORTSENTRY_PORT").unwrap();
@@ -93,7 +93,7 @@ fn it_makes_no_difference_whether_a_shell_starts_a_program() {
         "ls /proc/self/fd",
         "readlink /proc/self/fd/0",
         "pwd",
-        // The shell's own writes `-e` as well.
+        // The `echo` of the shell prints `-e` as well.
         "echo -e one",
         "cd /",
         &script,
@@ -107,7 +107,7 @@ fn it_makes_no_difference_whether_a_shell_starts_a_program() {
 fn nothing_is_inherited() {
     let inherited = std::fs::File::open("/proc/self/status").unwrap();
     rustix::io::fcntl_setfd(&inherited, rustix::io::FdFlags::empty()).unwrap();
-    // The listing opens one descriptor itself, the folder.
+    // The listing itself opens one descriptor, the folder.
     let output = run("ls -l /proc/self/fd | wc -l; readlink /proc/self/fd/0", LONG).unwrap().output;
     assert_eq!(output, "5 /dev/null");
 }
@@ -136,35 +136,35 @@ fn a_command_that_never_ends_is_ended_with_its_children() {
 }
 
 #[test]
-fn a_command_that_is_wanted_no_longer_is_ended_or_not_begun() {
+fn a_stop_ends_the_command_or_prevents_its_start() {
     let folder = tempfile::tempdir().unwrap();
-    let begun = folder.path().join("begun");
-    let text = format!("echo > {}; sleep 1000", begun.display());
+    let marker = folder.path().join("marker");
+    let text = format!("echo > {}; sleep 1000", marker.display());
     let (stop, asked) = io::pipe().unwrap();
     let started = Instant::now();
     std::thread::scope(|scope| {
         let running = scope.spawn(|| run_until(stop.as_fd(), &text, LONG));
-        while !begun.exists() {
-            assert!(started.elapsed() < LONG, "never begun");
+        while !marker.exists() {
+            assert!(started.elapsed() < LONG, "never started");
             std::thread::yield_now();
         }
         drop(asked);
         assert!(matches!(running.join().unwrap(), Err(CommandError::Stopped)));
     });
-    std::fs::remove_file(&begun).unwrap();
+    std::fs::remove_file(&marker).unwrap();
     assert!(matches!(run_until(stop.as_fd(), &text, LONG), Err(CommandError::Stopped)));
-    assert!(!begun.exists());
+    assert!(!marker.exists());
 }
 
 #[test]
-fn much_output_neither_blocks_nor_is_kept() {
+fn long_output_does_not_block_and_is_cut() {
     let output = run("yes 0123456789 | head -c 3000000; echo end", LONG).unwrap().output;
     assert!(output.len() <= OUTPUT_KEPT);
     assert!(output.ends_with("end"));
 }
 
 #[test]
-fn output_is_one_line_without_anything_that_a_terminal_obeys() {
+fn output_is_one_line_without_control_characters() {
     let text = r"printf 'one\033[2J\nScan from: [192.0.2.1]\r\302\233two\000\377'";
     let output = run(text, LONG).unwrap().output;
     assert_eq!(output, "one [2J Scan from: [192.0.2.1]  two \u{fffd}");
