@@ -1,4 +1,4 @@
-//! The text of events, as it goes to the log.
+//! Formats events as log lines.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -9,12 +9,12 @@ use portsentry_core::Event;
 use crate::level::Level;
 use crate::line::{EventLine, Importance, PreludeLine};
 
-/// Which lines are wanted, and what some of them name.
+/// Selects the lines to format, and holds the text that some of them contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineOptions {
-    /// The least important lines that are wanted.
+    /// Importance of the least important lines that are formatted.
     pub importance: Importance,
-    /// The ignore file, as the configuration names it.
+    /// Path of the ignore file, as written in the configuration.
     pub ignore_file: String,
 }
 
@@ -24,13 +24,13 @@ impl Default for LineOptions {
     }
 }
 
-/// What debug lines begin with on standard output.
+/// Prefix of debug lines on standard output.
 pub const DEBUG_PREFIX: &str = "debug: ";
 
 impl LineOptions {
-    /// Formats each line of `event` into `line`, without its end, and hands it
-    /// to `each`. The last one is the event's own; it is left in `line`.
-    /// `name` is the source's name if it was looked up.
+    /// Formats each line of `event` into `line`, without the line end, and passes it
+    /// to `each`. The last line is that of the event itself; afterwards, `line`
+    /// contains it. `name` is the host name of the source if it was looked up.
     pub fn format(
         &self,
         event: &Event,
@@ -40,7 +40,7 @@ impl LineOptions {
     ) {
         let mut put = |level, text: &dyn fmt::Display| {
             line.clear();
-            // Writing to a vector does not fail.
+            // Writing to a vector cannot fail.
             let _ = write!(Bytes(line), "{text}");
             each(level, line);
         };
@@ -55,7 +55,7 @@ impl LineOptions {
     }
 }
 
-/// A vector that text can be written to.
+/// Adapts a vector of bytes to [`fmt::Write`].
 struct Bytes<'a>(&'a mut Vec<u8>);
 
 impl fmt::Write for Bytes<'_> {
@@ -81,7 +81,7 @@ mod tests {
         Event::probe(observation, reason)
     }
 
-    /// The lines of one event at `importance`.
+    /// Returns the lines of one event at `importance`.
     fn lines(importance: Importance, reason: Reason, name: Option<&str>) -> Vec<(Level, String)> {
         let options = LineOptions { importance, ignore_file: "/etc/ignore".to_owned() };
         let mut lines = Vec::new();
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_of_a_blocked_host_stands_before_its_probe() {
+    fn a_blocked_host_has_a_line_before_the_line_of_its_probe() {
         let prelude = "attackalert: Host: a.example/192.0.2.7 is already blocked Ignoring";
         let line = "Scan from: [192.0.2.7] (a.example) protocol: [TCP] port: [23] \
                     type: [TCP SYN/Normal scan] IP opts: [not set] \
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_little_importance_are_left_out_unless_wanted() {
+    fn less_important_lines_are_omitted_by_default() {
         let first = |importance, reason| lines(importance, reason, None).swap_remove(0);
         let ignored = "Host: 192.0.2.7 found in ignore file /etc/ignore, aborting actions";
         let ignored = (Level::Verbose, ignored.to_owned());

@@ -1,37 +1,37 @@
-//! How important a line is, and so where it goes.
+//! The importance of a line, which selects its outputs.
 
 use crate::line::Importance;
 
-/// The importance of a line, the most important first.
+/// The importance of a line, from the most to the least important.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Something does not work.
+    /// A failure: some function of the program does not work.
     Error,
-    /// Something may not be what one thinks it is.
+    /// A state that the administrator may not expect.
     Warning,
-    /// An ordinary line.
+    /// Normal operation.
     Notice,
-    /// For those who want to read more.
+    /// Details for verbose output.
     Verbose,
-    /// For those who look for a fault.
+    /// Details for finding a fault.
     Debug,
 }
 
 impl Level {
-    /// The five of them, by [`number`](Self::number).
+    /// All levels, in the order of [`number`](Self::number).
     const ALL: [Self; 5] = [Self::Error, Self::Warning, Self::Notice, Self::Verbose, Self::Debug];
 
-    /// A number that stands for it, 0 for the most important.
+    /// Returns the number of the level, 0 for the most important.
     pub const fn number(self) -> u8 {
         self as u8
     }
 
-    /// The one that `number` stands for.
+    /// Returns the level with this [`number`](Self::number).
     pub fn from_number(number: u8) -> Option<Self> {
         Self::ALL.get(usize::from(number)).copied()
     }
 
-    /// The severity of RFC 5424 section 6.2.1: 3 is an error, 7 is debug.
+    /// Returns the severity of RFC 5424 section 6.2.1, from 3 (error) to 7 (debug).
     pub const fn severity(self) -> u8 {
         match self {
             Self::Error => 3,

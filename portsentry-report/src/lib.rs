@@ -1,8 +1,8 @@
-//! Text of what portsentry logs.
+//! Formats events, responses, notices and the summary of portsentry as text.
 //!
-//! Formats alone: values go in and text comes out. No function here reads a clock or
-//! a file, or writes to one; the caller does, so that lines are the same in the program,
-//! in a replay and in a tool that embeds the detection.
+//! The crate does no I/O: no function reads a clock or a file, or writes a file. The
+//! program, a replay and a tool that embeds the detection therefore produce the same
+//! lines.
 #![no_std]
 #![forbid(unsafe_code)]
 

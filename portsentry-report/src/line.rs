@@ -1,15 +1,15 @@
-//! The classic lines, to the byte.
+//! The log lines of portsentry 2, byte for byte.
 //!
-//! Strict parsers read these lines. Nothing may be added to one; new facts get
-//! lines, or streams, of their own.
+//! Strict parsers read these lines, so their form never changes. New facts go to new
+//! lines or to another stream.
 
 use core::fmt::{self, Display as _};
 use core::net::IpAddr;
 
 use portsentry_core::{Event, Probe, Reason};
 
-/// The text of an event as the original program writes it, without time stamp
-/// and without line end.
+/// The log line of an event, without time stamp and line end. The line of a probe is
+/// identical to that of portsentry 2.
 ///
 /// ```
 /// use portsentry_core::{Event, Observation, TcpFlags};
@@ -31,13 +31,13 @@ pub struct EventLine<'a> {
 }
 
 impl<'a> EventLine<'a> {
-    /// The line of `event`, with the source's address for its name.
+    /// Returns the line of `event`, with the address of the source as its name.
     pub const fn new(event: &'a Event) -> Self {
         Self { event, name: None }
     }
 
-    /// The line with `name` for the source's name. The caller vouches for the
-    /// name: a name from the DNS is the attacker's text.
+    /// Sets the name of the source. The caller must validate a name from the DNS,
+    /// because an attacker can choose it.
     pub const fn with_name(self, name: &'a str) -> Self {
         Self { name: Some(name), ..self }
     }
@@ -53,23 +53,23 @@ impl fmt::Display for EventLine<'_> {
             ),
             Event::ServedPortSuppressed { packets, .. } => write!(
                 f,
-                "Held back {packets} lines about packets to ports with a running service in the last 60 seconds"
+                "Suppressed {packets} lines about packets to ports with a running service in the last 60 seconds"
             ),
             Event::RateLimited { probes, limit, .. } => write!(
                 f,
-                "Did not respond to {probes} probes: more than {limit} responses a minute (BLOCK_RATE)"
+                "Did not respond to {probes} probes: more than {limit} responses per minute (BLOCK_RATE)"
             ),
             Event::Overloaded { probes, .. } => {
-                write!(f, "Did not respond to {probes} probes: too many responses under way")
+                write!(f, "Did not respond to {probes} probes: too many responses in progress")
             }
-            // An event of a newer core, which this version has no line for.
+            // `Event` is non-exhaustive; this version has no line for other events.
             other => write!(f, "{other:?}"),
         }
     }
 }
 
-/// Piece by piece, for this is the line that a flood is made of: a third of the
-/// time of one `write!`.
+/// Writes the line piece by piece, in a third of the time of one `write!`, because a
+/// flood consists of these lines.
 fn write_probe(f: &mut fmt::Formatter<'_>, probe: &Probe, name: Option<&str>) -> fmt::Result {
     let Probe { observation, reason, .. } = probe;
     let flags = reason.flags();
@@ -97,7 +97,7 @@ fn write_probe(f: &mut fmt::Formatter<'_>, probe: &Probe, name: Option<&str>) ->
     f.write_str("]")
 }
 
-/// As [`IpAddr`] writes itself, without alignment.
+/// Writes an address in the form of [`IpAddr`], ignoring width and alignment.
 fn write_address(f: &mut fmt::Formatter<'_>, address: IpAddr) -> fmt::Result {
     let IpAddr::V4(address) = address else { return address.fmt(f) };
     let mut before = "";
@@ -109,7 +109,7 @@ fn write_address(f: &mut fmt::Formatter<'_>, address: IpAddr) -> fmt::Result {
     Ok(())
 }
 
-/// A small number as text.
+/// The decimal digits of a number.
 struct Decimal {
     digits: [u8; 5],
     start: usize,
@@ -152,7 +152,7 @@ const fn tristate(flag: Option<bool>) -> &'static str {
     }
 }
 
-/// A line that goes before the line of a probe, because of how it ended.
+/// A line that precedes the line of a probe and explains the decision.
 #[derive(Clone, Copy, Debug)]
 pub struct PreludeLine<'a> {
     probe: &'a Probe,
@@ -160,20 +160,20 @@ pub struct PreludeLine<'a> {
     ignore_file: &'a str,
 }
 
-/// How important a line is.
+/// The importance of a line about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Importance {
-    /// Always written.
+    /// Always logged.
     Notice,
-    /// Written when the user asks for verbose output.
+    /// Logged with verbose output.
     Verbose,
-    /// Written when the user asks for debug output.
+    /// Logged with debug output.
     Debug,
 }
 
 impl<'a> PreludeLine<'a> {
-    /// The line that goes before the one of `probe`, and how important it is;
-    /// `None` if there is none. `name` and `ignore_file` are printed as given.
+    /// Returns the line that precedes the line of `probe`, with its importance, or
+    /// `None` if no line does. `name` and `ignore_file` are written unchanged.
     pub const fn of(
         probe: &'a Probe,
         name: Option<&'a str>,
@@ -221,14 +221,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decimals_are_those_of_the_library() {
+    fn decimals_equal_those_of_the_standard_library() {
         for number in 0..=u16::MAX {
             assert_eq!(Decimal::new(number).to_string(), number.to_string());
         }
     }
 
     #[test]
-    fn addresses_are_those_of_the_library() {
+    fn addresses_equal_those_of_the_standard_library() {
         struct Shown(IpAddr);
         impl fmt::Display for Shown {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! Notices: everything in the log that is neither an event nor about a response.
+//! Notices: log messages that are about neither an event nor a response.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,65 +8,65 @@ use ipnet::IpNet;
 
 use crate::level::Level;
 
-/// Something that an administrator should know. `Display` gives the text, one line or
-/// several, without the last line end; [`level`](Self::level) its importance.
+/// A message for the administrator. `Display` writes the text, one line or several,
+/// without the last line end. [`level`](Self::level) returns the importance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Notice {
     /// The program has started.
     Started {
-        /// Its version.
+        /// Version of the program.
         version: &'static str,
     },
-    /// The program watches from now on.
+    /// The program watches the ports.
     Listening,
-    /// The program is about to end.
+    /// The program is about to exit.
     ShuttingDown,
     /// The networks that are never responded to have changed.
     NeverBlocking(Vec<IpNet>),
-    /// A new configuration is in force.
+    /// A new configuration is in effect.
     Reloaded {
-        /// Names of the keys with other values, and of files.
+        /// Names of the keys with changed values, and of changed files.
         changed: Vec<&'static str>,
     },
-    /// A new configuration was refused.
+    /// A new configuration was rejected.
     ReloadRefused {
-        /// The reasons, one or several lines.
+        /// The reasons, in one line or several.
         why: String,
     },
-    /// A key has a new value that the running program does not use.
+    /// A key has a new value that takes effect at the next start.
     NextStart {
         /// Name of the key.
         key: &'static str,
     },
-    /// A setting could not be put in force.
+    /// A setting could not be applied.
     NotInForce {
         /// The reason.
         why: String,
     },
-    /// Responses that did not finish before the end.
+    /// Responses that did not finish before the program exited.
     UnfinishedResponses {
-        /// Number of those that were still queued.
+        /// Number of responses that were still queued.
         not_started: usize,
-        /// Number of those that still ran.
+        /// Number of responses that were still running.
         not_finished: usize,
     },
-    /// Packet threads that did not end in time.
+    /// Packet threads that did not exit in time.
     UnresponsiveThreads {
         /// Number of threads.
         threads: usize,
     },
-    /// The responder has ended before the program.
+    /// The responder exited before the program.
     ResponderEnded {
-        /// Its exit status, or the error.
+        /// Exit status of the responder, or the error.
         how: String,
     },
-    /// The history file was removed, and created again.
+    /// The history file was removed, and the program created a new one.
     HistoryCreated {
         /// Path of the file.
         path: String,
     },
-    /// The history file was removed, and cannot be created again.
+    /// The history file was removed, and the program cannot create a new one.
     HistoryMissing {
         /// Path of the file.
         path: String,
@@ -77,15 +77,15 @@ pub enum Notice {
     RecordTruncated {
         /// Path of the file.
         path: String,
-        /// Bytes of the unfinished record, which was removed.
+        /// Length of the incomplete record, which was removed.
         bytes: u64,
     },
-    /// Lines that found the queue full.
+    /// Lines that were lost because the queue was full.
     LinesLost {
         /// Number of lines.
         lines: u64,
     },
-    /// Lines that the system's logger did not accept.
+    /// Lines that were lost because the system logger did not accept them.
     SyslogLost {
         /// Number of lines.
         lines: u64,
@@ -101,7 +101,7 @@ pub enum Notice {
     OutputRestored {
         /// The output.
         output: String,
-        /// Number of lines that it has not got.
+        /// Number of lines that were lost for this output.
         lost: u64,
     },
     /// Host names cannot be looked up.
@@ -109,7 +109,7 @@ pub enum Notice {
         /// The reason.
         why: String,
     },
-    /// A message of a library, or of a part of the program that has no notices.
+    /// A message of a library, or of a part of the program without typed notices.
     Message {
         /// Its importance.
         level: Level,
@@ -119,7 +119,7 @@ pub enum Notice {
 }
 
 impl Notice {
-    /// The importance of the notice.
+    /// Returns the importance of the notice.
     pub const fn level(&self) -> Level {
         match self {
             Self::Started { .. }
@@ -154,46 +154,49 @@ impl Display for Notice {
             Self::ShuttingDown => f.write_str("Portsentry is shutting down"),
             Self::NeverBlocking(networks) => {
                 f.write_str("Never blocking: ")?;
-                write_list(f, networks, "nobody")
+                write_list(f, networks, "no network")
             }
             Self::Reloaded { changed } => {
-                f.write_str("Configuration read again; changed: ")?;
+                f.write_str("Configuration reloaded; changed: ")?;
                 write_list(f, changed, "nothing")
             }
             Self::ReloadRefused { why } => write!(
                 f,
-                "{}\nThe new configuration was refused; the old one stays in force.",
+                "{}\nThe new configuration was rejected; the previous one remains in effect.",
                 why.trim_end()
             ),
             Self::NextStart { key } => write!(f, "{key} takes effect at the next start"),
             Self::NotInForce { why } => f.write_str(why),
             Self::UnfinishedResponses { not_started, not_finished } => write!(
                 f,
-                "{not_started} responses were not started and {not_finished} did not end in time"
+                "{not_started} responses were not started and {not_finished} did not finish in time"
             ),
             Self::UnresponsiveThreads { threads } => write!(
                 f,
-                "{threads} packet threads did not end in time: the summary lacks their packets"
+                "{threads} packet threads did not exit in time; the summary lacks their packets"
             ),
             Self::ResponderEnded { how } => write!(
                 f,
-                "The responder has ended ({how}): no host is responded to and no file is read \
-                 again until portsentry is restarted"
+                "The responder exited ({how}); restart portsentry, which can neither respond to \
+                 hosts nor reload files without it"
             ),
             Self::HistoryCreated { path } => {
                 write!(f, "history file {path} was removed; created a new one")
             }
             Self::HistoryMissing { path, why } => {
-                write!(f, "history file {path} was removed, and cannot be created again: {why}")
+                write!(f, "history file {path} was removed, and a new one cannot be created: {why}")
             }
             Self::RecordTruncated { path, bytes } => {
-                write!(f, "blocked file {path}: cut off {bytes} bytes of an unfinished last record")
+                write!(f, "blocked file {path}: removed an incomplete last record of {bytes} bytes")
             }
             Self::LinesLost { lines } => {
-                write!(f, "{lines} lines were lost: the log or history could not keep up")
+                write!(
+                    f,
+                    "{lines} lines were lost because the log or the history accepts lines too slowly"
+                )
             }
             Self::SyslogLost { lines } => {
-                write!(f, "{lines} lines were lost: the system's logger did not take them")
+                write!(f, "{lines} lines were lost because the system logger did not accept them")
             }
             Self::OutputFailed { output, why } => write!(f, "Cannot write to {output}: {why}"),
             Self::OutputRestored { output, lost } => {
@@ -224,17 +227,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_are_written_with_commas_or_a_word_for_none() {
+    fn lists_have_commas_or_a_text_for_an_empty_list() {
         let networks = ["192.0.2.0/24", "::1/128"].map(|network| network.parse().unwrap());
         let text = Notice::NeverBlocking(networks.into()).to_string();
         assert_eq!(text, "Never blocking: 192.0.2.0/24, ::1/128");
-        assert_eq!(Notice::NeverBlocking(vec![]).to_string(), "Never blocking: nobody");
+        assert_eq!(Notice::NeverBlocking(vec![]).to_string(), "Never blocking: no network");
         let reloaded = Notice::Reloaded { changed: vec![] };
-        assert_eq!(reloaded.to_string(), "Configuration read again; changed: nothing");
+        assert_eq!(reloaded.to_string(), "Configuration reloaded; changed: nothing");
     }
 
     #[test]
-    fn a_refusal_has_a_line_for_each_reason_and_one_for_the_consequence() {
+    fn a_rejection_has_a_line_for_each_reason_and_one_for_the_consequence() {
         let refused = Notice::ReloadRefused { why: "one\ntwo\n".into() }.to_string();
         let lines: Vec<&str> = refused.lines().collect();
         assert_eq!(lines[..2], ["one", "two"]);

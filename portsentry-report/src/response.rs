@@ -1,4 +1,4 @@
-//! What happens in responses, and the lines about it.
+//! Steps and results of responses, and their log lines.
 
 use alloc::string::String;
 use core::fmt;
@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use crate::level::Level;
 
-/// One kind of action.
+/// A kind of action in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// `KILL_ROUTE`.
@@ -17,38 +17,38 @@ pub enum Action {
     Command,
 }
 
-/// Something to be said about a response to a host.
+/// A step or result of a response to a host.
 ///
-/// `Display` with [`Report::line`] gives the lines of the contract.
+/// [`Report::line`] returns its log line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
-    /// The host that is responded to.
+    /// The host that the response is for.
     pub host: IpAddr,
-    /// What happened.
+    /// The step or result.
     pub what: ActionEvent,
 }
 
-/// What happened in a response.
+/// A step or result of a response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ActionEvent {
-    /// An action was done, with this command or line.
+    /// An action succeeded, with this command or line.
     Done(Action, String),
-    /// The line stood in `hosts.deny` already.
+    /// `hosts.deny` already contained the line.
     AlreadyDenied,
     /// An action failed, with the reason.
     Failed(Action, String),
-    /// What a command wrote.
+    /// Output of a command.
     Output(String),
-    /// No action worked.
+    /// No action succeeded.
     NothingWorked,
-    /// The host is dealt with, but could not be recorded.
+    /// The response succeeded, but the host could not be recorded, with the reason.
     NotRecorded(String),
-    /// Nothing was tried, with the reason.
+    /// No action was tried, with the reason.
     Refused(String),
 }
 
 impl Report {
-    /// How important this is.
+    /// Returns the importance of the report.
     pub fn level(&self) -> Level {
         match self.what {
             ActionEvent::Done(..) | ActionEvent::AlreadyDenied => Level::Notice,
@@ -60,7 +60,7 @@ impl Report {
         }
     }
 
-    /// The line, with `name` for the host's name.
+    /// Returns the log line, with `name` as the host's name.
     pub fn line<'a>(&'a self, name: Option<&'a str>) -> impl fmt::Display + 'a {
         Line { report: self, name }
     }
@@ -104,14 +104,15 @@ impl fmt::Display for Line<'_> {
             ActionEvent::Refused(why) => write!(f, "Not responding to {host}: {why}"),
             ActionEvent::NotRecorded(why) => write!(
                 f,
-                "Host {host} was dealt with, but will be acted on again after a restart: {why}"
+                "Responded to host {host}, but cannot record it; after a restart, portsentry responds to \
+                 it again: {why}"
             ),
         }
     }
 }
 
 impl Action {
-    /// The key of the configuration that says what to do.
+    /// Returns the configuration key that defines the action.
     pub const fn key(self) -> &'static str {
         match self {
             Self::Route => "KILL_ROUTE",

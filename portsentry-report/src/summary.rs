@@ -1,40 +1,40 @@
-//! The summary that the program prints at its end.
+//! The summary that the program prints when it exits.
 
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Numbers of a run. `Display` gives the lines, without the last line end: one for the
-/// whole run, and one for each interface that lost packets.
+/// Counts of a run. `Display` writes one line for the whole run, and one for each
+/// interface that lost packets, without the last line end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Packets that the sensors read.
+    /// Number of packets that the sensors read.
     pub packets: u64,
-    /// In connect mode, the numbers of the bound sockets, in place of `packets`.
+    /// Counts of the bound sockets in connect mode; replaces `packets`.
     pub connect: Option<ConnectSummary>,
-    /// Probes that were reported.
+    /// Number of reported probes.
     pub probes: u64,
-    /// Packets that the kernel dropped; `None` if no kernel could, as in a replay.
+    /// Number of packets that the kernel dropped; `None` in a replay.
     pub dropped: Option<u64>,
-    /// Number of packets that could not be decoded, with their kind.
+    /// Number of packets that could not be decoded, for each kind.
     pub undecodable: Vec<(u64, String)>,
-    /// Fragmented datagrams that never completed in time or in memory.
+    /// Number of fragmented datagrams that never completed.
     pub incomplete_datagrams: u64,
-    /// Entries that full tables had to evict.
+    /// Entries evicted from full tables.
     pub evictions: Evictions,
-    /// Solicited datagrams: replies to queries of this host.
+    /// Number of solicited datagrams: replies to queries of this host.
     pub solicited: u64,
-    /// Datagrams of this host that its sensor has missed.
+    /// Number of outgoing datagrams that the sensor missed.
     pub queries_missed: u64,
-    /// Queries of this host that the full table has evicted.
+    /// Number of queries of this host that were evicted from the full table.
     pub queries_evicted: u64,
-    /// Probes that were lost on their way to another ring.
+    /// Number of probes that were lost on their way to another ring.
     pub lost_between_rings: u64,
-    /// Packets that the kernel dropped, with the interface.
+    /// Number of packets that the kernel dropped, for each interface with losses.
     pub losses: Vec<(u64, String)>,
 }
 
-/// Entries of the engine that full tables had to evict.
+/// Number of entries evicted from the full tables of the engine.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Evictions {
     /// Sources whose probes were counted.
@@ -43,7 +43,7 @@ pub struct Evictions {
     pub blocked: u64,
 }
 
-/// Numbers of bound sockets.
+/// Counts of the bound sockets. A field is the number of such connections or banners.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ConnectSummary {
     /// Connections accepted.
@@ -52,19 +52,19 @@ pub struct ConnectSummary {
     pub datagrams: u64,
     /// Banners sent, over both protocols.
     pub banners: u64,
-    /// Banners that the limits on replies held back.
+    /// Banners that the reply limits suppressed.
     pub limited: u64,
-    /// Banners to peers that had gone.
+    /// Banners that were not sent because the peer was unreachable.
     pub unreachable: u64,
-    /// Connections without a banner, because no descriptor was left.
+    /// Connections without a banner, because no file descriptor was free.
     pub without_descriptor: u64,
-    /// Connections that were reset because they took too long.
+    /// Connections that were reset after a timeout.
     pub timed_out: u64,
-    /// Connections that were closed early to make room.
+    /// Connections that were closed early because too many were open.
     pub evicted: u64,
     /// Connections that could not be accepted.
     pub accept_failed: u64,
-    /// Notices about such connections that were lost.
+    /// Notices about failed connections that were lost.
     pub notices_lost: u64,
 }
 
@@ -87,9 +87,9 @@ impl fmt::Display for Summary {
                 (self.incomplete_datagrams, "fragmented datagrams never completed"),
                 (self.evictions.sources, "sources evicted from the full counter table"),
                 (self.evictions.blocked, "hosts evicted from the full table of blocked hosts"),
-                (self.solicited, "answers to this host's own queries"),
-                (self.queries_missed, "datagrams of this host not seen in time"),
-                (self.queries_evicted, "queries of this host forgotten early to make room"),
+                (self.solicited, "replies to queries of this host"),
+                (self.queries_missed, "outgoing datagrams missed by the sensor"),
+                (self.queries_evicted, "queries evicted from the full query table"),
                 (self.lost_between_rings, "probes lost between rings"),
             ],
         )?;
@@ -122,19 +122,19 @@ impl ConnectSummary {
         write_positive(
             f,
             &[
-                (self.limited, "not sent by the limits on answers"),
-                (self.unreachable, "not sent because the peer had gone"),
-                (self.without_descriptor, "not sent because no descriptor was left"),
-                (self.timed_out, "connections reset because they took too long"),
-                (self.evicted, "connections closed early to make room"),
+                (self.limited, "not sent because of the reply limits"),
+                (self.unreachable, "not sent because the peer was unreachable"),
+                (self.without_descriptor, "not sent because no file descriptor was free"),
+                (self.timed_out, "connections reset after a timeout"),
+                (self.evicted, "connections closed early because too many were open"),
                 (self.accept_failed, "connections that could not be accepted"),
-                (self.notices_lost, "lines about those lost"),
+                (self.notices_lost, "lines about them lost"),
             ],
         )
     }
 }
 
-/// Writes the counts that are not zero.
+/// Writes the counts above zero.
 fn write_positive(f: &mut fmt::Formatter<'_>, counts: &[(u64, &str)]) -> fmt::Result {
     for (count, what) in counts.iter().filter(|(count, _)| *count > 0) {
         write!(f, ", {count} {what}")?;
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(summary.to_string(), expected);
     }
 
-    /// Nine packets and two probes in a file.
+    /// Returns the summary of a file with nine packets and two probes.
     fn of_file() -> Summary {
         Summary { packets: 9, probes: 2, ..Summary::default() }
     }
@@ -198,8 +198,8 @@ mod tests {
         check(
             &summary,
             "9 packets seen, 2 probes, 8 dropped by the kernel, 0 undecodable, \
-             1 answers to this host's own queries, 4 datagrams of this host not seen in time, \
-             5 queries of this host forgotten early to make room, 3 probes lost between rings\n\
+             1 replies to queries of this host, 4 outgoing datagrams missed by the sensor, \
+             5 queries evicted from the full query table, 3 probes lost between rings\n\
              7 packets dropped by the kernel on interface eth0\n\
              1 packets dropped by the kernel on interface lo",
         );
@@ -215,7 +215,8 @@ mod tests {
                     0 undecodable, 6 banners sent";
         check(&summary, line);
         summary.connect = Some(ConnectSummary { limited: 3, evicted: 1, ..connect });
-        let more = ", 3 not sent by the limits on answers, 1 connections closed early to make room";
+        let more = ", 3 not sent because of the reply limits, \
+                    1 connections closed early because too many were open";
         check(&summary, &(line.to_string() + more));
     }
 }

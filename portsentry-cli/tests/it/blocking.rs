@@ -164,7 +164,7 @@ fn the_rate_limits_the_number_of_blocked_hosts() {
     forger.send(&[forger.syn(hosts[0], target, 23)], 1_000);
     sentry.wait_for(&event(hosts[0], SYN, 23, BLOCKED));
     let ended = sentry.stop();
-    let printed = "Did not respond to 2 probes: more than 3 responses a minute (BLOCK_RATE)";
+    let printed = "Did not respond to 2 probes: more than 3 responses per minute (BLOCK_RATE)";
     assert_eq!(ended.between().last().map(String::as_str), Some(printed));
     assert_eq!(station.lines("did").len(), 3);
 }

@@ -46,7 +46,7 @@ fn a_reload_changes_the_monitored_ports() {
         sentry.wait_for(&event(source, UDP, 20, LOGGED));
         station.configure("UDP_PORTS = \"21\"");
         sentry.signal(Signal::HUP);
-        sentry.wait_for_part("Configuration read again; changed: UDP_PORTS");
+        sentry.wait_for_part("Configuration reloaded; changed: UDP_PORTS");
         datagram(&bed.scanner, source, target, 20);
         datagram(&bed.scanner, source, target, 21);
         sentry.wait_for(&event(source, UDP, 21, LOGGED));

@@ -106,7 +106,7 @@ KILL_RUN_CMD = "true"
         kill_process(only_child(sentry.pid()), Signal::TERM).expect("kill");
         let ended = Ended::of(&mut sentry);
         assert_eq!(ended.status.code(), Some(0), "{offset}: {ended:#?}");
-        let printed = "Did not respond to 1 probes: more than 1 responses a minute (BLOCK_RATE)";
+        let printed = "Did not respond to 1 probes: more than 1 responses per minute (BLOCK_RATE)";
         assert!(ended.stdout.iter().any(|line| line == printed), "{offset}: {ended:#?}");
     }
 }

@@ -290,7 +290,7 @@ fn an_unfinished_response_delays_shutdown_by_five_seconds() {
     let expected = [
         format!("KILL_RUN_CMD for {source}: stopped, because portsentry exits"),
         nothing_worked(source),
-        "0 responses were not started and 1 did not end in time".to_owned(),
+        "0 responses were not started and 1 did not finish in time".to_owned(),
     ];
     assert_eq!(ended.stderr[..3], expected);
     assert_eq!(fs::read(station.path("blocked")).expect("read"), []);

@@ -258,7 +258,7 @@ fn a_reload_binds_and_closes_ports() {
     assert_eq!(visit(&bed.scanner, target, 20).expect("banner"), BANNER);
     station.configure("TCP_PORTS = \"22-24\"\nUDP_PORTS = \"70\"\nPORT_BANNER = \"new\"\n");
     sentry.signal(Signal::HUP);
-    sentry.wait_for_part("Configuration read again; changed: TCP_PORTS, UDP_PORTS");
+    sentry.wait_for_part("Configuration reloaded; changed: TCP_PORTS, UDP_PORTS");
     for port in [22, 24] {
         assert_eq!(visit(&bed.scanner, target, port).expect("banner"), "new");
     }

@@ -129,7 +129,7 @@ KILL_RUN_CMD = "true"
     assert_eq!(fs::read(station.path("blocked")).expect("read"), b"");
     // A reload needs descriptors, so it is refused as a whole.
     sentry.signal(Signal::HUP);
-    sentry.wait_for("The new configuration was refused; the old one stays in force.");
+    sentry.wait_for("The new configuration was rejected; the previous one remains in effect.");
     // Takes longer than a second, so that the snapshot of served ports fails several times.
     for port in 23..=27 {
         syn(&bed.scanner, first, target, port);

@@ -71,14 +71,14 @@ fn ten_thousand_simultaneous_hosts_are_logged_in_bounded_memory() {
     let ended = sentry.ended();
     assert_eq!(ended.events().len(), 2 * HOSTS as usize);
     let printed =
-        format!("Did not respond to {} probes: too many responses under way", 2 * too_many);
+        format!("Did not respond to {} probes: too many responses in progress", 2 * too_many);
     assert!(ended.stdout.contains(&printed), "{printed}");
     let ends_with = |end| ended.events().iter().filter(|line| line.ends_with(end)).count();
     // Each host with a response has two probes, whether the response ran or not.
     let (blocked, failed) = (ends_with(BLOCKED), ends_with(FAILED));
     assert_eq!((ends_with(LOGGED), blocked + failed), (2 * too_many, 2 * UNDER_WAY));
     let not_started =
-        format!("{} responses were not started and 0 did not end in time", failed / 2);
+        format!("{} responses were not started and 0 did not finish in time", failed / 2);
     assert!(ended.stderr.contains(&not_started), "{not_started}: {:?}", ended.stderr);
     let in_file = fs::read(station.path("blocked")).expect("read").len() / 6;
     assert_eq!(in_file, blocked / 2);

@@ -23,7 +23,7 @@ HISTORY_FILE = "{dir}/history"
 #[track_caller]
 fn reload(sentry: &mut Sentry, what: &str) {
     sentry.signal(Signal::HUP);
-    sentry.wait_for(&format!("Configuration read again; changed: {what}"));
+    sentry.wait_for(&format!("Configuration reloaded; changed: {what}"));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn an_invalid_configuration_is_refused_as_a_whole() {
     let [(source, target), _] = both_families(&bed);
     let mut sentry = station.start(&[]);
     let path = station.path("portsentry.conf");
-    let refused = "The new configuration was refused; the old one stays in force.";
+    let refused = "The new configuration was rejected; the previous one remains in effect.";
     let mut expected = Vec::new();
     let mut check = |sentry: &mut Sentry, text: &str, printed: &[String]| {
         station.write("portsentry.conf", &station.expand(text));
@@ -186,7 +186,7 @@ fn reloads_under_traffic_lose_no_probe() {
             station.configure(&format!("{CONFIGURATION}{more}"));
             let before = sent.load(Ordering::Relaxed);
             sentry.signal(Signal::HUP);
-            sentry.wait_for_part("Configuration read again");
+            sentry.wait_for_part("Configuration reloaded");
             while sent.load(Ordering::Relaxed) < before + 25 {
                 thread::yield_now();
             }

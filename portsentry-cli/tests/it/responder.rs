@@ -144,7 +144,7 @@ fn responses_wait_while_it_is_suspended() {
     let ended = sentry.ended();
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     assert_eq!(ended.events().last(), Some(&event(v6, SYN, 22, FAILED).as_str()));
-    let printed = "0 responses were not started and 1 did not end in time".to_owned();
+    let printed = "0 responses were not started and 1 did not finish in time".to_owned();
     assert!(ended.stderr.contains(&printed), "{ended:#?}");
     // The responder notices the end and does not carry out the request.
     kill_process(pid_of(responder), Signal::CONT).expect("kill");
@@ -166,8 +166,8 @@ fn without_it_the_sentry_continues_and_reports_the_loss() {
     sentry.wait_until("the command", || station.path("did").exists());
     kill_process(pid_of(responder), Signal::KILL).expect("kill");
     let _open = gate.open();
-    let gone = "The responder has ended (signal: 9 (SIGKILL)): no host is responded to and no file \
-                is read again until portsentry is restarted";
+    let gone = "The responder exited (signal: 9 (SIGKILL)); restart portsentry, which can neither respond \
+                to hosts nor reload files without it";
     // The message is on another stream than the events, so their order is undefined.
     sentry.wait_until("the report of the end", || sentry.lines().iter().any(|it| it.text == gone));
     // Responses in progress fail, and so do new ones.
@@ -181,7 +181,7 @@ fn without_it_the_sentry_continues_and_reports_the_loss() {
     sentry.wait_for(&event(v6, UDP, 23, LOGGED));
     sentry.signal(Signal::HUP);
     sentry.wait_for("the responder process has ended; restart portsentry");
-    sentry.wait_for("The new configuration was refused; the old one stays in force.");
+    sentry.wait_for("The new configuration was rejected; the previous one remains in effect.");
     let idle = processor_time(&sentry);
     datagram(&bed.scanner, v6, target_v6, 24);
     sentry.wait_for(&event(v6, UDP, 24, LOGGED));

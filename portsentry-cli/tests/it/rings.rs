@@ -191,7 +191,7 @@ fn a_reload_reaches_every_ring() {
     for port in [20, 21, 20, 21] {
         station.configure(&format!("UDP_PORTS = \"{port}\"\n{rings}"));
         sentry.signal(Signal::HUP);
-        sentry.wait_for_part("Configuration read again; changed: ");
+        sentry.wait_for_part("Configuration reloaded; changed: ");
         probe(20);
         probe(21);
         let lines: Vec<_> = sources.iter().map(|it| event(*it, UDP, port, LOGGED)).collect();
@@ -209,7 +209,7 @@ fn a_reload_reaches_every_ring() {
     sentry.signal(Signal::HUP);
     // The two messages are on different streams, so their order is undefined.
     for line in [
-        "Configuration read again; changed: CAPTURE_RINGS",
+        "Configuration reloaded; changed: CAPTURE_RINGS",
         "CAPTURE_RINGS takes effect at the next start",
     ] {
         sentry.wait_until(line, || sentry.lines().iter().any(|it| it.text == line));
@@ -242,7 +242,7 @@ fn counters_and_blocked_hosts_of_every_ring_survive_a_reload() {
         probe(port);
         sentry.wait_until(part, || count(&sentry, part) >= sources.len());
         sentry.signal(Signal::HUP);
-        sentry.wait_for("Configuration read again; changed: nothing");
+        sentry.wait_for("Configuration reloaded; changed: nothing");
     }
     let ended = sentry.stop();
     assert_eq!(ended.events().len(), 3 * sources.len(), "{ended:#?}");
@@ -324,7 +324,7 @@ fn rings_need_the_method_raw() {
     station.configure("TCP_PORTS = \"24\"\nCAPTURE_RINGS = \"4\"\n");
     sentry.signal(Signal::HUP);
     sentry.wait_for_part(error);
-    sentry.wait_for("The new configuration was refused; the old one stays in force.");
+    sentry.wait_for("The new configuration was rejected; the previous one remains in effect.");
     sentry.stop();
     assert_eq!(station.start(&["--connect"]).stop().status.code(), Some(0));
 }

@@ -158,7 +158,7 @@ fn everything_works_as_another_user() {
     fs::rename(station.path("history"), station.path("history.1")).expect("rename");
     station.configure(&format!("{as_nobody}UDP_PORTS = \"40-50\""));
     sentry.signal(Signal::HUP);
-    sentry.wait_for("Configuration read again; changed: UDP_PORTS");
+    sentry.wait_for("Configuration reloaded; changed: UDP_PORTS");
     datagram(&bed.scanner, v6, target_v6, 42);
     sentry.wait_for(&event(v6, UDP, 42, LOGGED));
 
@@ -208,7 +208,7 @@ fn a_reload_binds_new_ports_as_another_user() {
     assert!(can_connect(&bed.scanner, target, 20) && !can_connect(&bed.scanner, target, 21));
     station.configure(&format!("{named}TCP_PORTS = \"20,21\""));
     sentry.signal(Signal::HUP);
-    sentry.wait_for("Configuration read again; changed: TCP_PORTS");
+    sentry.wait_for("Configuration reloaded; changed: TCP_PORTS");
     assert!(can_connect(&bed.scanner, target, 21));
     sentry.wait_for(&connected(source, "TCP", 21, LOGGED));
     sentry.stop();
@@ -225,7 +225,7 @@ fn dropped_rights_do_not_return() {
         station.configure(&format!("{CONFIGURATION}UDP_PORTS = \"40\"\n{more}"));
         sentry.signal(Signal::HUP);
         sentry.wait_for(&format!("{key} has changed: restart needed"));
-        sentry.wait_for("The new configuration was refused; the old one stays in force.");
+        sentry.wait_for("The new configuration was rejected; the previous one remains in effect.");
         // The reload is refused as a whole: the old ports and responses remain.
         datagram(&bed.scanner, source, target, 22);
         sentry.wait_for_part("port: [22]");
@@ -292,12 +292,12 @@ fn without_descriptors_a_reload_is_refused() {
     station.configure(&format!("{quiet}UDP_PORTS = \"40\""));
     sentry.signal(Signal::HUP);
     sentry.wait_for("cannot receive the history file: Too many open files (os error 24)");
-    sentry.wait_for("The new configuration was refused; the old one stays in force.");
+    sentry.wait_for("The new configuration was rejected; the previous one remains in effect.");
     limit("4096:4096");
     datagram(&bed.scanner, source, target, 22);
     sentry.wait_for(&event(source, UDP, 22, LOGGED));
     sentry.signal(Signal::HUP);
-    sentry.wait_for("Configuration read again; changed: UDP_PORTS");
+    sentry.wait_for("Configuration reloaded; changed: UDP_PORTS");
     datagram(&bed.scanner, source, target, 40);
     sentry.wait_for(&event(source, UDP, 40, LOGGED));
     sentry.stop();

@@ -42,7 +42,7 @@ fn a_packet_to_a_served_port_is_logged_once_a_minute() {
             event(source, SYN, 23, LOGGED),
             event(source, UDP, 22, LOGGED),
             // Two connections and two datagrams.
-            "Held back 4 lines about packets to ports with a running service in the last 60 seconds"
+            "Suppressed 4 lines about packets to ports with a running service in the last 60 seconds"
                 .to_owned(),
         ];
         assert_eq!(printed, expected.iter().collect::<Vec<_>>());

@@ -117,7 +117,7 @@ const FAULTS: [Fault; 8] = [
         strike: "rm {dir}/disk/log/history; mkdir {dir}/disk/log/history",
         heal: "rmdir {dir}/disk/log/history",
         message: Some(
-            "history file {file} was removed, and cannot be created again: Is a directory (os error 21)",
+            "history file {file} was removed, and a new one cannot be created: Is a directory (os error 21)",
         ),
         lost: false,
         kept: "disk/log/history",
@@ -130,7 +130,7 @@ const FAULTS: [Fault; 8] = [
                  chown --no-dereference 65534 {dir}/disk/log/history",
         heal: "[ \"$(cat {dir}/victim)\" = untouched ]; rm {dir}/disk/log/history",
         message: Some(
-            "history file {file} was removed, and cannot be created again: it is a symbolic link owned by another user; remove it or change its owner to root",
+            "history file {file} was removed, and a new one cannot be created: it is a symbolic link owned by another user; remove it or change its owner to root",
         ),
         lost: false,
         kept: "disk/log/history",
@@ -141,7 +141,7 @@ const FAULTS: [Fault; 8] = [
         strike: "rm {dir}/disk/log/history; mkfifo {dir}/disk/log/history",
         heal: "rm {dir}/disk/log/history",
         message: Some(
-            "history file {file} was removed, and cannot be created again: No such device or address (os error 6)",
+            "history file {file} was removed, and a new one cannot be created: No such device or address (os error 6)",
         ),
         lost: false,
         kept: "disk/log/history",
@@ -152,7 +152,7 @@ const FAULTS: [Fault; 8] = [
         strike: "rm {dir}/disk/log/history; mount -t tmpfs -o ro none {dir}/disk/log",
         heal: "umount {dir}/disk/log",
         message: Some(
-            "history file {file} was removed, and cannot be created again: Read-only file system (os error 30)",
+            "history file {file} was removed, and a new one cannot be created: Read-only file system (os error 30)",
         ),
         lost: false,
         kept: "disk/log/history",
@@ -286,8 +286,8 @@ KILL_HOSTS_DENY = "ALL: $TARGET$"
         [
             format!("KILL_HOSTS_DENY for {first}: {deny}: {full}"),
             format!(
-                "Host {first} was dealt with, but will be acted on again after a restart: \
-                 {blocked}: {full}"
+                "Responded to host {first}, but cannot record it; after a restart, portsentry \
+                 responds to it again: {blocked}: {full}"
             ),
         ],
         "{ended:#?}"
@@ -362,7 +362,7 @@ fn an_unread_output_costs_the_history_no_line() {
         |part: &str| messages.find_map(|line| line.ok().filter(|line| line.contains(part)));
     assert_eq!(
         next_with("Cannot write").as_deref(),
-        Some("Cannot write to standard output: nobody reads it")
+        Some("Cannot write to standard output: no program reads it")
     );
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| {

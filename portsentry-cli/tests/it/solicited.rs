@@ -83,7 +83,7 @@ fn solicited_datagrams_are_counted_and_port_53_is_not_exempt() {
             events.dedup();
             let expected = [ports[0], 161].map(|port| event(scanner, UDP, port, LOGGED));
             assert_eq!(events, expected, "{method:?}");
-            let total = ", 100 answers to this host's own queries";
+            let total = ", 100 replies to queries of this host";
             assert!(ended.stderr.concat().ends_with(total), "{:?}", ended.stderr);
         }
     }
@@ -126,7 +126,7 @@ fn missed_queries_are_reported() {
     let ended = sentry.stop();
     let missed: u64 = line.split(' ').find_map(|it| it.parse().ok()).expect("a number");
     assert!((1_000..QUERIES).contains(&missed), "{line}");
-    let total = format!(", {missed} datagrams of this host not seen in time");
+    let total = format!(", {missed} outgoing datagrams missed by the sensor");
     assert!(ended.stderr.concat().ends_with(&total), "{line}\n{:?}", ended.stderr);
 }
 

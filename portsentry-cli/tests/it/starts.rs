@@ -51,7 +51,9 @@ fn a_failed_start_reports_a_record_that_it_cut_off() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("chmod");
     let ended = Ended::running(station.command(&["-i", "nosuch0"]));
     assert_eq!(ended.status.code(), Some(1), "{ended:#?}");
-    let is_reported = |lines: &[String]| lines.iter().any(|line| line.contains("cut off 3 bytes"));
+    let is_reported = |lines: &[String]| {
+        lines.iter().any(|line| line.contains("incomplete last record of 3 bytes"))
+    };
     let cut = fs::read(&path).expect("read").is_empty();
     assert_eq!(
         cut,

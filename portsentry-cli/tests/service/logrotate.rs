@@ -36,7 +36,7 @@ fn rotate(watch: &mut Watch<'_>, configuration: &Path) {
     let output = command.output().expect("logrotate");
     let printed = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{printed}");
-    watch.process.wait_for_line(SOON, |line| line.starts_with("Configuration read again"));
+    watch.process.wait_for_line(SOON, |line| line.starts_with("Configuration reloaded"));
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl<W: Write + AsFd> Sink<W> {
             self.pending.push(b'\n');
             self.lines += line_ends(&self.pending[start..]);
         } else {
-            self.lose(1, &"nobody reads it");
+            self.lose(1, &"no program reads it");
         }
     }
 
@@ -267,7 +267,7 @@ mod tests {
             add(&mut sink, &text(number));
             notices.extend(sink.flush(now).map(|notice| notice.to_string()));
         }
-        assert_eq!(notices, ["Cannot write to the pipe: nobody reads it"]);
+        assert_eq!(notices, ["Cannot write to the pipe: no program reads it"]);
         assert_eq!(sink.deadline(), Some(now + FIRST_RETRY));
         for wait in [1, 2, 4, 8, 16, 32, 64, 100, 100] {
             now = sink.deadline().unwrap();

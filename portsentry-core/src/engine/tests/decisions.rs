@@ -223,7 +223,9 @@ fn lines_about_a_served_port_are_one_a_minute_and_the_rest_is_told() {
     scenario.engine.handle_timeout(scenario.now);
     assert_eq!(
         scenario.lines(),
-        ["Held back 59 lines about packets to ports with a running service in the last 60 seconds"]
+        [
+            "Suppressed 59 lines about packets to ports with a running service in the last 60 seconds"
+        ]
     );
 }
 

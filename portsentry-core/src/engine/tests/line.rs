@@ -15,13 +15,13 @@ pub(super) fn of(event: &Event) -> String {
             )
         }
         Event::ServedPortSuppressed { packets } => format!(
-            "Held back {packets} lines about packets to ports with a running service in the last 60 seconds"
+            "Suppressed {packets} lines about packets to ports with a running service in the last 60 seconds"
         ),
         Event::RateLimited { probes, limit } => format!(
-            "Did not respond to {probes} probes: more than {limit} responses a minute (BLOCK_RATE)"
+            "Did not respond to {probes} probes: more than {limit} responses per minute (BLOCK_RATE)"
         ),
         Event::Overloaded { probes } => {
-            format!("Did not respond to {probes} probes: too many responses under way")
+            format!("Did not respond to {probes} probes: too many responses in progress")
         }
     }
 }

@@ -109,7 +109,7 @@ fn responses_are_limited_by_the_minute() {
     scenario.engine.handle_timeout(scenario.now);
     assert_eq!(
         scenario.lines(),
-        ["Did not respond to 3 probes: more than 2 responses a minute (BLOCK_RATE)"]
+        ["Did not respond to 3 probes: more than 2 responses per minute (BLOCK_RATE)"]
     );
     // The oldest response has no outcome yet.
     let timeout = Duration::from_secs(3600);
@@ -132,7 +132,7 @@ fn what_is_under_way_is_bounded_and_said() {
     let lines = scenario.lines();
     assert_eq!(
         lines.last().map(String::as_str),
-        Some("Did not respond to 2 probes: too many responses under way")
+        Some("Did not respond to 2 probes: too many responses in progress")
     );
 }
 

@@ -184,7 +184,7 @@ fn a_response_that_is_taken_back_leaves_no_trace() {
         scenario.engine.handle_timeout(scenario.now);
         assert_eq!(
             scenario.lines().pop().as_deref(),
-            Some("Did not respond to 3 probes: more than 3 responses a minute (BLOCK_RATE)")
+            Some("Did not respond to 3 probes: more than 3 responses per minute (BLOCK_RATE)")
         );
     }
 }
