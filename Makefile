@@ -46,7 +46,7 @@ demo: ## scan a sentry with nmap, in separate network namespaces
 
 test: ## run all tests; those in network namespaces need root
 	@scripts/require $(TEST_PACKAGES)
-	$(CARGO) test --workspace
+	$(CARGO) test --workspace --no-fail-fast
 	$(CARGO) test --package portsentry-capture --features rings --lib --test live -- \
 	    rings source_hash
 	$(CARGO) test --package portsentry-cli --features rings --lib --test it -- \
