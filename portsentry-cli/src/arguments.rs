@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! One table, read by clap, gives parsing, help and errors. What the words
-//! mean for the sentry is decided where they are used.
+//! One table, read by clap, defines parsing, help and errors. The code that
+//! uses an option defines its effect.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use portsentry_report::Importance;
 
 use portsentry_output::Syslog;
 
-/// What `-V` prints behind the name.
+/// Text of `-V` after the name.
 pub(crate) const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (Rust, BSD-2-Clause, Linux)");
 
 /// Detect and respond to port scans against this host in real time.
@@ -46,77 +46,78 @@ pub(crate) struct Arguments {
 const EXAMPLES: &str = "\
 Examples:
   portsentry                              watch with /etc/portsentry/portsentry.conf
-  portsentry -i eth0 -c ./test.conf       watch one interface with another configuration
-  portsentry -x 'veth*' -x docker0        watch all interfaces but those of containers
-  portsentry check -c ./test.conf         show what would be watched, and all mistakes
+  portsentry -i eth0 -c ./test.conf       watch one interface with a different configuration
+  portsentry -x 'veth*' -x docker0        watch all interfaces except those of containers
+  portsentry check -c ./test.conf         show what would be watched, and all errors
   portsentry replay scan.pcap             show what would have been detected
 
-Exit status: 0 fine, 1 failed, 2 wrong usage, 77 a privilege is missing, 78 the configuration is wrong.";
+Exit status: 0 success, 1 failure, 2 invalid command line, 77 missing privilege, 78 invalid configuration.";
 
 /// Options of the running sentry.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct WatchOptions {
-    /// Watch without being seen: read packets, bind nothing (default)
+    /// Watch invisibly: capture packets, bind no port (default)
     ///
-    /// Ports stay closed, and a probe is noticed by its first packet, whatever flags it has.
+    /// Ports stay closed, and the first packet of a probe is detected, with any TCP flags.
     #[arg(long)]
     pub(crate) stealth: bool,
 
-    /// Bind the ports and take connections; what comes may be answered (PORT_BANNER). Half-open
-    /// scans are not seen
+    /// Bind the ports and accept connections, optionally with a reply (PORT_BANNER). Half-open
+    /// scans are not detected
     #[arg(long, conflicts_with = "stealth")]
     pub(crate) connect: bool,
 
-    /// With --connect: bind to this address alone (repeat for more) [default: all of this host]
+    /// With --connect: bind only to this address (repeat for more) [default: all of this host]
     #[arg(long, value_name = "ADDR")]
     pub(crate) bind: Vec<IpAddr>,
 
-    /// How to read packets
+    /// Capture method
     #[arg(short, long, value_name = "METHOD", default_value_t, value_enum)]
     pub(crate) method: Method,
 
     /// Interface to watch: a name (repeat for more), any, ALL, or ALL_NLO, which leaves out
     /// loopback [default: ALL_NLO; with the method raw, ALL]
     ///
-    /// ALL and ALL_NLO take in interfaces that appear later, and cannot be mixed with names. A
-    /// named interface that is missing is waited for; if none of those named exists, that is an
-    /// error. The interface any is one capture on all of them; with the method raw it is ALL.
+    /// ALL and ALL_NLO include interfaces that appear later, and cannot be combined with names. A
+    /// named interface that is missing is opened when it appears; if no named interface exists,
+    /// this is an error. The interface any is one capture on all interfaces; with the method raw it
+    /// means ALL.
     #[arg(short, long, value_name = "NAME")]
     pub(crate) interface: Vec<String>,
 
-    /// Interface to leave out of ALL or ALL_NLO (repeat for more); a * at its end stands for
+    /// Interface to exclude from ALL or ALL_NLO (repeat for more); a * at its end matches
     /// any characters
     ///
     /// Cannot be combined with explicitly named interfaces.
     #[arg(short = 'x', long, value_name = "NAME")]
     pub(crate) exclude: Vec<String>,
 
-    /// Treat packets that this host sends to itself like those of others. With blocking on,
+    /// Treat packets that this host sends to itself like those of other hosts. With blocking on,
     /// this host may block itself
     ///
     /// By default such packets are logged but never trigger a response.
     #[arg(short = 'L', long)]
     pub(crate) disable_local_check: bool,
 
-    /// Watch ports even where a local program serves them
+    /// Watch ports even if a local program serves them
     ///
     /// By default a packet to a port that a program of this host serves on that address is ignored.
-    /// The kernel's socket tables show which ports are served; portsentry binds nothing to find
+    /// The kernel's socket tables show which ports are served; portsentry binds no port to find
     /// out. Replies to UDP queries of this host are always ignored.
     #[arg(short = 'S', long)]
     pub(crate) disable_service_check: bool,
 
-    /// Where the log goes (repeat for both)
+    /// Output of the log (repeat for both)
     ///
-    /// If a service manager reads standard output, each line carries its severity.
+    /// If a service manager reads standard output, each line has its severity as a prefix.
     #[arg(short, long, value_name = "WHERE", default_value = "stdout", action = ArgAction::Append)]
     pub(crate) logoutput: Vec<LogOutput>,
 
-    /// Socket of the system's logger
+    /// Socket of the system logger
     #[arg(long, value_name = "PATH", default_value = Syslog::DEFAULT_PATH)]
     pub(crate) syslog_socket: PathBuf,
 
-    /// Run in the background, and log to the system's log alone
+    /// Run in the background, and log only to the system log
     ///
     /// The command exits once the sentry watches. Startup errors are still printed and reflected in
     /// the exit status.
@@ -135,12 +136,12 @@ pub(crate) struct WatchOptions {
 /// Options that every command has.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct GeneralOptions {
-    /// Configuration file [default: /etc/portsentry/portsentry.conf, or without it a built-in
+    /// Configuration file [default: /etc/portsentry/portsentry.conf; if it is missing, a built-in
     /// one that only logs]
     #[arg(short, long, value_name = "FILE")]
     pub(crate) configfile: Option<PathBuf>,
 
-    /// Log debug lines too, the effective configuration among them
+    /// Log debug lines as well, including the effective configuration
     #[arg(short, long)]
     pub(crate) debug: bool,
 
@@ -150,7 +151,7 @@ pub(crate) struct GeneralOptions {
 }
 
 impl GeneralOptions {
-    /// The least important lines that are wanted.
+    /// Returns the importance of the least important lines to log.
     pub(crate) const fn importance(&self) -> Importance {
         match (self.debug, self.verbose) {
             (true, _) => Importance::Debug,
@@ -160,27 +161,27 @@ impl GeneralOptions {
     }
 }
 
-/// How packets are read.
+/// Capture method.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Method {
     /// libpcap
     #[cfg_attr(feature = "pcap", default)]
     Pcap,
-    /// Packet sockets, without any library
+    /// Packet sockets, without a library
     #[cfg_attr(not(feature = "pcap"), default)]
     Raw,
 }
 
-/// Where the log goes.
+/// Output of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LogOutput {
     /// Standard output, errors to standard error
     Stdout,
-    /// The system's log, facility daemon
+    /// The system log, facility daemon
     Syslog,
 }
 
-/// A command in place of watching.
+/// A command that runs instead of the sentry.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Check the configuration and the ignore file, and show what would be watched
@@ -194,12 +195,12 @@ pub(crate) enum Command {
 /// Options of `portsentry check`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct CheckOptions {
-    /// Print the value of this key alone, for scripts (repeat for more); an empty line if it has
+    /// Print only the value of this key, for scripts (repeat for more); an empty line if it has
     /// none
     #[arg(long, value_name = "KEY", value_parser = key_names(), hide_possible_values = true)]
     pub(crate) show: Vec<String>,
 
-    /// Which configuration.
+    /// Configuration to use.
     #[command(flatten)]
     pub(crate) general: GeneralOptions,
 }
@@ -207,7 +208,7 @@ pub(crate) struct CheckOptions {
 /// Options of `portsentry replay`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct ReplayOptions {
-    /// Capture file, pcap or pcapng, of any age; several are read one after the other
+    /// Capture file, pcap or pcapng, of any age; several files are read in order
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 
@@ -215,11 +216,11 @@ pub(crate) struct ReplayOptions {
     #[arg(long, value_name = "ADDR|CIDR", value_parser = parse_host)]
     pub(crate) host: Vec<IpNet>,
 
-    /// Treat packets that a host sends to itself like others
+    /// Treat packets that a host sends to itself like other packets
     #[arg(short = 'L', long)]
     pub(crate) disable_local_check: bool,
 
-    /// Which configuration. Replay never responds: `BLOCK_TCP` and `BLOCK_UDP` count as 0.
+    /// Configuration to use. Replay never responds: `BLOCK_TCP` and `BLOCK_UDP` count as 0.
     #[command(flatten)]
     pub(crate) general: GeneralOptions,
 }
@@ -232,7 +233,7 @@ pub(crate) struct GenerateOptions {
     pub(crate) document: Document,
 }
 
-/// Something that can be generated.
+/// A document that can be generated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Document {
     /// Manual page portsentry(8)
@@ -251,7 +252,7 @@ pub(crate) enum Document {
     Reference,
 }
 
-/// Names of keys; completions offer them.
+/// Returns the names of all keys, which completions offer.
 fn key_names() -> PossibleValuesParser {
     PossibleValuesParser::new(KEYS.iter().map(|key| key.name))
 }
@@ -269,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_table_is_sound() {
+    fn the_table_is_valid() {
         Arguments::command().debug_assert();
     }
 
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_words_are_refused() {
+    fn invalid_words_are_refused() {
         refuse("portsentry --stealth --stealth", "cannot be used multiple times");
         refuse("portsentry --connect --connect", "cannot be used multiple times");
         refuse("portsentry --stealth --connect", "cannot be used with");
@@ -293,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn options_repeat_where_the_contract_says_so() {
+    fn options_repeat_where_the_contract_allows_it() {
         let words = "portsentry -i eth0 --interface eth1 -x veth* --exclude docker0 -l stdout -l stdout \
                      -LSdv -m raw -c x.conf";
         let arguments = Arguments::try_parse_from(words.split(' ')).unwrap();

@@ -11,8 +11,7 @@ use portsentry_respond::Client;
 use crate::arguments::{GeneralOptions, Method, WatchOptions};
 use crate::failure::Failure;
 
-/// Loads the configuration that the options ask for. Relative paths are
-/// relative to `directory`.
+/// Loads the configuration that the options name. Relative paths are relative to `directory`.
 pub(crate) fn configuration(
     options: &GeneralOptions,
     overrides: Overrides,
@@ -21,7 +20,7 @@ pub(crate) fn configuration(
     configuration_with(options, overrides, directory, &mut read_file)
 }
 
-/// Like [`configuration`], with files read by `read`.
+/// Like [`configuration`], but reads files by `read`.
 fn configuration_with(
     options: &GeneralOptions,
     overrides: Overrides,
@@ -32,7 +31,7 @@ fn configuration_with(
         .map_err(|error| Failure::Configuration(error.render(style())))
 }
 
-/// Loads the configuration of a sentry with these options, with files read by `read`.
+/// Loads the configuration of a sentry with these options, and reads files by `read`.
 pub(crate) fn to_watch(
     options: &WatchOptions,
     directory: &Path,
@@ -70,7 +69,7 @@ pub(crate) fn from_responder(
     }
 }
 
-/// The directory that the program was started in.
+/// Returns the working directory at the start of the program.
 pub(crate) fn working_directory() -> Result<PathBuf, Failure> {
     std::env::current_dir().map_err(Failure::system("cannot find the working directory"))
 }

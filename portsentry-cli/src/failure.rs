@@ -1,4 +1,4 @@
-//! Errors that stop the program: one exit code and one message with the next step.
+//! Errors that stop the program: each has an exit status and a message with the next step.
 
 use std::io;
 use std::process::ExitCode;
@@ -17,33 +17,32 @@ pub(crate) enum Failure {
     #[error("{0}")]
     Configuration(String),
 
-    /// An argument on the command line has no meaning.
+    /// An argument on the command line is not valid.
     #[error("{0}\nRun `portsentry --help` for the options.")]
     Usage(String),
 
-    /// A sensor could not be opened or has broken.
+    /// A sensor could not be opened or has failed.
     #[error(transparent)]
     Sensor(#[from] SensorError),
 
-    /// Standard output does not accept the result.
+    /// The result could not be written to standard output.
     #[error("cannot write to standard output: {0}")]
     Output(#[source] io::Error),
 
-    /// The program in the background has failed with this exit status, and has
-    /// printed the reason.
-    #[error("the program in the background has failed")]
+    /// The background process has failed with this exit status, and has printed the reason.
+    #[error("the background process has failed")]
     Background(u8),
 
     /// There is not enough memory.
     #[error(
-        "cannot reserve the {mebibytes} MiB of memory that it may come to need\nAllow it more: see `ulimit -v`."
+        "cannot reserve {mebibytes} MiB of memory, the most that portsentry can need\nRaise the memory limit, see `ulimit -v`."
     )]
     Memory {
-        /// How much is wanted.
+        /// Size of the memory that is needed.
         mebibytes: usize,
     },
 
-    /// The responder has refused to do what it was asked for.
+    /// The responder has refused a request.
     #[error("{0}")]
     Refused(String),
 
@@ -51,11 +50,11 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Responder(ServerError),
 
-    /// A right is missing that the configuration needs.
+    /// The process lacks a right that the configuration needs.
     #[error("{0}")]
     Privilege(String),
 
-    /// The running program has given up what this takes.
+    /// The running program has given up the rights that this change needs.
     #[error("{0}: restart needed")]
     RestartNeeded(String),
 
@@ -70,7 +69,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// For `map_err`: the system refused `what`.
+    /// Returns a function for `map_err`: the system refused `what`.
     pub(crate) fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Self {
         move |source| Self::System { what, source: source.into() }
     }
@@ -84,12 +83,12 @@ impl Failure {
         }
     }
 
-    /// The exit code, see [`status`](Self::status).
+    /// Returns the exit code, see [`status`](Self::status).
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.status())
     }
 
-    /// The exit status, after `sysexits.h` where it has one that fits.
+    /// Returns the exit status, from `sysexits.h` where it defines one.
     pub(crate) fn status(&self) -> u8 {
         match self {
             Self::Sensor(SensorError::MissingPrivilege { .. }) | Self::Privilege(_) => 77,
@@ -133,12 +132,12 @@ impl From<UserError> for Failure {
     fn from(error: UserError) -> Self {
         match error {
             UserError::Unknown(name) => Self::Configuration(format!(
-                "error: RUN_AS: there is no user `{name}`; make one with `useradd --system`, or \
+                "error: RUN_AS: there is no user `{name}`; create it with `useradd --system`, or \
                  name another\n"
             )),
             UserError::Become { name, source } => Self::Privilege(format!(
-                "cannot become the user {name}, as RUN_AS says: {source}\nStart it as root, or \
-                 with that user and without RUN_AS."
+                "cannot become the user {name}, as RUN_AS requires: {source}\nStart portsentry as root, or \
+                 as that user and without RUN_AS."
             )),
             UserError::LookUp(source) => Self::system("cannot look up RUN_AS")(source),
             other => Self::Privilege(other.to_string()),

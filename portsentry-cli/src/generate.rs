@@ -1,9 +1,8 @@
 //! Generated documents: manual pages, completions, a configuration with comments, the
 //! reference.
 //!
-//! They are written from the tables that the parser and the help use, those of options
-//! and of keys. The same version gives the same bytes on every machine: nothing here reads
-//! the time or the environment.
+//! The tables of options and keys, which the parser and the help use as well, are the source. One
+//! version gives the same bytes on every machine: nothing here reads the time or the environment.
 
 mod manual;
 mod reference;
@@ -28,7 +27,7 @@ pub(crate) fn text(document: Document) -> String {
     }
 }
 
-/// The options and commands, complete with what clap adds.
+/// Returns all options and commands, including those that clap adds.
 fn command_line() -> clap::Command {
     // A fixed width: help texts must not depend on the terminal.
     let mut command = Arguments::command().term_width(100);
@@ -50,7 +49,7 @@ fn completions(shell: Shell) -> String {
     }
 }
 
-/// The help of an option: the first paragraph, and the others.
+/// Returns the help of an option: the first paragraph, and the others.
 fn option_help(option: &clap::Arg) -> (String, Vec<String>) {
     let long = option.get_long_help().or(option.get_help()).map(ToString::to_string);
     let long = long.unwrap_or_default();
@@ -59,7 +58,7 @@ fn option_help(option: &clap::Arg) -> (String, Vec<String>) {
     (first, paragraphs.collect())
 }
 
-/// The possible values of an option, with their help; none if it takes any value.
+/// Returns the possible values of an option with their help; none if it takes any value.
 fn option_values(option: &clap::Arg) -> Vec<(String, String)> {
     let values = if option.get_action().takes_values() && !option.is_hide_possible_values_set() {
         option.get_possible_values()
@@ -75,14 +74,14 @@ fn option_values(option: &clap::Arg) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The default value of an option, if it has one.
+/// Returns the default value of an option, if it has one.
 fn option_default(option: &clap::Arg) -> Option<String> {
     let takes_values = option.get_action().takes_values();
     let default = option.get_default_values().first().filter(|_| takes_values);
     default.map(|value| value.to_string_lossy().into_owned())
 }
 
-/// The name of an option's value; none if it takes no value.
+/// Returns the name of an option's value; none if it takes no value.
 fn value_name(option: &clap::Arg) -> Option<String> {
     let takes_values = option.get_action().takes_values();
     let names = option.get_value_names().filter(|_| takes_values);

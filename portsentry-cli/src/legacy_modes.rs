@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use crate::failure::Failure;
 
-/// Each mode, and its replacement.
+/// Each mode with its replacement.
 const OLD_MODES: [(&str, &str); 6] = [
     ("-tcp", "list TCP_PORTS in the configuration, and use --connect to bind them"),
     ("-udp", "list UDP_PORTS in the configuration, and use --connect to bind them"),
@@ -14,13 +14,13 @@ const OLD_MODES: [(&str, &str); 6] = [
     ("-audp", "write UDP_PORTS = \"1-1023\" in the configuration; served ports are left out"),
 ];
 
-/// Refuses a mode of portsentry 1.x in place of an option.
+/// Returns an error if a mode of portsentry 1.x is used in place of an option.
 pub(crate) fn refuse(words: &[OsString]) -> Result<(), Failure> {
     let options = words.iter().skip(1).take_while(|word| *word != "--");
     for word in options {
         if let Some((mode, instead)) = OLD_MODES.iter().find(|(mode, _)| word == mode) {
             return Err(Failure::Usage(format!(
-                "{mode} is a mode of portsentry 1.x. Today one portsentry watches all ports: {instead}."
+                "{mode} is a mode of portsentry 1.x. In this version, one process watches all ports: {instead}."
             )));
         }
     }

@@ -29,14 +29,13 @@ use clap::Parser;
 
 use arguments::{Arguments, Command, VERSION};
 
-/// Runs the program with these words, the first of which is its name, and
-/// gives its exit status: 0 fine, 1 failed, 2 wrong usage, 77 a privilege is
-/// missing, 78 the configuration is wrong.
+/// Runs the program with these words, the first of which is its name, and returns its exit status:
+/// 0 success, 1 failure, 2 invalid command line, 77 missing privilege, 78 invalid configuration.
 ///
-/// To watch, and with `-D`, it starts the executable of this process again with
-/// the words that this process was started with, and an environment variable that
-/// says what for: those have to lead here too. It gives up rights of the calling
-/// thread for good.
+/// To watch, and with `-D`, it starts the executable of this process again, with the words that
+/// this process was started with. An environment variable selects the role of the new process, so
+/// those words must lead to this function too. It gives up rights of the calling thread
+/// permanently.
 pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode {
     let words: Vec<OsString> = words.into_iter().map(Into::into).collect();
     if let Err(failure) = legacy_modes::refuse(&words) {
@@ -46,13 +45,13 @@ pub fn main(words: impl IntoIterator<Item: Into<OsString> + Clone>) -> ExitCode 
     let arguments = match Arguments::try_parse_from(words) {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help goes to standard output and counts as success, errors do not.
+            // Help is printed to standard output and counts as success, errors do not.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
         }
     };
     if arguments.version {
-        // A closed output is no error.
+        // A closed output is not an error.
         let _ = writeln!(io::stdout(), "Portsentry {VERSION}");
         return ExitCode::SUCCESS;
     }

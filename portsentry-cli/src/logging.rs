@@ -1,18 +1,18 @@
-//! Messages of the `log` macros, on their way to the reporter.
+//! Passes messages of the `log` macros to the reporter.
 
 use env_logger::{Builder, Logger};
 use log::{LevelFilter, Log, Metadata, Record};
 use portsentry_report::{Importance, Level};
 
-/// Narrows or widens what is logged by module, in the syntax of `env_logger`:
+/// Environment variable that selects the messages to log by module, in the syntax of `env_logger`:
 /// `PORTSENTRY_LOG=portsentry_capture=debug`.
 const VARIABLE: &str = "PORTSENTRY_LOG";
 
-/// Gives `tell` what is logged in this process: warnings and errors, and more as
-/// `importance` and [`VARIABLE`] ask.
+/// Passes the log messages of this process to `report`: warnings and errors, and more as
+/// `importance` and [`VARIABLE`] require.
 pub(crate) fn install(
     importance: Importance,
-    tell: impl Fn(Level, String) + Send + Sync + 'static,
+    report: impl Fn(Level, String) + Send + Sync + 'static,
 ) {
     let level = match importance {
         Importance::Notice => LevelFilter::Warn,
@@ -21,8 +21,8 @@ pub(crate) fn install(
     };
     let filter = Builder::new().filter_level(level).parse_env(VARIABLE).build();
     let max_level = filter.filter();
-    let logger = LineLogger { filter, tell };
-    // It fails if this process has a logger already, which then stays.
+    let logger = LineLogger { filter, report };
+    // This fails if the process has a logger already, which then remains.
     if log::set_boxed_logger(Box::new(logger)).is_ok() {
         log::set_max_level(max_level);
     }
@@ -30,7 +30,7 @@ pub(crate) fn install(
 
 struct LineLogger<F> {
     filter: Logger,
-    tell: F,
+    report: F,
 }
 
 impl<F: Fn(Level, String) + Send + Sync> Log for LineLogger<F> {
@@ -46,7 +46,7 @@ impl<F: Fn(Level, String) + Send + Sync> Log for LineLogger<F> {
                 log::Level::Info => Level::Verbose,
                 log::Level::Debug | log::Level::Trace => Level::Debug,
             };
-            (self.tell)(level, record.args().to_string());
+            (self.report)(level, record.args().to_string());
         }
     }
 

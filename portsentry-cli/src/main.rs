@@ -1,4 +1,4 @@
-//! The program `portsentry`. All of it is in the library.
+//! The program `portsentry`, which is implemented in the library.
 
 use std::process::ExitCode;
 

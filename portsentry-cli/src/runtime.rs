@@ -1,4 +1,4 @@
-//! The running sentry: what it opens, waits for and gives up.
+//! The running sentry: resources, events and rights.
 
 pub(crate) mod background;
 mod decider;

@@ -1,4 +1,4 @@
-//! `portsentry check`: what would be watched, and what is wrong.
+//! `portsentry check`: prints what would be watched, and all errors of the configuration.
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
@@ -29,7 +29,7 @@ pub(crate) fn check(options: &CheckOptions) -> Result<(), Failure> {
     io::stdout().write_all(text.as_bytes()).map_err(Failure::Output)
 }
 
-/// The values of these keys, a line each.
+/// Returns the values of these keys, one per line.
 fn values(settings: &Settings, names: &[String]) -> String {
     let value = |name: &String| {
         let key = KEYS.iter().find(|key| key.name == name)?;
@@ -38,7 +38,7 @@ fn values(settings: &Settings, names: &[String]) -> String {
     names.iter().map(|name| value(name).unwrap_or_default() + "\n").collect()
 }
 
-/// A few lines for people.
+/// Returns a short description for the administrator.
 fn describe(configuration: &Configuration) -> Result<String, Failure> {
     let settings = &configuration.settings;
     let never = never_block(configuration).map_err(Failure::system("network interfaces"))?;
@@ -48,9 +48,12 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
         let _ = writeln!(text, "{label:<15}{value}");
     };
     match &configuration.origin {
-        Origin::File(path) => line("configuration", &format_args!("{} is fine", path.display())),
+        Origin::File(path) => line("configuration", &format_args!("{} is valid", path.display())),
         Origin::BuiltIn { missing, .. } => {
-            line("configuration", &format_args!("built in, as there is no {}", missing.display()));
+            line(
+                "configuration",
+                &format_args!("built in, because {} does not exist", missing.display()),
+            );
         }
         _ => {}
     }
@@ -92,7 +95,7 @@ fn ports(ports: &PortSet) -> String {
     }
 }
 
-/// The keys that a probe leads to, in order.
+/// Returns the keys of the actions that a probe triggers, in order.
 fn response(settings: &Settings, protocol: Protocol) -> String {
     let actions = Actions::new(settings, None);
     let keys: Vec<&str> = actions.in_order(protocol).map(Action::key).collect();

@@ -1,7 +1,7 @@
-//! `portsentry replay`: the same engine over capture files.
+//! `portsentry replay`: runs the same engine on capture files.
 //!
-//! Times are those of the packets, the hash key is a constant, and no response runs. So the same
-//! files always give the same lines.
+//! Times are those of the packets, the hash key is a constant, and no response runs. The same files
+//! therefore always give the same lines.
 //!
 //! Replies to queries are reported as probes. A capture file does not show which of its hosts the
 //! sentry would run on, and often has only one direction.
@@ -20,7 +20,7 @@ use crate::failure::Failure;
 use crate::runtime::{replay_summary, sandbox};
 use portsentry_output::print_final;
 
-/// Packets between two looks at the engine's events.
+/// Number of packets between two reads of the engine's events.
 const BATCH: usize = 1024;
 
 pub(crate) fn replay(options: &ReplayOptions) -> Result<(), Failure> {
@@ -29,10 +29,10 @@ pub(crate) fn replay(options: &ReplayOptions) -> Result<(), Failure> {
         .with_service_check(false);
     let configuration = configuration(&options.general, overrides, &working_directory()?)?;
     show_warnings(&configuration);
-    // The files can come from anyone.
+    // The files can come from any source.
     sandbox::enter_to_read(&configuration.settings, &options.files);
     match run(options, &configuration) {
-        // Whoever read the lines, `head` say, has seen enough.
+        // A reader such as `head` closes the pipe when it has read enough.
         Err(Failure::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
@@ -42,7 +42,7 @@ fn run(options: &ReplayOptions, configuration: &Configuration) -> Result<(), Fai
     let mut replay = Replay::new(options, configuration);
     let mut outcome = Ok(());
     for path in &options.files {
-        // A file that cannot be read to its end does not keep the next from being read.
+        // The next file is read even if this one cannot be read to its end.
         match replay.file(path) {
             Err(failure @ Failure::Sensor(_)) => {
                 if let Err(earlier) = std::mem::replace(&mut outcome, Err(failure)) {
@@ -92,7 +92,7 @@ impl Replay {
         }
     }
 
-    /// Reads one file to its end, or to where it cannot be read further.
+    /// Reads one file to its end, or to the first byte that cannot be read.
     fn file(&mut self, path: &Path) -> Result<(), Failure> {
         let mut sensor = CaptureFile::open(path)?.watching(self.targets.clone());
         let result = loop {
@@ -127,7 +127,7 @@ impl Replay {
     }
 }
 
-/// Does everything that became due before `now`, the time of a packet.
+/// Runs everything that is due before `now`, the time of a packet.
 fn handle_timeouts(engine: &mut Engine, now: Instant) {
     while let Some(due) = engine.poll_timeout().filter(|due| *due <= now) {
         engine.handle_timeout(due);
@@ -141,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_outs_happen_between_the_packets_of_a_capture() {
+    fn timeouts_expire_between_the_packets_of_a_capture() {
         let policy = Policy { tcp_ports: [80].into_iter().collect(), ..Policy::default() };
         let mut engine = Engine::new(policy, &Limits::default(), HashKey::new(0));
         let any = "0.0.0.0".parse().unwrap();

@@ -1,4 +1,4 @@
-//! The responder, which the sentry starts.
+//! Runs the responder, which the sentry starts.
 
 use portsentry_core::Mode;
 use portsentry_report::Notice;
@@ -9,8 +9,8 @@ use crate::configuration::{to_watch, working_directory};
 use crate::failure::Failure;
 use crate::logging;
 
-/// Serves the packet process that has started this one, until it ends. `options` are
-/// those of the packet process.
+/// Serves the packet process that has started this process, until it ends. `options` are those of
+/// the packet process.
 pub(crate) fn respond(options: &WatchOptions) -> Result<(), Failure> {
     let replies = ReplySender::from_stdin()?;
     let logger = replies.clone();

@@ -1,4 +1,4 @@
-//! The sentry: open everything, drop the rights that are not needed, watch, end cleanly.
+//! The sentry: opens everything, drops the rights that are not needed, watches, ends cleanly.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -32,15 +32,15 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let directory = working_directory()?;
     ensure_memory(1)?;
     // From here on a signal ends the program cleanly.
-    let signals = Signals::install().map_err(Failure::system("cannot take signals"))?;
+    let signals = Signals::install().map_err(Failure::system("cannot install signal handlers"))?;
     let queue = Arc::new(Queue::default());
-    // The responder reads the configuration, and both processes evaluate it. This one reports
-    // the mistakes, in full and before everything else.
+    // The responder reads the configuration, and both processes evaluate it. This process reports
+    // the errors completely, and before all other lines.
     let mut responder =
         start_responder(&queue).map_err(Failure::system("cannot start the responder"))?;
     responder.load();
     let configuration = from_responder(options, &directory, &mut responder)?;
-    // In addition to the configuration. Bound sockets have no rings.
+    // After the configuration was read. Bound sockets have no rings.
     ensure_memory(if options.connect { 1 } else { rings(&configuration.settings) })?;
     show_warnings(&configuration);
 
@@ -51,23 +51,22 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     });
     let start = Start { options, directory, queue: &queue, background };
     let prepared = start.prepare(watching, configuration, signals, responder);
-    // No thread before this one: it would keep the rights that the others have dropped.
+    // No thread may start earlier: it would keep the rights that the others have dropped.
     let reporter = Reporter::start(Arc::clone(&queue), outputs)
         .map_err(Failure::system("cannot start a thread"))?;
     let result = prepared.and_then(|prepared| start_watching(start, prepared));
     let unwritten = reporter.finish();
     if unwritten > 0 {
         print_final(&format!(
-            "portsentry: {unwritten} lines could not be written: the log or history does not take them"
+            "portsentry: {unwritten} lines could not be written to the log or the history; check free space, permissions and the reader of the output"
         ));
     }
-    // After all lines, so that it is the last one even if both go to one place.
+    // Printed after all lines, so that it is the last one even if both go to the same output.
     print_final(&result?.to_string());
     Ok(())
 }
 
-/// Starts this program with the same arguments as the responder, which reports to
-/// `queue`.
+/// Starts this program with the same arguments as the responder, which reports to `queue`.
 fn start_responder(queue: &Arc<Queue>) -> io::Result<Client> {
     let mut command = Command::new("/proc/self/exe");
     command
@@ -87,26 +86,26 @@ fn start_responder(queue: &Arc<Queue>) -> io::Result<Client> {
 /// Memory that a sentry can need under any load, in bytes.
 const MEMORY: usize = 64 << 20;
 
-/// What each ring beyond the first takes besides: the queries of this host, and
-/// packets that may be seen twice.
+/// Memory that each ring after the first needs in addition, in bytes: the queries of this host, and
+/// packets that can be seen twice.
 const RING_MEMORY: usize = 3 << 20;
 
 /// Memory of the queues between several rings, in bytes.
 const MAIL_MEMORY: usize = 8 << 20;
 
-/// Fails if there is not as much memory as tables and queues may take: better
-/// now than under attack.
+/// Returns an error if the memory for all tables and queues cannot be allocated: a failure at the
+/// start is better than one under attack.
 fn ensure_memory(rings: u16) -> Result<(), Failure> {
     let further = usize::from(rings.saturating_sub(1));
     let memory = MEMORY + RING_MEMORY * further + if further > 0 { MAIL_MEMORY } else { 0 };
     let mut room = Vec::<u8>::new();
     let reserved = room.try_reserve_exact(memory);
-    // Or else the compiler sees that nobody wants it.
+    // Without this the compiler removes the unused allocation.
     std::hint::black_box(&room);
     reserved.map_err(|_| Failure::Memory { mebibytes: memory >> 20 })
 }
 
-/// Everything that exists when the program starts.
+/// Everything that exists at the start of the program.
 struct Start<'a> {
     options: &'a WatchOptions,
     directory: PathBuf,
@@ -114,7 +113,7 @@ struct Start<'a> {
     background: Option<Background>,
 }
 
-/// Everything that is open before watching starts.
+/// Everything that is open before the sentry watches.
 struct Prepared {
     sentry: Sentry,
     configuration: Configuration,
@@ -122,7 +121,7 @@ struct Prepared {
 }
 
 impl Start<'_> {
-    /// Opens everything, and gives up the rights that took.
+    /// Opens everything, and then gives up the rights that were needed.
     fn prepare(
         &self,
         watching: Watching<'_>,
@@ -132,12 +131,12 @@ impl Start<'_> {
     ) -> Result<Prepared, Failure> {
         let Self { options, queue, .. } = self;
         queue.push(LogItem::Notice(Notice::Started { version: VERSION }));
-        // The responder opens files meanwhile.
+        // The responder opens files at the same time.
         let hash = SourceHash::new(random_bits()?);
         let sensors = watching.open(&configuration, hash, queue)?;
         let opened = PreparedConfig::take(options, &configuration, &mut responder)?;
         describe(&configuration);
-        // Looked up first: that takes files which are out of reach later.
+        // The user is looked up first, because the files for it are out of reach later.
         let user = sandbox::user(&configuration.settings)?;
         let key = HashKey::new(random_bits()?);
         sandbox::enter(options.connect, &configuration.settings, user.as_ref())?;
@@ -150,13 +149,16 @@ impl Start<'_> {
             let served = ServedPorts::new(configuration.service_check);
             Shard::new(engine, sensors, served, queue)
         });
-        let workers = match (shards.next(), shards.len()) {
-            (Some(shard), 0) => Workers::Here(Box::new(shard)),
-            (first, _) => {
-                let shards = Shards::new(first.into_iter().chain(shards).collect(), hash);
-                Workers::Threads(Box::new(shards.map_err(Failure::system("cannot begin"))?))
-            }
-        };
+        let workers =
+            match (shards.next(), shards.len()) {
+                (Some(shard), 0) => Workers::Here(Box::new(shard)),
+                (first, _) => {
+                    let shards = Shards::new(first.into_iter().chain(shards).collect(), hash);
+                    Workers::Threads(Box::new(shards.map_err(Failure::system(
+                        "cannot create the queues of the packet threads",
+                    ))?))
+                }
+            };
         let sentry = Sentry {
             workers,
             responder,
@@ -168,17 +170,17 @@ impl Start<'_> {
     }
 }
 
-/// Watches until the end is asked for.
+/// Watches until the end is requested.
 fn start_watching(start: Start<'_>, prepared: Prepared) -> Result<Summary, Failure> {
     let Start { options, directory, queue, background } = start;
     let Prepared { mut sentry, configuration, opened } = prepared;
     sentry.workers.start()?;
     let mut session =
-        Session::begin(options, &directory, queue, configuration, opened, &mut sentry);
+        Session::activate(options, &directory, queue, configuration, opened, &mut sentry);
     queue.push(LogItem::Notice(Notice::Listening));
     sentry.heartbeat.manager.ready(&session.status());
     if let Some(background) = background {
-        background.ready().map_err(Failure::system("cannot go to the background"))?;
+        background.ready().map_err(Failure::system("cannot continue in the background"))?;
     }
     let outcome = session.watch(&mut sentry);
     sentry.heartbeat.manager.stopping();
@@ -187,8 +189,8 @@ fn start_watching(start: Start<'_>, prepared: Prepared) -> Result<Summary, Failu
     outcome.map(|()| summary)
 }
 
-/// Where the log goes: to standard output, unless something else was asked for;
-/// in the background, to the system's log.
+/// Returns the outputs of the log: standard output by default, and in the background the system's
+/// log.
 fn outputs(options: &WatchOptions) -> io::Result<Outputs> {
     let syslog = options.daemon || options.logoutput.contains(&LogOutput::Syslog);
     let console = !options.daemon && options.logoutput.contains(&LogOutput::Stdout);
@@ -201,8 +203,8 @@ fn outputs(options: &WatchOptions) -> io::Result<Outputs> {
     Ok(Outputs { console: console.transpose()?, syslog })
 }
 
-/// Whether standard output goes to the journal of systemd, which reads the
-/// severity of each line (`systemd.exec(5)`, `JOURNAL_STREAM`).
+/// Returns whether standard output goes to the journal of systemd, which reads the severity of each
+/// line (`systemd.exec(5)`, `JOURNAL_STREAM`).
 fn stdout_is_journal() -> bool {
     let Ok(stat) = rustix::fs::fstat(io::stdout()) else { return false };
     std::env::var("JOURNAL_STREAM").is_ok_and(|id| id == format!("{}:{}", stat.st_dev, stat.st_ino))
@@ -226,11 +228,11 @@ fn describe(configuration: &Configuration) {
     }
 }
 
-/// For a key that nobody else knows.
+/// Returns random bits for a secret key.
 fn random_bits() -> Result<u128, Failure> {
     let mut bits = [0; 16];
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut bits))
-        .map_err(Failure::system("/dev/urandom"))?;
+        .map_err(Failure::system("cannot read /dev/urandom"))?;
     Ok(u128::from_ne_bytes(bits))
 }

@@ -1,4 +1,4 @@
-//! Running in the background (`-D`).
+//! Runs the program in the background (`-D`).
 //!
 //! The program starts itself a second time, in a separate session, and waits until that
 //! process watches or has failed. Startup errors are therefore still printed and reflected
@@ -11,20 +11,19 @@ use std::process::{Command, Stdio};
 
 use crate::failure::Failure;
 
-/// Set for the second start. A user who sets it by hand gets a sentry in the foreground
-/// without output once it watches.
+/// Environment variable of the second start. A user who sets it by hand gets a sentry in the
+/// foreground, without output once it watches.
 pub(crate) const VARIABLE: &str = "PORTSENTRY_IN_BACKGROUND";
 
 /// Line that the second process prints when it watches.
 const READY: &str = "ready";
 
-/// Starts the program a second time with the same words and waits until it
-/// watches.
+/// Starts the program a second time with the same words, and waits until it watches.
 ///
 /// # Errors
 ///
-/// [`Failure::Background`] with the exit status of the second one, which has
-/// printed the reason.
+/// [`Failure::Background`] with the exit status of the second process, which has printed the
+/// reason.
 pub(crate) fn start() -> Result<(), Failure> {
     let cannot = Failure::system("cannot start in the background");
     let program = std::env::current_exe();
@@ -50,7 +49,7 @@ pub(crate) fn start() -> Result<(), Failure> {
     Err(Failure::Background(u8::try_from(code).unwrap_or(1)))
 }
 
-/// The second one's side, until it watches.
+/// The side of the second process, until it watches.
 #[derive(Debug)]
 pub(crate) struct Background(());
 
@@ -58,12 +57,12 @@ impl Background {
     /// Leaves the terminal, if this is the second start.
     pub(crate) fn enter() -> Option<Self> {
         std::env::var_os(VARIABLE)?;
-        // It fails only for the leader of a session, which has left already.
+        // This fails only for the leader of a session, which has left the terminal already.
         let _ = rustix::process::setsid();
         Some(Self(()))
     }
 
-    /// Tells the first one that all is well, and lets go of its terminal and
+    /// Reports to the first process that the sentry watches, and releases its terminal and
     /// directory.
     pub(crate) fn ready(self) -> io::Result<()> {
         let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;

@@ -1,35 +1,33 @@
-//! The way from an observation to the engine.
+//! Passes observations to the engine.
 
 use std::time::Duration;
 
 use portsentry_capture::served_ports;
 use portsentry_core::{Engine, Instant, Observation, Reason};
 
-/// Observations that are decided about together: as many as the engine fetches
-/// from memory at once.
+/// Number of observations that are decided together: as many as the engine prefetches in one batch.
 const HELD: usize = 64;
 
-/// How old the snapshot of served ports may be when a packet is decided about.
+/// Maximum age of the snapshot of served ports when a packet is decided.
 const SERVED_PORTS_AGE: Duration = Duration::from_millis(250);
 
-/// Decides about what the sensors read in one go.
+/// Decides the observations that the sensors read in one batch.
 pub(crate) struct Decider<'a> {
     pub(super) engine: &'a mut Engine,
     pub(super) served: &'a mut ServedPorts,
-    /// Observations that wait to be decided about together, at most [`HELD`].
+    /// Observations that wait for a decision, at most [`HELD`].
     pub(super) held: &'a mut Vec<Observation>,
     pub(super) now: Instant,
 }
 
 impl Decider<'_> {
-    /// Decides at once.
+    /// Decides immediately.
     pub(crate) fn decide(&mut self, observation: &Observation) -> Reason {
         self.served.refresh(self.engine, self.now);
         self.engine.observe(observation, self.now).reason
     }
 
-    /// Decides when enough are held, or when
-    /// [`decide_held`](Self::decide_held) says so.
+    /// Decides when enough observations are held, or at [`decide_held`](Self::decide_held).
     pub(crate) fn hold(&mut self, observation: &Observation) {
         self.held.push(*observation);
         if self.held.len() >= HELD {
@@ -37,7 +35,7 @@ impl Decider<'_> {
         }
     }
 
-    /// Decides about all that are held.
+    /// Decides all held observations.
     pub(crate) fn decide_held(&mut self) {
         if !self.held.is_empty() {
             self.served.refresh(self.engine, self.now);
@@ -47,13 +45,13 @@ impl Decider<'_> {
     }
 }
 
-/// The engine's snapshot of served ports, kept fresh while packets arrive.
+/// The engine's snapshot of served ports, refreshed while packets arrive.
 #[derive(Debug)]
 pub(crate) struct ServedPorts {
-    /// Whether anyone asks for it.
+    /// Whether the engine needs the snapshot.
     pub(crate) wanted: bool,
     taken: Option<Instant>,
-    /// The last one could not be taken, and that was said.
+    /// Whether the last snapshot failed, which was logged.
     fails: bool,
 }
 
@@ -62,8 +60,8 @@ impl ServedPorts {
         Self { wanted, taken: None, fails: false }
     }
 
-    /// Takes a new snapshot if the last one is too old; most calls only compare
-    /// two numbers. Without packets, nothing is asked of the kernel.
+    /// Takes a new snapshot if the last one is too old; most calls only compare two numbers.
+    /// Without packets, there is no system call.
     fn refresh(&mut self, engine: &mut Engine, now: Instant) {
         let fresh = self.taken.is_some_and(|taken| now.since(taken) < SERVED_PORTS_AGE);
         if fresh || !self.wanted {
@@ -74,13 +72,13 @@ impl ServedPorts {
             Ok(served) => {
                 engine.set_served_ports(served);
                 if std::mem::take(&mut self.fails) {
-                    log::warn!("which ports are served can be seen again");
+                    log::warn!("can read the socket tables again");
                 }
             }
-            // Once, not four times a second.
+            // Logged once, not four times a second.
             Err(error) if !std::mem::replace(&mut self.fails, true) => {
                 log::warn!(
-                    "cannot see which ports are served, and goes by what it saw last: {error}"
+                    "cannot read the socket tables, using the last snapshot of served ports: {error}"
                 );
             }
             Err(_) => {}

@@ -20,7 +20,7 @@ impl SourceHash {
     }
 }
 
-/// Several packet threads, of which this program can start none.
+/// Several packet threads, which this program cannot start.
 pub(crate) enum Shards {}
 
 impl Shards {

@@ -1,4 +1,4 @@
-//! From the options to what watches.
+//! Opens the sensors that the options select.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::arguments::{Method, WatchOptions};
 use crate::failure::Failure;
 use portsentry_output::Queue;
 
-/// What the options ask for, found to be possible.
+/// The selected sensors, after the options were checked.
 pub(crate) struct Watching<'a> {
     options: &'a WatchOptions,
     selection: Selection,
@@ -29,7 +29,7 @@ pub(crate) struct Watching<'a> {
 }
 
 impl<'a> Watching<'a> {
-    /// Reads the options. Nothing is opened.
+    /// Checks the options. Opens nothing.
     pub(crate) fn from_options(options: &'a WatchOptions) -> Result<Self, Failure> {
         if !options.connect {
             check_method(options.method)?;
@@ -38,8 +38,8 @@ impl<'a> Watching<'a> {
         Ok(Self { options, selection: selection(options)?, importance })
     }
 
-    /// Opens everything: sensors for each of so many rings as `configuration` says,
-    /// over which sources are spread by `hash`. Bound sockets have no rings.
+    /// Opens the sensors of each ring that `configuration` defines. `hash` distributes the sources
+    /// among the rings. Bound sockets have no rings.
     pub(crate) fn open(
         self,
         configuration: &Configuration,
@@ -67,7 +67,7 @@ impl<'a> Watching<'a> {
         if settings.capture_rings > 1 {
             allow_descriptors();
             let backends = RingBackend::several(settings.capture_rings, hash, options)
-                .map_err(Failure::system("cannot open several rings"))?;
+                .map_err(Failure::system("cannot create the packet rings"))?;
             return backends.into_iter().map(|backend| stealth(Box::new(backend))).collect();
         }
         Ok(vec![stealth(backend(self.options.method, options))?])
@@ -79,16 +79,16 @@ pub(crate) fn rings(settings: &Settings) -> u16 {
     if cfg!(feature = "rings") { settings.capture_rings.max(1) } else { 1 }
 }
 
-/// Raises the limit of open files as far as it goes: each ring of each interface is one,
-/// and sixteen of them would serve sixty interfaces with the usual limit.
+/// Raises the limit of open files as far as possible: each ring of each interface needs a file, and
+/// 16 rings of 60 interfaces reach the usual limit.
 #[cfg(feature = "rings")]
 fn allow_descriptors() {
     let limit = getrlimit(Resource::Nofile);
-    // What is missing then is told where it is missed.
+    // On failure, the open that exceeds the limit reports the error.
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
-/// The interfaces that the options mean.
+/// Returns the interfaces that the options select.
 fn selection(options: &WatchOptions) -> Result<Selection, Failure> {
     let all = match options.method {
         Method::Pcap => "ALL_NLO",
@@ -103,7 +103,7 @@ fn selection(options: &WatchOptions) -> Result<Selection, Failure> {
         .map_err(|error| Failure::Usage(error.to_string()))
 }
 
-/// `any` is a device of libpcap's; otherwise all interfaces are as many.
+/// `any` is a device of libpcap; a raw sensor opens all interfaces instead.
 fn known(name: &str, method: Method) -> &str {
     match method {
         Method::Raw if name == "any" => "ALL",
@@ -111,7 +111,7 @@ fn known(name: &str, method: Method) -> &str {
     }
 }
 
-/// Whether this build has the method.
+/// Returns an error if this build lacks the method.
 fn check_method(method: Method) -> Result<(), Failure> {
     if method == Method::Pcap && !cfg!(feature = "pcap") {
         let message = "this portsentry was built without libpcap, so it cannot read packets \
@@ -121,26 +121,26 @@ fn check_method(method: Method) -> Result<(), Failure> {
     Ok(())
 }
 
-/// The way to capture that was asked for.
+/// Returns the capture method that the options select.
 fn backend(method: Method, options: CaptureOptions) -> Box<dyn LiveBackend + Send> {
     match method {
         #[cfg(feature = "pcap")]
         Method::Pcap => Box::new(portsentry_capture::PcapBackend::new(options)),
-        // The method was refused by `check_method`.
+        // `check_method` has refused this method.
         #[cfg(not(feature = "pcap"))]
         Method::Pcap => Box::new(RawBackend::new(options)),
         Method::Raw => Box::new(RawBackend::new(options)),
     }
 }
 
-/// How long a packet may wait where hosts are blocked and nothing else is set: what a
-/// scanner sends meanwhile comes in.
+/// Time that a packet may wait if hosts are blocked and no latency is configured: a scanner
+/// continues during that time.
 ///
-/// A ring of [`LASTING`] lasts for half a second even so. libpcap's would last for
-/// 64 ms, which is not enough for a busy host.
+/// A ring of [`LASTING`] still lasts for half a second then. The ring of libpcap would last for 64
+/// ms, which is not enough for a busy host.
 const LATENCY_OF_BLOCKING: Duration = Duration::from_millis(2);
 
-/// MiB of a raw sensor's ring with which it lasts for half a second at that latency.
+/// Size in MiB at which the ring of a raw sensor lasts for half a second with that latency.
 const LASTING: u32 = 4;
 
 fn capture_options(method: Method, settings: &Settings) -> CaptureOptions {
@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_blocks_through_packet_sockets_waits_less_unless_told_otherwise() {
+    fn raw_capture_with_blocking_has_a_shorter_default_latency() {
         use BlockMode::{Block, Command, Log};
         use Method::{Pcap, Raw};
         let cases = [
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_wait_less_only_where_a_ring_lasts_even_so() {
+    fn a_short_latency_needs_a_large_enough_ring() {
         // Without the feature, there is one ring, which has the whole buffer.
         let divided = if cfg!(feature = "rings") { 5 } else { 2 };
         for (buffer, rings, expected) in

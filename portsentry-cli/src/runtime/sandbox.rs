@@ -1,9 +1,9 @@
 //! The rights that the packet process keeps.
 //!
-//! The packet process opens no file that the configuration names; the responder opens
-//! them and hands them over. Names and local times still come from files, and nothing
-//! may be written. A file that is replaced in a directory that is not listed here is
-//! out of reach from then on; that costs names, not probes.
+//! The packet process opens no file that the configuration names; the responder opens them and
+//! hands them over. Names and local times are still read from files, and nothing may be written. If
+//! a file is replaced in a directory that is not listed here, the new file is out of reach; this
+//! affects names only, not probes.
 //!
 //! A layer that the kernel or a container does not support is logged and skipped; only
 //! switching the user must succeed.
@@ -21,13 +21,13 @@ use portsentry_sandbox::{
 
 use crate::failure::Failure;
 
-/// Directories and files that may be read.
+/// Directories and files that the packet process may read.
 const READABLE: &[&str] = &[
-    // Local times.
+    // For local times.
     "/usr/share/zoneinfo",
     "/etc/localtime",
     "/etc/timezone",
-    // Names of hosts, and the libraries that know them.
+    // For names of hosts, and the libraries that resolve them.
     "/etc/resolv.conf",
     "/etc/hosts",
     "/etc/host.conf",
@@ -45,16 +45,16 @@ const READABLE: &[&str] = &[
     "/lib64",
     "/nix/store",
     "/gnu/store",
-    // Which ports are served, and what kind of interface one is.
+    // For the served ports, and the type of an interface.
     "/proc/self",
     "/sys/class/net",
     "/sys/devices",
 ];
 
-/// `-D` directs standard output and standard error there.
+/// Target of standard output and standard error with `-D`.
 const NOTHING: &str = "/dev/null";
 
-/// Port of name servers that are asked over TCP if an answer does not fit a datagram.
+/// Port of name servers for TCP queries, if an answer does not fit a datagram.
 const DNS: u16 = 53;
 
 const CALLS: [CallGroup; 8] = [
@@ -64,7 +64,7 @@ const CALLS: [CallGroup; 8] = [
     CallGroup::Memory,
     CallGroup::Threads,
     CallGroup::Signals,
-    // The responder is one.
+    // The responder is a child process.
     CallGroup::Children,
     CallGroup::Environment,
 ];
@@ -77,11 +77,10 @@ const FAMILIES: [AddressFamily; 5] = [
     AddressFamily::PACKET,
 ];
 
-/// The sandbox of a process that binds the ports (`connect`) or reads packets, and
-/// reads `files` besides.
+/// Returns the sandbox of a process that binds the ports (`connect`) or reads packets, and that
+/// also reads `files`.
 fn sandbox(connect: bool, files: &[PathBuf]) -> Sandbox {
-    // To bind the ports of a later configuration, or to capture on interfaces that come
-    // later.
+    // For the ports of a later configuration, or for captures on interfaces that appear later.
     let capabilities =
         if connect { CapabilitySet::NET_BIND_SERVICE } else { CapabilitySet::NET_RAW };
     let always = READABLE.iter().map(PathBuf::from).chain(zone_file());
@@ -97,11 +96,11 @@ fn sandbox(connect: bool, files: &[PathBuf]) -> Sandbox {
     }
 }
 
-/// Gives up all rights but those to read `files` and to write to what is open. Layers
-/// that the system does not support are skipped without a message.
+/// Gives up all rights except those to read `files` and to write to open descriptors. Layers that
+/// the system does not support are skipped without a message.
 pub(crate) fn enter_to_read(settings: &Settings, files: &[PathBuf]) {
     if settings.sandbox {
-        // So that root can read the files of others, as ever.
+        // Root can then read the files of other users, as without a sandbox.
         let capabilities = CapabilitySet::DAC_READ_SEARCH;
         let _ = Sandbox { capabilities, ..sandbox(false, files) }.enter();
     }
@@ -109,8 +108,8 @@ pub(crate) fn enter_to_read(settings: &Settings, files: &[PathBuf]) {
     self_test::run();
 }
 
-/// Gives up all rights that watching does not need, and becomes `user` if there is one.
-/// The calling thread must be the only one. Layers that are not supported are logged.
+/// Gives up all rights that watching does not need, and becomes `user` if there is one. The calling
+/// thread must be the only one. Layers that are not supported are logged.
 ///
 /// # Errors
 ///
@@ -132,9 +131,9 @@ pub(crate) fn enter(
             log::warn!("The sandbox is incomplete here, without {}", lacks.join(", "));
         }
     } else {
-        log::warn!("The packet process keeps all its rights, as SANDBOX = \"0\" says");
+        log::warn!("The packet process keeps all its rights (SANDBOX = \"0\")");
         if user.is_some() {
-            // Another user does not have the capabilities of this one.
+            // Another user does not have the capabilities of root.
             let dropped = drop_capabilities(sandbox.capabilities);
             dropped.map_err(Failure::system("cannot give up capabilities"))?;
         }
@@ -144,17 +143,17 @@ pub(crate) fn enter(
     Ok(())
 }
 
-/// The sandbox that a sentry would have on this system, in lines of a label and a text.
+/// Returns the sandbox of a sentry on this system, as lines of a label and a text.
 pub(crate) fn describe(settings: &Settings, user: Option<&User>) -> Vec<(&'static str, String)> {
     let user = user.map_or_else(|| "the user that starts it".to_owned(), User::to_string);
     let mut lines = vec![("runs as", user)];
     if !settings.sandbox {
-        lines.push(("sandbox", "none, as SANDBOX = \"0\" says".to_owned()));
+        lines.push(("sandbox", "none (SANDBOX = \"0\")".to_owned()));
         return lines;
     }
     let test = sandbox(false, &[]).test();
     let or_why = |result: io::Result<String>| {
-        result.unwrap_or_else(|error| format!("not in force here: {error}"))
+        result.unwrap_or_else(|error| format!("not supported here: {error}"))
     };
     let kept = "CAP_NET_RAW, or with --connect CAP_NET_BIND_SERVICE";
     lines.push(("capabilities", format!("{kept}; no others, and no new ones")));
@@ -166,12 +165,12 @@ pub(crate) fn describe(settings: &Settings, user: Option<&User>) -> Vec<(&'stati
     lines
 }
 
-/// Finds the user that `RUN_AS` names, if it names one.
+/// Returns the user that `RUN_AS` names, if it is set.
 pub(crate) fn user(settings: &Settings) -> Result<Option<User>, Failure> {
     settings.run_as.as_deref().map(User::find).transpose().map_err(Failure::from)
 }
 
-/// A file that `TZ` names by its path (`tzset(3)`).
+/// Returns the file that `TZ` names by its path (`tzset(3)`).
 fn zone_file() -> Option<PathBuf> {
     let zone = std::env::var_os("TZ")?.into_string().ok()?;
     let path = zone.strip_prefix(':').unwrap_or(&zone);

@@ -1,7 +1,7 @@
-//! What watches: captures on interfaces, or sockets on the monitored ports.
+//! The sensors: captures on interfaces, or sockets on the monitored ports.
 //!
-//! To the sentry they differ in one thing: sockets answer, and the engine's
-//! verdict says whom.
+//! They differ in one respect for the sentry: sockets reply, and the engine's verdict decides to
+//! which source.
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -18,39 +18,39 @@ use super::decider::Decider;
 use crate::failure::Failure;
 use portsentry_output::{LogItem, Queue};
 
-/// What watches.
+/// The sensor of a shard.
 pub(crate) enum Sensors {
-    /// Reads packets and binds nothing.
+    /// Captures packets and binds nothing.
     Stealth(Box<SensorSet>),
     /// Binds the ports.
     Connect(Box<Listening>),
 }
 
-/// Bound sockets, and who hears of them.
+/// Bound sockets, and the output of their notices.
 pub(crate) struct Listening {
     sensor: ConnectSensor,
     notices: Notices,
 }
 
-/// Where a sensor's notices go.
+/// Output of a sensor's notices.
 struct Notices {
     queue: Arc<Queue>,
     importance: Importance,
 }
 
 impl Sensors {
-    /// Listens on the ports of `options`; tells `queue` of each.
+    /// Listens on the ports of `options`; reports each port to `queue`.
     pub(crate) fn listen(
         options: ConnectOptions,
         queue: &Arc<Queue>,
         importance: Importance,
     ) -> Result<Self, Failure> {
         let notices = Notices { queue: Arc::clone(queue), importance };
-        let sensor = ConnectSensor::open(options, &mut |notice| notices.tell(notice))?;
+        let sensor = ConnectSensor::open(options, &mut |notice| notices.report(notice))?;
         Ok(Self::Connect(Box::new(Listening { sensor, notices })))
     }
 
-    /// Readable when there is something to [`drain`](Self::drain).
+    /// Returns a descriptor that is readable when there is something to [`drain`](Self::drain).
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Stealth(set) => set.descriptor(),
@@ -58,8 +58,8 @@ impl Sensors {
         }
     }
 
-    /// Reads about `budget` packets and has each decided about: several at a
-    /// time where nobody waits for an answer.
+    /// Reads about `budget` packets and has each of them decided, several together if no source
+    /// waits for a reply.
     pub(crate) fn drain(
         &mut self,
         budget: usize,
@@ -75,7 +75,7 @@ impl Sensors {
         }
     }
 
-    /// Whether a reload to `settings` would find the room it needs.
+    /// Checks whether a reload to `settings` would find the resources it needs.
     pub(crate) fn make_room(&self, settings: &Settings) -> Result<(), SensorError> {
         match self {
             Self::Stealth(_) => Ok(()),
@@ -83,7 +83,7 @@ impl Sensors {
         }
     }
 
-    /// Puts ports and banner of `settings` in force.
+    /// Puts the ports and the banner of `settings` in force.
     pub(crate) fn set_settings(&mut self, settings: &Settings) -> Result<(), SensorError> {
         let (tcp_ports, udp_ports) = (&settings.tcp_ports, &settings.udp_ports);
         match self {
@@ -94,7 +94,7 @@ impl Sensors {
             Self::Connect(it) => {
                 let Listening { sensor, notices } = &mut **it;
                 sensor.set_banner(banner(settings));
-                sensor.set_ports(tcp_ports, udp_ports, &mut |notice| notices.tell(notice))
+                sensor.set_ports(tcp_ports, udp_ports, &mut |notice| notices.report(notice))
             }
         }
     }
@@ -106,7 +106,7 @@ impl Sensors {
         }
     }
 
-    /// What was lost, by interface.
+    /// Returns the lost packets, by interface.
     pub(crate) fn losses(&mut self) -> Vec<InterfaceLoss> {
         match self {
             Self::Stealth(set) => set.losses(),
@@ -114,7 +114,7 @@ impl Sensors {
         }
     }
 
-    /// What became of what the sockets took.
+    /// Returns the outcomes of the connections and datagrams that the sockets accepted.
     pub(crate) fn answers(&self) -> Option<ConnectStats> {
         match self {
             Self::Stealth(_) => None,
@@ -132,22 +132,22 @@ impl Listening {
         let drained =
             self.sensor.drain_answering(budget, &mut |observation| reply(observe(observation)))?;
         while let Some(notice) = self.sensor.poll_notice() {
-            self.notices.tell(&notice);
+            self.notices.report(&notice);
         }
         Ok(drained)
     }
 }
 
 impl Notices {
-    fn tell(&self, notice: &ConnectNotice) {
+    fn report(&self, notice: &ConnectNotice) {
         if self.importance >= Importance::Verbose || !matches!(notice, ConnectNotice::Bound(_)) {
             self.queue.push(LogItem::Sensor(*notice));
         }
     }
 }
 
-/// Whoever is let be, has not done enough yet, or is this host itself gets no
-/// banner; that is decided before the banner, and everything else after it.
+/// Returns whether the source gets the banner. A source that is ignored, has not triggered yet, or
+/// is this host gets none. Only this is decided before the banner is sent.
 fn reply(reason: Reason) -> Reply {
     match reason {
         Reason::LogOnly
@@ -164,7 +164,7 @@ fn reply(reason: Reason) -> Reply {
     }
 }
 
-/// The bytes of `PORT_BANNER`.
+/// Returns the bytes of `PORT_BANNER`.
 pub(super) fn banner(settings: &Settings) -> Vec<u8> {
     settings.port_banner.clone().unwrap_or_default().into_bytes()
 }

@@ -2,7 +2,7 @@
 //!
 //! This thread handles signals and exchanges messages with the responder. With one ring it also
 //! reads packets and decides. It never writes a line, starts a program or looks up a name: other
-//! threads and the responder do that, behind queues.
+//! threads and the responder do, behind queues.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,19 +30,19 @@ pub(crate) struct Sentry {
     pub(crate) heartbeat: Heartbeat,
 }
 
-/// Why [`Sentry::run`] came back.
+/// Reason for which [`Sentry::run`] returned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Interrupted {
-    /// The configuration is to be read again.
+    /// The configuration is to be loaded again.
     Reload,
-    /// These networks are never to be acted on from now on.
+    /// These networks are never to be responded to from now on.
     NeverBlockChanged(Vec<IpNet>),
-    /// The end.
+    /// The program is to end.
     Terminate,
 }
 
 impl Sentry {
-    /// Watches until something is wanted that this thread does not do alone.
+    /// Watches until an event needs more than this thread alone.
     pub(crate) fn run(&mut self) -> Result<Interrupted, Failure> {
         self.workers.watch();
         loop {
@@ -63,7 +63,7 @@ impl Sentry {
         }
     }
 
-    /// Waits for packets, outcomes, signals, or the time of something.
+    /// Waits for packets, outcomes, signals, or a timeout.
     fn wait(&self) -> Result<(), Failure> {
         // A sensor without a descriptor is always ready.
         let packets = self.workers.descriptor();
@@ -85,8 +85,8 @@ impl Sentry {
         }
     }
 
-    /// Ends in good order: reads what the kernel still holds, lets running
-    /// responses end, and tells of every probe that waits.
+    /// Ends cleanly: reads the packets that the kernel still holds, gives running responses time to
+    /// end, and logs every waiting probe.
     pub(crate) fn close(mut self) -> Summary {
         self.take_answers();
         self.workers.drain_remaining(&mut self.responder);
@@ -108,7 +108,7 @@ impl Sentry {
     }
 }
 
-/// Tells the service manager's watchdog that the packet threads go round.
+/// Notifies the watchdog of the service manager while the packet threads are responsive.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     pub(crate) manager: Manager,
@@ -125,7 +125,7 @@ impl Heartbeat {
         if let (Some(due), Some(interval)) = (self.due, self.manager.interval())
             && now >= due
         {
-            // One thread that hangs is as bad as all.
+            // One thread that hangs counts like all of them.
             if workers.is_responsive() {
                 self.manager.alive();
             }

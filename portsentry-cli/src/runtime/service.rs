@@ -4,50 +4,50 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Tells the service manager, if there is one (`sd_notify(3)`).
+/// Sends notifications to the service manager, if there is one (`sd_notify(3)`).
 #[derive(Debug)]
 pub(crate) struct Manager {
     watchdog: Option<Duration>,
 }
 
 impl Manager {
-    /// The manager that the environment names, and its watchdog.
+    /// Returns the manager that the environment names, with its watchdog.
     pub(crate) fn from_environment() -> Self {
         Self { watchdog: sd_notify::watchdog_enabled() }
     }
 
-    /// How often [`alive`](Self::alive) is to be called: twice in each period.
+    /// Returns the interval of [`alive`](Self::alive): half of the watchdog's period.
     pub(crate) fn interval(&self) -> Option<Duration> {
         self.watchdog.map(|period| period / 2)
     }
 
-    /// It watches, or watches again.
+    /// Reports that the sentry watches, or watches again.
     pub(crate) fn ready(&self, status: &str) {
-        tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+        notify(&[NotifyState::Ready, NotifyState::Status(status)]);
     }
 
-    /// It reads its configuration again.
+    /// Reports that the sentry reads its configuration again.
     pub(crate) fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {
-            Ok(now) => tell(&[NotifyState::Reloading, now]),
-            Err(_) => tell(&[NotifyState::Reloading]),
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(_) => notify(&[NotifyState::Reloading]),
         }
     }
 
-    /// It is about to end.
+    /// Reports that the sentry is about to end.
     pub(crate) fn stopping(&self) {
-        tell(&[NotifyState::Stopping]);
+        notify(&[NotifyState::Stopping]);
     }
 
-    /// The packet thread goes round.
+    /// Reports that the packet thread is responsive.
     pub(crate) fn alive(&self) {
-        tell(&[NotifyState::Watchdog]);
+        notify(&[NotifyState::Watchdog]);
     }
 }
 
-fn tell(states: &[NotifyState<'_>]) {
-    // Without a manager this does nothing; one that does not listen is no reason to stop.
+fn notify(states: &[NotifyState<'_>]) {
+    // Without a manager this does nothing; a failure does not stop the sentry.
     if let Err(error) = sd_notify::notify(states) {
-        log::debug!("cannot tell the service manager: {error}");
+        log::debug!("cannot notify the service manager: {error}");
     }
 }

@@ -22,15 +22,15 @@ use crate::configuration::from_responder;
 use crate::failure::Failure;
 use portsentry_output::{Change, LogItem, Queue};
 
-/// What is in force, and who is told when it changes.
+/// The configuration in force, and the threads and processes that depend on it.
 pub(crate) struct Session<'a> {
     options: &'a WatchOptions,
-    /// The directory that the program was started in.
+    /// Working directory at the start of the program.
     directory: &'a Path,
     queue: &'a Queue,
     configuration: Configuration,
     never_block: Vec<IpNet>,
-    /// Hosts that the engine does not know of yet.
+    /// Blocked hosts that the engine does not know yet.
     blocked: Hosts,
 }
 
@@ -43,9 +43,9 @@ pub(crate) struct PreparedConfig {
 }
 
 impl<'a> Session<'a> {
-    /// Puts the first configuration in force, but for the hosts that are blocked
-    /// already: [`watch`](Self::watch) begins with them.
-    pub(crate) fn begin(
+    /// Puts the first configuration in force, except for the hosts that are blocked already:
+    /// [`watch`](Self::watch) restores them first.
+    pub(crate) fn activate(
         options: &'a WatchOptions,
         directory: &'a Path,
         queue: &'a Queue,
@@ -59,11 +59,10 @@ impl<'a> Session<'a> {
         session
     }
 
-    /// Watches until the end is asked for.
+    /// Watches until the end is requested.
     ///
-    /// A million blocked hosts take some 90 ms to be restored. Probes that come
-    /// meanwhile wait in the kernel, as they do while others are read, and nothing is
-    /// decided about them before every host is known.
+    /// The restore of a million blocked hosts takes about 90 ms. Probes that arrive meanwhile wait
+    /// in the kernel, and none is decided before all hosts are restored.
     pub(crate) fn watch(&mut self, sentry: &mut Sentry) -> Result<(), Failure> {
         loop {
             sentry.workers.restore_blocked(std::mem::take(&mut self.blocked));
@@ -71,7 +70,7 @@ impl<'a> Session<'a> {
             if interrupted == Interrupted::Terminate {
                 return Ok(());
             }
-            // What changes, changes between two packets.
+            // The change happens between two packets.
             sentry.workers.pause();
             match interrupted {
                 Interrupted::Terminate => {}
@@ -85,7 +84,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// What is watched, in a few words for the service manager.
+    /// Returns the watched ports in a few words for the service manager.
     pub(crate) fn status(&self) -> String {
         let settings = &self.configuration.settings;
         let (tcp, udp) = (settings.tcp_ports.len(), settings.udp_ports.len());
@@ -113,7 +112,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Whether the rights that are left are enough for `new`.
+    /// Returns an error if the remaining rights are not enough for `new`.
     fn check_rights(&self, new: &Configuration) -> Result<(), Failure> {
         match changes(&self.configuration, new).find(|key| key.reload == Reload::Restart) {
             Some(key) => Err(Failure::RestartNeeded(format!("{} has changed", key.name))),
@@ -160,21 +159,21 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The rules for an engine whose responses the responder limits: it alone counts
+/// Returns the rules for an engine whose responses the responder limits: only the responder counts
 /// `BLOCK_RATE`.
 pub(crate) fn policy(configuration: &Configuration, never_block: &[IpNet]) -> Policy {
     let policy = configuration.policy(never_block.iter().copied().collect());
     Policy { block_rate: 0, ..policy }
 }
 
-/// The keys with different values, in the order of the table.
+/// Returns the keys with different values, in the order of the table.
 fn changes(old: &Configuration, new: &Configuration) -> impl Iterator<Item = &'static Key> {
     KEYS.iter().filter(|key| key.value(&old.settings) != key.value(&new.settings))
 }
 
 impl PreparedConfig {
-    /// Waits until the responder has opened everything that `configuration`, which it was
-    /// told to [`load`](Client::load), names. Nothing is in force yet.
+    /// Waits until the responder has opened everything that `configuration` names, after a call of
+    /// [`load`](Client::load). Nothing is in force yet.
     pub(crate) fn take(
         options: &WatchOptions,
         configuration: &Configuration,

@@ -1,9 +1,8 @@
-//! What reads packets and decides: sensors, an engine, and the way from one to
-//! the other.
+//! A shard: sensors, an engine, and the connection between them.
 //!
-//! With one ring there is one, in the main thread; with several there is one for
-//! each, in a thread of its own ([`super::shards`]). A shard never writes a line,
-//! starts a program or looks up a name itself; those are queues away.
+//! With one ring there is one shard, in the main thread; with several rings, each has a shard in a
+//! separate thread ([`super::shards`]). A shard never writes a line, starts a program or looks up a
+//! name; it passes such work to queues.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,38 +19,38 @@ use super::sensors::Sensors;
 use crate::failure::Failure;
 use portsentry_output::{LogItem, Queue};
 
-/// Packets read before signals and outcomes get their turn.
+/// Number of packets that are read before signals and outcomes are handled.
 const BATCH: usize = 4096;
 
-/// How long packets are read after the end was asked for.
+/// Time for which packets are read after the end was requested.
 const LAST_PACKETS: Duration = Duration::from_millis(250);
 
-/// How long the kernel may keep a block of packets: the longest latency of a
-/// capture, 10 ms, and its rounding up to whole ticks.
+/// Longest time that the kernel holds a block of packets: the longest latency of a capture, 10 ms,
+/// rounded up to whole ticks.
 const LAST_BLOCK: Duration = Duration::from_millis(25);
 
-/// Sensors, and the engine that decides about what they see.
+/// Sensors, and the engine that decides their observations.
 pub(crate) struct Shard {
     pub(crate) engine: Engine,
     pub(crate) sensors: Sensors,
     pub(crate) served: ServedPorts,
-    /// For the decider.
+    /// Input of the decider.
     held: Vec<Observation>,
     queue: Arc<Queue>,
 }
 
-/// What a shard has seen, found and lost, when it ends.
+/// Numbers of packets, probes and losses of a shard, at its end.
 #[derive(Debug)]
 pub(crate) struct ShardStats {
     pub(crate) sensors: SensorStats,
     pub(crate) losses: Vec<InterfaceLoss>,
-    /// In connect mode, what became of what was taken.
+    /// In connect mode, the outcomes of the accepted connections and datagrams.
     pub(crate) answers: Option<ConnectStats>,
     pub(crate) engine: Statistics,
 }
 
 impl Shard {
-    /// Events go to `queue`.
+    /// Creates a shard that sends events to `queue`.
     pub(crate) fn new(
         engine: Engine,
         sensors: Sensors,
@@ -61,8 +60,8 @@ impl Shard {
         Self { engine, sensors, served, held: Vec::new(), queue: Arc::clone(queue) }
     }
 
-    /// Reads one batch of packets, does what is due, and hands on what was
-    /// decided; what is left to read makes the next wait short.
+    /// Reads one batch of packets, runs everything that is due, and passes on the decisions. If
+    /// packets remain, the next wait returns immediately.
     pub(crate) fn poll_once(&mut self, respond: impl FnMut(&Response)) -> Result<Drained, Failure> {
         let drained = self.drain()?;
         self.engine.handle_timeout(monotonic());
@@ -70,8 +69,8 @@ impl Shard {
         Ok(drained)
     }
 
-    /// Puts what `settings` say of ports and banner in force, and whether served
-    /// ports are to be known.
+    /// Puts the ports and the banner of `settings` in force, and sets whether served ports are
+    /// needed.
     pub(crate) fn set_settings(
         &mut self,
         settings: &Settings,
@@ -81,7 +80,7 @@ impl Shard {
         Ok(self.sensors.set_settings(settings)?)
     }
 
-    /// Gives the engine the answer of the responder to its request `id`.
+    /// Passes the answer of the responder to request `id` to the engine.
     pub(crate) fn handle_answer(&mut self, id: ResponseId, answer: Answer) {
         let now = monotonic();
         match answer {
@@ -98,9 +97,8 @@ impl Shard {
         Ok(sensors.drain(BATCH, &mut decider)?)
     }
 
-    /// Gives events to the reporter and effects to `respond`; in that order,
-    /// so that what is decided stands before the lines of the response that
-    /// begins then.
+    /// Passes events to the reporter and then effects to `respond`. In this order, the line of a
+    /// decision precedes the lines of its response.
     fn hand_on(&mut self, mut respond: impl FnMut(&Response)) {
         self.queue.extend(std::iter::from_fn(|| self.engine.poll_event()).map(LogItem::Event));
         while let Some(effect) = self.engine.poll_effect() {
@@ -110,9 +108,9 @@ impl Shard {
         }
     }
 
-    /// Reads packets that came before the end was asked for. The kernel hands
-    /// out the last of them when their block's time is over; under a flood they
-    /// never end, so the time is bounded.
+    /// Reads packets that arrived before the end was requested. The kernel delivers the last of
+    /// them when the time of their block is over. Under a flood there are always more, so the time
+    /// is limited.
     pub(crate) fn drain_remaining(&mut self, mut respond: impl FnMut(&Response)) {
         let asked = monotonic();
         let (block, flood) = (asked.after(LAST_BLOCK), asked.after(LAST_PACKETS));
@@ -120,11 +118,11 @@ impl Shard {
             let drained = self.drain();
             self.hand_on(&mut respond);
             let left = block.since(monotonic());
-            // A sensor that breaks now has nothing more to say.
+            // A sensor that fails now has nothing left to report.
             match (drained, self.sensors.descriptor()) {
                 (Ok(Drained::More), _) => {}
                 (Ok(_), Some(descriptor)) if !left.is_zero() => {
-                    // The loop checks the time again, whatever the result is.
+                    // The loop checks the time again, so the result is not needed.
                     let _ = wait([Some(Interest::readable(descriptor))], Some(left));
                 }
                 _ => return,
@@ -132,7 +130,7 @@ impl Shard {
         }
     }
 
-    /// Tells of every probe that waits, and of what was seen in all.
+    /// Logs every waiting probe, and returns the totals.
     pub(crate) fn close(mut self) -> ShardStats {
         self.engine.close();
         self.queue.extend(std::iter::from_fn(|| self.engine.poll_event()).map(LogItem::Event));

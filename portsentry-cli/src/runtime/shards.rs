@@ -36,33 +36,32 @@ use super::shard::{Shard, ShardStats};
 use crate::failure::Failure;
 use thread::{Command, Notice, Worker};
 
-/// How long packet threads may take to end: what is left to read takes a quarter
-/// of a second.
+/// Time that packet threads have to end: the remaining packets take a quarter of a second.
 const ENDING: Duration = Duration::from_secs(3);
 
-/// The packet threads, as the main thread sees them.
+/// The packet threads, as seen by the main thread.
 pub(crate) struct Shards {
     hash: SourceHash,
-    /// Those whose threads were not started yet.
+    /// Workers whose threads were not started yet.
     idle: Vec<Shard>,
     threads: Vec<Thread>,
     notices: Arc<WakeQueue<Notice>>,
-    /// Responses that the threads want and that were not looked at yet.
+    /// Responses that the threads request and that are not handled yet.
     asked: Vec<Response>,
     watching: bool,
 }
 
 struct Thread {
     commands: Arc<WakeQueue<Command>>,
-    /// `None` once it was joined.
+    /// `None` once the thread was joined.
     handle: Option<JoinHandle<Result<ShardStats, Failure>>>,
-    /// Answers that it has not given.
+    /// Number of acknowledgements that the thread owes.
     pending_acks: usize,
     ended: bool,
 }
 
 impl Shards {
-    /// One for each ring of `hash`, in order. No thread is started.
+    /// Creates one worker for each ring of `hash`, in order. Starts no thread.
     pub(crate) fn new(shards: Vec<Shard>, hash: SourceHash) -> io::Result<Self> {
         Ok(Self {
             hash,
@@ -99,34 +98,35 @@ impl Shards {
         Ok(())
     }
 
-    /// Readable when [`poll_once`](Self::poll_once) has something to do.
+    /// Returns a descriptor that is readable when [`poll_once`](Self::poll_once) has something to
+    /// do.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.notices.as_fd()
     }
 
-    /// Has packets read, from now on.
+    /// Lets the threads read packets from now on.
     pub(crate) fn watch(&mut self) {
         if !std::mem::replace(&mut self.watching, true) {
             self.command(|| Command::Watch);
         }
     }
 
-    /// Has no packet read until [`watch`](Self::watch): they wait in the kernel.
-    /// Waits until the threads have done what they were at.
+    /// Stops reading until [`watch`](Self::watch): packets wait in the kernel. Waits until the
+    /// threads have finished their current batch.
     pub(crate) fn pause(&mut self) {
         self.watching = false;
         self.command(|| Command::Pause);
         self.sync(None);
     }
 
-    /// Asks the responder for the responses that are wanted.
+    /// Asks the responder for the responses that the threads request.
     pub(crate) fn poll_once(&mut self, responder: &mut Client) -> Result<(), Failure> {
         self.listen();
         self.start_responses(responder);
         self.check()
     }
 
-    /// Fails with what a thread says that has ended, which it does only if it fails.
+    /// Returns the failure of a thread that has ended; a thread ends early only if it fails.
     fn check(&mut self) -> Result<(), Failure> {
         match self.threads.iter_mut().find(|thread| thread.ended) {
             Some(thread) => thread.join().map(drop),
@@ -134,7 +134,7 @@ impl Shards {
         }
     }
 
-    /// Whether every thread has gone round since this was asked before.
+    /// Returns whether every thread has run its loop since the last call.
     pub(crate) fn is_responsive(&mut self) -> bool {
         self.listen();
         self.rearm();
@@ -149,7 +149,7 @@ impl Shards {
         self.command(|| Command::SetPolicy(Box::new(policy.clone())));
     }
 
-    /// Waits until it is done: what the kernel holds back changes with it.
+    /// Waits until the settings are applied, because the filters in the kernel change with them.
     pub(crate) fn set_settings(&mut self, settings: &Settings, service_check: bool) {
         let settings = Arc::new(settings.clone());
         self.command(|| Command::SetSettings(Arc::clone(&settings), service_check));
@@ -163,23 +163,24 @@ impl Shards {
         }
     }
 
-    /// Gives the answer of the responder to the thread that wanted this response.
+    /// Passes the answer of the responder to the thread that requested this response.
     pub(crate) fn handle_answer(&self, id: ResponseId, answer: Answer) {
         self.command_owner(id, Command::Answer(id, answer));
     }
 
-    /// Has all packets read that came before, by every thread before any of them
-    /// ends: one may still have something for another.
+    /// Has every thread read all earlier packets before any thread ends, because a thread may still
+    /// hand packets to another.
     pub(crate) fn drain_remaining(&mut self, responder: &mut Client) {
         for command in [|| Command::DrainRemaining, || Command::PollOnce] {
             self.command(command);
-            // One that does not answer is told of in `close`.
+            // `close` reports a thread that does not answer.
             self.sync(Some(ENDING));
         }
         self.start_responses(responder);
     }
 
-    /// Ends the threads: what each has seen, and how many do not tell.
+    /// Ends the threads. Returns the totals of each thread, and the number of threads that do not
+    /// answer.
     pub(crate) fn close(mut self) -> (Vec<ShardStats>, usize) {
         self.command(|| Command::Close);
         let until = monotonic().after(ENDING);
@@ -199,7 +200,7 @@ impl Shards {
         (stats, unresponsive)
     }
 
-    /// Takes what the threads have said.
+    /// Reads the notices of the threads.
     fn listen(&mut self) {
         for notice in self.notices.take() {
             match notice {
@@ -243,9 +244,9 @@ impl Shards {
         }
     }
 
-    /// Waits until all commands were carried out, by those that have not ended, for
-    /// `limit` at most. Without a limit a thread that hangs is waited for: the service
-    /// manager hears nothing more, and sees to it.
+    /// Waits until all running threads have carried out all commands, for `limit` at most. Without
+    /// a limit, a thread that hangs blocks this call; the watchdog of the service manager then
+    /// expires.
     fn sync(&mut self, limit: Option<Duration>) {
         self.request_sync();
         let until = limit.map(|limit| monotonic().after(limit));
@@ -259,8 +260,8 @@ impl Shards {
         }
     }
 
-    /// Keeps [`descriptor`](Self::descriptor) readable if something was said that is
-    /// for [`poll_once`](Self::poll_once): whoever else has listened does nothing about it.
+    /// Keeps [`descriptor`](Self::descriptor) readable if a notice is left for
+    /// [`poll_once`](Self::poll_once), because other readers of the notices do not handle it.
     fn rearm(&self) {
         let failed = self.threads.iter().any(|thread| thread.ended && thread.handle.is_some());
         if failed || !self.asked.is_empty() {
@@ -270,19 +271,19 @@ impl Shards {
 
     /// Waits for notices.
     fn wait(&self, limit: Duration) {
-        // The callers check the time again, whatever the result is.
+        // The callers check the time again, so the result is not needed.
         let _ = reactor::wait([Some(Interest::readable(self.descriptor()))], Some(limit));
     }
 }
 
 impl Thread {
-    /// What came of it, once. It has ended, so this does not wait.
+    /// Returns the result of the thread, once. The thread has ended, so this does not wait.
     fn join(&mut self) -> Result<Option<ShardStats>, Failure> {
         match self.handle.take().map(JoinHandle::join) {
             None => Ok(None),
             Some(Ok(result)) => result.map(Some),
-            // As if it had happened here: the process does not go on with a part of
-            // its sources unwatched.
+            // The panic continues in this thread: the process must not run on with some sources
+            // unwatched.
             Some(Err(panic)) => std::panic::resume_unwind(panic),
         }
     }

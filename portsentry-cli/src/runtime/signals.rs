@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-/// The signals the sentry heeds, from the moment this is made.
+/// The signals that the sentry handles, from the creation of this on.
 #[derive(Debug)]
 pub(crate) struct Signals {
     wake: UnixStream,
@@ -33,31 +33,30 @@ impl Signals {
             (SIGHUP, &signals.reload),
         ];
         for (signal, flag) in flags {
-            // In this order: whoever is woken finds the flag set.
+            // In this order, the main thread finds the flag set when it wakes.
             signal_hook::flag::register(signal, Arc::clone(flag))?;
             signal_hook::low_level::pipe::register(signal, write.try_clone()?)?;
         }
         Ok(signals)
     }
 
-    /// Readable when a signal has come.
+    /// Returns a descriptor that is readable after a signal.
     pub(crate) fn descriptor(&self) -> BorrowedFd<'_> {
         self.wake.as_fd()
     }
 
-    /// Makes the descriptor wait for the next signal. To be called before the
-    /// flags are read.
+    /// Makes the descriptor wait for the next signal. Call this before the flags are read.
     pub(crate) fn clear(&mut self) {
         let mut bytes = [0; 64];
         while self.wake.read(&mut bytes).is_ok_and(|count| count > 0) {}
     }
 
-    /// Whether the sentry is to end.
+    /// Returns whether the sentry is to end.
     pub(crate) fn terminate(&self) -> bool {
         self.terminate.load(Ordering::Relaxed)
     }
 
-    /// Whether it is to read its configuration again; asked once, answered once.
+    /// Returns whether the configuration is to be loaded again, and clears the request.
     pub(crate) fn take_reload(&self) -> bool {
         self.reload.swap(false, Ordering::Relaxed)
     }

@@ -1,4 +1,4 @@
-//! From the counters of sensors and engines to the summary.
+//! Sums the counters of sensors and engines for the summary.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use portsentry_report::{ConnectSummary, Evictions, Summary};
 
 use super::shard::ShardStats;
 
-/// The summary of a run with these shards.
+/// Returns the summary of a run with these shards.
 pub(crate) fn live_summary(shards: Vec<ShardStats>) -> Summary {
     let (mut sensors, mut connect) = (SensorStats::default(), None);
     let (mut probes, mut evictions) = (0, Evictions::default());
@@ -16,7 +16,7 @@ pub(crate) fn live_summary(shards: Vec<ShardStats>) -> Summary {
     for shard in shards {
         let queries = sensors.queries;
         sensors.merge(&shard.sensors);
-        // Each shard sees the queries of all.
+        // Each shard sees the queries of all shards.
         sensors.queries = queries.most(&shard.sensors.queries);
         // Bound sockets are one shard.
         connect = connect.or(shard.answers);
@@ -36,7 +36,7 @@ pub(crate) fn live_summary(shards: Vec<ShardStats>) -> Summary {
     }
 }
 
-/// The summary of a replay.
+/// Returns the summary of a replay.
 pub(crate) fn replay_summary(sensors: &SensorStats, engine: &Statistics) -> Summary {
     let evictions =
         Evictions { sources: engine.sources_evicted, blocked: engine.blocked_forgotten };
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shards_are_summed_except_queries_that_each_of_them_sees() {
+    fn shards_are_summed_except_their_common_queries() {
         let shard = |packets, seen, lost| {
             let mut sensors = SensorStats::default();
             sensors.received = packets;

@@ -1,4 +1,4 @@
-//! Who reads packets: the main thread itself, or packet threads.
+//! The readers of packets: the main thread itself, or packet threads.
 
 use std::os::fd::BorrowedFd;
 
@@ -13,17 +13,16 @@ use super::shard::{Shard, ShardStats};
 use super::shards::Shards;
 use crate::failure::Failure;
 
-/// What reads packets and decides.
+/// The shards of the sentry.
 pub(crate) enum Workers {
     /// One ring, or bound sockets: in this thread.
     Here(Box<Shard>),
-    /// A thread for each ring.
+    /// One thread for each ring.
     Threads(Box<Shards>),
 }
 
 impl Workers {
-    /// Starts the threads that there are to be. Packets wait until
-    /// [`watch`](Self::watch).
+    /// Starts the packet threads, if there are any. Packets wait until [`watch`](Self::watch).
     pub(crate) fn start(&mut self) -> Result<(), Failure> {
         match self {
             Self::Here(_) => Ok(()),
@@ -31,7 +30,7 @@ impl Workers {
         }
     }
 
-    /// Packets are read from now on, at each [`poll_once`](Self::poll_once) or besides.
+    /// Starts to read packets, at each [`poll_once`](Self::poll_once) or in the packet threads.
     pub(crate) fn watch(&mut self) {
         match self {
             Self::Here(_) => {}
@@ -39,7 +38,7 @@ impl Workers {
         }
     }
 
-    /// No packet is read until [`watch`](Self::watch).
+    /// Stops reading packets until [`watch`](Self::watch).
     pub(crate) fn pause(&mut self) {
         match self {
             Self::Here(_) => {}
@@ -47,7 +46,8 @@ impl Workers {
         }
     }
 
-    /// Readable when [`poll_once`](Self::poll_once) has something to do; `None`: always.
+    /// Returns a descriptor that is readable when [`poll_once`](Self::poll_once) has something to
+    /// do; `None` means always.
     pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
         match self {
             Self::Here(shard) => shard.sensors.descriptor(),
@@ -55,7 +55,7 @@ impl Workers {
         }
     }
 
-    /// When [`poll_once`](Self::poll_once) has something to do in any case.
+    /// Returns the time at which to call [`poll_once`](Self::poll_once) in any case.
     pub(crate) fn due(&self) -> Option<Instant> {
         match self {
             Self::Here(shard) => shard.engine.poll_timeout(),
@@ -63,7 +63,7 @@ impl Workers {
         }
     }
 
-    /// Does what is to be done in this thread. Never waits.
+    /// Runs the work of this thread. Never waits.
     pub(crate) fn poll_once(&mut self, responder: &mut Client) -> Result<(), Failure> {
         match self {
             Self::Here(shard) => {
@@ -74,7 +74,7 @@ impl Workers {
         }
     }
 
-    /// Whether all that read packets go round.
+    /// Returns whether all readers of packets are responsive.
     pub(crate) fn is_responsive(&mut self) -> bool {
         match self {
             Self::Here(_) => true,
@@ -82,7 +82,7 @@ impl Workers {
         }
     }
 
-    /// Whether a reload to `settings` would find the room it needs.
+    /// Checks whether a reload to `settings` would find the resources it needs.
     pub(crate) fn make_room(&self, settings: &Settings) -> Result<(), Failure> {
         match self {
             Self::Here(shard) => Ok(shard.sensors.make_room(settings)?),
@@ -90,8 +90,8 @@ impl Workers {
         }
     }
 
-    /// Puts what `settings` say of ports and banner in force, and whether served
-    /// ports are to be known.
+    /// Puts the ports and the banner of `settings` in force, and sets whether served ports are
+    /// needed.
     pub(crate) fn set_settings(
         &mut self,
         settings: &Settings,
@@ -113,7 +113,7 @@ impl Workers {
         }
     }
 
-    /// These were dealt with before.
+    /// Restores hosts that are blocked already.
     pub(crate) fn restore_blocked(&mut self, hosts: Hosts) {
         match self {
             Self::Here(shard) => shard.engine.restore_blocked(hosts.iter()),
@@ -128,7 +128,7 @@ impl Workers {
         }
     }
 
-    /// Reads packets that came before the end was asked for.
+    /// Reads the packets that arrived before the end was requested.
     pub(crate) fn drain_remaining(&mut self, responder: &mut Client) {
         match self {
             Self::Here(shard) => shard.drain_remaining(|response| responder.respond(response)),
@@ -136,8 +136,8 @@ impl Workers {
         }
     }
 
-    /// Ends: tells of every probe that waits. What each has seen, and how many
-    /// threads do not tell.
+    /// Ends: logs every waiting probe. Returns the totals of each shard, and the number of threads
+    /// that do not answer.
     pub(crate) fn close(self) -> (Vec<ShardStats>, usize) {
         match self {
             Self::Here(shard) => (vec![shard.close()], 0),

@@ -35,7 +35,7 @@ NEVER_BLOCK = \"192.0.2.0/24, 2001:db8::1\"
 ";
     let (ended, folder) = check(configuration, "198.51.100.0/25\n198.51.100.128/25\n::1\n", &[]);
     let expected = [
-        format!("configuration  {folder}/portsentry.conf is fine"),
+        format!("configuration  {folder}/portsentry.conf is valid"),
         "TCP ports      1,7,10-20 (13 ports)".to_owned(),
         "UDP ports      none".to_owned(),
         // Adjacent networks are merged.

@@ -97,7 +97,7 @@ fn unused_rights_are_dropped() {
             assert_eq!(field(&status, name), field(&own, name), "{name}");
         }
     }
-    let printed = "The packet process keeps all its rights, as SANDBOX = \"0\" says";
+    let printed = "The packet process keeps all its rights (SANDBOX = \"0\")";
     assert_eq!(sentry.stop().stderr[0], printed);
 
     // With another user the process keeps only this capability, even without a sandbox.

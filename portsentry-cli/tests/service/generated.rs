@@ -58,7 +58,7 @@ fn the_shipped_configuration_is_valid() {
     let configuration = folder.path().join("portsentry.conf");
     fs::write(&configuration, text).expect("write");
     let printed = output(Command::new(PROGRAM).arg("check").arg("-c").arg(&configuration));
-    assert!(printed.contains("is fine"), "{printed}");
+    assert!(printed.contains("is valid"), "{printed}");
     assert!(printed.contains("TCP response   none, log only"), "{printed}");
 }
 

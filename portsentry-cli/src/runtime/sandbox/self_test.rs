@@ -1,4 +1,4 @@
-//! Lets tests try the sandbox from inside. Not in a release build.
+//! Runs an action inside the sandbox for tests. Not in a release build.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -9,7 +9,7 @@ use std::process::Command;
 /// An action and its argument, separated by a blank.
 const VARIABLE: &str = "PORTSENTRY_TRIAL";
 
-/// Tries the action that the environment names, and prints the result on standard error.
+/// Runs the action that the environment names, and prints the result on standard error.
 pub(super) fn run() {
     let Ok(trial) = std::env::var(VARIABLE) else { return };
     let (what, with) = trial.split_once(' ').unwrap_or((&trial, ""));
@@ -38,9 +38,9 @@ pub(super) fn run() {
         "thread" => std::thread::Builder::new().spawn(|| {}).map(drop),
         _ => Err(io::ErrorKind::InvalidInput.into()),
     };
-    let told = match result {
+    let shown = match result {
         Ok(()) => "done".to_owned(),
         Err(error) => error.to_string(),
     };
-    let _ = writeln!(io::stderr(), "trial: {trial}: {told}");
+    let _ = writeln!(io::stderr(), "trial: {trial}: {shown}");
 }

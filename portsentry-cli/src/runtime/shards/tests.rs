@@ -1,4 +1,4 @@
-//! The main thread's side, with threads that do what a test says.
+//! The main thread's side, with simulated packet threads.
 
 use std::sync::mpsc;
 
@@ -6,10 +6,10 @@ use portsentry_core::{Effect, Engine, HashKey, Limits, Observation, TcpFlags};
 
 use super::*;
 
-/// What a packet thread does.
+/// The work of a simulated packet thread.
 type Work = Box<dyn FnOnce(&WakeQueue<Command>, &WakeQueue<Notice>) + Send>;
 
-/// Packet threads that do what `work` says instead.
+/// Creates packet threads that run `work` instead.
 fn shards(works: Vec<Work>) -> Shards {
     let mut shards = Shards::new(Vec::new(), SourceHash::new(7)).unwrap();
     for (ring, work) in works.into_iter().enumerate() {
@@ -30,7 +30,7 @@ fn shards(works: Vec<Work>) -> Shards {
     shards
 }
 
-/// Answers as the ring of this number until the sender of `end` is gone.
+/// Answers as ring `ring` until the sender of `end` is gone.
 fn answering(ring: usize, end: mpsc::Receiver<()>) -> Work {
     Box::new(move |commands, notices| {
         while end.try_recv() != Err(mpsc::TryRecvError::Disconnected) {
@@ -52,7 +52,7 @@ fn one_thread_that_hangs_is_not_hidden_by_the_others() {
         let _ = never.recv();
     });
     let mut shards = shards(vec![answering(0, end), hangs]);
-    // Nothing was asked of them yet.
+    // No command was sent yet.
     assert!(shards.is_responsive());
     while shards.threads[0].pending_acks > 0 {
         shards.listen();
@@ -63,13 +63,13 @@ fn one_thread_that_hangs_is_not_hidden_by_the_others() {
     while !shards.threads[1].ended {
         shards.listen();
     }
-    // One that has ended is told of by other means.
+    // The exit of a thread is reported separately.
     assert!(shards.is_responsive());
     drop(alive);
 }
 
 #[test]
-fn a_pause_is_over_when_all_have_answered() {
+fn a_pause_ends_when_all_threads_have_acknowledged() {
     let (ends, works): (Vec<_>, Vec<_>) = (0..3)
         .map(|ring| {
             let (alive, end) = mpsc::channel();
@@ -89,13 +89,13 @@ fn is_readable(shards: &Shards) -> bool {
 }
 
 #[test]
-fn what_is_said_while_answers_are_waited_for_is_still_there_to_be_done() {
+fn notices_that_arrive_during_a_sync_are_kept() {
     let asks = Box::new(|commands: &WakeQueue<Command>, notices: &WakeQueue<Notice>| {
         let mut answers = 0;
         while answers < 2 {
             for command in commands.take() {
                 if matches!(command, Command::Sync) {
-                    // Before the first answer, as a thread that had decided before.
+                    // Before the first acknowledgement, as a thread that had decided earlier.
                     if answers == 0 {
                         notices.push(Notice::Respond(response()));
                     }
@@ -112,7 +112,7 @@ fn what_is_said_while_answers_are_waited_for_is_still_there_to_be_done() {
     shards.asked.clear();
     shards.listen();
     assert!(!is_readable(&shards));
-    // It ends with this answer.
+    // The thread ends with this acknowledgement.
     shards.pause();
     while !shards.threads[0].ended {
         shards.is_responsive();
@@ -120,7 +120,7 @@ fn what_is_said_while_answers_are_waited_for_is_still_there_to_be_done() {
     assert!(is_readable(&shards), "an end");
 }
 
-/// One that an engine asks for.
+/// A response that an engine requests.
 fn response() -> Response {
     let policy =
         Policy { tcp_ports: [23].into_iter().collect(), block_tcp: true, ..Policy::default() };
@@ -133,7 +133,7 @@ fn response() -> Response {
 }
 
 #[test]
-fn a_thread_that_ends_ends_the_program_with_what_it_says() {
+fn a_failed_thread_ends_the_program_with_its_error() {
     let (_alive, end) = mpsc::channel();
     let ends = Box::new(|_: &WakeQueue<Command>, _: &WakeQueue<Notice>| ());
     let mut shards = shards(vec![answering(0, end), ends]);
@@ -144,7 +144,7 @@ fn a_thread_that_ends_ends_the_program_with_what_it_says() {
 }
 
 #[test]
-#[should_panic(expected = "as it was")]
+#[should_panic(expected = "the panic of the thread")]
 fn a_thread_that_panics_panics_here() {
     struct Say(Arc<WakeQueue<Notice>>);
     impl Drop for Say {
@@ -157,7 +157,7 @@ fn a_thread_that_panics_panics_here() {
     let say = Say(Arc::clone(&shards.notices));
     let handle = std::thread::spawn(move || {
         let _say = say;
-        panic!("as it was")
+        panic!("the panic of the thread")
     });
     shards.threads.push(Thread { commands, handle: Some(handle), pending_acks: 0, ended: false });
     shards.pause();

@@ -1,4 +1,4 @@
-//! A packet thread: it waits for packets of its shard and for commands.
+//! A packet thread: waits for packets of its shard and for commands.
 
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -15,41 +15,41 @@ use portsentry_respond::{Answer, Hosts};
 use crate::failure::Failure;
 use crate::runtime::shard::{Shard, ShardStats};
 
-/// What a packet thread is to do. It does it in order.
+/// Commands to a packet thread, which runs them in order.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Read packets, from now on.
+    /// Read packets from now on.
     Watch,
-    /// Read none, until told to.
+    /// Read no packets until [`Command::Watch`].
     Pause,
-    /// Answer that all commands before were carried out.
+    /// Acknowledge that all earlier commands are done.
     Sync,
     SetPolicy(Box<Policy>),
-    /// Ports and banner, and whether served ports are to be known.
+    /// Ports and banner, and whether served ports are needed.
     SetSettings(Arc<Settings>, bool),
-    /// These were blocked before; each thread knows its own.
+    /// These hosts are blocked already; each thread takes those that belong to it.
     Restore(Arc<Hosts>),
     /// The answer of the responder.
     Answer(ResponseId, Answer),
-    /// Read what came before the end was asked for.
+    /// Read the packets that arrived before the end was requested.
     DrainRemaining,
-    /// And what others have handed on meanwhile.
+    /// Read the packets that other threads have handed over meanwhile.
     PollOnce,
-    /// Tell what there is to tell, and end.
+    /// Return the totals, and end.
     Close,
 }
 
-/// What a packet thread says.
+/// Notices of a packet thread.
 #[derive(Debug)]
 pub(super) enum Notice {
     Respond(Response),
-    /// To [`Command::Sync`]; the number of its ring.
+    /// Acknowledgement of [`Command::Sync`], with the number of the ring.
     Synced(usize),
-    /// It has ended.
+    /// The thread of this ring has ended.
     Ended(usize),
 }
 
-/// All that a packet thread has.
+/// Everything that a packet thread owns.
 pub(super) struct Worker {
     pub(super) shard: Shard,
     pub(super) ring: usize,
@@ -60,13 +60,13 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Until it is told to close, or its sensors break.
+    /// Runs until [`Command::Close`], or until a sensor fails.
     pub(super) fn run(self) -> Result<ShardStats, Failure> {
         let Self { mut shard, ring, rings, hash, commands, notices } = self;
         let _ending = Ending { ring, notices: Arc::clone(&notices) };
         let owns = |host: &IpAddr| hash.ring(*host, rings) == ring;
         let mut watching = false;
-        // At once, so that whoever hears an answer has heard of every response before it.
+        // Sent immediately, so that each acknowledgement arrives after every earlier response.
         let respond = |response: &Response| notices.push(Notice::Respond(*response));
         loop {
             wait(&shard, &commands, watching)?;
@@ -87,7 +87,7 @@ impl Worker {
                         watching = false;
                         shard.drain_remaining(respond);
                     }
-                    // A sensor that breaks now has nothing more to say.
+                    // A sensor that fails now has nothing left to report.
                     Command::PollOnce => drop(shard.poll_once(respond)),
                     Command::Close => return Ok(shard.close()),
                 }
@@ -99,7 +99,7 @@ impl Worker {
     }
 }
 
-/// Waits for commands, for packets if it is `watching`, or the time of something.
+/// Waits for commands, for packets if it is `watching`, or for a timeout.
 fn wait(shard: &Shard, commands: &WakeQueue<Command>, watching: bool) -> Result<(), Failure> {
     let sensors = shard.sensors.descriptor().filter(|_| watching);
     let due = shard.engine.poll_timeout().filter(|_| watching);
@@ -112,7 +112,7 @@ fn wait(shard: &Shard, commands: &WakeQueue<Command>, watching: bool) -> Result<
     .map_err(Failure::system("cannot wait for packets"))
 }
 
-/// Says that the thread has ended, in whatever way it does.
+/// Reports the end of the thread, even after a panic.
 struct Ending {
     ring: usize,
     notices: Arc<WakeQueue<Notice>>,

@@ -44,7 +44,7 @@ fn kernel_has_all() -> bool {
     let mut command = Command::new(PROGRAM);
     command.args(["check", "-c"]).arg(path);
     let ended = Ended::running(command);
-    let lack = ended.stdout.iter().find(|line| line.contains("not in force here"));
+    let lack = ended.stdout.iter().find(|line| line.contains("not supported here"));
     let Some(lack) = lack else { return true };
     let required = std::env::var_os("PORTSENTRY_REQUIRE_PRIVILEGED").is_some_and(|it| it == "1");
     assert!(!required, "{lack}, and PORTSENTRY_REQUIRE_PRIVILEGED=1");
