@@ -19,7 +19,7 @@ use portsentry_report::LineOptions;
 use portsentry_respond::History;
 use rustix::time::{ClockId, clock_gettime};
 
-/// Number of events in a round, below the capacity of the queue, so that none is lost.
+/// Number of events in a round; below the capacity of the queue, so that none is lost.
 const EVENTS: u32 = 60_000;
 
 /// Number of events that are queued under one lock.

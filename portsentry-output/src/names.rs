@@ -1,8 +1,8 @@
-//! Names of hosts from the DNS, never waited for by anyone else.
+//! Lookups of host names in the DNS, in the background.
 //!
-//! Lines about a host whose name is being looked up wait for it, in order;
-//! lines about other hosts go on. A look-up has two seconds. Names, hosts being
-//! looked up and lines that wait are all bounded.
+//! Lines about a host wait, in order, for the lookup of its name. Lines about other hosts
+//! do not wait. A lookup has a timeout of two seconds. The numbers of cached names,
+//! lookups and waiting lines are bounded.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -13,34 +13,34 @@ use std::time::{Duration, Instant};
 
 use super::queue::{LogItem, Queue};
 
-/// What stands for a name that a host does not have.
+/// Replacement for a name that the DNS does not return.
 pub(super) const UNKNOWN: &str = "<unknown>";
 
-/// How long lines wait for a name.
+/// Maximum time that lines wait for a name.
 const LIMIT: Duration = Duration::from_secs(2);
-/// How long a name, or its absence, is kept.
+/// Time that a name, or the result that there is none, is cached.
 const KEPT: Duration = Duration::from_secs(600);
-/// Names kept.
+/// Maximum number of cached names.
 const MAX_NAMES: usize = 4096;
-/// Hosts being looked up, or waiting to be.
+/// Maximum number of queued lookups.
 const MAX_REQUESTS: usize = 256;
-/// Lines that wait for names.
+/// Maximum number of lines that wait for names.
 const MAX_WAITING: usize = 16_384;
-/// Look-ups at the same time.
+/// Number of lookups at the same time, each on its own thread.
 const LOOKUPS: usize = 4;
 
-/// The longest name there can be (RFC 1035 section 2.3.4).
+/// Maximum length of a name (RFC 1035 section 2.3.4).
 const MAX_NAME: usize = 253;
 
-/// What is known and what is being looked up.
+/// Cached names, and lookups in progress.
 #[derive(Debug)]
 pub(super) struct Names {
     requests: SyncSender<Request>,
     known: HashMap<IpAddr, Known>,
-    /// The keys of `known`, the first one learnt first.
+    /// The keys of `known`, from the oldest to the newest.
     ages: VecDeque<IpAddr>,
     waiting: HashMap<IpAddr, Vec<LogItem>>,
-    /// The keys of `waiting` and until when, the first to be given up first.
+    /// The keys of `waiting` with their timeouts, from the first to the last.
     deadlines: VecDeque<(Instant, IpAddr)>,
     waiting_items: usize,
 }
@@ -57,17 +57,17 @@ struct Request {
     deadline: Instant,
 }
 
-/// What to do with an item.
+/// The result of a lookup for an item.
 #[derive(Debug)]
 pub(super) enum Lookup {
-    /// Write it, with the host's name.
+    /// The item to write, with the name of its host.
     Write(LogItem, String),
-    /// It is kept until the name is known.
+    /// The item is stored until the name is known.
     Waits,
 }
 
 impl Names {
-    /// Starts the look-up threads; they put names into `queue`.
+    /// Starts the lookup threads, which push names to `queue`.
     pub(super) fn start(queue: &Arc<Queue>) -> io::Result<Self> {
         let (requests, receiver) = mpsc::sync_channel(MAX_REQUESTS);
         let receiver = Arc::new(Mutex::new(receiver));
@@ -88,7 +88,7 @@ impl Names {
         })
     }
 
-    /// The name of `host` for `item`, now or later.
+    /// Returns `item` with the cached name of `host`, or stores it and starts a lookup.
     pub(super) fn look_up(&mut self, host: IpAddr, item: LogItem, now: Instant) -> Lookup {
         if self.waiting_items >= MAX_WAITING {
             return Lookup::Write(item, UNKNOWN.to_owned());
@@ -109,8 +109,8 @@ impl Names {
         Lookup::Waits
     }
 
-    /// Takes the name of a host; gives the items that waited for it, and the
-    /// name to write them with.
+    /// Caches the name of a host. Returns the items that waited for it, and the name to
+    /// write in their lines.
     pub(super) fn learn(
         &mut self,
         host: IpAddr,
@@ -132,7 +132,7 @@ impl Names {
         (items, name)
     }
 
-    /// The next host whose name is waited for no longer, if its time is over.
+    /// Returns the next host whose lookup has timed out.
     pub(super) fn overdue(&mut self, now: Instant) -> Option<IpAddr> {
         while let Some(&(deadline, host)) = self.deadlines.front() {
             let waits = self.waiting.contains_key(&host);
@@ -147,12 +147,12 @@ impl Names {
         None
     }
 
-    /// A host whose name is waited for.
+    /// Returns any host with waiting items.
     pub(super) fn any_waiting(&self) -> Option<IpAddr> {
         self.waiting.keys().next().copied()
     }
 
-    /// When [`overdue`](Self::overdue) will next have something.
+    /// Returns the time from which [`overdue`](Self::overdue) returns the next host.
     pub(super) fn deadline(&self) -> Option<Instant> {
         if self.waiting.is_empty() { None } else { self.deadlines.front().map(|entry| entry.0) }
     }
@@ -169,8 +169,8 @@ fn look_up_all(requests: &Mutex<Receiver<Request>>, queue: &Queue) {
     }
 }
 
-/// A name from the DNS is the attacker's text: only what can be a host name is
-/// let through. An address is none; the resolver gives one when there is no name.
+/// Returns `name` if it is a valid host name. An attacker can choose the text of a name in
+/// the DNS. An address is not valid: the resolver returns it if the host has no name.
 fn clean(name: &str) -> Option<String> {
     let name = name.strip_suffix('.').unwrap_or(name);
     let harmless = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
@@ -187,7 +187,7 @@ mod tests {
     use portsentry_report::{Level, Notice};
 
     #[test]
-    fn only_what_can_be_a_host_name_is_let_through() {
+    fn only_valid_host_names_are_accepted() {
         let check = |name: &str, expected: Option<&str>| {
             assert_eq!(clean(name).as_deref(), expected, "{name:?}");
         };
@@ -205,7 +205,7 @@ mod tests {
         check(&"a".repeat(254), None);
     }
 
-    /// Names whose requests nobody answers.
+    /// Returns names whose lookups never finish.
     fn names() -> (Names, Receiver<Request>) {
         let (requests, receiver) = mpsc::sync_channel(MAX_REQUESTS);
         let names = Names {
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn items_wait_in_order_and_the_name_is_kept() {
+    fn items_wait_in_order_and_the_name_is_cached() {
         let (mut names, _requests) = names();
         let (host, now) = ("192.0.2.7".parse().unwrap(), Instant::now());
         for text in ["one", "two"] {
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_does_not_come_is_given_up() {
+    fn a_lookup_without_a_result_times_out() {
         let (mut names, _requests) = names();
         let (host, now) = ("192.0.2.7".parse().unwrap(), Instant::now());
         names.look_up(host, line("one"), now);

@@ -1,4 +1,4 @@
-//! The bounded queue before the reporter thread.
+//! The bounded queue to the reporter thread.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -10,30 +10,30 @@ use portsentry_core::Event;
 use portsentry_report::{LineOptions, Notice, Report};
 use portsentry_respond::History;
 
-/// Items the queue holds at most: about 10 MiB when full, touched only then.
+/// Maximum number of items, about 10 MiB. The memory is allocated as the queue grows.
 const CAPACITY: usize = 1 << 16;
 
-/// One thing for the reporter.
+/// An item for the reporter.
 #[derive(Debug)]
 pub enum LogItem {
     /// An event of the engine.
     Event(Event),
-    /// Something about a response.
+    /// A step or result of a response.
     Report(Report),
-    /// Something that the administrator should know.
+    /// A notice for the administrator.
     Notice(Notice),
-    /// A notice of bound sockets.
+    /// A notice of the sensor in connect mode.
     Sensor(ConnectNotice),
-    /// The name of a host, or that it has none.
+    /// The name of a host, `None` if it has none.
     Name(IpAddr, Option<String>),
-    /// From here on, lines are written in another way.
+    /// New options, for all later items.
     Change(Box<Change>),
-    /// The history was removed; this is the one that was begun then.
+    /// A new history, created because the previous one was removed.
     History(Box<History>),
 }
 
 impl LogItem {
-    /// The host whose name the item's lines show.
+    /// Returns the host whose name the lines of the item contain.
     pub(super) fn host(&self) -> Option<IpAddr> {
         match self {
             Self::Event(Event::Probe(probe)) => Some(probe.observation.source),
@@ -43,14 +43,14 @@ impl LogItem {
     }
 }
 
-/// How lines are written from now on.
+/// Options for all later lines.
 #[derive(Debug)]
 pub struct Change {
-    /// Which lines are wanted.
+    /// The selection of lines.
     pub options: LineOptions,
-    /// The history, if there is to be one.
+    /// The history; `None` to write none.
     pub history: Option<History>,
-    /// Whether names of hosts are looked up.
+    /// Whether to look up host names.
     pub resolve_names: bool,
 }
 
@@ -66,35 +66,35 @@ pub struct Queue {
 struct State {
     items: VecDeque<LogItem>,
     lost: u64,
-    /// Whether the reader has come. What the start has to say before that is all
-    /// kept: a line for each port at most.
+    /// Whether the reader has started. Until then, no item is dropped: the start of the
+    /// program logs at most one line per port.
     read: bool,
     closed: bool,
-    /// Number of unwritten lines, once the reader has ended.
+    /// Number of unwritten lines, set when the reader exits.
     finished: Option<u64>,
 }
 
-/// The items that the reader takes out together.
+/// All items that the reader takes in one call.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// In the order they were put in.
+    /// The items, in the order in which they were added.
     pub(super) items: VecDeque<LogItem>,
-    /// Items that found the queue full since the last batch.
+    /// Number of items lost since the last batch because the queue was full.
     pub(super) lost: u64,
 }
 
-/// Until when the reader waits for items.
+/// The times until which the reader waits for items.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Deadline {
-    /// In any case.
+    /// The limit in every state of the queue.
     pub(super) firm: Option<Instant>,
-    /// While the queue is open.
+    /// The limit while the queue is open.
     pub(super) while_open: Option<Instant>,
 }
 
 impl Queue {
-    /// Puts all of `items` in, under one lock. The lock is never held while
-    /// anything is written. Those that find no room are counted and dropped.
+    /// Appends all `items` under one lock, which is never held during a write to an
+    /// output. If the queue is full, counts and drops the rest.
     pub fn extend(&self, items: impl Iterator<Item = LogItem>) {
         let mut state = self.lock();
         let was_empty = state.items.is_empty();
@@ -110,15 +110,15 @@ impl Queue {
         }
     }
 
-    /// Puts one item in.
+    /// Appends one item.
     pub fn push(&self, item: LogItem) {
         self.extend(std::iter::once(item));
     }
 
-    /// Takes everything out, and waits for it if there is nothing, at most until
-    /// `deadline`. `batch` is overwritten; its buffer becomes the queue's, so
-    /// nothing is allocated once both have grown. `false` once the queue is
-    /// closed and empty, and there is no firm deadline to wait for.
+    /// Moves all items to `batch`. If there is none, waits until `deadline`. Overwrites
+    /// `batch` and exchanges its buffer with that of the queue, so that nothing is
+    /// allocated once both have grown. Returns false if the queue is closed and empty,
+    /// without a firm deadline.
     pub(super) fn take(&self, batch: &mut Batch, deadline: Deadline) -> bool {
         batch.items.clear();
         let mut state = self.lock();
@@ -147,22 +147,22 @@ impl Queue {
         !(batch.items.is_empty() && batch.lost == 0 && state.closed && deadline.firm.is_none())
     }
 
-    /// Lets the reader end once it has taken all that is in the queue.
+    /// Closes the queue: the reader exits when it has taken all items.
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.filled.notify_one();
     }
 
-    /// To be called by the reader when it ends, with the number of lines that
-    /// it could not write.
+    /// Stores the number of lines that the reader could not write. The reader calls it
+    /// when it exits.
     pub(super) fn finish(&self, unwritten: u64) {
         let mut state = self.lock();
         state.finished = Some(unwritten);
         self.finished.notify_all();
     }
 
-    /// Waits until the reader has ended, at most `limit`. Gives whether it has,
-    /// and the number of lines that are not written.
+    /// Waits for the exit of the reader, at most for `limit`. Returns whether it has
+    /// exited, and the number of unwritten lines.
     pub(super) fn wait_finished(&self, limit: Duration) -> (bool, u64) {
         let state = self.lock();
         let (state, _) = self
@@ -174,7 +174,7 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves a queue that is still a queue.
+        // A panic of another thread leaves the queue in a valid state.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -190,10 +190,10 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted() {
+    fn items_above_the_capacity_are_counted() {
         let queue = Queue::default();
         let mut batch = Batch::default();
-        // Before there is a reader, nothing is lost.
+        // Before the reader starts, nothing is lost.
         queue.extend((0..CAPACITY + 7).map(|n| line(&n.to_string())));
         assert!(queue.take(&mut batch, Deadline::default()));
         assert_eq!((batch.items.len(), batch.lost), (CAPACITY + 7, 0));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_is_kept_even_when_closed() {
+    fn a_firm_deadline_applies_to_a_closed_queue() {
         let queue = Queue::default();
         queue.close();
         let mut batch = Batch::default();
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_does_not_end_is_not_waited_for_for_ever() {
+    fn the_wait_for_a_hung_reader_has_a_limit() {
         let queue = Queue::default();
         queue.push(line("unread"));
         assert_eq!(queue.wait_finished(Duration::from_millis(1)), (false, 1));

@@ -1,4 +1,4 @@
-//! Where lines go.
+//! The outputs for lines.
 
 mod console;
 mod sink;

@@ -1,4 +1,4 @@
-//! Time stamps of the history, in local time.
+//! Timestamps of the history, in local time.
 
 use jiff::tz::TimeZone;
 use portsentry_core::Timestamp;
@@ -8,33 +8,32 @@ const NANOS_PER_MINUTE: i64 = 60_000_000_000;
 /// Writes `2026-11-22T17:27:03.123+0000`: local time to the millisecond and
 /// the numeric zone without colon, 28 characters.
 ///
-/// Everything but seconds and milliseconds is the same for a minute, and kept:
-/// a stamp costs a table look-up once a minute and about 20 ns otherwise.
+/// All fields except seconds and milliseconds are cached for one minute. A timestamp
+/// costs a lookup in the time zone once a minute, and about 20 ns otherwise.
 #[derive(Debug)]
 pub struct Stamper {
     zone: TimeZone,
-    /// The Unix minute that the texts below stand for.
+    /// The Unix minute of the cached texts.
     minute: Option<i64>,
-    /// Up to and with the colon before the seconds.
+    /// The text before the seconds, including the colon.
     before: String,
-    /// The zone.
+    /// The zone, which follows the milliseconds.
     after: String,
 }
 
 impl Stamper {
-    /// Stamps in the time zone of the system (`TZ`, or `/etc/localtime`).
+    /// Creates a stamper for the time zone of the system (`TZ`, or `/etc/localtime`).
     pub fn system() -> Self {
         Self::in_zone(TimeZone::system())
     }
 
-    /// Stamps in `zone`.
+    /// Creates a stamper for `zone`.
     fn in_zone(zone: TimeZone) -> Self {
         Self { zone, minute: None, before: String::new(), after: String::new() }
     }
 
-    /// Appends the stamp of `time` to `line`. Times that a calendar cannot
-    /// show (before the year 0 or after 9999) are shown as the nearest that it
-    /// can.
+    /// Appends the timestamp of `time` to `line`. Times outside the years 0 to 9999 are
+    /// written as the nearest time inside.
     pub fn append(&mut self, time: Timestamp, line: &mut Vec<u8>) {
         let nanos = time.as_nanos();
         let minute = nanos.div_euclid(NANOS_PER_MINUTE);
@@ -72,7 +71,7 @@ mod tests {
 
     // Expected values: `TZ=... date -d @... +%FT%T.%3N%z`.
     #[test]
-    fn stamps_are_those_of_date() {
+    fn timestamps_equal_those_of_date() {
         check("UTC0", 1_795_368_423_123_999_999, "2026-11-22T17:27:03.123+0000");
         check(
             "CET-1CEST,M3.5.0,M10.5.0/3",
@@ -92,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_minute_does_not_outlive_itself() {
+    fn a_cached_minute_is_replaced_after_its_end() {
         let mut stamper = Stamper::in_zone(TimeZone::UTC);
         let mut text = Vec::new();
         for second in [59, 60, 0, 61] {

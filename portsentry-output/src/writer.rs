@@ -1,4 +1,4 @@
-//! The reporter thread: takes events out of the queue, writes lines.
+//! The reporter thread: takes items from the queue and writes their lines.
 
 use std::io;
 use std::net::IpAddr;
@@ -16,10 +16,10 @@ use super::queue::{Batch, Change, Deadline, LogItem, Queue};
 use super::sinks::{Console, Sink, Syslog};
 use super::timestamp::Stamper;
 
-/// How long the end of the program waits for lines to be written.
+/// Maximum time that the exit of the program waits for lines to be written.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// How much of it goes to outputs that do not take lines.
+/// Maximum part of it for outputs that do not accept lines.
 const LAST_CHANCE: Duration = Duration::from_millis(500);
 
 /// The handle of the reporter thread.
@@ -29,22 +29,23 @@ pub struct Reporter {
     thread: JoinHandle<()>,
 }
 
-/// Where the log goes: to any of these.
+/// The outputs of the log: any, both or none.
 #[derive(Debug, Default)]
 pub struct Outputs {
     /// Standard output and standard error.
     pub console: Option<Console>,
-    /// The system's log.
+    /// The system logger.
     pub syslog: Option<Syslog>,
 }
 
 impl Reporter {
-    /// Starts the thread, which writes to `outputs` what `queue` gets: important
-    /// lines alone, without names and history, until an [`LogItem::Change`] comes.
+    /// Starts the thread, which writes the items of `queue` to `outputs`. Until the first
+    /// [`LogItem::Change`], it writes only lines of the default importance, and neither
+    /// looks up names nor writes a history.
     ///
     /// # Errors
     ///
-    /// If the system has no thread left.
+    /// The error of the system if it cannot start a thread.
     pub fn start(queue: Arc<Queue>, outputs: Outputs) -> io::Result<Self> {
         let mut writer = Writer {
             options: LineOptions::default(),
@@ -62,14 +63,14 @@ impl Reporter {
         Ok(Self { queue, thread })
     }
 
-    /// Writes what is in the queue and ends the thread. If an output has
-    /// stalled, gives up after half a second, or three in the worst case; gives
-    /// the number of lines left unwritten.
+    /// Writes the items in the queue and stops the thread. Waits for a stalled output
+    /// for half a second, and three seconds in the worst case. Returns the number of
+    /// unwritten lines.
     pub fn finish(self) -> u64 {
         self.queue.close();
         let (finished, unwritten) = self.queue.wait_finished(PATIENCE);
         if finished {
-            // A thread that has finished its work is only a moment from its end.
+            // The thread has finished its work, so the wait is short.
             let _ = self.thread.join();
         }
         unwritten
@@ -100,7 +101,7 @@ impl Writer {
             }
             self.flush();
         }
-        // A slow output gets a last chance.
+        // Slow outputs have a last chance before the thread exits.
         let patience = Instant::now() + LAST_CHANCE;
         while let Some(deadline) = self.retry()
             && deadline < patience
@@ -110,13 +111,13 @@ impl Writer {
         }
     }
 
-    /// When something is to be done even if nothing comes: names are waited for
-    /// to their end, outputs only while the queue is open.
+    /// Returns the times at which the thread must act without a new item. Lookups count
+    /// until their timeout; retries of outputs count only while the queue is open.
     fn deadline(&self) -> Deadline {
         Deadline { firm: self.names.as_ref().and_then(Names::deadline), while_open: self.retry() }
     }
 
-    /// When an output is to be tried again that did not take everything.
+    /// Returns the time of the next retry of an output.
     fn retry(&self) -> Option<Instant> {
         let Self { outputs: Outputs { console, syslog }, history, .. } = self;
         let console = console.as_ref().and_then(Console::deadline);
@@ -125,7 +126,7 @@ impl Writer {
         [console, syslog, history].into_iter().flatten().min()
     }
 
-    /// Number of lines that are not written and that no line has reported.
+    /// Returns the number of unwritten lines that no notice has reported.
     fn unwritten(&self) -> u64 {
         let Self { outputs: Outputs { console, syslog }, history, .. } = self;
         console.as_ref().map_or(0, Console::unwritten)
@@ -141,7 +142,7 @@ impl Writer {
                 self.change(*change);
             }
             LogItem::History(new) => {
-                // Unless the configuration has named another since.
+                // A later configuration may name another file.
                 let same = self.history.as_mut().filter(|it| it.inner().path() == new.path());
                 if let Some(history) = same {
                     history.replace(*new);
@@ -194,7 +195,7 @@ impl Writer {
         }
     }
 
-    /// Puts the lines of `item` with those to be written.
+    /// Appends the lines of `item` to the outputs.
     fn append(&mut self, item: &LogItem, name: Option<&str>) {
         let Self { options, outputs, history, stamper, line, .. } = self;
         match item {
@@ -230,15 +231,15 @@ impl Writer {
         }
     }
 
-    /// Writes all that is pending, and reports outputs that fail or work again.
+    /// Flushes all outputs, and reports those that fail or work again.
     fn flush(&mut self) {
-        // A line that can be seen in the log is in the history already.
+        // The history is first, so that it contains every line that the log shows.
         let history = self.history.as_mut().and_then(|history| history.flush(Instant::now()));
         let console = self.outputs.console.as_mut().and_then(Console::flush);
         let notices = [console, history];
         if notices.iter().any(Option::is_some) {
             notices.iter().flatten().for_each(|notice| self.outputs.notice(notice));
-            // Standard output may be what fails; errors have a separate stream.
+            // Standard error is a separate stream, so it can report a failed standard output.
             let _ = self.outputs.console.as_mut().and_then(Console::flush);
         }
         if let Some(syslog) = &mut self.outputs.syslog {
@@ -248,7 +249,7 @@ impl Writer {
 }
 
 impl Outputs {
-    /// Adds the lines of `notice`.
+    /// Appends the lines of `notice`.
     fn notice(&mut self, notice: &Notice) {
         for line in notice.to_string().lines() {
             self.line(notice.level(), line.as_bytes());

@@ -7,32 +7,33 @@ use portsentry_report::{DEBUG_PREFIX, Level, Notice};
 
 use super::sink::Sink;
 
-/// Bytes gathered before they are written, so that one write carries a batch.
+/// Number of buffered bytes after which lines are written, so that one write contains
+/// many lines.
 const CHUNK: usize = 1 << 16;
 
-/// Two streams for lines.
+/// The log on two streams.
 pub struct Console {
     output: Sink<File>,
     error: Sink<File>,
-    /// Whether each line begins with its severity, as the journal reads it
+    /// Whether each line starts with its severity, in the form that the journal reads
     /// (`sd-daemon(3)`).
     severities: bool,
-    /// What is to be said about standard output since the last flush.
+    /// Notice about standard output that [`flush`](Self::flush) returns next.
     notice: Option<Notice>,
 }
 
 impl Console {
-    /// Lines go to `output`, warnings and errors to `error`, each a file, a pipe
-    /// or a terminal. With `severities`, the severity stands before each line, as
-    /// `<5>`.
+    /// Creates a console that writes warnings and errors to `error`, and other lines to
+    /// `output`. Each stream is a file, a pipe or a terminal. With `severities`, each line
+    /// starts with its severity, such as `<5>`.
     pub fn new(output: File, error: File, severities: bool) -> Self {
         let output = Sink::new("standard output", output);
         let error = Sink::new("standard error", error);
         Self { output, error, severities, notice: None }
     }
 
-    /// Adds a line, to be written with the next flush. Both streams may lead to
-    /// one place, so lines of the other one that are gathered go first.
+    /// Appends a line for the next flush. Flushes the other stream first, because both
+    /// may be the same file, where lines must keep their order.
     pub(crate) fn line(&mut self, level: Level, line: &[u8]) {
         let sink = if level <= Level::Warning {
             self.flush_output();
@@ -51,25 +52,25 @@ impl Console {
         });
     }
 
-    /// Whether enough has been gathered.
+    /// Returns whether enough bytes are buffered for a write.
     pub(crate) fn is_full(&self) -> bool {
         self.output.pending() >= CHUNK || self.error.pending() >= CHUNK
     }
 
-    /// Writes what was gathered, as far as the streams take it; gives what is to
-    /// be said about standard output.
+    /// Writes buffered lines, as many as the streams accept. Returns a notice if standard
+    /// output fails or works again.
     pub(crate) fn flush(&mut self) -> Option<Notice> {
         self.flush_output();
         self.flush_error();
         self.notice.take()
     }
 
-    /// When to flush again, if a stream was not ready.
+    /// Returns the time of the next retry, if a stream was not ready.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         [self.output.deadline(), self.error.deadline()].into_iter().flatten().min()
     }
 
-    /// Lines that are not written.
+    /// Returns the number of unwritten lines.
     pub(crate) fn unwritten(&self) -> u64 {
         self.output.unwritten() + self.error.unwritten()
     }
@@ -80,7 +81,7 @@ impl Console {
     }
 
     fn flush_error(&mut self) {
-        // Nobody is left to be told that standard error does not work.
+        // Errors of standard error are dropped, because it is the stream for errors.
         let _ = self.error.flush(Instant::now());
     }
 }
@@ -102,7 +103,7 @@ mod tests {
         OpenOptions::new().create(true).append(true).open(path).unwrap()
     }
 
-    /// What one line of each level leaves on the two streams.
+    /// Returns the text of both streams after one line of each level.
     fn streams(severities: bool) -> [String; 2] {
         let folder = tempfile::tempdir().unwrap();
         let paths = ["output", "error"].map(|name| folder.path().join(name));
@@ -123,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_keep_their_order_in_one_place() {
+    fn lines_keep_their_order_in_one_file() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("both");
         let mut console = Console::new(open(&place), open(&place), false);

@@ -1,10 +1,10 @@
-//! A place where lines go, and what happens when it does not take them.
+//! One output, with a buffer for lines that it does not accept yet.
 //!
-//! One that fails loses the lines of the moment; one that nobody reads, such as
-//! the pipe of a program that hangs, keeps them up to a bound. Neither holds up
-//! the others: the thread that writes waits for a place a tenth of a second
-//! once, and then looks at it in passing, ever more seldom, until it takes lines
-//! again. What is lost is counted, and said at the beginning and when it is over.
+//! If a write fails, the buffered lines are lost. If no program reads the output, for
+//! example the pipe to a hung process, lines wait in the buffer, up to a limit. Neither
+//! delays the other outputs: the reporter thread waits once for 100 ms, and then retries
+//! without waiting, at growing intervals. Lost lines are counted. Notices report the
+//! first lost line, and the number of lost lines when the output works again.
 
 use std::fmt;
 use std::io::{self, ErrorKind, IsTerminal, Write};
@@ -15,49 +15,49 @@ use portsentry_capture::reactor::{Interest, wait};
 use portsentry_report::Notice;
 use rustix::fs::{FileType, fstat};
 
-/// How long a place is waited for that takes nothing at the moment.
+/// Time limit of the first wait for an output that accepts no data.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// How long until one that was not ready is looked at again: at first, and in
-/// the end. A reader that was only kept waiting by a busy machine is back soon.
+/// The shortest and the longest interval between retries. The first is short, because
+/// a reader on a busy machine usually continues soon.
 const FIRST_RETRY: Duration = Duration::from_millis(1);
 const LAST_RETRY: Duration = Duration::from_millis(100);
 
-/// Bytes that are kept for one that is not ready, some 40,000 lines.
+/// Maximum number of buffered bytes, about 40,000 lines.
 const MAX_PENDING: usize = 8 << 20;
 
-/// Bytes that a pipe takes whole and without waiting once it is ready:
-/// `PIPE_BUF` of Linux, `pipe(7)`.
+/// Number of bytes that a ready pipe accepts in one write without blocking: `PIPE_BUF`
+/// of Linux, `pipe(7)`.
 const PIPE_BUF: usize = 4096;
 
-/// A writer with the lines that are not written yet.
+/// An output, with the lines that are not written yet.
 pub(crate) struct Sink<W> {
     name: String,
     inner: W,
-    /// Bytes that are written at once.
+    /// Maximum number of bytes in one write.
     chunk: usize,
-    /// Lines, of which the first `written` bytes are written.
+    /// Lines. The first `written` bytes are already written.
     pending: Vec<u8>,
     written: usize,
-    /// Lines in `pending` that are not.
+    /// Number of unwritten lines in `pending`.
     lines: u64,
-    /// Lines that could not be written since it last worked.
+    /// Number of lines lost since the output last worked.
     lost: u64,
-    /// It was not ready: when it is looked at again, and how long after the
-    /// last time that is.
+    /// Time of the next retry, and the interval before it; `None` if the output was
+    /// ready.
     retry: Option<(Instant, Duration)>,
-    /// The last byte written was not the end of a line.
+    /// Whether the last written byte is inside a line.
     within_line: bool,
-    /// And its rest was lost.
+    /// Whether the rest of a partly written line was lost.
     torn: bool,
-    /// What is to be said about it.
+    /// Notice that [`flush`](Self::flush) returns next.
     notice: Option<Notice>,
 }
 
 impl<W: Write + AsFd> Sink<W> {
     pub(crate) fn new(name: impl Into<String>, inner: W) -> Self {
-        // A file is always ready, and takes any number of bytes at once; so is
-        // `/dev/null`.
+        // A regular file or `/dev/null` is always ready, and accepts any number of bytes
+        // in one write.
         let is_file = !inner.as_fd().is_terminal()
             && fstat(&inner).is_ok_and(|stat| {
                 let kind = FileType::from_raw_mode(stat.st_mode);
@@ -78,8 +78,7 @@ impl<W: Write + AsFd> Sink<W> {
         }
     }
 
-    /// Adds a line, which `put` writes without its end, to be written with the
-    /// next flush.
+    /// Appends a line for the next flush. `put` writes it without the line end.
     pub(crate) fn line(&mut self, put: impl FnOnce(&mut Vec<u8>)) {
         let start = self.pending.len();
         if self.pending() < MAX_PENDING {
@@ -91,34 +90,35 @@ impl<W: Write + AsFd> Sink<W> {
         }
     }
 
-    /// What is pending goes to `inner`, at once.
+    /// Replaces the output. The next flush writes the pending lines to `inner`.
     pub(crate) fn replace(&mut self, inner: W) {
         self.inner = inner;
         self.retry = None;
     }
 
-    /// What lines are written to.
+    /// Returns the output.
     pub(crate) fn inner(&self) -> &W {
         &self.inner
     }
 
-    /// Bytes that wait to be written.
+    /// Returns the number of bytes that are not written yet.
     pub(crate) fn pending(&self) -> usize {
         self.pending.len() - self.written
     }
 
-    /// When it is to be flushed again, if it was not ready.
+    /// Returns the time of the next retry, if the output was not ready.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.retry.map(|(at, _)| at)
     }
 
-    /// Lines that are not written, those lost since it last worked among them.
+    /// Returns the number of unwritten lines, including those lost since the output last
+    /// worked.
     pub(crate) fn unwritten(&self) -> u64 {
         self.lines + self.lost
     }
 
-    /// Writes what is pending, as far as it is taken. Returns a notice when
-    /// lines start to be lost, and one that counts them when that is over.
+    /// Writes pending lines, as many as the output accepts. Returns a notice at the first
+    /// lost line, and one with the number of lost lines when the output works again.
     pub(crate) fn flush(&mut self, now: Instant) -> Option<Notice> {
         if self.pending.is_empty() || self.deadline().is_some_and(|retry| now < retry) {
             return self.notice.take();
@@ -151,21 +151,21 @@ impl<W: Write + AsFd> Sink<W> {
         self.notice.take()
     }
 
-    /// Takes the next `count` bytes as written.
+    /// Marks the next `count` bytes as written.
     fn forget(&mut self, count: usize) {
         let taken = &self.pending[self.written..self.written + count];
         self.lines -= line_ends(taken);
         self.within_line = taken.last().map_or(self.within_line, |last| *last != b'\n');
         self.written += count;
-        // What is left is moved only once it is the smaller part.
+        // The rest is moved only when it is the smaller part, so that moves stay cheap.
         if self.written > self.pending.len() / 2 {
             self.pending.drain(..self.written);
             self.written = 0;
         }
     }
 
-    /// Writes whole lines where it can. Gives how many of the bytes that are not
-    /// written now are, and why not all.
+    /// Writes pending bytes, in whole lines where possible. Returns the number of bytes
+    /// written, and the reason if some remain.
     fn write(&mut self, patience: Duration) -> (usize, io::Result<()>) {
         let mut written = 0;
         while written < self.pending() {
@@ -198,8 +198,8 @@ fn line_ends(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
-/// How many of `bytes` to write first: at most `limit`, and whole lines, so that
-/// nothing else gets between the parts of one.
+/// Returns the number of bytes to write first: at most `limit`, and whole lines if
+/// possible, so that no other writer splits a line.
 fn first_chunk(bytes: &[u8], limit: usize) -> usize {
     match bytes.get(..limit) {
         None => bytes.len(),
@@ -208,21 +208,21 @@ fn first_chunk(bytes: &[u8], limit: usize) -> usize {
 }
 
 /// Returns whether `file` accepts data within `patience`. A broken file is ready, so that the
-/// write reports the error. After a signal it is not ready, and the caller asks again.
+/// write reports the error. After a signal, returns false, and the caller retries.
 fn is_ready(file: &impl AsFd, patience: Duration) -> bool {
     let writable = Some(Interest::writable(file.as_fd()));
     wait([writable], Some(patience)).is_ok_and(|ready| ready == [true])
 }
 
-/// Writes `text` to standard error, unless that fails or takes too long:
-/// whoever ends has nobody else to tell.
+/// Writes `text` to standard error. Ignores errors and stops after a time limit, because
+/// an exiting program has no other way to report them.
 pub fn print_final(text: &str) {
     let mut sink = Sink::new("standard error", StandardError);
     sink.line(|line| line.extend_from_slice(text.trim_end().as_bytes()));
     let _ = sink.flush(Instant::now());
 }
 
-/// [`io::stderr`] without its panics.
+/// Standard error, with errors in place of the panics of `eprint!`.
 struct StandardError;
 
 impl Write for StandardError {
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_that_nobody_reads_holds_up_nobody_and_loses_what_is_too_much() {
+    fn an_unread_pipe_delays_no_caller_and_loses_lines_above_the_limit() {
         const LINES: usize = 100_000;
         let (mut sink, mut reader) = piped();
         let mut now = Instant::now();
@@ -276,7 +276,7 @@ mod tests {
             assert_eq!(sink.deadline(), Some(now + wait));
         }
 
-        // 64 KiB are in the pipe, some mebibytes wait, and the rest is lost.
+        // 64 KiB are in the pipe, a few MiB wait in the buffer, and the rest is lost.
         let unwritten = sink.unwritten();
         let reading = std::thread::spawn(move || {
             let mut read = String::new();
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_is_slow_but_reads_gets_every_line() {
+    fn a_slow_reader_receives_every_line() {
         let (mut sink, mut reader) = piped();
         let reading = std::thread::spawn(move || {
             let (mut read, mut chunk) = (Vec::new(), [0; 500]);
@@ -319,14 +319,14 @@ mod tests {
     }
 
     #[test]
-    fn chunks_end_with_a_line_where_they_can() {
+    fn chunks_end_with_a_line_if_possible() {
         assert_eq!(first_chunk(b"one\ntwo\nthree\n", 9), 8);
         assert_eq!(first_chunk(b"one\ntwo\n", 8), 8);
         assert_eq!(first_chunk(b"one\ntwo\n", 99), 8);
         assert_eq!(first_chunk(b"a line without end", 6), 6);
     }
 
-    /// A file on a disk that has room for so many bytes.
+    /// A file on a disk with `room` free bytes.
     struct Disk {
         file: std::fs::File,
         room: usize,
@@ -355,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_before_the_disk_is_full_is_not_called_lost() {
+    fn lines_written_before_the_disk_is_full_do_not_count_as_lost() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let file = std::fs::File::create(&path).unwrap();

@@ -1,7 +1,7 @@
-//! The log in the system's log: RFC 3164 messages to a datagram socket.
+//! The log on the system logger: RFC 3164 messages to a datagram socket.
 //!
-//! The logger may restart, or be too slow. Messages wait for it, up to a bound;
-//! what finds no room is counted, and said once the logger is back.
+//! If the logger restarts or is too slow, messages wait in a bounded queue. If the queue is
+//! full, messages are lost and counted. The count is logged when the logger works again.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -14,14 +14,14 @@ use portsentry_report::{Level, Notice};
 
 /// Facility `daemon` (RFC 3164 section 4.1.1).
 const FACILITY: u8 = 3;
-/// Messages that wait for the logger.
+/// Maximum number of messages that wait for the logger.
 const CAPACITY: usize = 8192;
-/// How long to wait before a logger that did not take a message is tried again.
+/// Interval between retries after the logger did not accept a message.
 const RETRY: Duration = Duration::from_millis(100);
-/// The longest text of a message; RFC 3164 section 4.1 allows 1,024 bytes in all.
+/// Maximum length of the text of a message. RFC 3164 section 4.1 allows 1,024 bytes in all.
 const MAX_TEXT: usize = 960;
 
-/// A connection to the system's logger.
+/// A connection to the system logger.
 #[derive(Debug)]
 pub struct Syslog {
     path: PathBuf,
@@ -32,17 +32,17 @@ pub struct Syslog {
 }
 
 impl Syslog {
-    /// Where loggers listen, unless they are told otherwise.
+    /// Default path of the socket of a logger.
     pub const DEFAULT_PATH: &'static str = "/dev/log";
 
-    /// A connection to the logger that listens at `path`, made when there is a
-    /// message, and made again when the logger was restarted.
+    /// Creates a connection to the logger that listens at `path`. It connects for the
+    /// first message, and reconnects after a restart of the logger.
     pub fn new(path: &Path) -> Self {
         let path = path.to_owned();
         Self { path, socket: None, waiting: VecDeque::new(), lost: 0, retry: None }
     }
 
-    /// Adds a line, to be sent with the next flush.
+    /// Appends a line for the next flush.
     pub(crate) fn line(&mut self, level: Level, line: &[u8]) {
         if self.waiting.len() < CAPACITY {
             self.waiting.push_back(message(level, line, &Zoned::now()));
@@ -51,7 +51,7 @@ impl Syslog {
         }
     }
 
-    /// Sends what the logger takes, without waiting for it.
+    /// Sends as many messages as the logger accepts, without waiting.
     pub(crate) fn flush(&mut self, now: Instant) {
         if self.retry.is_some_and(|retry| now < retry) {
             return;
@@ -76,7 +76,7 @@ impl Syslog {
         }
     }
 
-    /// Says what was lost, now that there is room again.
+    /// Logs the number of lost lines if the queue has room again.
     fn report_lost(&mut self) {
         if self.lost > 0 && self.waiting.len() < CAPACITY / 2 {
             let notice = Notice::SyslogLost { lines: std::mem::take(&mut self.lost) };
@@ -84,12 +84,12 @@ impl Syslog {
         }
     }
 
-    /// When the logger is to be tried again, if it did not take everything.
+    /// Returns the time of the next retry, if the logger did not accept all messages.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.retry
     }
 
-    /// Messages that the logger has not taken.
+    /// Returns the number of messages that the logger has not accepted.
     pub(crate) fn unsent(&self) -> u64 {
         self.waiting.len() as u64 + self.lost
     }
@@ -108,13 +108,13 @@ fn connected<'a>(
     socket.as_ref().ok_or_else(|| io::ErrorKind::NotConnected.into())
 }
 
-/// `<29>Nov 22 17:27:03 portsentry[123]: TEXT`, in local time (RFC 3164 section
-/// 4.1; as the C library does, without the host's name).
+/// Returns `<29>Nov 22 17:27:03 portsentry[123]: TEXT`, in local time (RFC 3164 section
+/// 4.1), without the host's name, like `syslog(3)` of the C library.
 fn message(level: Level, line: &[u8], now: &Zoned) -> Vec<u8> {
     let mut message = Vec::with_capacity(48 + line.len());
     let priority = FACILITY * 8 + level.severity();
     let (stamp, pid) = (now.strftime("%b %e %H:%M:%S"), std::process::id());
-    // Writing to a vector does not fail.
+    // Writing to a vector cannot fail.
     let _ = write!(message, "<{priority}>{stamp} portsentry[{pid}]: ");
     message.extend_from_slice(line.get(..MAX_TEXT).unwrap_or(line));
     message
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_as_the_c_library_writes_it() {
+    fn a_message_has_the_form_of_the_c_library() {
         let now = "2026-11-02T07:05:09[UTC]".parse().unwrap();
         let pid = std::process::id();
         let text = |level| String::from_utf8(message(level, b"text", &now).clone()).unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_finds_no_room_is_counted_and_said() {
+    fn messages_above_the_capacity_are_counted_and_reported() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         let mut syslog = Syslog::new(&path);
@@ -193,7 +193,7 @@ mod tests {
         }
         assert_eq!(received.len(), CAPACITY + 1);
         assert_eq!(received[CAPACITY - 1], (CAPACITY - 1).to_string());
-        let said = "5 lines were lost because the system logger did not accept them";
-        assert_eq!(received.iter().filter(|line| *line == said).count(), 1);
+        let expected = "5 lines were lost because the system logger did not accept them";
+        assert_eq!(received.iter().filter(|line| *line == expected).count(), 1);
     }
 }
