@@ -1,8 +1,7 @@
 //! Files and TCP connections: Landlock.
 //!
-//! Only the named files and directories stay within reach. A rule holds for the file
-//! or directory itself: if a file that is named is replaced, the new one is out of
-//! reach.
+//! The process can use only the listed files and directories. A rule applies to the file
+//! or directory itself: if a listed file is replaced, the process cannot use the new one.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,27 +15,26 @@ use landlock::{
 /// The newest ABI that is used.
 const ABI_KNOWN: ABI = ABI::V6;
 
-/// What stays within reach.
+/// Files and TCP ports that a process can still use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reach {
-    /// Files, and directories with all below them, that may be read. Missing ones are
-    /// skipped.
+    /// Files to read, and directories with all their contents. Missing ones are skipped.
     pub read: Vec<PathBuf>,
-    /// Files that may be read and written.
+    /// Files to read and write.
     pub write: Vec<PathBuf>,
-    /// TCP ports that connections may be made to.
+    /// TCP ports to connect to.
     pub connect_tcp: Vec<u16>,
-    /// Whether TCP ports may be bound.
+    /// Whether the process can bind TCP ports.
     pub bind_tcp: bool,
 }
 
-/// Restricts this thread, and those that it starts, to `reach`.
+/// Restricts the calling thread, and the threads that it starts later, to `reach`.
 pub(crate) fn restrict(reach: &Reach) -> io::Result<()> {
     let status = apply(reach).map_err(io::Error::other)?;
     match status.ruleset {
         RulesetStatus::FullyEnforced => Ok(()),
         RulesetStatus::PartiallyEnforced => {
-            Err(io::Error::other(format!("in part: {}", of_kernel(&status))))
+            Err(io::Error::other(format!("applied in part: {}", of_kernel(&status))))
         }
         RulesetStatus::NotEnforced => Err(io::Error::other(of_kernel(&status))),
     }
@@ -70,15 +68,15 @@ fn allow(
     access: BitFlags<AccessFs>,
 ) -> Result<RulesetCreated, RulesetError> {
     let Ok(place) = PathFd::new(path) else { return Ok(created) };
-    // A file has no entries to be listed.
+    // A rule for a file must not contain rights for directories.
     let access = if path.is_dir() { access } else { access & AccessFs::from_file(ABI_KNOWN) };
-    // A pipe of a shell is in no directory and always within reach; the kernel
-    // refuses a rule for it.
+    // A pipe of a shell is in no directory and always accessible. The kernel rejects a
+    // rule for it.
     let Ok(without) = created.try_clone() else { return Ok(created) };
     Ok(created.add_rule(PathBeneath::new(place, access)).unwrap_or(without))
 }
 
-/// Landlock as this kernel has it, in words.
+/// Returns the support of this kernel for Landlock, as text.
 fn of_kernel(status: &RestrictionStatus) -> String {
     match status.landlock {
         LandlockStatus::NotEnabled => "turned off in this kernel".to_owned(),

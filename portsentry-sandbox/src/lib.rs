@@ -1,9 +1,9 @@
-//! Gives up the rights of a process that it does not need any more.
+//! Drops the rights that a process no longer needs.
 //!
-//! Three layers, each of which still helps when another one fails: the user and the
+//! A sandbox has three layers, which protect independently of each other: the user and the
 //! capabilities ([`User`], [`drop_capabilities`]), the files and TCP connections
-//! (Landlock, [`Reach`]), and the system calls (seccomp, [`SystemCalls`]). All of it
-//! applies to the calling thread and the threads that it starts later, so a process
+//! (Landlock, [`Reach`]), and the system calls (seccomp, [`SystemCalls`]). All layers
+//! apply to the calling thread and the threads that it starts later. A process therefore
 //! enters its sandbox before it starts the second thread.
 //!
 //! ```no_run
@@ -52,21 +52,21 @@ pub use system_calls::{CallGroup, SystemCalls};
 /// The rights that a process keeps.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sandbox {
-    /// Capabilities that stay, as far as the process has them.
+    /// Capabilities to keep, if the process has them.
     pub capabilities: CapabilitySet,
-    /// Files and TCP ports that stay within reach.
+    /// Files and TCP ports that the process can still use.
     pub reach: Reach,
-    /// System calls that stay allowed.
+    /// System calls that the process can still use.
     pub calls: SystemCalls,
 }
 
-/// One of the layers of a sandbox.
+/// A layer of a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layer {
     /// The capabilities of the process.
     Capabilities,
-    /// No program that is started gives more rights.
+    /// The ban on new rights from started programs (`no_new_privs`).
     NoNewPrivileges,
     /// Files and TCP ports.
     Landlock,
@@ -74,23 +74,23 @@ pub enum Layer {
     Seccomp,
 }
 
-/// What of a sandbox works on this system, see [`Sandbox::test`].
+/// The support of this system for a sandbox, see [`Sandbox::test`].
 #[derive(Debug)]
 pub struct Test {
-    /// Whether Landlock is in force in full.
+    /// Whether the kernel supports all requested rules of Landlock, or the error.
     pub reach: io::Result<()>,
-    /// Number of system calls that stay allowed.
+    /// Number of allowed system calls, or the error.
     pub calls: io::Result<usize>,
 }
 
 impl Sandbox {
-    /// Gives up all rights but those of `self`. Returns the layers that the kernel or a
-    /// container did not allow, with the reason; the others are in force.
+    /// Drops all rights except those in `self`. Returns the layers that the kernel or a
+    /// container does not support, with the reason. The other layers are active.
     ///
-    /// The calling thread should be the only one of the process: threads that run
-    /// already keep their rights.
+    /// Call this while the process has only one thread: threads that are already running
+    /// keep their rights.
     pub fn enter(&self) -> Vec<(Layer, io::Error)> {
-        // Each layer forbids the ones before it.
+        // The order matters: each layer forbids the calls that set up an earlier one.
         let layers = [
             (Layer::Capabilities, drop_capabilities(self.capabilities)),
             (Layer::NoNewPrivileges, privileges::forbid_new()),
@@ -101,8 +101,7 @@ impl Sandbox {
         failed.filter_map(|(layer, result)| Some((layer, result.err()?))).collect()
     }
 
-    /// Tests Landlock and seccomp on a thread that ends afterwards. The caller keeps its
-    /// rights.
+    /// Tests Landlock and seccomp on a temporary thread. The caller keeps its rights.
     pub fn test(&self) -> Test {
         let calls = || {
             system_calls::restrict(&self.calls).and_then(|()| system_calls::allowed(&self.calls))

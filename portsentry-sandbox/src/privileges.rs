@@ -11,7 +11,7 @@ use rustix::thread::{
     set_capabilities_secure_bits, set_keep_capabilities, set_no_new_privs,
 };
 
-/// A user of this system, with all groups.
+/// A user of this system, with all of the user's groups.
 #[derive(Debug)]
 pub struct User {
     name: String,
@@ -20,17 +20,17 @@ pub struct User {
     groups: Vec<Gid>,
 }
 
-/// Why a user cannot be used.
+/// The reason why a process cannot run as a user.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserError {
-    /// There is no user of this name.
+    /// The user does not exist.
     #[error("there is no user `{0}`")]
     Unknown(String),
-    /// The system's user database cannot be read.
+    /// The user database of the system cannot be read.
     #[error("cannot look up the user: {0}")]
     LookUp(#[source] io::Error),
-    /// The process may not become the user.
+    /// The process cannot switch to the user.
     #[error("cannot become the user {name}: {source}")]
     Become {
         /// The user.
@@ -41,12 +41,12 @@ pub enum UserError {
 }
 
 impl User {
-    /// Finds the user of this name, or number, with all groups. A number needs no
-    /// name; it has the group of the same number then, and no others.
+    /// Finds the user with this name or number, and all groups. A number without an
+    /// entry in the user database is valid: it gets only the group of the same number.
     ///
     /// # Errors
     ///
-    /// [`UserError::Unknown`] if there is none.
+    /// [`UserError::Unknown`] if the user does not exist.
     pub fn find(name: &str) -> Result<Self, UserError> {
         let cannot = |error: nix::Error| UserError::LookUp(error.into());
         let number = name.parse::<u32>().ok();
@@ -68,15 +68,16 @@ impl User {
         }
     }
 
-    /// Becomes this user, real, effective and saved, and keeps `capabilities` as far
-    /// as the process has them. Does nothing if the process runs as this user already.
+    /// Sets the real, effective and saved user to this user, and keeps those of
+    /// `capabilities` that the process has. Does nothing if the process already runs as
+    /// this user.
     ///
-    /// The other capabilities are no longer effective, but stay permitted until
+    /// The other capabilities are no longer effective, but remain permitted until
     /// [`drop_capabilities`] or [`Sandbox::enter`](crate::Sandbox::enter).
     ///
     /// # Errors
     ///
-    /// [`UserError::Become`] if the process lacks the rights for that.
+    /// [`UserError::Become`] if the process lacks the rights to switch.
     pub fn become_keeping(&self, capabilities: CapabilitySet) -> Result<(), UserError> {
         if unistd::getuid() == self.uid
             && unistd::geteuid() == self.uid
@@ -93,8 +94,8 @@ impl User {
         unistd::setgroups(&self.groups)?;
         unistd::setresgid(self.gid, self.gid, self.gid)?;
         unistd::setresuid(self.uid, self.uid, self.uid)?;
-        // The switch has emptied the effective set. The rest stays permitted until the
-        // next step, which needs CAP_SETPCAP to give up more.
+        // The switch cleared the effective set. The other capabilities remain permitted,
+        // because the next step needs CAP_SETPCAP.
         let CapabilitySets { permitted, inheritable, .. } = capabilities(None)?;
         let effective = permitted & (kept | CapabilitySet::SETPCAP);
         set_capabilities(None, CapabilitySets { effective, permitted, inheritable })?;
@@ -108,20 +109,19 @@ impl std::fmt::Display for User {
     }
 }
 
-/// Gives up every capability except `kept`, for this process and every program it
-/// could start.
+/// Drops all capabilities except `kept`, for this process and all programs that it starts.
 ///
 /// # Errors
 ///
-/// If the kernel refuses one of the steps.
+/// The error of the kernel if it rejects a step.
 pub fn drop_capabilities(kept: CapabilitySet) -> io::Result<()> {
     let before = capabilities(None)?;
     clear_ambient_capability_set()?;
-    // Both take CAP_SETPCAP. Without it nothing is lost: the sets below can never
-    // be added to once new privileges are forbidden.
+    // Both steps need CAP_SETPCAP. Without it they can be skipped: `no_new_privs` prevents
+    // additions to the sets below.
     if before.effective.contains(CapabilitySet::SETPCAP) {
         for bit in 0..u64::BITS {
-            // The kernel says which are the last it knows.
+            // The kernel returns an error for a capability above its last one.
             let capability = CapabilitySet::from_bits_retain(1 << bit);
             if remove_capability_from_bounding_set(capability).is_err() {
                 break;
@@ -141,13 +141,13 @@ pub fn drop_capabilities(kept: CapabilitySet) -> io::Result<()> {
     let left = before.permitted & kept;
     let inheritable = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: left, permitted: left, inheritable })?;
-    // Neither does another process of the same user look into this one.
+    // Prevents other processes of the same user from reading the memory of this one.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }
 
-/// Sets `no_new_privs`: from here on no program gives this process, or one that it
-/// starts, more rights than it has.
+/// Sets `no_new_privs`: programs that this process or its children start cannot gain
+/// rights.
 pub(crate) fn forbid_new() -> io::Result<()> {
     Ok(set_no_new_privs(true)?)
 }

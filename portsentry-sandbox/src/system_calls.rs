@@ -1,9 +1,9 @@
 //! System calls: seccomp.
 //!
-//! Two filters. One lists the calls that the caller asked for; every other call
-//! fails with `ENOSYS`, as on an older kernel, which libraries can handle. The other
-//! lists calls that start a program or a process, look into other processes, or
-//! change user or mounts. Those end the process immediately.
+//! There are two filters. The first allows the calls in the list of the caller. All other
+//! calls fail with `ENOSYS`, as on an older kernel, which libraries can handle. The second
+//! kills the process if it calls a function that starts a program or a process, reads other
+//! processes, or changes the user or the mounts.
 
 use std::io;
 
@@ -13,31 +13,31 @@ use rustix::net::AddressFamily;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum CallGroup {
-    /// Read, write and wait on descriptors that are open.
+    /// Read, write and wait on open descriptors.
     Io,
-    /// Open files and look at directories. Landlock decides which.
+    /// Open files and read directories. Landlock restricts which.
     Files,
-    /// Use sockets, and make new ones of the families in
+    /// Use sockets, and create new ones of the families in
     /// [`SystemCalls::families`].
     Sockets,
-    /// Allocate memory, which is writable or executable, but never both.
+    /// Allocate memory that is writable or executable, but never both.
     Memory,
-    /// Start threads and synchronize them. New processes stay forbidden.
+    /// Start threads and synchronize them. New processes remain forbidden.
     Threads,
-    /// Handle signals, and send one to the own process as `abort(3)` does.
+    /// Handle signals, and send one to this process, as `abort(3)` does.
     Signals,
-    /// Wait for child processes to end.
+    /// Wait for the exit of child processes.
     Children,
-    /// Read clocks, random bits, and the identity and limits of the process.
+    /// Read clocks, random data, and the identity and limits of the process.
     Environment,
 }
 
-/// The system calls that stay allowed.
+/// The system calls that a process can still use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SystemCalls {
     /// Groups of calls. Without [`Io`](CallGroup::Io), [`Memory`](CallGroup::Memory),
     /// [`Threads`](CallGroup::Threads), [`Signals`](CallGroup::Signals) and
-    /// [`Environment`](CallGroup::Environment) hardly any program runs.
+    /// [`Environment`](CallGroup::Environment) almost no program runs.
     pub groups: Vec<CallGroup>,
     /// Families of new sockets, with [`Sockets`](CallGroup::Sockets).
     pub families: Vec<AddressFamily>,
@@ -177,8 +177,7 @@ mod filters {
         libc::SYS_getrusage,
     ];
 
-    /// Calls of a group under the names that they had first, on processors that still
-    /// have them.
+    /// Calls of a group under their older names, on processors that still support them.
     #[cfg(target_arch = "x86_64")]
     const fn older(group: CallGroup) -> &'static [i64] {
         match group {
@@ -221,14 +220,14 @@ mod filters {
         }
     }
 
-    /// `prctl` names threads and, by the allocator, memory, and finds the kernel's
-    /// clock.
+    /// Options of `prctl` that name threads, name memory (used by the allocator) and find
+    /// the clock of the kernel.
     const PRCTL: [i32; 3] = [libc::PR_SET_NAME, libc::PR_SET_VMA, PR_GET_AUXV];
 
-    /// Of `linux/prctl.h`.
+    /// Defined in `linux/prctl.h`.
     const PR_GET_AUXV: i32 = 0x4155_5856;
 
-    /// Calls that end the process.
+    /// Calls for which the kernel kills the process.
     const DEADLY: &[i64] = &[
         libc::SYS_execve,
         libc::SYS_execveat,
@@ -272,7 +271,7 @@ mod filters {
     #[cfg(not(target_arch = "x86_64"))]
     const DEADLY_OLD: &[i64] = &[];
 
-    /// Restricts this thread, and those that it starts, to `calls`.
+    /// Restricts the calling thread, and the threads that it starts later, to `calls`.
     pub(crate) fn restrict(calls: &SystemCalls) -> io::Result<()> {
         // The first filter must allow the second to be applied.
         let programs = [compile_deadly(), compile_allowed(calls)];
@@ -282,7 +281,7 @@ mod filters {
         apply_filter(&allowed).map_err(io::Error::other)
     }
 
-    /// Number of system calls that `calls` allows.
+    /// Returns the number of system calls that `calls` allows.
     pub(crate) fn allowed(calls: &SystemCalls) -> io::Result<usize> {
         rules(calls).map(|rules| rules.len()).map_err(io::Error::other)
     }
@@ -295,7 +294,7 @@ mod filters {
     fn compile_deadly() -> Result<BpfProgram, seccompiler::BackendError> {
         let mut rules: Rules =
             DEADLY.iter().chain(DEADLY_OLD).map(|call| (*call, Vec::new())).collect();
-        // A process, not a thread.
+        // `clone` without CLONE_THREAD starts a process, not a thread.
         let process = SeccompCmpOp::MaskedEq(libc::CLONE_THREAD as u64);
         rules.insert(libc::SYS_clone, vec![rule(0, process, 0)?]);
         compile(rules, SeccompAction::Allow, SeccompAction::KillProcess)
@@ -313,7 +312,7 @@ mod filters {
         Ok(rules)
     }
 
-    /// Adds the calls of `group` that are allowed with some arguments only.
+    /// Adds the calls of `group` that are allowed only with some arguments.
     fn insert_conditions(
         rules: &mut Rules,
         group: CallGroup,
@@ -323,14 +322,14 @@ mod filters {
             values.iter().map(|it| rule(argument, SeccompCmpOp::Eq, *it as u64)).collect()
         };
         match group {
-            // A call without any condition would be allowed whole.
+            // A rule without conditions would allow every argument.
             CallGroup::Sockets if !families.is_empty() => {
                 let families: Vec<i32> =
                     families.iter().map(|family| i32::from(family.as_raw())).collect();
                 rules.insert(libc::SYS_socket, equal(0, &families)?);
             }
             CallGroup::Memory => {
-                // Memory is writable or executable, not both and not one after the other.
+                // Memory is writable or executable, neither both nor one after the other.
                 let without = |bit: i32| rule(2, SeccompCmpOp::MaskedEq(bit as u64), 0);
                 let either = vec![without(libc::PROT_WRITE)?, without(libc::PROT_EXEC)?];
                 rules.insert(libc::SYS_mmap, either);
@@ -343,12 +342,12 @@ mod filters {
                 rules.insert(libc::SYS_prctl, equal(0, &PRCTL)?);
             }
             CallGroup::Signals => {
-                // To the own process only, as abort(3) does.
+                // Only to this process, as abort(3) does.
                 let own = i32::try_from(std::process::id()).unwrap_or(0);
                 rules.insert(libc::SYS_tgkill, equal(0, &[own])?);
             }
             CallGroup::Environment => {
-                // The limits of this process, not of others.
+                // Only the limits of this process.
                 rules.insert(libc::SYS_prlimit64, equal(0, &[0])?);
             }
             _ => {}
@@ -356,7 +355,7 @@ mod filters {
         Ok(())
     }
 
-    /// One condition on an argument, of which the lower 32 bits count.
+    /// Returns a condition on the lower 32 bits of an argument.
     fn rule(
         argument: u8,
         operator: SeccompCmpOp,
@@ -381,12 +380,12 @@ mod filters {
 mod filters {
     use super::*;
 
-    /// There is no list for this kind of processor.
+    /// Fails, because there is no list of calls for this kind of processor.
     pub(crate) fn restrict(_: &SystemCalls) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// As [`restrict`].
+    /// Fails like [`restrict`].
     pub(crate) fn allowed(_: &SystemCalls) -> io::Result<usize> {
         Err(io::ErrorKind::Unsupported.into())
     }
