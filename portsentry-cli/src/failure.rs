@@ -139,7 +139,7 @@ impl From<UserError> for Failure {
                 "cannot become the user {name}, as RUN_AS requires: {source}\nStart portsentry as root, or \
                  as that user and without RUN_AS."
             )),
-            UserError::LookUp(source) => Self::system("cannot look up RUN_AS")(source),
+            UserError::LookUp(source) => Self::system("cannot look up the user of RUN_AS")(source),
             other => Self::Privilege(other.to_string()),
         }
     }

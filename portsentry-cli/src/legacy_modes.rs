@@ -34,10 +34,12 @@ mod tests {
     #[track_caller]
     fn check(words: &str, expected: Option<&str>) {
         let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
-        let said = refuse(&words).err().map(|failure| failure.to_string());
+        let message = refuse(&words).err().map(|failure| failure.to_string());
         match expected {
-            Some(part) => assert!(said.as_ref().is_some_and(|it| it.contains(part)), "{said:?}"),
-            None => assert_eq!(said, None),
+            Some(part) => {
+                assert!(message.as_ref().is_some_and(|it| it.contains(part)), "{message:?}")
+            }
+            None => assert_eq!(message, None),
         }
     }
 

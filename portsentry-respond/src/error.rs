@@ -27,7 +27,7 @@ pub enum ServerError {
     BlockedFile(#[from] BlockedFileError),
 
     /// The pid file cannot be written.
-    #[error("cannot write the pid file {}: {source}", path.display())]
+    #[error("cannot write the pid file {}: {source}\nMake its directory writable for this user, or change --pidfile.", path.display())]
     PidFile {
         /// The file.
         path: PathBuf,

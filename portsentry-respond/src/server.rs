@@ -163,7 +163,8 @@ impl Server {
         let parent =
             Parent::watch().map_err(ServerError::system("cannot watch the parent process"))?;
         if options.leave_directory {
-            rustix::process::chdir("/").map_err(ServerError::system("cannot enter /"))?;
+            rustix::process::chdir("/")
+                .map_err(ServerError::system("cannot change to the directory /"))?;
         }
         std::panic::set_hook(Box::new(|fault| log::error!("the responder failed: {fault}")));
         let reporter = replies.clone();

@@ -41,7 +41,8 @@ fn values(settings: &Settings, names: &[String]) -> String {
 /// Returns a short description for the administrator.
 fn describe(configuration: &Configuration) -> Result<String, Failure> {
     let settings = &configuration.settings;
-    let never = never_block(configuration).map_err(Failure::system("network interfaces"))?;
+    let never = never_block(configuration)
+        .map_err(Failure::system("cannot list network interfaces and routes"))?;
     let mut text = String::new();
     let mut line = |label: &str, value: &dyn fmt::Display| {
         // Writing to a string does not fail.

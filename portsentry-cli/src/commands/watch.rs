@@ -44,7 +44,7 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     ensure_memory(if options.connect { 1 } else { rings(&configuration.settings) })?;
     show_warnings(&configuration);
 
-    let outputs = outputs(options).map_err(Failure::system("standard output"))?;
+    let outputs = outputs(options).map_err(Failure::system("cannot open the log outputs"))?;
     let lines = Arc::clone(&queue);
     logging::install(options.general.importance(), move |level, text| {
         lines.push(LogItem::Notice(Notice::Message { level, text }));

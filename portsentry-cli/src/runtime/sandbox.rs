@@ -133,7 +133,7 @@ pub(crate) fn enter(
     } else {
         log::warn!("The packet process keeps all its rights (SANDBOX = \"0\")");
         if user.is_some() {
-            // Another user does not have the capabilities of root.
+            // With another user, the process keeps only these capabilities, even without a sandbox.
             let dropped = drop_capabilities(sandbox.capabilities);
             dropped.map_err(Failure::system("cannot give up capabilities"))?;
         }

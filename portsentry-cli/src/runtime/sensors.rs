@@ -83,7 +83,7 @@ impl Sensors {
         }
     }
 
-    /// Puts the ports and the banner of `settings` in force.
+    /// Applies the ports and the banner of `settings`.
     pub(crate) fn set_settings(&mut self, settings: &Settings) -> Result<(), SensorError> {
         let (tcp_ports, udp_ports) = (&settings.tcp_ports, &settings.udp_ports);
         match self {

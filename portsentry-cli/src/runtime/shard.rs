@@ -69,7 +69,7 @@ impl Shard {
         Ok(drained)
     }
 
-    /// Puts the ports and the banner of `settings` in force, and sets whether served ports are
+    /// Applies the ports and the banner of `settings`, and sets whether served ports are
     /// needed.
     pub(crate) fn set_settings(
         &mut self,

@@ -47,7 +47,7 @@ pub(crate) struct Shards {
     threads: Vec<Thread>,
     notices: Arc<WakeQueue<Notice>>,
     /// Responses that the threads request and that are not handled yet.
-    asked: Vec<Response>,
+    requested: Vec<Response>,
     watching: bool,
 }
 
@@ -68,7 +68,7 @@ impl Shards {
             idle: shards,
             threads: Vec::new(),
             notices: Arc::new(WakeQueue::new()?),
-            asked: Vec::new(),
+            requested: Vec::new(),
             watching: false,
         })
     }
@@ -204,7 +204,7 @@ impl Shards {
     fn listen(&mut self) {
         for notice in self.notices.take() {
             match notice {
-                Notice::Respond(response) => self.asked.push(response),
+                Notice::Respond(response) => self.requested.push(response),
                 Notice::Synced(ring) => {
                     if let Some(thread) = self.threads.get_mut(ring) {
                         thread.pending_acks = thread.pending_acks.saturating_sub(1);
@@ -220,7 +220,7 @@ impl Shards {
     }
 
     fn start_responses(&mut self, responder: &mut Client) {
-        for response in self.asked.drain(..) {
+        for response in self.requested.drain(..) {
             responder.respond(&response);
         }
     }
@@ -264,7 +264,7 @@ impl Shards {
     /// [`poll_once`](Self::poll_once), because other readers of the notices do not handle it.
     fn rearm(&self) {
         let failed = self.threads.iter().any(|thread| thread.ended && thread.handle.is_some());
-        if failed || !self.asked.is_empty() {
+        if failed || !self.requested.is_empty() {
             self.notices.wake();
         }
     }

@@ -90,7 +90,7 @@ impl Workers {
         }
     }
 
-    /// Puts the ports and the banner of `settings` in force, and sets whether served ports are
+    /// Applies the ports and the banner of `settings`, and sets whether served ports are
     /// needed.
     pub(crate) fn set_settings(
         &mut self,

@@ -2,7 +2,7 @@
 //!
 //! A command without shell syntax is started directly, any other by `/bin/sh -c`; the result is the
 //! same. The command gets a separate process group, a clean environment, no descriptor of
-//! portsentry and empty standard input. The end of its output is kept. On time-out, the whole
+//! portsentry and empty standard input. The end of its output is kept. On timeout, the whole
 //! process group is ended.
 
 use std::io::{self, PipeReader, PipeWriter, Read};

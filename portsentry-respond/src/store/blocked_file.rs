@@ -54,7 +54,7 @@ pub enum BlockedFileError {
     #[error("blocked file {}: contains text lines of portsentry 1.x instead of binary records. The file was not changed; move it away to start with an empty one.", .0.display())]
     OldText(PathBuf),
     /// The system refused.
-    #[error("blocked file {}: {source}", path.display())]
+    #[error("cannot open the blocked file {}: {source}\nMake it writable for this user, or change BLOCKED_FILE in the configuration.", path.display())]
     Io {
         /// The file.
         path: PathBuf,
