@@ -35,9 +35,9 @@ TIME ?= 60
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-build: ## build the program: target/release/portsentry
+build: ## build the program: target/release/portsentry; FEATURES=rings adds features
 	@scripts/require $(BUILD_PACKAGES)
-	$(CARGO) build --release --bin portsentry
+	$(CARGO) build --release --bin portsentry $(FEATURES:%=--features %)
 
 demo: ## scan a sentry with nmap, in separate network namespaces
 	@scripts/require $(DEMO_PACKAGES)
@@ -172,7 +172,7 @@ bench: sender ## measure the table of docs/performance.md; as root, all of it
 .PHONY: sender
 sender:
 	@scripts/require $(BUILD_PACKAGES)
-	$(CARGO) build --quiet --release --bin portsentry
+	$(CARGO) build --quiet --release --bin portsentry $(FEATURES:%=--features %)
 	$(CARGO) build --quiet --profile bench --package portsentry-benches --bin sender
 
 bench-compare: ## compare the times of this tree with those of the commit REV, in turns
