@@ -34,12 +34,12 @@ mod tests {
     #[track_caller]
     fn check(words: &str, expected: Option<&str>) {
         let words: Vec<OsString> = words.split(' ').map(OsString::from).collect();
-        let message = refuse(&words).err().map(|failure| failure.to_string());
+        let error = refuse(&words).err().map(|failure| failure.to_string());
         match expected {
             Some(part) => {
-                assert!(message.as_ref().is_some_and(|it| it.contains(part)), "{message:?}")
+                assert!(error.as_ref().is_some_and(|it| it.contains(part)), "{error:?}");
             }
-            None => assert_eq!(message, None),
+            None => assert_eq!(error, None),
         }
     }
 

@@ -20,7 +20,7 @@ use crate::actions::command::{GRACE, ProbeContext};
 /// Responses that run at the same time; a slow command occupies one of them.
 const WORKERS: usize = 8;
 
-/// How a response ended.
+/// The end of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
     /// Identity of the response, as passed to [`WorkerPool::respond`].

@@ -109,7 +109,7 @@ impl BlockedFile {
         Ok((Self { path: path.to_owned(), file }, restored))
     }
 
-    /// The file's path.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }

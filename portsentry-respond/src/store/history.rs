@@ -36,7 +36,7 @@ impl History {
         Self { path: path.to_owned(), file }
     }
 
-    /// The file's path.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -57,7 +57,7 @@ impl History {
 }
 
 impl Write for History {
-    /// [`ErrorKind::WouldBlock`] while the file is removed.
+    /// Returns [`ErrorKind::WouldBlock`] if the file was removed.
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         if self.file.metadata()?.nlink() == 0 {
             return Err(ErrorKind::WouldBlock.into());
@@ -83,7 +83,7 @@ fn open(path: &Path) -> io::Result<File> {
         directories.create(parent)?;
     }
     let open = |flags: OFlags| {
-        // A pipe without a reader is an error, nothing to wait for.
+        // A pipe without a reader is an error; the open does not wait.
         let flags = (flags | OFlags::NONBLOCK).bits().cast_signed();
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(0o640).custom_flags(flags).open(path)
