@@ -109,7 +109,7 @@ fn notices_that_arrive_during_a_sync_are_kept() {
     let mut shards = shards(vec![asks]);
     shards.pause();
     assert!(is_readable(&shards), "a response");
-    shards.asked.clear();
+    shards.requested.clear();
     shards.listen();
     assert!(!is_readable(&shards));
     // The thread ends with this acknowledgement.
