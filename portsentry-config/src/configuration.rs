@@ -42,8 +42,8 @@ pub enum Origin {
 }
 
 impl Configuration {
-    /// A configuration of settings that do not come from a file. No host is ignored, and
-    /// the other fields have the values of [`Overrides::default`].
+    /// Creates a configuration of settings that do not come from a file. No host is ignored,
+    /// and the other fields have the values of [`Overrides::default`].
     ///
     /// ```
     /// use portsentry_config::Configuration;
@@ -57,7 +57,7 @@ impl Configuration {
         Self::assemble(settings, NetworkSet::default(), Overrides::default(), Origin::Program)
     }
 
-    /// A configuration without warnings.
+    /// Creates a configuration without warnings.
     pub(crate) fn assemble(
         settings: Settings,
         ignore: NetworkSet,
@@ -69,7 +69,7 @@ impl Configuration {
         Self { settings, ignore, local_check, service_check, origin, warnings }
     }
 
-    /// The rules for the engine. It never responds to hosts in `never_block`.
+    /// Returns the rules for the engine. It never responds to hosts in `never_block`.
     ///
     /// `never_block` replaces the key `NEVER_BLOCK`, whose default depends on the
     /// addresses, gateways and resolvers of the host. The caller combines the two:

@@ -48,7 +48,7 @@ pub enum FileError {
 }
 
 impl FileError {
-    /// The file.
+    /// Returns the file.
     pub fn path(&self) -> &Path {
         match self {
             Self::Missing(path)
@@ -96,7 +96,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// A path, with characters that do not print escaped.
+/// Returns a path, with characters that do not print escaped.
 pub(crate) fn shown(path: &Path) -> String {
     path.to_string_lossy().chars().map(harmless).collect()
 }

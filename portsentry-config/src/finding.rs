@@ -60,22 +60,22 @@ pub enum Style {
 }
 
 impl Findings {
-    /// The findings from first to last.
+    /// Returns the findings from first to last.
     pub fn iter(&self) -> impl Iterator<Item = &Finding> {
         self.0.iter()
     }
 
-    /// Whether there is no finding.
+    /// Returns whether there is no finding.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether the configuration must not be used.
+    /// Returns whether the configuration must not be used.
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|finding| finding.severity == Severity::Error)
     }
 
-    /// All findings as lines for people, each with a line end:
+    /// Returns all findings as lines for people, each with a line end:
     ///
     /// ```text
     /// /etc/portsentry/portsentry.conf:3:1: error: unknown key `TCP_PORT`
@@ -138,7 +138,7 @@ impl fmt::Display for Findings {
 }
 
 impl Finding {
-    /// A suggestion in addition to the message.
+    /// Returns a suggestion in addition to the message.
     pub fn help(&self) -> Option<String> {
         match &self.cause {
             Cause::Problem(Problem::UnknownKey(name)) => {

@@ -25,7 +25,7 @@ pub enum LoadError {
 }
 
 impl LoadError {
-    /// The error as lines for people, each with a line end.
+    /// Returns the error as lines for people, each with a line end.
     pub fn render(&self, style: Style) -> String {
         match self {
             Self::Unreadable(error) => format!("error: {error}\n"),

@@ -25,7 +25,7 @@ const SHOWN: usize = 100;
 const SHOWN_BEFORE: usize = 50;
 const CUT: &str = "...";
 
-/// The character itself, or an escape if it does not print.
+/// Returns the character itself, or an escape if it does not print.
 pub(crate) fn harmless(c: char) -> Cow<'static, str> {
     match c {
         '\t' => "    ".into(),
@@ -92,7 +92,7 @@ impl<'a> Snippets<'a> {
         snippet
     }
 
-    /// The line from character number `from` on.
+    /// Returns the line from character number `from` on.
     fn rest_from(&mut self, from: usize) -> &str {
         let (mut offset, mut characters) = self.reached;
         if from < characters {
@@ -109,7 +109,7 @@ impl<'a> Snippets<'a> {
 mod tests {
     use super::*;
 
-    /// The snippet as two lines, without blanks at the end.
+    /// Returns the snippet as two lines, without blanks at the end.
     fn drawn(file: &str, line: usize, column: usize, length: usize) -> String {
         let snippet = Snippets::of(file.as_bytes()).cut(Span { line, column, length });
         format!("{}\n{}{}", snippet.text, " ".repeat(snippet.indent), "^".repeat(snippet.width))

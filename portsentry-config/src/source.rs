@@ -59,7 +59,7 @@ impl Source {
         Self { if_missing: IfMissing::BuiltIn, ..Self::file(path) }
     }
 
-    /// The same with `responses`.
+    /// Returns a copy with `responses`.
     #[must_use]
     pub fn with_responses(self, responses: Responses) -> Self {
         Self { responses, ..self }
@@ -79,26 +79,26 @@ pub struct Overrides {
 }
 
 impl Default for Overrides {
-    /// The values without options on the command line.
+    /// Returns the values without options on the command line.
     fn default() -> Self {
         Self { local_check: true, service_check: true, rings: Rings::Supported }
     }
 }
 
 impl Overrides {
-    /// The same with `local_check`.
+    /// Returns a copy with `local_check`.
     #[must_use]
     pub const fn with_local_check(self, local_check: bool) -> Self {
         Self { local_check, ..self }
     }
 
-    /// The same with `service_check`.
+    /// Returns a copy with `service_check`.
     #[must_use]
     pub const fn with_service_check(self, service_check: bool) -> Self {
         Self { service_check, ..self }
     }
 
-    /// The same with `rings`.
+    /// Returns a copy with `rings`.
     #[must_use]
     pub const fn with_rings(self, rings: Rings) -> Self {
         Self { rings, ..self }

@@ -3,8 +3,8 @@
 use portsentry_core::config::KEYS;
 use strsim::damerau_levenshtein;
 
-/// The key most similar to `name`, apart from capitals. `None` if more than a third of
-/// it would have to change.
+/// Returns the key most similar to `name`, apart from capitals. `None` if more than a third
+/// of it would have to change.
 pub(crate) fn similar_key(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_uppercase().replace('-', "_");
     KEYS.iter()

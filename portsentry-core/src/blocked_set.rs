@@ -1,12 +1,12 @@
 //! The hosts that portsentry has responded to.
 //!
 //! Membership is decided by the hashes of addresses. Two IPv4 addresses never have the
-//! same hash. Two IPv6 addresses do with a probability of 1 in 2^61, and nobody who does
-//! not know the key can choose them; then one of them would be taken for the other.
+//! same hash. Two IPv6 addresses have the same hash, and count as the same host, with a
+//! probability of 1 in 2^61. Without the key, an attacker cannot choose such addresses.
 //!
-//! The set has a cap. When it is full, the host that was added first is forgotten.
-//! portsentry responds to a forgotten host again if it returns, and memory stays flat
-//! under forged sources.
+//! The set has a maximum size. When it is full, the host that was added first is evicted.
+//! portsentry responds to an evicted host again if it returns. Forged sources therefore
+//! cannot exhaust the memory.
 
 mod ordered_table;
 
@@ -17,8 +17,8 @@ use self::ordered_table::OrderedTable;
 
 use crate::hash_key::{HashKey, address_bits};
 
-/// A capped set of addresses, first in first out: 14 to 20 bytes an IPv4 address, 26 to
-/// 33 bytes an IPv6 address.
+/// A bounded set of addresses, first in first out. An IPv4 address needs 14 to 20 bytes,
+/// an IPv6 address 26 to 33 bytes.
 #[derive(Debug)]
 pub(crate) struct BlockedSet {
     v4: Family<Ipv4Addr>,
@@ -27,30 +27,30 @@ pub(crate) struct BlockedSet {
 }
 
 impl BlockedSet {
-    /// A set of at most `v4` and `v6` addresses of these families. Allocates as
-    /// it grows.
+    /// Creates a set of at most `v4` IPv4 and `v6` IPv6 addresses. Memory is allocated as
+    /// the set grows.
     pub(crate) fn new(v4: usize, v6: usize, key: HashKey) -> Self {
         Self { v4: Family::new(v4), v6: Family::new(v6), key }
     }
 
-    /// What the other functions want to know of an address besides.
+    /// Returns the hash of an address, which the other functions need.
     pub(crate) fn hash(&self, address: IpAddr) -> u64 {
         self.key.hash(address_bits(address), 0)
     }
 
-    /// Whether the address with this hash is in the set. One cache line, seldom
-    /// the next.
+    /// Returns whether the address with this hash is in the set. Reads one cache line,
+    /// rarely two.
     pub(crate) fn contains(&self, address: IpAddr, hash: u64) -> bool {
         self.hashes(address).contains(hash)
     }
 
-    /// Reads from the cache line that [`contains`](Self::contains) would read from.
-    /// The value means nothing.
+    /// Reads the cache line that [`contains`](Self::contains) would read. The returned
+    /// value has no meaning.
     pub(crate) fn prefetch(&self, address: IpAddr, hash: u64) -> u64 {
         self.hashes(address).prefetch(hash)
     }
 
-    /// Adds an address. Gives the hash of the one that had to be forgotten for it.
+    /// Adds an address. Returns the hash of the address that was evicted for it.
     pub(crate) fn insert(&mut self, address: IpAddr, hash: u64) -> Option<u64> {
         match address {
             IpAddr::V4(address) => self.v4.insert(address, hash, &self.key),
@@ -58,8 +58,8 @@ impl BlockedSet {
         }
     }
 
-    /// Removes an address; `false` if it is not in the set. Reads half of all addresses
-    /// of its family on average.
+    /// Removes an address. Returns false if it is not in the set. Reads half of the
+    /// addresses of its family on average.
     pub(crate) fn remove(&mut self, address: IpAddr, hash: u64) -> bool {
         match address {
             IpAddr::V4(address) => self.v4.remove(address, hash),
@@ -67,14 +67,14 @@ impl BlockedSet {
         }
     }
 
-    /// All addresses, IPv4 first, in the order they were added.
+    /// Returns all addresses, IPv4 first, in the order in which they were added.
     pub(crate) fn iter(&self) -> impl Iterator<Item = IpAddr> + '_ {
         let v4 = self.v4.order.iter().copied().map(IpAddr::V4);
         v4.chain(self.v6.order.iter().copied().map(IpAddr::V6))
     }
 
-    /// Makes room for so many addresses of each family in all, so that the set need
-    /// not grow step by step.
+    /// Allocates memory for these total numbers of addresses, so that the set does not
+    /// grow in steps.
     pub(crate) fn reserve(&mut self, v4: usize, v6: usize) {
         self.v4.reserve(v4);
         self.v6.reserve(v6);
@@ -84,7 +84,7 @@ impl BlockedSet {
         self.v4.order.len() + self.v6.order.len()
     }
 
-    /// Addresses that had to make room for others since the start.
+    /// Returns the number of evicted addresses since the start.
     pub(crate) fn forgotten(&self) -> u64 {
         self.v4.forgotten + self.v6.forgotten
     }
@@ -125,8 +125,8 @@ impl<A: Copy + PartialEq + Into<IpAddr>> Family<A> {
                 self.forgotten += 1;
             }
         } else if self.order.len() >= self.hashes.capacity {
-            // Grows by a quarter: the cap bounds memory, and a copy is cheap, from one
-            // end to the other.
+            // Growth by a quarter keeps memory close to the need. A copy is sequential, and
+            // therefore cheap.
             self.reserve(self.order.len() + (self.order.len() / 4).max(64));
         }
         if self.hashes.insert(hash) {
@@ -236,12 +236,12 @@ mod tests {
     }
 
     #[test]
-    fn a_host_takes_no_more_than_the_limits_promise() {
+    fn a_host_needs_at_most_the_documented_memory() {
         let mut set = BlockedSet::new(1 << 20, 1 << 20, HashKey::new(3));
         for number in 0..300_000_u32 {
             let (v4, v6) = (IpAddr::V4(number.into()), IpAddr::V6(u128::from(number).into()));
             insert(&mut set, if number % 2 == 0 { v4 } else { v6 });
-            // With a few hundred, the fixed part dominates.
+            // With a few hundred hosts, the fixed part dominates.
             check(&set.v4, 20);
             check(&set.v6, 33);
         }

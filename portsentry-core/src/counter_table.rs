@@ -2,15 +2,15 @@
 //!
 //! The table is a fixed array of buckets with four slots each, like a set-associative cache. A
 //! keyed hash of the address selects the only bucket that can hold its counter. If that bucket is
-//! full, the least interesting entry is evicted: the one with the fewest probes, then the one not
-//! seen for longest. Time and memory of an update are therefore constant, and nothing is rehashed,
+//! full, the least interesting entry is evicted: the one with the fewest probes, and among
+//! equals the one that was updated longest ago. Time and memory of an update are therefore constant, and nothing is rehashed,
 //! linked or swept. A flood of forged sources, each with one probe, cannot evict a scanner that
 //! has two.
 //!
 //! A bucket is one cache line, because with many sources an update mostly waits for memory. To
 //! fit, a slot holds the 64 bits of the hash and not the address. Two addresses with the same hash
 //! would share a counter. Among a million sources, the chance of one such pair is 1 in
-//! 4 million. Nobody can choose such addresses without the key.
+//! 4 million. Without the key, an attacker cannot choose such addresses.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -19,24 +19,24 @@ use core::time::Duration;
 use crate::Instant;
 use crate::hash_key::HashKey;
 
-/// Bytes of a cache line, and so of a bucket.
+/// Size of a cache line and of a bucket, in bytes.
 const LINE: usize = 64;
 
-/// A hash and a [`Meta`]. All zero is an empty slot, so that a new table is
-/// untouched zero pages.
+/// A hash and a [`Meta`]. An empty slot is all zeros, so that the pages of a new table
+/// are not touched.
 type Slot = [u64; 2];
 
-/// Slots of a bucket.
+/// Number of slots in a bucket.
 const WAYS: usize = LINE / size_of::<Slot>();
 
-/// The most slots of a table, 1 GiB.
+/// Maximum number of slots in a table, 1 GiB.
 pub(crate) const MAX_SLOTS: usize = 1 << 26;
 
-/// Counters by the hash of address and tag, at most a fixed number of them.
+/// A bounded number of counters, by the hash of address and tag.
 #[derive(Debug)]
 pub(crate) struct CounterTable {
     slots: Vec<Slot>,
-    /// Where the first bucket begins, for buckets to lie on cache lines.
+    /// Index of the first bucket, which aligns buckets to cache lines.
     first: usize,
     buckets: usize,
     key: HashKey,
@@ -44,8 +44,8 @@ pub(crate) struct CounterTable {
     in_use: usize,
 }
 
-/// The second word of a slot. From the top: count (16 bits), second of the last
-/// update (32 bits), cache word (16 bits).
+/// The second word of a slot: count (upper 16 bits), second of the last update (32 bits)
+/// and cache word (lower 16 bits).
 #[derive(Clone, Copy)]
 struct Meta(u64);
 
@@ -66,24 +66,24 @@ impl Meta {
         self.0 as u16
     }
 
-    /// The smallest is the least interesting: fewest counts first, then the longest
-    /// unseen; an empty slot is smaller than any other.
+    /// Returns the rank for eviction; the entry with the lowest rank is evicted. A lower
+    /// count has a lower rank, then an earlier update. An empty slot has the lowest.
     fn rank(self) -> u64 {
         self.0 >> 16
     }
 }
 
-/// How long a counter counts, in whole seconds; `u32::MAX`: for ever.
+/// The time window of a counter, in whole seconds. `u32::MAX` is unlimited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Window {
     /// The window restarts with every update.
     Sliding(u32),
-    /// The window starts with the first update and is not prolonged.
+    /// The window starts with the first update and has a fixed length.
     Fixed(u32),
 }
 
 impl Window {
-    /// A window that restarts with every update; `None`: for ever.
+    /// Returns a window that restarts with every update. `None` is unlimited.
     pub(crate) fn sliding(length: Option<Duration>) -> Self {
         let seconds = length.map(|length| u32::try_from(length.as_secs()).unwrap_or(u32::MAX));
         Self::Sliding(seconds.unwrap_or(u32::MAX))
@@ -96,23 +96,23 @@ impl Window {
 }
 
 impl CounterTable {
-    /// A table of at least `capacity` slots, 16 bytes each. Memory is touched
-    /// only as sources arrive. A `capacity` above [`MAX_SLOTS`] means that many.
+    /// Creates a table of at least `capacity` slots, 16 bytes each. A `capacity` above
+    /// [`MAX_SLOTS`] is reduced to it. Memory is touched only as sources arrive.
     pub(crate) fn new(capacity: usize, key: HashKey) -> Self {
         let buckets = capacity.min(MAX_SLOTS).div_ceil(WAYS).max(1);
-        // The allocator knows nothing of cache lines: room to begin on one.
+        // One more bucket leaves room to align the first one, which the allocator does not.
         let slots = vec![[0; 2]; (buckets + 1) * WAYS];
         let first = slots.as_ptr().align_offset(LINE).min(WAYS);
         Self { slots, first, buckets, key, evicted: 0, in_use: 0 }
     }
 
-    /// The name of the counter of `address` and `tag`.
+    /// Returns the hash that identifies the counter of `address` and `tag`.
     pub(crate) fn hash(&self, address: u128, tag: u16) -> u64 {
         self.key.hash(address, tag)
     }
 
-    /// Adds one to the counter of this hash, and gives the new count, which
-    /// stops at 65,535. One cache line, four comparisons.
+    /// Adds one to the counter of this hash. Returns the new count, at most 65,535. Reads
+    /// one cache line and makes four comparisons.
     pub(crate) fn bump(&mut self, hash: u64, now: Instant, window: Window) -> u16 {
         let seconds = u32::try_from(now.as_secs()).unwrap_or(u32::MAX);
         let Some(bucket) = self.bucket_mut(hash) else { return 1 };
@@ -123,7 +123,7 @@ impl CounterTable {
             let count = if fresh { meta.count().saturating_add(1) } else { 1 };
             let seen = match window {
                 Window::Fixed(_) if fresh => meta.seen(),
-                // Time that goes back stands still.
+                // A time before the last update counts as the last update.
                 _ => seconds.max(meta.seen()),
             };
             slot[1] = Meta::new(count, seen, meta.cached()).0;
@@ -142,13 +142,14 @@ impl CounterTable {
         1
     }
 
-    /// The cache word of the counter of this hash; 0 if it is new, or if there is none.
+    /// Returns the cache word of the counter of this hash: 0 if the counter is new or does
+    /// not exist.
     pub(crate) fn cached(&self, hash: u64) -> u16 {
         self.slot(hash).map_or(0, |slot| Meta(slot[1]).cached())
     }
 
-    /// Sets the cache word of the counter of this hash, if there is one. It is kept as
-    /// long as the counter.
+    /// Sets the cache word of the counter of this hash, if the counter exists. The word
+    /// exists as long as the counter.
     pub(crate) fn set_cached(&mut self, hash: u64, cached: u16) {
         if let Some(slot) = self.bucket_mut(hash).and_then(|bucket| slot_of(bucket, hash)) {
             let meta = Meta(slot[1]);
@@ -163,7 +164,7 @@ impl CounterTable {
         }
     }
 
-    /// The count of this hash as of its last update; 0 if it has no counter.
+    /// Returns the count of this hash at its last update; 0 if it has no counter.
     pub(crate) fn count(&self, hash: u64) -> u16 {
         self.slot(hash).map_or(0, |slot| Meta(slot[1]).count())
     }
@@ -177,7 +178,7 @@ impl CounterTable {
         if count == 0 {
             return 0;
         }
-        // Empty slots are the last of their bucket; the order of the others stays.
+        // Empty slots are at the end of their bucket. The others keep their order.
         rest.rotate_left(1);
         if let Some(last) = rest.last_mut() {
             *last = [0; 2];
@@ -186,23 +187,23 @@ impl CounterTable {
         count
     }
 
-    /// Reads from the cache line that [`bump`](Self::bump) would read from. The
-    /// value means nothing.
+    /// Reads the cache line that [`bump`](Self::bump) would read. The returned value has
+    /// no meaning.
     pub(crate) fn prefetch(&self, hash: u64) -> u64 {
         self.slots.get(self.start(hash)).map_or(0, |slot| slot[0])
     }
 
-    /// Counters that had to make room for others since the start.
+    /// Returns the number of evicted counters since the start.
     pub(crate) fn evicted(&self) -> u64 {
         self.evicted
     }
 
-    /// Counters held now.
+    /// Returns the number of counters.
     pub(crate) fn len(&self) -> usize {
         self.in_use
     }
 
-    /// The bucket of a hash. Every hash has one.
+    /// Returns the bucket of a hash. Every hash has one.
     fn bucket(&self, hash: u64) -> Option<&[Slot; WAYS]> {
         self.slots.get(self.start(hash)..)?.first_chunk()
     }
@@ -212,13 +213,13 @@ impl CounterTable {
         self.slots.get_mut(start..)?.first_chunk_mut()
     }
 
-    /// The slot of this hash, or an empty one that looks like that of hash 0.
+    /// Returns the slot of this hash, or an empty one, which looks like the slot of hash 0.
     fn slot(&self, hash: u64) -> Option<&Slot> {
         let bucket = self.bucket(hash)?;
         bucket.get(place_of(bucket, hash))
     }
 
-    /// Where the bucket of a hash begins.
+    /// Returns the index of the first slot of the bucket of a hash.
     fn start(&self, hash: u64) -> usize {
         // Multiply-shift: the hash as a fraction of the number of buckets.
         let index = (u128::from(hash) * self.buckets as u128) >> 64;
@@ -226,17 +227,18 @@ impl CounterTable {
     }
 }
 
-/// The slot of this hash that is in use.
+/// Returns the used slot of this hash.
 fn slot_of(bucket: &mut [Slot; WAYS], hash: u64) -> Option<&mut Slot> {
-    // Empty slots look like those of hash 0, and are the last of their bucket.
+    // Empty slots look like those of hash 0, and are at the end of their bucket.
     let place = place_of(bucket, hash);
     bucket.get_mut(place).filter(|slot| Meta(slot[1]).count() > 0)
 }
 
-/// Where the first slot of this hash stands; beyond the bucket if there is none.
+/// Returns the index of the first slot of this hash in its bucket; an index after the
+/// bucket if there is none.
 ///
-/// All slots are looked at before anything depends on them: in which one it stands nobody
-/// can guess, and branches that the processor guesses wrong cost more than comparisons.
+/// Compares all slots without a branch. The index is not predictable, and a mispredicted
+/// branch costs more than the comparisons.
 fn place_of(bucket: &[Slot; WAYS], hash: u64) -> usize {
     let each = bucket.iter().rev();
     let found = each.fold(1, |found, slot| found << 1 | u32::from(slot[0] == hash));
@@ -281,7 +283,7 @@ mod tests {
                 return entry.2;
             }
             if self.entries.len() == WAYS {
-                // Of entries alike in all that counts, the first makes room.
+                // Among entries with the same rank, the first is evicted.
                 let least = self.entries.iter().map(|entry| (entry.2, entry.3)).min().unwrap();
                 let at = self.entries.iter().position(|e| (e.2, e.3) == least).unwrap();
                 self.evicted += 1;
@@ -293,9 +295,9 @@ mod tests {
         }
     }
 
-    /// The hash that an empty slot seems to have.
+    /// The hash that an empty slot contains.
     #[test]
-    fn hash_zero_is_counted_as_any_other() {
+    fn hash_zero_is_counted_like_any_other() {
         let mut table = table(WAYS);
         let bump = |table: &mut CounterTable, hash| table.bump(hash, Instant::default(), FOR_EVER);
         table.set_cached(0, 7);
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn a_removed_counter_leaves_the_others() {
+    fn removing_a_counter_keeps_the_others() {
         let mut table = table(WAYS);
         for hash in [5, 9, 9, 0, 7] {
             table.bump(hash, Instant::default(), FOR_EVER);
@@ -318,9 +320,9 @@ mod tests {
         assert_eq!((table.len(), table.evicted()), (4, 0));
     }
 
-    /// A capacity that no memory holds wrapped to a table of one slot.
+    /// A capacity above all memory once overflowed to a table of one slot.
     #[test]
-    fn an_extreme_capacity_is_the_largest() {
+    fn an_extreme_capacity_is_reduced_to_the_maximum() {
         let mut table = table(usize::MAX);
         assert_eq!(table.slots.len(), MAX_SLOTS + WAYS);
         let hashes = [1, u64::MAX / 2, u64::MAX];
@@ -355,7 +357,7 @@ mod tests {
         fn a_table_with_room_counts_exactly(
             addresses in prop::collection::vec(0_u128..200, 1..2_000),
         ) {
-            // 200 addresses in 4,096 buckets: no bucket sees more than four.
+            // 200 addresses in 4,096 buckets: no bucket gets more than four.
             let mut table = table(4_096 * WAYS);
             let mut counts = std::collections::HashMap::new();
             for address in addresses {
@@ -369,13 +371,13 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_of_single_probes_does_not_push_out_a_scanner() {
+    fn a_flood_of_single_probes_does_not_evict_a_scanner() {
         let mut table = table(1_024);
         let scanner = u128::MAX;
         for round in 1..=20 {
             let now = Instant::from_secs(round);
             let count = table.bump(table.hash(scanner, 0), now, FOR_EVER);
-            // Its first probe is as dull as any other; from the second on it stays.
+            // Its first probe has the rank of any other. It stays from the second probe.
             assert!(round < 3 || u64::from(count) >= round - 1, "round {round}: {count}");
             let flood = if round == 1 { 0 } else { 50_000 };
             for forged in 0..flood {

@@ -1,8 +1,8 @@
 //! The decision about each observation, and the state it needs.
 //!
-//! The engine does no I/O. The caller passes observations and the time in, takes
-//! out events to be written and effects to be carried out, and reports how each
-//! effect ended. The same calls always give the same answers.
+//! The engine does no I/O. The caller passes observations and the time, takes events to
+//! write and effects to perform, and reports the outcome of each effect. The same calls
+//! always return the same results.
 
 mod advice;
 mod hosts;
@@ -38,7 +38,7 @@ use self::prefetch::BATCH;
 use self::responses::Responses;
 use self::suppressed::{SUMMARY_INTERVAL, Suppressed};
 
-/// One line for each source and served port in this window.
+/// The window in which each pair of source and served port gets one line.
 const SERVED_LINES: Window = Window::Fixed(SUMMARY_INTERVAL.as_secs() as u32);
 
 /// The detection state machine.
@@ -48,11 +48,11 @@ const SERVED_LINES: Window = Window::Fixed(SUMMARY_INTERVAL.as_secs() as u32);
 ///
 /// - *Input*: [`observe`](Self::observe), [`observe_batch`](Self::observe_batch) and
 ///   [`observe_advised`](Self::observe_advised) take attempts;
-///   [`handle_outcome`](Self::handle_outcome) and [`refuse`](Self::refuse) take the ends
+///   [`handle_outcome`](Self::handle_outcome) and [`refuse`](Self::refuse) take the results
 ///   of responses; [`handle_timeout`](Self::handle_timeout) takes the time.
-/// - *Output*: [`poll_effect`](Self::poll_effect) returns what to do,
-///   [`poll_event`](Self::poll_event) what to report, and
-///   [`poll_timeout`](Self::poll_timeout) when to call `handle_timeout`.
+/// - *Output*: [`poll_effect`](Self::poll_effect) returns actions to perform,
+///   [`poll_event`](Self::poll_event) events to report, and
+///   [`poll_timeout`](Self::poll_timeout) the time at which to call `handle_timeout`.
 /// - *Rules*: [`set_policy`](Self::set_policy) and
 ///   [`set_served_ports`](Self::set_served_ports) replace them at any time and keep the
 ///   state.
@@ -73,11 +73,12 @@ const SERVED_LINES: Window = Window::Fixed(SUMMARY_INTERVAL.as_secs() as u32);
 /// 3. Call `poll_timeout`. Wait for input, but no longer than until that time, and then
 ///    call `handle_timeout`.
 ///
-/// Events and effects wait in memory until they are taken out; [`Limits`] bounds them.
+/// Events and effects wait in memory until the caller takes them. [`Limits`] bounds their
+/// number.
 ///
 /// # Example
 ///
-/// The loop of a program, with a sensor and a responder that are plain lists here:
+/// The loop of a program. Here, the sensor and the responder are plain lists:
 ///
 /// ```
 /// use portsentry_core::*;
@@ -114,7 +115,7 @@ const SERVED_LINES: Window = Window::Fixed(SUMMARY_INTERVAL.as_secs() as u32);
 ///     engine.observe(&packet.at(now), now);
 ///     deliver(&mut engine, &mut reports, now);
 /// }
-/// // The second host was not responded to: a summary is due in a minute.
+/// // The second host got no response: a summary is due in a minute.
 /// while let Some(due) = engine.poll_timeout() {
 ///     now = due;
 ///     engine.handle_timeout(now);
@@ -151,7 +152,7 @@ pub struct Engine {
     now: Instant,
 }
 
-/// The time and the statistics; the tables would fill megabytes.
+/// Writes the time and the statistics, without the tables, which would need megabytes.
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Engine")
@@ -164,8 +165,8 @@ impl fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// An engine without state. `limits` bounds its memory for good; `key`
-    /// should be random, see [`HashKey`].
+    /// Creates an engine without state. `limits` bounds its memory and cannot be changed
+    /// later. `key` should be random, see [`HashKey`].
     pub fn new(policy: Policy, limits: &Limits, key: HashKey) -> Self {
         Self {
             trigger_window: Window::sliding(policy.trigger_window),
@@ -186,24 +187,21 @@ impl Engine {
         }
     }
 
-    /// Numbers responses `first`, `first + step`, and so on, where an engine
-    /// without this call numbers them 1, 2, 3.
+    /// Numbers responses `first`, `first + step`, and so on. The default is 1, 2, 3.
     ///
-    /// Engines that share one responder need identities that do not clash: with
-    /// `n` engines, engine `i` starts at `i` and has the step `n`. Then
-    /// `id.as_u64() % n` is the engine of a response, as long as fewer than 2^64
-    /// were started. To be called before the first observation.
+    /// Engines that share one responder need unique identities: with `n` engines, engine
+    /// `i` starts at `i` and has the step `n`. Then `id.as_u64() % n` is the engine of a
+    /// response, for the first 2^64 responses. Call this before the first observation.
     #[must_use]
     pub fn with_response_ids(mut self, first: u64, step: u64) -> Self {
         self.responses.number_from(first, step);
         self
     }
 
-    /// Decides about one attempt. Allocates nothing, except for the rare attempt
-    /// that starts a response or waits for one.
+    /// Decides about one attempt. Allocates memory only if the attempt starts a response or
+    /// waits for one, which is rare.
     ///
-    /// `now` drives time-outs; detection compares
-    /// [`Observation::at`](Observation::at). IPv4-mapped addresses count as IPv4.
+    /// `now` drives timeouts; detection compares [`Observation::at`](Observation::at). IPv4-mapped addresses count as IPv4.
     /// Afterwards, [`poll_event`](Self::poll_event) and
     /// [`poll_effect`](Self::poll_effect) may return something; a caller with a
     /// batch can poll once after the batch.
@@ -214,9 +212,8 @@ impl Engine {
         self.decide_and_count(observation, hash, known)
     }
 
-    /// Decides about one attempt as [`observe`](Self::observe) does, with what
-    /// the caller knows about its source. See [`Advice`] for which rule it
-    /// replaces.
+    /// Decides about one attempt like [`observe`](Self::observe), with advice of the caller
+    /// about its source. [`Advice`] lists the rules that it replaces.
     ///
     /// ```
     /// use portsentry_core::*;
@@ -254,13 +251,12 @@ impl Engine {
         }
     }
 
-    /// Decides about several attempts as [`observe`](Self::observe) would, one
-    /// after the other.
+    /// Decides about several attempts, one after the other, like [`observe`](Self::observe).
     ///
-    /// The entries of the large tables are fetched for a few dozen attempts at a
-    /// time: memory answers many requests at once in little more than the time of
-    /// one. With more sources than the processor's cache holds, a batch costs a
-    /// quarter of as many single calls.
+    /// Entries of the large tables are fetched for 64 attempts at a time, because memory
+    /// answers many parallel requests in little more than the time of one. If there are
+    /// more sources than fit into the processor's cache, a batch takes a quarter of the
+    /// time of single calls.
     pub fn observe_batch(&mut self, observations: &[Observation], now: Instant) {
         let mut hashes = [0; BATCH];
         for observations in observations.chunks(BATCH) {
@@ -277,12 +273,12 @@ impl Engine {
         }
     }
 
-    /// Whether probes are counted for each source.
+    /// Returns whether probes are counted for each source.
     const fn counts(&self) -> bool {
         self.policy.scan_trigger > 1
     }
 
-    /// Whether the blocked set is asked.
+    /// Returns whether the engine searches the blocked set.
     const fn remembers(&self) -> bool {
         self.policy.remember_blocked && (self.policy.block_tcp || self.policy.block_udp)
     }
@@ -291,24 +287,24 @@ impl Engine {
         self.counts() || self.remembers()
     }
 
-    /// Whether lookups are cached next to the counters.
+    /// Returns whether lookups are cached next to the counters.
     fn caches_lookups(&self) -> bool {
         self.counts() && (self.remembers() || !self.policy.ignore.is_empty())
     }
 
-    /// The hash of the source in both tables, which have the same key.
+    /// Returns the hash of the source in both tables, which have the same key.
     fn source_hash(&self, observation: &Observation) -> u64 {
         self.sources.hash(address_bits(observation.source), 0)
     }
 
-    /// Decides and counts. `hash` is that of the source if it is needed.
+    /// Decides and counts. `hash` is the hash of the source, if it is needed.
     fn decide_and_count(
         &mut self,
         observation: &Observation,
         hash: u64,
         known: Lookups,
     ) -> Verdict {
-        // Constructors make addresses canonical; an assignment may undo that.
+        // Constructors make addresses canonical, but the fields can be assigned.
         let copy;
         let observation = if observation.is_mapped() {
             copy = observation.canonical();
@@ -362,7 +358,7 @@ impl Engine {
         self.respond(observation)
     }
 
-    /// Whether the source, which is not ignored, is in the blocked set.
+    /// Returns whether a source that is not ignored is in the blocked set.
     fn is_known_blocked(&mut self, source: IpAddr, hash: u64, known: Lookups) -> bool {
         known.blocked().unwrap_or_else(|| {
             let blocked = self.blocked.contains(source, hash);
@@ -378,7 +374,7 @@ impl Engine {
         }
     }
 
-    /// Whether a connected socket gets what this peer sends.
+    /// Returns whether a connected socket receives the datagrams of this peer.
     fn serves_peer(&self, observation: &Observation) -> bool {
         let Observation { source, source_port, target, target_port, .. } = *observation;
         self.served.is_connected((target, target_port), (source, source_port))
@@ -420,14 +416,14 @@ impl Engine {
         }
     }
 
-    /// When [`handle_timeout`](Self::handle_timeout) should be called, if at
-    /// all. Changes with every other call.
+    /// Returns the time at which to call [`handle_timeout`](Self::handle_timeout), if
+    /// necessary. Any other call may change it.
     pub fn poll_timeout(&self) -> Option<Instant> {
         [self.suppressed.due, self.responses.deadline()].into_iter().flatten().min()
     }
 
-    /// Does what has become due: ends responses without an outcome, and sums up
-    /// what was suppressed. Calling it early does no harm.
+    /// Performs the actions that are due: ends responses without an outcome, and queues
+    /// the summaries of suppressed events. An early call has no effect.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.advance(now);
         self.expire_responses();
@@ -436,23 +432,23 @@ impl Engine {
         }
     }
 
-    /// The next event, oldest first. Events wait in memory until they are taken
-    /// out, at most [`Limits::events`] of them.
+    /// Returns the next event, oldest first. At most [`Limits::events`] events wait in
+    /// memory until they are taken.
     pub fn poll_event(&mut self) -> Option<Event> {
         self.events.pop_front()
     }
 
-    /// The next effect, oldest first. Each must be answered by one
+    /// Returns the next effect, oldest first. Each needs one call of
     /// [`handle_outcome`](Self::handle_outcome) or [`refuse`](Self::refuse), within
     /// [`Limits::response_timeout`].
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    /// Replaces the rules. Counters, the blocked set and responses under way
-    /// stay.
+    /// Replaces the rules. Keeps the counters, the blocked set and the responses in
+    /// progress.
     pub fn set_policy(&mut self, policy: Policy) {
-        // Another limit may leave room.
+        // The new limit may be higher, so responses are allowed again.
         self.rate.shut_until(Instant::default());
         self.forget_external_limit();
         self.trigger_window = Window::sliding(policy.trigger_window);
@@ -460,7 +456,7 @@ impl Engine {
         self.lookups.invalidate_all(&mut self.sources);
     }
 
-    /// The rules in force.
+    /// Returns the current rules.
     pub fn policy(&self) -> &Policy {
         &self.policy
     }
@@ -470,7 +466,7 @@ impl Engine {
         self.served = served;
     }
 
-    /// Counts of the decisions so far, and how full the tables are.
+    /// Returns the counts of the decisions so far, and the fill levels of the tables.
     pub fn statistics(&self) -> Statistics {
         Statistics {
             sources: self.sources.len(),
@@ -483,7 +479,7 @@ impl Engine {
         }
     }
 
-    /// Time never goes back for the engine.
+    /// Sets the time of the engine, which never goes back.
     fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
     }

@@ -1,10 +1,10 @@
-//! The engine's reports, in the order of their causes.
+//! The events that the engine reports, in the order of their causes.
 
 use core::net::IpAddr;
 
 use crate::{Observation, Protocol, Reason};
 
-/// Something that an administrator wants to read.
+/// A fact for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(
@@ -13,41 +13,40 @@ use crate::{Observation, Protocol, Reason};
     serde(rename_all = "snake_case")
 )]
 pub enum Event {
-    /// A monitored port was probed: exactly one for each probe.
+    /// A probe of a monitored port. Each probe has exactly one event.
     Probe(Probe),
-    /// A packet to a monitored port that a local program serves; the first in
-    /// a minute of that source to that port.
+    /// A packet to a monitored port that a local program serves. Only the first packet per
+    /// minute from one source to one port has an event.
     #[non_exhaustive]
     ServedPort {
         /// The sender.
         source: IpAddr,
-        /// The address of this host that the packet was sent to.
+        /// The address of this host to which the packet was sent.
         target: IpAddr,
         /// The transport protocol.
         protocol: Protocol,
         /// The served port.
         port: u16,
     },
-    /// [`Event::ServedPort`] was held back this often in the last minute,
-    /// because the same source had sent to the same port.
+    /// Events [`Event::ServedPort`] that were suppressed in the last minute, because the
+    /// same source had already sent to the same port.
     #[non_exhaustive]
     ServedPortSuppressed {
-        /// How often.
+        /// Number of suppressed events.
         packets: u64,
     },
-    /// Probes that would have been responded to, but that minute's share of
-    /// responses was used up.
+    /// Probes without a response, because the limit of responses per minute was reached.
     #[non_exhaustive]
     RateLimited {
-        /// How many since the last such event.
+        /// Number of probes since the last such event.
         probes: u64,
-        /// The limit, responses a minute.
+        /// The limit, in responses per minute.
         limit: u32,
     },
-    /// Probes that would have been responded to, but too much was under way.
+    /// Probes without a response, because too many responses were in progress.
     #[non_exhaustive]
     Overloaded {
-        /// How many since the last such event.
+        /// Number of probes since the last such event.
         probes: u64,
     },
 }
@@ -59,13 +58,12 @@ pub enum Event {
 pub struct Probe {
     /// The attempt.
     pub observation: Observation,
-    /// Where the decision ended; gives the flags of the classic line.
+    /// The rule that ended the decision. It defines the flags of the classic line.
     pub reason: Reason,
 }
 
 impl Probe {
-    /// The probe that `observation` showed, with the reason that ended the
-    /// decision about it.
+    /// Creates a probe from an observation and the reason that ended the decision.
     #[must_use]
     #[inline]
     pub const fn new(observation: Observation, reason: Reason) -> Self {
@@ -73,17 +71,17 @@ impl Probe {
     }
 }
 
-/// The engine makes events. These constructors are for tests and for programs
-/// that store events in a form of their own.
+/// The engine creates events. These constructors are for tests, and for programs that
+/// store events in another form.
 impl Event {
-    /// [`Event::Probe`] of `observation`.
+    /// Creates an [`Event::Probe`] of `observation`.
     #[must_use]
     #[inline]
     pub const fn probe(observation: Observation, reason: Reason) -> Self {
         Self::Probe(Probe::new(observation, reason))
     }
 
-    /// [`Event::ServedPort`] for the packet that `observation` shows.
+    /// Creates an [`Event::ServedPort`] for the packet of `observation`.
     #[must_use]
     pub const fn served_port(observation: &Observation) -> Self {
         Self::ServedPort {
@@ -94,19 +92,19 @@ impl Event {
         }
     }
 
-    /// [`Event::ServedPortSuppressed`].
+    /// Creates an [`Event::ServedPortSuppressed`].
     #[must_use]
     pub const fn served_port_suppressed(packets: u64) -> Self {
         Self::ServedPortSuppressed { packets }
     }
 
-    /// [`Event::RateLimited`].
+    /// Creates an [`Event::RateLimited`].
     #[must_use]
     pub const fn rate_limited(probes: u64, limit: u32) -> Self {
         Self::RateLimited { probes, limit }
     }
 
-    /// [`Event::Overloaded`].
+    /// Creates an [`Event::Overloaded`].
     #[must_use]
     pub const fn overloaded(probes: u64) -> Self {
         Self::Overloaded { probes }

@@ -8,15 +8,15 @@ use crate::{
     Event, Evidence, IpOptions, Mode, Probe, Protocol, Reason, ScanKind, TcpFlags, Timestamp,
 };
 
-/// Version of the form; it grows with an incompatible change only.
+/// Version of the schema. It increases only with an incompatible change.
 const SCHEMA: u32 = 1;
 
-/// An event in a form that other programs can keep and compare: flat names,
-/// times as RFC 3339 text, and no key for what is not known.
+/// An event in a form that other programs can store and compare: flat names, times as
+/// RFC 3339 text, and no keys for unknown values.
 ///
-/// The serde form of [`Event`] is its exact value, for two processes of one
-/// version: a reader rejects variants that it does not know. A record has a
-/// `schema`, keys may be added, and a reader can skip unknown `event_type`s.
+/// The serde form of [`Event`] is its exact value, for processes of the same version: a
+/// reader rejects unknown variants. A record has a `schema`. Later versions may add keys,
+/// and a reader can skip an unknown `event_type`.
 ///
 /// ```
 /// use portsentry_core::{Event, EventRecord, Observation, Reason, TcpFlags};
@@ -41,8 +41,8 @@ pub struct EventRecord<'a> {
 }
 
 impl<'a> EventRecord<'a> {
-    /// The record of `event`. A probe has the time of its packet; other events have
-    /// none unless [`stamped`](Self::stamped) sets it.
+    /// Creates the record of `event`. A probe has the time of its packet. Other events have
+    /// no time unless [`stamped`](Self::stamped) sets it.
     pub const fn new(event: &'a Event) -> Self {
         Self { event, time: None, interface: None, name: None, host: None, sequence: None }
     }
@@ -71,7 +71,7 @@ impl<'a> EventRecord<'a> {
         Self { host: Some(host), ..self }
     }
 
-    /// Sets `seq`, a number that counts up, so that a gap reveals a loss.
+    /// Sets `seq`, a consecutive number, so that a gap shows a loss.
     #[must_use]
     pub const fn with_sequence(self, sequence: u64) -> Self {
         Self { sequence: Some(sequence), ..self }
@@ -124,7 +124,7 @@ impl Serialize for EventRecord<'_> {
     }
 }
 
-/// All keys, in the order they are written.
+/// All keys, in the order of the output.
 #[derive(Default, Serialize)]
 struct Record<'a> {
     schema: u32,
@@ -225,7 +225,7 @@ const fn proto(protocol: Protocol) -> &'static str {
     }
 }
 
-/// The word of a reason in records.
+/// Returns the name of a reason in records.
 const fn verdict(reason: Reason) -> &'static str {
     match reason {
         Reason::IgnoreList => "ignored",
@@ -237,7 +237,7 @@ const fn verdict(reason: Reason) -> &'static str {
     }
 }
 
-/// A time in microseconds.
+/// Writes a time with microseconds.
 #[derive(Clone, Copy)]
 struct Micros(Timestamp);
 
@@ -247,7 +247,7 @@ impl Serialize for Micros {
     }
 }
 
-/// The first letter of each flag, such as `FPU`.
+/// Writes the first letter of each flag, such as `FPU`.
 struct Letters(TcpFlags);
 
 impl Serialize for Letters {

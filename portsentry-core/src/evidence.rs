@@ -4,7 +4,7 @@ use core::fmt;
 
 use crate::{ScanKind, TcpFlags};
 
-/// What a sensor saw of an attempt.
+/// The packet or connection of an attempt, as the sensor saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(
@@ -17,8 +17,8 @@ pub enum Evidence {
     Segment(TcpSegment),
     /// A UDP datagram on the wire. Its source may be forged.
     Datagram,
-    /// A TCP handshake completed with a socket that the sensor bound: the
-    /// source answered, so its address is real.
+    /// A TCP handshake completed with a socket that the sensor bound. The source replied,
+    /// so its address is not forged.
     Connection,
     /// A UDP datagram received by a socket that the sensor bound. Its source
     /// may be forged.
@@ -27,8 +27,8 @@ pub enum Evidence {
 
 /// The fields of a TCP header that distinguish kinds of scan and scanners.
 ///
-/// Made with [`TcpSegment::new`]; set the other fields with the `with_*`
-/// methods or by assignment.
+/// Create it with [`TcpSegment::new`]. Set the other fields with the `with_*` methods or
+/// by assignment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -38,13 +38,13 @@ pub struct TcpSegment {
     /// Sequence number.
     #[cfg_attr(feature = "serde", serde(default))]
     pub sequence: u32,
-    /// Window, unscaled.
+    /// Unscaled window.
     #[cfg_attr(feature = "serde", serde(default))]
     pub window: u16,
 }
 
 impl TcpSegment {
-    /// A segment with these control bits, all other fields 0.
+    /// Creates a segment with these control bits. All other fields are 0.
     #[inline]
     pub const fn new(flags: TcpFlags) -> Self {
         Self { flags, sequence: 0, window: 0 }
@@ -81,7 +81,7 @@ pub enum Protocol {
     Udp,
 }
 
-/// How the sensor watches.
+/// The mode of the sensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -89,9 +89,9 @@ pub enum Protocol {
     serde(rename_all = "snake_case")
 )]
 pub enum Mode {
-    /// Reading packets; the port stays closed.
+    /// The sensor reads packets. The port remains closed.
     Stealth,
-    /// Binding the port and answering on it.
+    /// The sensor binds the port and replies on it.
     Connect,
 }
 
@@ -103,17 +103,17 @@ pub enum Mode {
     serde(rename_all = "snake_case")
 )]
 pub enum IpOptions {
-    /// IPv4 header longer than 20 bytes.
+    /// An IPv4 header longer than 20 bytes.
     Present,
-    /// IPv4 header of 20 bytes.
+    /// An IPv4 header of 20 bytes.
     Absent,
-    /// IPv6, which has none, or a sensor that cannot see the header.
+    /// IPv6, which has no such options, or a sensor that cannot see the header.
     #[default]
     Unknown,
 }
 
 impl Evidence {
-    /// The transport protocol.
+    /// Returns the transport protocol.
     pub const fn protocol(&self) -> Protocol {
         match self {
             Self::Segment(_) | Self::Connection => Protocol::Tcp,
@@ -121,7 +121,7 @@ impl Evidence {
         }
     }
 
-    /// The mode of the sensor.
+    /// Returns the mode of the sensor.
     pub const fn mode(&self) -> Mode {
         match self {
             Self::Segment(_) | Self::Datagram => Mode::Stealth,
@@ -129,7 +129,7 @@ impl Evidence {
         }
     }
 
-    /// The kind of scan that this looks like.
+    /// Returns the kind of scan that this packet or connection matches.
     pub const fn kind(&self) -> ScanKind {
         match self {
             Self::Connection | Self::Message => ScanKind::Connect,
@@ -138,10 +138,10 @@ impl Evidence {
         }
     }
 
-    /// Whether this opens a contact: everything except a TCP segment with ACK
-    /// or RST. Those two are replies and remnants of old connections, and mean
-    /// nothing without a table of connections (backscatter, RFC 9293 section
-    /// 3.10.7).
+    /// Returns whether this starts an exchange: everything except a TCP segment with ACK or
+    /// RST. Such segments are replies or belong to old connections, for example
+    /// backscatter (RFC 9293 section 3.10.7). Only a table of connections could classify
+    /// them.
     pub const fn is_opener(&self) -> bool {
         match self {
             Self::Segment(segment) => {

@@ -1,19 +1,18 @@
-//! The secret that decides where an address lands in a table.
+//! The secret key of the hash tables.
 //!
 //! The hash is universal (Carter and Wegman, "Universal classes of hash
-//! functions", 1979): whichever two addresses are chosen by someone who does not
-//! know the key, they have the same hash with a chance of 1 in 2^61. Tables may
-//! therefore take the hash for the address. Faster hashes of 64 bits promise
-//! less: some keys of foldhash give every sixth IPv4 address of a network the
-//! hash of another.
+//! functions", 1979). For any two addresses chosen without the key, the probability of
+//! the same hash is 1 in 2^61. Tables can therefore store the hash in place of the address.
+//! Faster hashes of 64 bits guarantee less: with some keys of foldhash, every sixth IPv4
+//! address of a network has the hash of another.
 
 use core::net::IpAddr;
 
 /// The prime 2^61 - 1, for which a remainder needs no division.
 const PRIME: u64 = (1 << 61) - 1;
 
-/// Bits of a piece of an address: three hold an address and a tag, and the sum
-/// of three products with keys below [`PRIME`] fits in 128 bits.
+/// Number of bits in a piece. Three pieces contain an address and a tag, and the sum of
+/// three products with factors below [`PRIME`] fits in 128 bits.
 const PIECE: u32 = 48;
 
 /// The step between the states of SplitMix64.
@@ -21,9 +20,9 @@ const GOLDEN_RATIO: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// The key of the engine's hash tables.
 ///
-/// Whoever knows it can choose addresses that meet in one place of a table, so
-/// a live program draws it at random at every start and tells nobody. A replay
-/// takes a constant, which makes its output repeatable.
+/// An attacker with the key can choose addresses that collide in a table. A live program
+/// therefore uses a random secret key at each start. A replay uses a constant, which
+/// makes its output repeatable.
 #[derive(Clone)]
 pub struct HashKey {
     /// A factor for each piece, from 1 to `PRIME` - 1.
@@ -31,10 +30,10 @@ pub struct HashKey {
 }
 
 impl HashKey {
-    /// A key from 128 bits, all of them random in a live program.
+    /// Creates a key from 128 bits, which are all random in a live program.
     pub fn new(bits: u128) -> Self {
-        // Three numbers of the sequence that begins at each half, so that small
-        // constants make no small factors.
+        // Three numbers of the sequence that starts at each half, so that small constants
+        // do not give small factors.
         let (high, low) = ((bits >> 64) as u64, bits as u64);
         let factors = [1, 2, 3].map(|step: u64| {
             let increment = step.wrapping_mul(GOLDEN_RATIO);
@@ -44,24 +43,24 @@ impl HashKey {
         Self { factors }
     }
 
-    /// A random key, from the source that seeds the hash tables of the standard
+    /// Creates a random key, from the source that seeds the hash tables of the standard
     /// library.
     #[cfg(feature = "std")]
     pub fn random() -> Self {
         use std::hash::{BuildHasher as _, RandomState};
 
-        // SipHash of different messages under a key that nobody knows.
+        // SipHash of different messages under a secret key.
         let state = RandomState::new();
         let [high, low] = [1_u64, 2].map(|message| u128::from(state.hash_one(message)));
         Self::new(high << 64 | low)
     }
 
-    /// Which of `engines` engines gets the observations of `source`, from 0; for
-    /// several engines on as many threads. All observations of a source, IPv4-mapped
-    /// or not, go to one engine. About 4 ns.
+    /// Returns the index of the engine, below `engines`, for the observations of `source`;
+    /// for several engines, each on its own thread. All observations of a source,
+    /// IPv4-mapped or not, belong to one engine. Takes about 4 ns.
     ///
-    /// The engines may have the same key: the choice says nothing about the place of
-    /// an address in their tables.
+    /// The engines may have the same key: the index is independent of the positions in
+    /// their tables.
     ///
     /// ```
     /// use portsentry_core::HashKey;
@@ -72,14 +71,14 @@ impl HashKey {
     /// assert_eq!(key.shard("::ffff:192.0.2.7".parse().unwrap(), 4), owner);
     /// ```
     pub fn shard(&self, source: IpAddr, engines: usize) -> usize {
-        // Tables use the upper bits of the hash: another mix does not select a part of
-        // them.
+        // Tables use the upper bits of the hash. The second mix makes the index independent
+        // of them.
         let hash = mix(self.hash(address_bits(source), 0).wrapping_add(GOLDEN_RATIO));
         ((u128::from(hash) * engines as u128) >> 64) as usize
     }
 
-    /// The hash of an address and a small number beside it, never 0. Of IPv4
-    /// addresses with the same number, no two have the same. About 4 ns.
+    /// Returns the hash of an address and a tag, never 0. Two IPv4 addresses with the same
+    /// tag have different hashes. Takes about 4 ns.
     #[inline]
     pub(crate) fn hash(&self, address: u128, tag: u16) -> u64 {
         let mask = (1 << PIECE) - 1;
@@ -90,11 +89,11 @@ impl HashKey {
             .zip(self.factors)
             .map(|(piece, factor)| u128::from(*piece) * u128::from(factor))
             .sum();
-        // 2^61 is 1 modulo the prime: the digits of base 2^61 are added up.
+        // 2^61 is 1 modulo the prime, so the remainder is the sum of the digits in base 2^61.
         let folded = (sum as u64 & PRIME) + (sum >> 61) as u64;
         let remainder = if folded >= PRIME { folded - PRIME } else { folded };
-        // Addresses in a row have remainders in a row: scatter them. That keeps what
-        // differs different, and 0, so 0 must not go in.
+        // Consecutive addresses have consecutive remainders; `mix` scatters them. It maps
+        // different numbers to different ones, and 0 to 0, so its input must not be 0.
         mix(remainder + 1)
     }
 }
@@ -105,8 +104,9 @@ impl core::fmt::Debug for HashKey {
     }
 }
 
-/// Both families in one number: IPv4 as its IPv4-mapped IPv6 address (RFC 4291
-/// section 2.5.5.2), which no packet can legally carry, so nothing collides.
+/// Returns an address of either family as one number. An IPv4 address becomes its
+/// IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2). No valid packet contains such an
+/// address, so the families do not collide.
 pub(crate) const fn address_bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
@@ -114,8 +114,8 @@ pub(crate) const fn address_bits(address: IpAddr) -> u128 {
     }
 }
 
-/// Different numbers give different ones, and each bit depends on all bits: the
-/// output function of SplitMix64 (Steele, Lea and Flood, 2014).
+/// Returns the output function of SplitMix64 (Steele, Lea and Flood, 2014). Different
+/// inputs have different results, and each bit depends on all bits of the input.
 const fn mix(bits: u64) -> u64 {
     let bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -130,14 +130,15 @@ mod tests {
 
     use super::*;
 
-    /// The inverse of [`mix`], with the inverses of its factors modulo 2^64.
+    /// Returns the inverse of [`mix`], with the inverses of its factors modulo 2^64.
     fn unmix(bits: u64) -> u64 {
         let bits = (bits ^ bits >> 31 ^ bits >> 62).wrapping_mul(0x3196_42b2_d24d_8ec3);
         let bits = (bits ^ bits >> 27 ^ bits >> 54).wrapping_mul(0x96de_1b17_3f11_9089);
         bits ^ bits >> 30 ^ bits >> 60
     }
 
-    /// NetworkSet as they are scanned from, and tags as served ports are.
+    /// Returns consecutive addresses and networks, as in a scan, with the tags of sources and
+    /// served ports.
     fn addresses() -> impl Iterator<Item = (u128, u16)> {
         let v6 = 0x2001_0db8_u128 << 96;
         let v4 = (0..50_000_u32).map(|n| address_bits(IpAddr::V4((0x0a00_0000 + n).into())));
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_lie_close_have_hashes_of_their_own_in_all_parts_of_a_table() {
+    fn close_addresses_have_different_hashes_in_all_parts_of_a_table() {
         for bits in [0, 1, 1 << 64, u128::MAX, 0x1234_5678_9abc_def0_0fed_cba9_8765_4321] {
             let key = HashKey::new(bits);
             let mut hashes: Vec<u64> =
@@ -182,15 +183,15 @@ mod tests {
             prop_assert_eq!(key.hash(address, tag), mix(remainder as u64 + 1));
         }
 
-        /// Only one piece of an IPv4 address varies, and its factor has an inverse:
-        /// the address can be had back from the hash.
+        /// Only one piece of an IPv4 address varies, and its factor has an inverse, so the
+        /// address can be computed from the hash.
         #[test]
         fn an_ipv4_address_follows_from_its_hash(address: u32, tag: u16, bits: u128) {
             let key = HashKey::new(bits);
             let hash = key.hash(address_bits(IpAddr::V4(address.into())), tag);
             let constant = u128::from(key.factors[1]) * 0xffff;
             let remainder = u128::from(unmix(hash) - 1) + u128::from(PRIME) * 0xffff - constant;
-            // Fermat: the inverse of a factor is its power of the prime less 2.
+            // Fermat: the inverse of a factor is its power with the exponent prime - 2.
             let product = |a: u128, b: u128| a * b % u128::from(PRIME);
             let (mut inverse, mut square) = (1, u128::from(key.factors[2]));
             for bit in 0..61 {
@@ -204,7 +205,7 @@ mod tests {
         }
 
         #[test]
-        fn each_half_of_the_key_has_a_say(bits: u128, flipped in 0..128) {
+        fn each_half_of_the_key_affects_the_hash(bits: u128, flipped in 0..128) {
             let (one, other) = (HashKey::new(bits), HashKey::new(bits ^ 1_u128 << flipped));
             prop_assert_ne!(one.hash(7, 0), other.hash(7, 0));
         }

@@ -3,14 +3,14 @@
 //! portsentry watches the TCP and UDP ports that a host does not serve; a source that
 //! probes them is scanning. This crate decides whether a packet is a probe, and which
 //! response follows. It reads no clock, file, socket, environment or random source,
-//! starts no thread and prints nothing: its input are arguments, its output are values.
-//! The same calls always give the same answers, so the crate fits a daemon, a replay of
+//! starts no thread and prints nothing: its inputs are arguments, its outputs are values.
+//! The same calls always return the same results, so the crate fits a daemon, a replay of
 //! a capture, and a test.
 //!
 //! - An [`Observation`] is one attempt to reach a port, made by a sensor.
 //! - A [`Policy`] holds the rules, and [`Limits`] bound the memory.
-//! - The [`Engine`] decides. Its page has the kinds of methods, the order of calls and
-//!   the loop with time-outs.
+//! - The [`Engine`] decides. Its page describes the kinds of methods, the order of calls
+//!   and the loop with timeouts.
 //! - A [`Verdict`] names the [`Decision`] and its [`Reason`].
 //! - An [`Event`] is a fact to report, an [`Effect`] an action to perform.
 //! - [`config`] parses the configuration file of the program.
@@ -76,7 +76,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
-// An engine can move to another thread, and what goes in and out be shared.
+// An engine can move to another thread, and its inputs and outputs can be shared.
 const _: () = {
     const fn movable<T: Send + Sync>() {}
     movable::<Engine>();

@@ -8,17 +8,15 @@ use crate::{
 
 /// One attempt to reach a port of this host, as a sensor saw it.
 ///
-/// A plain value that knows nothing of how it was captured. A sensor makes one
-/// per packet (or per accepted connection) and passes it to
-/// [`Engine::observe`](crate::Engine::observe). It is `Copy` and at most 96
-/// bytes long.
+/// An observation is a plain value, independent of the method of capture. A sensor creates
+/// one per packet or accepted connection and passes it to
+/// [`Engine::observe`](crate::Engine::observe). It is `Copy` and at most 96 bytes long.
 ///
-/// Later versions add fields, so an observation is made with a constructor:
+/// Later versions add fields, so create an observation with a constructor:
 /// [`segment`](Self::segment), [`datagram`](Self::datagram),
 /// [`connection`](Self::connection), [`message`](Self::message), or
-/// [`new`](Self::new) with any [`Evidence`]. The setters, or an assignment, fill
-/// in the rest. Fields that the sensor cannot know keep the value of the
-/// constructor.
+/// [`new`](Self::new) with any [`Evidence`]. Set the other fields with the setters or by
+/// assignment. Fields that the sensor does not know keep the value of the constructor.
 ///
 /// ```
 /// use portsentry_core::{Instant, Observation, TcpFlags, Timestamp};
@@ -36,20 +34,20 @@ use crate::{
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Observation {
-    /// Monotonic time of the packet. Detection compares this time only; it
-    /// should not go back from one observation of a sensor to the next. The
-    /// constructors set it to the origin.
+    /// Monotonic time of the packet, the only time that detection compares. It should not
+    /// go back from one observation of a sensor to the next. The constructors set it to the
+    /// origin.
     #[cfg_attr(feature = "serde", serde(default))]
     pub at: Instant,
     /// Wall-clock time of the packet, for display. The constructors set it to
     /// 1970-01-01T00:00:00Z.
     #[cfg_attr(feature = "serde", serde(default))]
     pub time: Timestamp,
-    /// The kernel's index of the receiving interface; 0 when not known.
+    /// The kernel's index of the receiving interface; 0 if unknown.
     #[cfg_attr(feature = "serde", serde(default))]
     pub interface: u32,
-    /// Address in the packet's source field. Anyone can write any address
-    /// there, except for [`Evidence::Connection`].
+    /// The source address of the packet. It may be forged, except for
+    /// [`Evidence::Connection`].
     pub source: IpAddr,
     /// The address of this host that was probed.
     pub target: IpAddr,
@@ -58,7 +56,7 @@ pub struct Observation {
     pub source_port: u16,
     /// The probed port.
     pub target_port: u16,
-    /// The packet or connection, and with it transport protocol and mode.
+    /// The packet or connection, which defines the transport protocol and the mode.
     pub evidence: Evidence,
     /// Whether the IP header had options.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -72,10 +70,10 @@ pub struct Observation {
 }
 
 impl Observation {
-    /// An attempt of `source` to reach `target`.
+    /// Creates an observation of an attempt of `source` to reach `target`.
     ///
     /// IPv4-mapped addresses (RFC 4291 section 2.5.5.2) become IPv4 addresses.
-    /// Flow label and scope of an IPv6 address are not kept.
+    /// The flow label and scope of an IPv6 address are dropped.
     #[must_use]
     #[inline]
     pub const fn new(source: SocketAddr, target: SocketAddr, evidence: Evidence) -> Self {
@@ -83,8 +81,8 @@ impl Observation {
         Self::between(source, (target.ip().to_canonical(), target.port()), evidence)
     }
 
-    /// As [`new`](Self::new), for decoders on a packet path: addresses are taken as they
-    /// are. The engine makes them canonical.
+    /// Creates an observation like [`new`](Self::new), but does not change the addresses; for
+    /// decoders on a packet path. The engine makes the addresses canonical.
     #[must_use]
     #[inline]
     pub const fn between(source: (IpAddr, u16), target: (IpAddr, u16), evidence: Evidence) -> Self {
@@ -103,28 +101,28 @@ impl Observation {
         }
     }
 
-    /// A TCP segment on the wire, see [`Evidence::Segment`].
+    /// Creates an observation of a TCP segment on the wire, see [`Evidence::Segment`].
     #[must_use]
     #[inline]
     pub const fn segment(source: SocketAddr, target: SocketAddr, flags: TcpFlags) -> Self {
         Self::new(source, target, Evidence::Segment(TcpSegment::new(flags)))
     }
 
-    /// A UDP datagram on the wire, see [`Evidence::Datagram`].
+    /// Creates an observation of a UDP datagram on the wire, see [`Evidence::Datagram`].
     #[must_use]
     #[inline]
     pub const fn datagram(source: SocketAddr, target: SocketAddr) -> Self {
         Self::new(source, target, Evidence::Datagram)
     }
 
-    /// An accepted TCP connection, see [`Evidence::Connection`].
+    /// Creates an observation of an accepted TCP connection, see [`Evidence::Connection`].
     #[must_use]
     #[inline]
     pub const fn connection(source: SocketAddr, target: SocketAddr) -> Self {
         Self::new(source, target, Evidence::Connection)
     }
 
-    /// A UDP datagram received by a bound socket, see [`Evidence::Message`].
+    /// Creates an observation of a UDP datagram received by a bound socket, see [`Evidence::Message`].
     #[must_use]
     #[inline]
     pub const fn message(source: SocketAddr, target: SocketAddr) -> Self {
@@ -179,12 +177,12 @@ impl Observation {
         self
     }
 
-    /// Whether an address is an IPv4 address in IPv6 form.
+    /// Returns whether an address is an IPv4 address in IPv6 form.
     pub(crate) const fn is_mapped(&self) -> bool {
         is_mapped(&self.source) || is_mapped(&self.target)
     }
 
-    /// The same with canonical addresses.
+    /// Returns the observation with canonical addresses.
     #[cold]
     pub(crate) const fn canonical(mut self) -> Self {
         self.source = self.source.to_canonical();
@@ -192,33 +190,33 @@ impl Observation {
         self
     }
 
-    /// The transport protocol.
+    /// Returns the transport protocol.
     pub const fn protocol(&self) -> Protocol {
         self.evidence.protocol()
     }
 
-    /// The mode of the sensor.
+    /// Returns the mode of the sensor.
     pub const fn mode(&self) -> Mode {
         self.evidence.mode()
     }
 
-    /// The kind of scan that this looks like.
+    /// Returns the kind of scan that the evidence matches.
     pub const fn kind(&self) -> ScanKind {
         self.evidence.kind()
     }
 
-    /// Whether this opens a contact, see [`Evidence::is_opener`].
+    /// Returns whether this starts an exchange, see [`Evidence::is_opener`].
     pub const fn is_opener(&self) -> bool {
         self.evidence.is_opener()
     }
 }
 
-/// Whether this is an IPv4 address in IPv6 form (RFC 4291 section 2.5.5.2).
+/// Returns whether this is an IPv4 address in IPv6 form (RFC 4291 section 2.5.5.2).
 #[inline]
 const fn is_mapped(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(_) => false,
-        // Ends with the first byte for addresses that are in use.
+        // For most addresses, the comparison ends at the first byte.
         IpAddr::V6(address) => {
             matches!(address.octets(), [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, ..])
         }

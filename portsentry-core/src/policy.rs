@@ -6,9 +6,8 @@ use crate::{NetworkSet, PortSet, Protocol};
 
 /// The rules of the decision, as plain data.
 ///
-/// A policy is replaced as a whole with
-/// [`Engine::set_policy`](crate::Engine::set_policy); counters and the blocked
-/// set survive that. `Default` watches nothing.
+/// [`Engine::set_policy`](crate::Engine::set_policy) replaces the whole policy, and keeps
+/// the counters and the blocked set. `Default` watches no port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Policy {
@@ -16,34 +15,34 @@ pub struct Policy {
     pub tcp_ports: PortSet,
     /// Monitored UDP ports.
     pub udp_ports: PortSet,
-    /// Sources whose probes are reported as ignored and go no further.
+    /// Sources whose probes are reported as ignored, without a response.
     pub ignore: NetworkSet,
     /// Sources that the engine never responds to.
     pub never_block: NetworkSet,
-    /// Probes of one source before it counts as scanning; 0 and 1 both mean
-    /// the first.
+    /// Number of the probe from one source that triggers a response. 0 and 1 both mean the
+    /// first.
     pub scan_trigger: u16,
-    /// How long a source may pause before its probes are counted from 0 again,
-    /// in whole seconds of [`Observation::at`](crate::Observation::at); `None`:
-    /// for ever.
+    /// Longest pause between two probes of a source. After it, its probes are counted from
+    /// 0 again. In whole seconds of [`Observation::at`](crate::Observation::at); `None` is
+    /// unlimited.
     pub trigger_window: Option<Duration>,
     /// Whether to respond to TCP probes.
     pub block_tcp: bool,
     /// Whether to respond to UDP probes.
     pub block_udp: bool,
-    /// Whether a host that was dealt with is remembered and left alone from
-    /// then on. If not, each further probe of it is responded to.
+    /// Whether to remember blocked hosts and not to respond to them again. If not, each
+    /// further probe of a host triggers a response.
     pub remember_blocked: bool,
-    /// Responses begun in any 60 seconds; 0 means no limit.
+    /// Maximum number of responses started in any 60 seconds; 0 for no limit.
     pub block_rate: u32,
-    /// Whether a probe whose source is its own target may be acted on.
+    /// Whether to respond to probes whose source is also their target.
     pub respond_to_self: bool,
-    /// Whether ports that a local program serves are watched all the same.
+    /// Whether to watch ports that a local program serves.
     pub watch_served_ports: bool,
 }
 
 impl Policy {
-    /// Whether `port` is monitored. A load and a shift.
+    /// Returns whether `port` is monitored. Takes one load and one shift.
     pub fn monitors(&self, protocol: Protocol, port: u16) -> bool {
         match protocol {
             Protocol::Tcp => self.tcp_ports.contains(port),
@@ -51,7 +50,7 @@ impl Policy {
         }
     }
 
-    /// Whether probes of `protocol` are responded to.
+    /// Returns whether probes of `protocol` trigger responses.
     pub fn blocks(&self, protocol: Protocol) -> bool {
         match protocol {
             Protocol::Tcp => self.block_tcp,

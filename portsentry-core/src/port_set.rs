@@ -1,9 +1,8 @@
 //! A set of ports.
 //!
-//! The packet path asks it once per packet, so it is a map of 65,536 bits:
-//! 8 KiB, one load and one shift a question, whatever the set holds. It knows
-//! nothing of how a list of ports is written in a file; that is
-//! [`config`](crate::config)'s business.
+//! The packet path searches it once per packet. It is therefore a map of 65,536 bits (8 KiB):
+//! a lookup is one load and one shift for any set. [`config`](crate::config) defines the
+//! syntax of a list of ports in a file.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -14,41 +13,40 @@ const END: u32 = 65_536;
 
 /// A set of ports, 1 to 65535.
 ///
-/// Port 0 is reserved (RFC 6335 section 6) and never a member: putting it in
-/// has no effect. `Display` writes ascending ranges, as a configuration file
-/// does: `1,7,10-20`.
+/// Port 0 is reserved (RFC 6335 section 6) and never a member: inserting it has no effect.
+/// `Display` writes ascending ranges in the syntax of a configuration file: `1,7,10-20`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PortSet {
     words: Box<[u64; WORDS]>,
 }
 
 impl PortSet {
-    /// The empty set.
+    /// Creates an empty set.
     pub fn new() -> Self {
         Self { words: Box::new([0; WORDS]) }
     }
 
-    /// All ports.
+    /// Creates a set of all ports.
     pub fn all() -> Self {
         let mut all = Self::new();
         all.insert_range(1..=u16::MAX);
         all
     }
 
-    /// Whether `port` is in the set. Constant time, no branch.
+    /// Returns whether `port` is in the set. Constant time, without a branch.
     #[inline]
     pub fn contains(&self, port: u16) -> bool {
-        // The index is below `WORDS` for every `port`, which the compiler sees.
+        // The index is below `WORDS` for every `port`, so the compiler omits the check.
         self.words.get(usize::from(port >> 6)).is_some_and(|word| (word >> (port & 63)) & 1 != 0)
     }
 
-    /// Puts `port` in.
+    /// Adds `port`.
     pub fn insert(&mut self, port: u16) {
         self.insert_range(port..=port);
     }
 
-    /// Puts every port of `ports` in; nothing when the range runs backwards.
-    /// A word of 64 ports at a time.
+    /// Adds all ports of the range `ports`, 64 at a time. Does nothing if the range runs
+    /// backwards.
     pub fn insert_range(&mut self, ports: RangeInclusive<u16>) {
         let (first, last) = ((*ports.start()).max(1), *ports.end());
         if first > last {
@@ -67,22 +65,22 @@ impl PortSet {
         }
     }
 
-    /// The number of ports. Counts the whole map: about a microsecond.
+    /// Returns the number of ports. Reads the whole map, in about a microsecond.
     pub fn len(&self) -> usize {
         self.words.iter().map(|word| word.count_ones() as usize).sum()
     }
 
-    /// Whether there is no port.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.words.iter().all(|word| *word == 0)
     }
 
-    /// The ports, ascending.
+    /// Returns the ports in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = u16> {
         self.ranges().flatten()
     }
 
-    /// The ports as the fewest ranges, ascending.
+    /// Returns the shortest list of ranges that covers the set, ascending.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> {
         let mut from = 0;
         core::iter::from_fn(move || {
@@ -92,8 +90,8 @@ impl PortSet {
         })
     }
 
-    /// The first port at or above `from` that is a member (or is none), `END`
-    /// if there is no such port.
+    /// Returns the first port from `from` on that is a member (or is not); `END` if there
+    /// is none.
     fn find(&self, from: u32, member: bool) -> u32 {
         let flip = if member { 0 } else { u64::MAX };
         let mut mask = u64::MAX << (from % 64);
@@ -149,7 +147,7 @@ impl fmt::Debug for PortSet {
     }
 }
 
-/// As its text, such as `1,7,10-20`.
+/// Writes the text of the set, such as `1,7,10-20`.
 #[cfg(feature = "serde")]
 impl serde::Serialize for PortSet {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -157,7 +155,7 @@ impl serde::Serialize for PortSet {
     }
 }
 
-/// From its text; the empty text is the empty set.
+/// Reads the text of a set. An empty text is an empty set.
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for PortSet {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -178,7 +176,7 @@ mod tests {
     use std::vec::Vec;
 
     #[test]
-    fn display_is_the_list_a_file_holds() {
+    fn display_writes_the_syntax_of_a_file() {
         let check = |ports: &[u16], expected: &str| {
             assert_eq!(ports.iter().copied().collect::<PortSet>().to_string(), expected);
         };
@@ -204,7 +202,7 @@ mod tests {
     #[test]
     fn a_backward_range_adds_nothing() {
         let mut set = PortSet::new();
-        #[expect(clippy::reversed_empty_ranges, reason = "that is the case in question")]
+        #[expect(clippy::reversed_empty_ranges, reason = "the test needs such a range")]
         set.insert_range(20..=10);
         assert!(set.is_empty());
     }
@@ -232,7 +230,7 @@ mod tests {
             prop_assert_eq!(set.len(), model.len());
             prop_assert_eq!(set.is_empty(), model.is_empty());
             prop_assert_eq!(set.iter().collect::<Vec<_>>(), model.iter().copied().collect::<Vec<_>>());
-            // The fewest ranges: each ends where the next port is missing.
+            // The list is the shortest: the port after each range is missing.
             for range in set.ranges() {
                 prop_assert!(!set.contains(range.start() - 1));
                 prop_assert!(*range.end() == u16::MAX || !set.contains(range.end() + 1));

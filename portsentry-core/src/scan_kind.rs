@@ -1,13 +1,12 @@
-//! Kinds of scan, told from a single packet.
+//! Kinds of scan, recognised from a single packet.
 
 use core::fmt;
 
 use crate::TcpFlags;
 
-/// The kind of scan that one attempt looks like.
+/// The kind of scan that one attempt matches.
 ///
-/// `Display` gives the text of the `type:` field of the classic line, to the
-/// byte.
+/// `Display` writes the text of the `type:` field in the classic line, byte for byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(
@@ -22,19 +21,19 @@ pub enum ScanKind {
     Udp,
     /// A TCP segment without any flag (`nmap -sN`).
     Null,
-    /// FIN, PSH and URG all set, whatever else is (`nmap -sX`).
+    /// FIN, PSH and URG, with any other flags (`nmap -sX`).
     Xmas,
     /// FIN alone (`nmap -sF`).
     Fin,
-    /// SYN alone: any client that connects, and `nmap -sS`.
+    /// SYN alone: a client that connects, or `nmap -sS`.
     Syn,
-    /// Any other combination, ECE, CWR and reserved bits cleared.
+    /// Any other combination, with ECE, CWR and the reserved bits cleared.
     Other(TcpFlags),
 }
 
 impl ScanKind {
-    /// The kind of a TCP segment with these flags, ECE, CWR and reserved bits
-    /// cleared.
+    /// Returns the kind of a TCP segment with these flags. ECE, CWR and the reserved bits
+    /// must be cleared.
     pub(crate) const fn of_flags(flags: TcpFlags) -> Self {
         const XMAS: TcpFlags = TcpFlags::from_bits(0x29);
         match flags.bits() {

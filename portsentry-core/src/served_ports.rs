@@ -1,4 +1,4 @@
-//! Which ports local programs serve.
+//! The ports that local programs serve.
 
 use alloc::vec::Vec;
 use core::net::IpAddr;
@@ -7,37 +7,38 @@ use crate::{PortSet, Protocol};
 
 /// A snapshot of the ports that local programs serve, by address.
 ///
-/// Made by whoever can see the kernel's socket tables and handed to
+/// A caller that can read the kernel's socket tables creates it, for
 /// [`Engine::set_served_ports`](crate::Engine::set_served_ports).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServedPorts {
     tcp: Sockets,
     udp: Sockets,
-    /// UDP sockets that take from one peer alone: both ends, sorted.
+    /// Both ends of the UDP sockets that receive from one peer only; sorted.
     connected: Vec<(End, End)>,
-    /// The local ports of those, as of [`Sockets::on_some_address`].
+    /// The local ports of these sockets, for a fast check like
+    /// [`Sockets::on_some_address`].
     connected_ports: PortSet,
 }
 
-/// Address and port, as the kernel compares them.
+/// An address and a port, as the kernel compares them.
 type End = (IpAddr, u16);
 
 /// The sockets of one protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Sockets {
-    /// Bound to `0.0.0.0`, or to `::` and not restricted to IPv6.
+    /// Ports bound to `0.0.0.0`, or to `::` without the restriction to IPv6.
     on_any_v4: PortSet,
-    /// Bound to `::`.
+    /// Ports bound to `::`.
     on_any_v6: PortSet,
-    /// Bound to one address; sorted.
+    /// Sockets bound to one address; sorted.
     on_address: Vec<(IpAddr, u16)>,
-    /// The ports of those: most probed ports are not among them, and the list
-    /// need not be searched.
+    /// The ports of these sockets. Most probed ports are not among them, so the list is
+    /// rarely searched.
     on_some_address: PortSet,
 }
 
 impl ServedPorts {
-    /// A snapshot of sockets, each given as protocol, bound address, port, and
+    /// Creates a snapshot of sockets. Each is a tuple of protocol, bound address, port, and
     /// whether an IPv6 socket is restricted to IPv6 (RFC 3493 section 5.3).
     pub fn new(sockets: impl IntoIterator<Item = (Protocol, IpAddr, u16, bool)>) -> Self {
         let mut served = Self::default();
@@ -46,7 +47,7 @@ impl ServedPorts {
                 Protocol::Tcp => &mut served.tcp,
                 Protocol::Udp => &mut served.udp,
             };
-            // A socket on an IPv4-mapped address takes IPv4 (RFC 3493 section 3.7).
+            // A socket on an IPv4-mapped address receives IPv4 (RFC 3493 section 3.7).
             match address.to_canonical() {
                 IpAddr::V4(v4) if v4.is_unspecified() => table.on_any_v4.insert(port),
                 IpAddr::V6(v6) if v6.is_unspecified() => {
@@ -68,9 +69,8 @@ impl ServedPorts {
         served
     }
 
-    /// Adds UDP sockets that are connected, each given as its own address and port
-    /// and those of its peer: it gets what the peer sends, and nobody else's
-    /// (`udp(7)`).
+    /// Adds connected UDP sockets. Each is a tuple of the local and the remote address and
+    /// port. Such a socket receives only the datagrams of its peer (`udp(7)`).
     #[must_use]
     pub fn with_connected(mut self, sockets: impl IntoIterator<Item = (End, End)>) -> Self {
         let canonical = |(address, port): End| (address.to_canonical(), port);
@@ -82,16 +82,16 @@ impl ServedPorts {
         self
     }
 
-    /// Whether a UDP socket at `local` is connected to `peer`. One load for a port
-    /// that has none; else O(log n) in the number of connected sockets.
+    /// Returns whether a UDP socket at `local` is connected to `peer`. Takes one load for a
+    /// port without such sockets, otherwise O(log n) in the number of connected sockets.
     pub fn is_connected(&self, local: (IpAddr, u16), peer: (IpAddr, u16)) -> bool {
         self.connected_ports.contains(local.1)
             && self.connected.binary_search(&(local, peer)).is_ok()
     }
 
-    /// Whether a local program would get what is sent to `address` and `port`.
-    /// Two loads for a port that nobody serves; else O(log n) in the number of
-    /// sockets bound to single addresses.
+    /// Returns whether a local program receives packets to `address` and `port`. Takes two
+    /// loads for a port that no program serves, otherwise O(log n) in the number of sockets
+    /// bound to single addresses.
     pub fn serves(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
         let table = match protocol {
             Protocol::Tcp => &self.tcp,
@@ -111,7 +111,7 @@ impl ServedPorts {
 mod tests {
     use super::*;
 
-    /// One socket, asked about one destination.
+    /// Checks one socket with one destination.
     #[track_caller]
     fn check(bound: &str, v6_only: bool, asked: &str, expected: bool) {
         let bound = bound.parse().unwrap();
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connected_socket_is_its_peers_alone() {
+    fn a_connected_socket_serves_only_its_peer() {
         let end = |text: &str| {
             let end: core::net::SocketAddr = text.parse().unwrap();
             (end.ip(), end.port())
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_serves_what_the_kernel_would_give_it() {
+    fn a_socket_serves_the_addresses_that_the_kernel_delivers_to_it() {
         check("0.0.0.0", false, "192.0.2.1", true);
         check("0.0.0.0", false, "2001:db8::1", false);
         check("::", false, "2001:db8::1", true);

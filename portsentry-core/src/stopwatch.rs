@@ -1,13 +1,13 @@
-//! The clocks of the standard library, read by the caller.
+//! Conversions from the clocks of the standard library, which the caller reads.
 
 use std::time;
 
 use crate::{Instant, Timestamp};
 
-/// Turns readings of the monotonic clock of the standard library into
-/// [`Instant`]s, counted from its creation.
+/// Converts times of the standard library's monotonic clock to [`Instant`]s, relative to
+/// a start time.
 ///
-/// The core reads no clock: [`at`](Self::at) takes the reading as an argument.
+/// The core reads no clock: the time is an argument of [`at`](Self::at).
 ///
 /// ```
 /// use portsentry_core::{Instant, Stopwatch};
@@ -21,19 +21,20 @@ use crate::{Instant, Timestamp};
 pub struct Stopwatch(time::Instant);
 
 impl Stopwatch {
-    /// A stopwatch whose origin is `start`.
+    /// Creates a stopwatch with the origin `start`.
     pub const fn new(start: time::Instant) -> Self {
         Self(start)
     }
 
-    /// The reading `now` of the monotonic clock; the origin for an earlier one.
+    /// Converts the time `now` of the monotonic clock. An earlier time than the origin
+    /// counts as the origin.
     pub fn at(&self, now: time::Instant) -> Instant {
         Instant::default() + now.saturating_duration_since(self.0)
     }
 }
 
 impl From<time::SystemTime> for Timestamp {
-    /// Saturates where a [`Timestamp`] ends (the years 1677 and 2262).
+    /// Saturates at the limits of [`Timestamp`] (the years 1677 and 2262).
     fn from(time: time::SystemTime) -> Self {
         let nanos = match time.duration_since(time::UNIX_EPOCH) {
             Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),

@@ -33,40 +33,40 @@ impl TcpFlags {
     /// Congestion window reduced (RFC 3168 section 6.1).
     pub const CWR: Self = Self(0x80);
 
-    /// From the low 12 bits of header octets 12 and 13; higher bits, which
-    /// hold the data offset, are cleared.
+    /// Creates the value from the low 12 bits of header octets 12 and 13. Higher bits,
+    /// which are the data offset, are cleared.
     pub const fn from_bits(bits: u16) -> Self {
         Self(bits & 0x0fff)
     }
 
-    /// The 12 bits.
+    /// Returns the 12 bits.
     pub const fn bits(self) -> u16 {
         self.0
     }
 
-    /// Whether every bit of `other` is set.
+    /// Returns whether all bits of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// FIN, SYN, RST, PSH, ACK and URG alone.
+    /// Returns only FIN, SYN, RST, PSH, ACK and URG.
     ///
-    /// ECE, CWR and the reserved bits tell nothing about the kind of a scan:
-    /// a SYN that offers ECN is an ordinary SYN (RFC 3168 section 6.1.1).
+    /// ECE, CWR and the reserved bits do not distinguish kinds of scan: a SYN that offers
+    /// ECN is an ordinary SYN (RFC 3168 section 6.1.1).
     pub const fn without_ecn(self) -> Self {
         Self(self.0 & 0x3f)
     }
 }
 
 impl From<u16> for TcpFlags {
-    /// As [`from_bits`](Self::from_bits).
+    /// Converts like [`from_bits`](Self::from_bits).
     fn from(bits: u16) -> Self {
         Self::from_bits(bits)
     }
 }
 
 impl From<TcpFlags> for u16 {
-    /// As [`bits`](TcpFlags::bits).
+    /// Converts like [`bits`](TcpFlags::bits).
     fn from(flags: TcpFlags) -> Self {
         flags.bits()
     }
@@ -92,13 +92,13 @@ impl TcpFlags {
         (Self::CWR, "CWR"),
     ];
 
-    /// The names of the bits that are set, from the lowest; reserved bits have none.
+    /// Returns the names of the set bits, from the lowest. Reserved bits have no name.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.iter().filter(move |(flag, _)| self.contains(*flag)).map(|(_, name)| *name)
     }
 }
 
-/// The names of the bits that are set, separated by spaces: `SYN ECE`.
+/// Writes the names of the set bits, separated by spaces: `SYN ECE`.
 impl fmt::Display for TcpFlags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";

@@ -1,8 +1,8 @@
-//! The two clocks the core knows, both read by the caller.
+//! The two kinds of time; the caller reads the clocks.
 //!
-//! [`Timestamp`] is wall-clock time and only ever printed. [`Instant`] is
-//! monotonic time and only ever compared. Keeping them apart means that a
-//! stepped clock or a packet with an absurd time stamp cannot shift a time-out.
+//! [`Timestamp`] is wall-clock time, for display only. [`Instant`] is monotonic time, for
+//! comparisons only. A change of the wall clock or a packet with a wrong timestamp
+//! therefore cannot shift a timeout.
 
 use core::fmt;
 use core::ops::{Add, Sub};
@@ -10,10 +10,10 @@ use core::time::Duration;
 
 /// A point of wall-clock time: nanoseconds since 1970-01-01T00:00:00Z.
 ///
-/// Taken from the packet where there is one. Used for display only.
+/// It is the time of the packet, if there is one, and used for display only.
 ///
-/// `Display` writes it as RFC 3339 does, in UTC with nanoseconds; a precision
-/// cuts the fraction (`{:.6}`: microseconds).
+/// `Display` writes the form of RFC 3339, in UTC with nanoseconds. A precision shortens
+/// the fraction (`{:.6}` writes microseconds).
 ///
 /// ```
 /// use portsentry_core::Timestamp;
@@ -27,61 +27,60 @@ use core::time::Duration;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// From nanoseconds since the Unix epoch.
+    /// Creates a timestamp from nanoseconds since the Unix epoch.
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    /// From seconds and microseconds since the Unix epoch, as capture files
-    /// and `struct timeval` hold them. Saturates where an `i64` of nanoseconds
-    /// ends (the years 1677 and 2262).
+    /// Creates a timestamp from seconds and microseconds since the Unix epoch, as in capture
+    /// files and `struct timeval`. Saturates at the limits of nanoseconds in an `i64` (the
+    /// years 1677 and 2262).
     pub const fn from_seconds_micros(seconds: i64, micros: i64) -> Self {
         Self(seconds.saturating_mul(1_000_000_000).saturating_add(micros.saturating_mul(1_000)))
     }
 
-    /// Nanoseconds since the Unix epoch.
+    /// Returns the nanoseconds since the Unix epoch.
     pub const fn as_nanos(self) -> i64 {
         self.0
     }
 }
 
-/// A point of monotonic time: nanoseconds since an origin of the caller's
-/// choice, the same one for every call into an engine.
+/// A point of monotonic time: nanoseconds since an origin that the caller chooses, the same
+/// for all calls of an engine.
 ///
-/// A live program passes `CLOCK_MONOTONIC`; a replay passes the time stamps of
-/// its packets. The engine tolerates an `Instant` that goes back: it then
-/// treats it as the latest one it has seen.
+/// A live program passes `CLOCK_MONOTONIC`; a replay passes the timestamps of its packets.
+/// If an `Instant` goes back, the engine uses the latest one so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Instant(u64);
 
 impl Instant {
-    /// From nanoseconds since the caller's origin.
+    /// Creates an instant from nanoseconds since the caller's origin.
     pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// From whole seconds since the caller's origin.
+    /// Creates an instant from whole seconds since the caller's origin.
     pub const fn from_secs(seconds: u64) -> Self {
         Self(seconds.saturating_mul(1_000_000_000))
     }
 
-    /// Nanoseconds since the caller's origin.
+    /// Returns the nanoseconds since the caller's origin.
     pub const fn as_nanos(self) -> u64 {
         self.0
     }
 
-    /// Whole seconds since the caller's origin.
+    /// Returns the whole seconds since the caller's origin.
     pub const fn as_secs(self) -> u64 {
         self.0 / 1_000_000_000
     }
 
-    /// The time from `earlier` to `self`, zero if `earlier` is later.
+    /// Returns the time from `earlier` to `self`; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
-    /// `self` plus `wait`, the end of time if that does not fit.
+    /// Returns `self` plus `wait`; the maximum if that overflows.
     pub const fn after(self, wait: Duration) -> Self {
         let nanos = wait.as_nanos();
         let nanos = if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 };
@@ -106,7 +105,7 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// Year, month and day of the Gregorian calendar, from days since 1970-01-01 (Howard
+/// Returns year, month and day of the Gregorian calendar for days since 1970-01-01 (Howard
 /// Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
 const fn civil(days: i64) -> (i64, i64, i64) {
     // Years start in March, eras of 400 years on 0000-03-01.
@@ -124,7 +123,7 @@ const fn civil(days: i64) -> (i64, i64, i64) {
 impl Add<Duration> for Instant {
     type Output = Self;
 
-    /// As [`after`](Self::after).
+    /// Adds like [`after`](Self::after).
     fn add(self, wait: Duration) -> Self {
         self.after(wait)
     }
@@ -133,7 +132,7 @@ impl Add<Duration> for Instant {
 impl Sub for Instant {
     type Output = Duration;
 
-    /// As [`since`](Self::since).
+    /// Subtracts like [`since`](Self::since).
     fn sub(self, earlier: Self) -> Duration {
         self.since(earlier)
     }
@@ -146,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn timestamps_are_written_as_rfc_3339_does() {
+    fn timestamps_have_the_form_of_rfc_3339() {
         for (seconds, expected) in [
             (0, "1970-01-01T00:00:00.000000000Z"),
             (-1, "1969-12-31T23:59:59.000000000Z"),

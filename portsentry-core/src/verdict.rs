@@ -14,7 +14,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// A verdict, for tests and for engines of one's own.
+    /// Creates a verdict, for tests and for other engines.
     #[must_use]
     #[inline]
     pub const fn new(decision: Decision, reason: Reason) -> Self {
@@ -31,19 +31,19 @@ impl Verdict {
     serde(rename_all = "snake_case")
 )]
 pub enum Decision {
-    /// Not a probe of a monitored port: no event.
+    /// The observation is not a probe of a monitored port. It has no event.
     Drop,
-    /// An event was queued; nothing else follows.
+    /// An event was queued, without a response.
     Report,
-    /// A response was asked for; the event follows its outcome.
+    /// A response was requested. The event follows its outcome.
     Respond,
-    /// The host is being responded to; the event follows that outcome.
+    /// A response to the host is in progress. The event follows its outcome.
     Wait,
 }
 
 /// The rule that ended the decision about an observation.
 ///
-/// The order is the order in which the rules are tried.
+/// The order of the variants is the order in which the rules are applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(
@@ -52,7 +52,7 @@ pub enum Decision {
     serde(rename_all = "snake_case")
 )]
 pub enum Reason {
-    /// TCP with ACK or RST: an answer or a remnant, not a probe.
+    /// TCP with ACK or RST: a reply or part of an old connection, not a probe.
     NotOpener,
     /// The port is not monitored.
     NotMonitored,
@@ -60,28 +60,28 @@ pub enum Reason {
     Served,
     /// The source is in the ignore list.
     IgnoreList,
-    /// The source has not probed often enough yet.
+    /// The source has not reached the trigger.
     BelowTrigger,
     /// Source and target are the same address.
     SameAddress,
     /// Blocking is off for the protocol.
     LogOnly,
-    /// The source is in a network that is never acted on.
+    /// The source is in a network that never gets a response.
     NeverBlock,
     /// The caller advised not to respond
     /// ([`Advice::Spare`](crate::Advice::Spare)).
     Advised,
-    /// The source has been dealt with before.
+    /// The source is already blocked.
     AlreadyBlocked,
-    /// A response to the source is under way.
+    /// A response to the source is in progress.
     Responding,
-    /// The last response to the source failed, and it is too early to try again.
+    /// The last response to the source failed, and it is too early to retry.
     RetryLater,
-    /// As many responses as one minute may have were begun.
+    /// The limit of responses per minute is reached.
     RateLimited,
-    /// As many responses, or waiting probes, as may be held are held.
+    /// The limit of responses in progress, or of waiting probes, is reached.
     Overloaded,
-    /// The response begins now.
+    /// The response starts now.
     Triggered,
     /// The response succeeded.
     Blocked,
@@ -89,9 +89,9 @@ pub enum Reason {
     ResponseFailed,
 }
 
-/// The four answers at the end of the classic line; `None` is `unset`.
+/// The four flags at the end of the classic line; `None` is `unset`.
 ///
-/// Given by [`Reason::flags`].
+/// [`Reason::flags`] returns them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -100,14 +100,14 @@ pub struct Flags {
     pub ignored: Option<bool>,
     /// The source reached the trigger.
     pub triggered: Option<bool>,
-    /// No response is wanted or allowed.
+    /// The policy or a limit prevents a response.
     pub noblock: Option<bool>,
-    /// The source is dealt with.
+    /// The source is blocked.
     pub blocked: Option<bool>,
 }
 
 impl Reason {
-    /// Every reason, in order.
+    /// All reasons, in order.
     pub const ALL: &'static [Self] = &[
         Self::NotOpener,
         Self::NotMonitored,
@@ -128,8 +128,8 @@ impl Reason {
         Self::ResponseFailed,
     ];
 
-    /// Whether an event of a probe can end with this: it is neither dropped
-    /// nor waiting for an outcome.
+    /// Returns whether the event of a probe can have this reason: the probe is neither
+    /// dropped nor waiting for an outcome.
     pub const fn is_final(self) -> bool {
         !matches!(
             self,
@@ -141,7 +141,7 @@ impl Reason {
         )
     }
 
-    /// The flags of the classic line for an event that ended here.
+    /// Returns the flags of the classic line for an event with this reason.
     pub const fn flags(self) -> Flags {
         const fn flags(
             ignored: Option<bool>,
@@ -172,8 +172,8 @@ impl Reason {
 }
 
 impl Reason {
-    /// The name, such as `below_trigger`; the one that `Display` and the feature
-    /// `serde` write.
+    /// Returns the name, such as `below_trigger`, which `Display` and the feature `serde`
+    /// write.
     pub const fn name(self) -> &'static str {
         match self {
             Self::NotOpener => "not_opener",
@@ -198,8 +198,7 @@ impl Reason {
 }
 
 impl Decision {
-    /// The name, such as `report`; the one that `Display` and the feature `serde`
-    /// write.
+    /// Returns the name, such as `report`, which `Display` and the feature `serde` write.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Drop => "drop",

@@ -1,4 +1,4 @@
-//! The forms that the feature `serde` writes, which other programs rely on.
+//! The forms that the feature `serde` writes, on which other programs depend.
 
 use portsentry_core::{
     Engine, Event, EventRecord, Evidence, HashKey, Instant, IpOptions, Limits, Observation, Policy,
@@ -43,7 +43,7 @@ fn an_event_is_written_and_read() {
 }
 
 #[test]
-fn each_kind_of_evidence_has_its_word() {
+fn each_kind_of_evidence_has_a_name() {
     for (evidence, word) in [
         (Evidence::Datagram, "datagram"),
         (Evidence::Connection, "connection"),
@@ -56,7 +56,7 @@ fn each_kind_of_evidence_has_its_word() {
 
 #[test]
 fn invalid_values_are_rejected() {
-    // Twelve bits are all there are; the data offset above them is left out.
+    // Twelve bits are valid; the data offset above them is dropped.
     assert_eq!(from_value::<TcpFlags>(json!(0xf002)).unwrap(), TcpFlags::SYN);
     assert!(from_value::<TcpFlags>(json!(0x1_0002)).is_err());
     assert!(from_value::<Reason>(json!("because")).is_err());
@@ -64,7 +64,7 @@ fn invalid_values_are_rejected() {
 }
 
 #[test]
-fn fields_to_come_may_be_absent() {
+fn later_fields_may_be_absent() {
     let written = json!({
         "source": "192.0.2.7",
         "target": "198.51.100.1",
@@ -126,7 +126,7 @@ fn statistics_name_their_reasons() {
 }
 
 #[test]
-fn records_name_what_is_known() {
+fn records_contain_only_known_values() {
     let segment = TcpSegment::new(TcpFlags::FIN | TcpFlags::PSH | TcpFlags::URG);
     let event = Event::probe(observation(Evidence::Segment(segment)), Reason::BelowTrigger);
     let record = EventRecord::new(&event).with_interface("eth0").with_host("web1");

@@ -19,7 +19,7 @@ pub(super) fn file() -> String {
     text
 }
 
-/// The settings of the file: log only, with the ports of the built-in configuration.
+/// Returns the settings of the file: log only, with the ports of the built-in configuration.
 fn shipped() -> Settings {
     let mut settings = Settings::built_in();
     settings.ignore_file = Some("/etc/portsentry/portsentry.ignore".to_owned());

@@ -35,7 +35,7 @@ impl Place {
         load(&Source::file(name), Overrides::default(), self.path())
     }
 
-    /// The findings of a configuration that must be refused.
+    /// Returns the findings of a configuration that must be refused.
     fn refused(&self, name: &str) -> Findings {
         match self.load(name) {
             Err(LoadError::Invalid(findings)) => {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::Place;
 
-/// The text that is shown for a refused file, without its directory.
+/// Returns the text that is shown for a refused file, without its directory.
 fn shown(text: &[u8], style: Style) -> String {
     let place = Place::new();
     place.file("portsentry.conf", text);

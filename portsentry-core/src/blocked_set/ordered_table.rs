@@ -3,27 +3,26 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-/// Hashes in ascending order with holes between them.
+/// Hashes in ascending order, with empty slots between them.
 ///
-/// The home of a hash is the hash as a fraction of the length. A hash is stored at
-/// its home, or after it if other hashes occupy the slots, without a hole between.
-/// Homes ascend with the hashes, so the hashes ascend as well: a search ends at the
-/// first that is larger, and a copy needs no search. (Amble and Knuth, "Ordered hash
+/// The home slot of a hash is its fraction of the length. A hash is stored at its home, or
+/// in a later slot if all slots from the home to there are in use. A larger hash never has
+/// an earlier home, so the hashes are in ascending order: a search ends at the first larger
+/// hash, and a copy needs no search. (Amble and Knuth, "Ordered hash
 /// tables", 1974.)
 #[derive(Debug)]
 pub(super) struct OrderedTable {
-    /// 0 is a hole.
+    /// The hashes; 0 is an empty slot.
     pub(super) slots: Vec<u64>,
-    /// Slots that are the home of some hash; those behind are for what finds no
-    /// room.
+    /// Number of home slots. The slots after them are for hashes that find theirs occupied.
     homes: usize,
-    /// Hashes that there may be.
+    /// Maximum number of hashes.
     pub(super) capacity: usize,
 }
 
 impl OrderedTable {
-    /// Room for so many hashes, in a quarter more slots: a search that fails reads
-    /// three slots on average.
+    /// Creates a table for `capacity` hashes, with a quarter more slots, so that an
+    /// unsuccessful search reads three slots on average.
     pub(super) fn new(capacity: usize) -> Self {
         let homes = capacity + capacity.div_ceil(4);
         Self { slots: vec![0; homes + homes.min(64)], homes, capacity }
@@ -38,14 +37,14 @@ impl OrderedTable {
         self.slots.get(self.home(hash)).copied().unwrap_or_default()
     }
 
-    /// Adds a hash; `false` if it is there.
+    /// Adds a hash. Returns false if the table contains it.
     pub(super) fn insert(&mut self, hash: u64) -> bool {
         let home = self.home(hash);
         let behind = self.slots.get_mut(home..).unwrap_or_default();
         let mut moved = hash;
         for slot in behind {
             if *slot == moved {
-                // Those that are moved differ from the next.
+                // The moved hashes differ from the next one.
                 return false;
             }
             if *slot == 0 {
@@ -60,7 +59,7 @@ impl OrderedTable {
         true
     }
 
-    /// Takes a hash out; those behind it that are not at home move up.
+    /// Removes a hash. The following hashes that are not in their home slot move forward.
     pub(super) fn remove(&mut self, hash: u64) {
         let home = self.home(hash);
         let Some(at) = self.behind_home(hash).iter().position(|slot| *slot == hash) else { return };
@@ -75,7 +74,7 @@ impl OrderedTable {
         self.set(hole, 0);
     }
 
-    /// The same hashes with room for more.
+    /// Returns a table with the same hashes and a larger capacity.
     pub(super) fn with_capacity(&self, capacity: usize) -> Self {
         let mut copy = Self::new(capacity);
         let mut next = 0;
@@ -114,7 +113,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Hashes that crowd together, at the upper end of the table as well.
+        /// Close hashes, also at the upper end of the table.
         #[test]
         fn hashes_agree_with_a_tree(
             steps in prop::collection::vec(

@@ -29,8 +29,8 @@ impl Assignments {
         self.0.push(assignment);
     }
 
-    /// Whether the line that sets `name` has an error. A second error about the missing
-    /// value would only confuse.
+    /// Returns whether the line that sets `name` has an error. A second error about the
+    /// missing value would only confuse.
     pub(super) fn is_invalid(&self, name: &str) -> bool {
         self.find(name).is_some_and(|assignment| !assignment.is_valid)
     }

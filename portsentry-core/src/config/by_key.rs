@@ -6,14 +6,14 @@ use core::fmt;
 use super::{KEYS, Key, Section, Settings, ValueKind};
 
 impl Key {
-    /// The key with exactly this name.
+    /// Returns the key with exactly this name.
     pub fn find(name: &str) -> Option<&'static Self> {
         KEYS.iter().find(|key| key.name == name)
     }
 }
 
 impl Section {
-    /// The keys of this section, in the order of the reference.
+    /// Returns the keys of this section, in the order of the reference.
     pub fn keys(self) -> impl Iterator<Item = &'static Key> {
         KEYS.iter().filter(move |key| key.section == self)
     }

@@ -38,13 +38,13 @@ pub enum Rings {
 }
 
 impl Context {
-    /// The same with `responses`.
+    /// Returns a copy with `responses`.
     #[must_use]
     pub const fn responses(self, responses: Responses) -> Self {
         Self { responses, ..self }
     }
 
-    /// The same with `rings`.
+    /// Returns a copy with `rings`.
     #[must_use]
     pub const fn rings(self, rings: Rings) -> Self {
         Self { rings, ..self }

@@ -90,7 +90,7 @@ impl Report {
         }
     }
 
-    /// The number of errors so far, including those that were not kept.
+    /// Returns the number of errors so far, including those that were not kept.
     pub(super) fn errors(&self) -> usize {
         self.errors
     }
@@ -99,13 +99,13 @@ impl Report {
         self.diagnostics.push(Diagnostic { severity, span, problem });
     }
 
-    /// The first error, in the order of reports.
+    /// Returns the first error, in the order of reports.
     pub(super) fn first_error(self) -> Option<Problem> {
         let is_error = |it: &Diagnostic| it.severity == Severity::Error;
         self.diagnostics.into_iter().find(is_error).map(|it| it.problem)
     }
 
-    /// The findings from the first line to the last, followed by the number of those
+    /// Returns the findings from the first line to the last, followed by the number of those
     /// that were not kept.
     pub(super) fn finish(self) -> Vec<Diagnostic> {
         let Self { mut diagnostics, errors, warnings } = self;

@@ -36,7 +36,7 @@ pub(super) fn read_duration(
     valid
 }
 
-/// The length of a unit in seconds.
+/// Returns the length of a unit in seconds.
 fn seconds_of(unit: &str) -> Option<u64> {
     if unit.is_empty() {
         return Some(1);

@@ -4,14 +4,14 @@ use super::Problem;
 use super::diagnostic::Report;
 use super::span::Line;
 
-/// Whether the file starts with the byte-order mark of UTF-16. Such a file gives one
+/// Returns whether the file starts with the byte-order mark of UTF-16. Such a file gives one
 /// error; its lines are not read.
 pub(super) fn is_utf16(file: &[u8]) -> bool {
     file.starts_with(b"\xff\xfe") || file.starts_with(b"\xfe\xff")
 }
 
-/// Whether a line can be read. Bytes that are not UTF-8 are an error, or a warning in a
-/// comment, which may be in Latin-1.
+/// Returns whether a line can be read. Bytes that are not UTF-8 are an error, or a warning in
+/// a comment, which may be in Latin-1.
 pub(super) fn is_text(line: &Line<'_>, report: &mut Report) -> bool {
     let Some((before, fragment)) = line.invalid() else {
         return true;
@@ -25,7 +25,7 @@ pub(super) fn is_text(line: &Line<'_>, report: &mut Report) -> bool {
     is_comment
 }
 
-/// Whether the rest of the line after `text` is a comment.
+/// Returns whether the rest of the line after `text` is a comment.
 fn is_comment_after(text: &str) -> bool {
     let mut is_quoted = false;
     text.chars().any(|c| {

@@ -22,7 +22,7 @@ impl Excerpt {
         Self { text: kept.unwrap_or(text).into(), is_cut: kept.is_some() }
     }
 
-    /// The text as in the file, at most 64 characters.
+    /// Returns the text as in the file, at most 64 characters.
     pub fn as_str(&self) -> &str {
         &self.text
     }

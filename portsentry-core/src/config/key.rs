@@ -59,7 +59,8 @@ pub enum Reload {
 }
 
 impl Reload {
-    /// A sentence for the reference; `None` for [`Live`](Self::Live), the normal case.
+    /// Returns a sentence for the reference; `None` for [`Live`](Self::Live), the normal
+    /// case.
     pub const fn note(self) -> Option<&'static str> {
         match self {
             Self::Live => None,
@@ -72,7 +73,7 @@ impl Reload {
 }
 
 impl Key {
-    /// The value of this key in `settings`, as a file contains it between the quotes;
+    /// Returns the value of this key in `settings`, as a file contains it between the quotes;
     /// `None` if it is unset.
     pub fn value(&self, settings: &Settings) -> Option<String> {
         (self.field)(settings).write()

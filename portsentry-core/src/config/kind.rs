@@ -55,9 +55,9 @@ pub enum ValueKind {
 }
 
 impl ValueKind {
-    /// Whether a value must not contain `c`. Control characters are harmful in names,
-    /// commands and lines of other files. A banner may contain terminal control
-    /// characters, but not NUL, which would end it.
+    /// Returns whether a value must not contain `c`. Control characters are harmful in names,
+    /// commands and lines of other files. A banner may contain terminal control characters,
+    /// but not NUL, which would end it.
     pub(super) fn forbids(self, c: char) -> bool {
         match self {
             Self::Text => c == '\0',

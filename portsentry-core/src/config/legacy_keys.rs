@@ -10,7 +10,7 @@ const ADVANCED_EXCLUDE: &str = "remove it, and list only the ports to watch in `
 const MODE: &str = "remove it: `TCP_PORTS` and `UDP_PORTS` define the watched ports, and \
      the option `--stealth` (default) or `--connect` defines the mode";
 
-/// The problem of `name` if it was a key of portsentry 1.x, or of the scripts with
+/// Returns the problem of `name` if it was a key of portsentry 1.x, or of the scripts with
 /// which Debian started it.
 pub(super) fn legacy_key(name: &str) -> Option<Problem> {
     const LEGACY_KEYS: [(&str, &str); 6] = [

@@ -74,7 +74,7 @@ fn parse_address(text: &str) -> Result<IpAddr, Problem> {
     text.parse().map_err(|_| explain(text))
 }
 
-/// The reason why `text` is not an address.
+/// Returns the reason why `text` is not an address.
 fn explain(text: &str) -> Problem {
     let excerpt = Excerpt::of(text);
     if text.contains('%') {
@@ -120,7 +120,7 @@ fn parse_length(text: &str, address: IpAddr) -> Result<u8, Problem> {
     }
 }
 
-/// The number of ones in a dotted mask, if all ones come before the zeros.
+/// Returns the number of ones in a dotted mask, if all ones come before the zeros.
 fn mask_length(text: &str) -> Option<u8> {
     let mask = u32::from(text.parse::<Ipv4Addr>().ok()?);
     let ones = mask.leading_ones();

@@ -27,15 +27,15 @@ impl<T> Parsed<T> {
         Self { value, diagnostics: report.finish(), spans: Vec::new() }
     }
 
-    /// Whether all findings are warnings.
+    /// Returns whether all findings are warnings.
     pub fn is_valid(&self) -> bool {
         self.diagnostics.iter().all(|diagnostic| diagnostic.severity < Severity::Error)
     }
 }
 
 impl Parsed<Settings> {
-    /// The place of the value of the key `name`, without the quotes; `None` if the file
-    /// does not set the key. If several lines set it, the last one counts.
+    /// Returns the place of the value of the key `name`, without the quotes; `None` if the
+    /// file does not set the key. If several lines set it, the last one counts.
     pub fn span_of(&self, name: &str) -> Option<Span> {
         self.spans.iter().find(|(key, _)| *key == name).map(|(_, span)| *span)
     }

@@ -6,7 +6,7 @@ use super::diagnostic::Report;
 use super::span::Fragment;
 use crate::PortSet;
 
-/// The valid ports of a list. Reports each invalid item.
+/// Returns the valid ports of a list. Reports each invalid item.
 pub(super) fn read_ports(list: Fragment<'_>, report: &mut Report) -> PortSet {
     let mut ports = PortSet::new();
     for item in list.split(',').map(Fragment::trim) {

@@ -87,7 +87,7 @@ pub enum BlockMode {
 }
 
 impl Settings {
-    /// The settings for a host without a configuration file: log only, on ports whose
+    /// Returns the settings for a host without a configuration file: log only, on ports whose
     /// services are rarely used today and that scanners still probe.
     ///
     /// It contains no UDP port that stray broadcasts reach (7 and 9 wake machines, 513

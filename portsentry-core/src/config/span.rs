@@ -22,7 +22,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The first character of a line.
+    /// Returns the first character of a line.
     pub(super) const fn start_of(line: usize) -> Self {
         Self { line, column: 1, length: 1 }
     }
@@ -40,7 +40,7 @@ pub(super) struct Line<'a> {
     counted: Cell<(usize, usize)>,
 }
 
-/// The lines of a file, separated by LF or CRLF; the last line end may be missing. A
+/// Returns the lines of a file, separated by LF or CRLF; the last line end may be missing. A
 /// byte-order mark before the first line is removed.
 pub(super) fn lines(file: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let file = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
@@ -58,17 +58,17 @@ impl<'a> Line<'a> {
         Self { number, text, invalid, counted: Cell::new((0, 0)) }
     }
 
-    /// A line that is not from a file.
+    /// Creates a line that is not from a file.
     pub(super) fn of_text(text: &'a str) -> Self {
         Self::new(text.as_bytes(), 0)
     }
 
-    /// The line number, from 1.
+    /// Returns the line number, from 1.
     pub(super) fn number(&self) -> usize {
         self.number
     }
 
-    /// The whole line.
+    /// Returns the whole line.
     pub(super) fn fragment(&self) -> Fragment<'_> {
         Fragment { line: self, start: 0, text: &self.text }
     }
@@ -139,7 +139,7 @@ impl<'a> Fragment<'a> {
         Some((before, after.strip_prefix(separator)?))
     }
 
-    /// The parts between separators: one more than there are separators.
+    /// Returns the parts between separators: one more than there are separators.
     pub(super) fn split(self, separator: char) -> impl Iterator<Item = Self> {
         let mut rest = Some(self);
         core::iter::from_fn(move || {
@@ -153,7 +153,7 @@ impl<'a> Fragment<'a> {
         })
     }
 
-    /// The words between blanks, none of them empty.
+    /// Returns the words between blanks, none of them empty.
     pub(super) fn words(self) -> impl Iterator<Item = Self> {
         let mut rest = self;
         core::iter::from_fn(move || {
@@ -168,25 +168,25 @@ impl<'a> Fragment<'a> {
         Some(Self { start: self.start + prefix.len_utf8(), text, ..self })
     }
 
-    /// The fragment without the blanks around it.
+    /// Returns the fragment without the blanks around it.
     pub(super) fn trim(self) -> Self {
         let trimmed = self.trim_start();
         Self { text: trimmed.text.trim_end_matches(BLANKS), ..trimmed }
     }
 
-    /// The fragment without the blanks before it.
+    /// Returns the fragment without the blanks before it.
     pub(super) fn trim_start(self) -> Self {
         let text = self.text.trim_start_matches(BLANKS);
         Self { start: self.start + self.text.len() - text.len(), text, ..self }
     }
 
-    /// The first character; empty if the fragment is.
+    /// Returns the first character; empty if the fragment is.
     pub(super) fn first_char(self) -> Self {
         let end = self.text.chars().next().map_or(0, char::len_utf8);
         self.split_at(end).map_or(self, |(first, _)| first)
     }
 
-    /// Each character for which `wanted` returns true.
+    /// Returns each character for which `wanted` returns true.
     pub(super) fn chars_that(
         self,
         wanted: impl Fn(char) -> bool,

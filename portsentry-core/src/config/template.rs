@@ -20,8 +20,8 @@ impl Template {
         Self { text: text.into() }
     }
 
-    /// The text with all placeholders replaced: by the address of the host, the port that
-    /// it probed, and `stealth` or `connect`.
+    /// Returns the text with all placeholders replaced: by the address of the host, the port
+    /// that it probed, and `stealth` or `connect`.
     ///
     /// The output of `target` is neither scanned for placeholders nor quoted. Pass an
     /// address, never a name that a remote party chose.
@@ -42,12 +42,12 @@ impl Template {
         expanded
     }
 
-    /// Whether it contains `$TARGET$`.
+    /// Returns whether it contains `$TARGET$`.
     pub fn mentions_target(&self) -> bool {
         pieces(&self.text).any(|piece| matches!(piece, Piece::Target))
     }
 
-    /// The text that was passed to [`parse`](Self::parse).
+    /// Returns the text that was passed to [`parse`](Self::parse).
     pub fn as_str(&self) -> &str {
         &self.text
     }
@@ -84,7 +84,7 @@ enum Piece<'a> {
 /// first in this list gets it; the rest of the other is text.
 const PLACEHOLDERS: [Piece<'static>; 3] = [Piece::Target, Piece::Port, Piece::Mode];
 
-/// The pieces of `text`, in order; joined, they are `text` again.
+/// Returns the pieces of `text`, in order; joined, they are `text` again.
 fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
     let mut rest = text;
     core::iter::from_fn(move || {
@@ -95,7 +95,8 @@ fn pieces(text: &str) -> impl Iterator<Item = Piece<'_>> {
 }
 
 impl<'a> Piece<'a> {
-    /// The first piece of `text`: a placeholder, or the text up to the next dollar sign.
+    /// Returns the first piece of `text`: a placeholder, or the text up to the next dollar
+    /// sign.
     fn first_of(text: &'a str) -> Option<Self> {
         first_placeholder(text, &PLACEHOLDERS).or_else(|| {
             let second = text.char_indices().skip(1).find(|(_, c)| *c == '$');
@@ -104,7 +105,7 @@ impl<'a> Piece<'a> {
         })
     }
 
-    /// The text of the piece.
+    /// Returns the text of the piece.
     fn source(&self) -> &'a str {
         match self {
             Self::Text(text) => text,
@@ -115,8 +116,8 @@ impl<'a> Piece<'a> {
     }
 }
 
-/// The first placeholder of `among` that `text` starts with, unless its last dollar sign
-/// belongs to one that comes before it in the list.
+/// Returns the first placeholder of `among` that `text` starts with, unless its last dollar
+/// sign belongs to one that comes before it in the list.
 fn first_placeholder(text: &str, among: &[Piece<'static>]) -> Option<Piece<'static>> {
     let (last, before) = among.split_last()?;
     let begins = text.starts_with(last.source())

@@ -21,13 +21,14 @@ pub(super) trait Value {
     /// the rules that the type alone does not give.
     fn read(&mut self, text: Fragment<'_>, kind: ValueKind, report: &mut Report);
 
-    /// The text that [`read`](Self::read) turns into this value; `None` if it is unset.
+    /// Returns the text that [`read`](Self::read) turns into this value; `None` if it is
+    /// unset.
     fn write(&self) -> Option<String>;
 
     /// Makes it unset or empty.
     fn clear(&mut self);
 
-    /// The text itself, for fields that contain text and are set.
+    /// Returns the text itself, for fields that contain text and are set.
     fn text_mut(&mut self) -> Option<&mut String> {
         None
     }
@@ -159,7 +160,7 @@ impl Value for Option<String> {
     }
 }
 
-/// The names that useradd(8) creates, and those with capitals and dots; or digits.
+/// Returns the names that useradd(8) creates, and those with capitals and dots; or digits.
 fn is_user(name: &str) -> bool {
     name.len() <= 32
         && !name.starts_with(['-', '.'])

@@ -1,11 +1,10 @@
-//! Decisions of the caller about a source.
+//! Advice of the caller about a source.
 
-/// What the caller knows about the source of an observation, given to
+/// Advice of the caller about the source of an observation, for
 /// [`Engine::observe_advised`](crate::Engine::observe_advised).
 ///
-/// Advice takes the place of one rule and leaves the other rules in force: a
-/// response that is advised is still limited, and a port that is not monitored
-/// is still no probe.
+/// Advice replaces one rule. The other rules still apply: limits apply to an advised
+/// response, and a packet to a port that is not monitored is not a probe.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[cfg_attr(
@@ -14,14 +13,13 @@
     serde(rename_all = "snake_case")
 )]
 pub enum Advice {
-    /// Nothing: the policy alone decides.
+    /// Follow the policy.
     #[default]
     None,
     /// Decide as if the source were on the ignore list
     /// ([`Reason::IgnoreList`](crate::Reason::IgnoreList)).
     Ignore,
-    /// Decide as if the source had reached the trigger, however often it
-    /// probed.
+    /// Decide as if the source had reached the trigger.
     Trigger,
     /// Report the probe and do not respond
     /// ([`Reason::Advised`](crate::Reason::Advised)).

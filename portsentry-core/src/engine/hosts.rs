@@ -1,4 +1,4 @@
-//! Hosts that the engine knows: restored, listed and forgotten by the caller.
+//! Methods with which the caller restores, lists and removes hosts.
 
 use core::net::{IpAddr, Ipv4Addr};
 
@@ -7,11 +7,11 @@ use super::prefetch::BATCH;
 use crate::hash_key::address_bits;
 
 impl Engine {
-    /// Adds hosts that an earlier run has blocked, in the order it blocked them.
-    /// Past the caps [`Limits::blocked`](crate::Limits::blocked) and
-    /// [`Limits::blocked_v6`](crate::Limits::blocked_v6), those that were added first
-    /// are forgotten. IPv4-mapped addresses count as IPv4. About 90 ns each for a
-    /// million. Goes through `hosts` twice, to count them first.
+    /// Adds hosts that an earlier run blocked, in the same order.
+    /// Above the limits [`Limits::blocked`](crate::Limits::blocked) and
+    /// [`Limits::blocked_v6`](crate::Limits::blocked_v6), the hosts that were added first
+    /// are evicted. IPv4-mapped addresses count as IPv4. Iterates `hosts` twice, to count
+    /// them first. Takes about 90 ns per host for a million hosts.
     pub fn restore_blocked<I>(&mut self, hosts: I)
     where
         I: IntoIterator<Item = IpAddr, IntoIter: Clone>,
@@ -42,24 +42,23 @@ impl Engine {
         }
     }
 
-    /// Whether `host` is in the blocked set. Constant time.
+    /// Returns whether `host` is in the blocked set. Constant time.
     pub fn is_blocked(&self, host: IpAddr) -> bool {
         let host = host.to_canonical();
         self.blocked.contains(host, self.blocked.hash(host))
     }
 
-    /// The blocked set: IPv4 hosts first, each family in the order it was added.
+    /// Returns the blocked hosts, IPv4 first, each family in the order of addition.
     pub fn blocked(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.blocked.iter()
     }
 
-    /// Forgets `host`: it leaves the blocked set, its probes are counted from 0 again,
-    /// and a failed response to it no longer delays the next. Returns whether any of
-    /// that was known. A response that is under way goes on, and its outcome is handled
-    /// as usual.
+    /// Removes all state of `host`: its entry in the blocked set, the count of its probes,
+    /// and the delay after a failed response. Returns whether there was any such state. A
+    /// response in progress continues, and its outcome is handled as usual.
     ///
-    /// The engine does not undo what a responder did. A blocked host costs a search
-    /// through its family: about a millisecond among a million.
+    /// The engine does not undo the actions of a responder. Removing a blocked host reads
+    /// the entries of its family: about a millisecond for a million hosts.
     pub fn forget(&mut self, host: IpAddr) -> bool {
         let host = host.to_canonical();
         // Both tables have the same key.
@@ -70,7 +69,7 @@ impl Engine {
         was_blocked || had_failed || was_counted
     }
 
-    /// The number of probes that are counted for `source`, as of its last probe; at most
+    /// Returns the number of counted probes of `source` at its last probe, at most
     /// 65,535. Probes are counted only if
     /// [`Policy::scan_trigger`](crate::Policy::scan_trigger) is above 1. A source that was
     /// evicted from the full table is counted from 0 again.

@@ -1,14 +1,14 @@
-//! Upper bounds of the engine's memory.
+//! Limits of the engine's memory.
 
 use core::time::Duration;
 
 use crate::counter_table::MAX_SLOTS;
 
-/// Upper bounds of everything in the engine that a sender of packets can make
-/// grow. `Default` stays below 64 MiB in all.
+/// Limits of all tables and queues that the senders of packets can fill. The total of
+/// `Default` is below 64 MiB.
 ///
-/// Later versions add bounds: start from `Default` and change what differs, by
-/// method or by assignment.
+/// Later versions add limits: start with `Default`, and change single limits with a method
+/// or by assignment.
 ///
 /// ```
 /// use portsentry_core::Limits;
@@ -17,33 +17,34 @@ use crate::counter_table::MAX_SLOTS;
 /// assert_eq!(limits.blocked, 10_000);
 /// ```
 ///
-/// No value is invalid. Values that no memory could hold mean the largest
-/// possible bound, and 0 means the smallest.
+/// All values are valid. A value above the available memory counts as the largest possible
+/// limit, and 0 as the smallest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(default))]
 pub struct Limits {
-    /// Sources whose probes are counted, 16 bytes each, at most 2^26. Used only
-    /// with a trigger above 1.
+    /// Maximum number of sources whose probes are counted, 16 bytes each, at most 2^26. Used
+    /// only with a trigger above 1.
     pub sources: usize,
-    /// Pairs of source and served port whose lines are limited, 16 bytes each,
-    /// at most 2^26.
+    /// Maximum number of pairs of source and served port whose lines are limited, 16 bytes
+    /// each, at most 2^26.
     pub served_lines: usize,
-    /// IPv4 hosts in the blocked set, at most 20 bytes each.
+    /// Maximum number of IPv4 hosts in the blocked set, at most 20 bytes each.
     pub blocked: usize,
-    /// IPv6 hosts in the blocked set, at most 33 bytes each.
+    /// Maximum number of IPv6 hosts in the blocked set, at most 33 bytes each.
     pub blocked_v6: usize,
-    /// Responses under way or handed out. 0: the engine never responds.
+    /// Maximum number of responses in progress. 0: the engine never responds.
     pub responses: usize,
-    /// How long a response may be without an outcome; `None`: for ever. After
-    /// that, the engine handles it as failed and ignores its outcome.
+    /// Maximum time without an outcome of a response; `None` is unlimited. After that, the
+    /// engine handles the response as failed and ignores its outcome.
     pub response_timeout: Option<Duration>,
-    /// Probes that wait for the outcome of a response, about 110 bytes each.
+    /// Maximum number of probes that wait for the outcome of a response, about 110 bytes
+    /// each.
     pub waiting: usize,
-    /// Hosts whose last response failed, about 100 bytes each.
+    /// Maximum number of hosts whose last response failed, about 100 bytes each.
     pub failed: usize,
-    /// Events that wait for [`Engine::poll_event`](crate::Engine::poll_event),
-    /// about 100 bytes each. Further events are lost and counted
+    /// Maximum number of events that wait for
+    /// [`Engine::poll_event`](crate::Engine::poll_event), about 100 bytes each. Further events are lost and counted
     /// ([`Statistics::events_lost`](crate::Statistics::events_lost)).
     pub events: usize,
 }
@@ -92,9 +93,9 @@ setters! {
 }
 
 impl Limits {
-    /// The bounds for each of `engines` engines that share these bounds and have
-    /// different sources: together they hold no more than one engine, except for the
-    /// rounding of tables to a few slots. Time limits stay.
+    /// Returns the limits of each of `engines` engines that share these limits and have
+    /// different sources. Together they use as much memory as one engine, except that tables
+    /// are rounded up by a few slots. Time limits do not change.
     #[must_use]
     pub fn divided_by(&self, engines: usize) -> Self {
         let share = |of: usize| of.checked_div(engines).unwrap_or(of).max(1);

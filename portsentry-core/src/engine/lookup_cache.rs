@@ -1,10 +1,9 @@
 //! Cached results of lookups, stored next to the counter of a source.
 //!
-//! A scanner sends more than one probe. The searches in the ignore list and in
-//! the blocked set run for the first of them only: their results are cached in
-//! the slot of its counter, which is read for each probe anyway. A source
-//! without a counter has nothing cached. Ignored sources are not counted, so
-//! nothing is cached for them.
+//! A scanner sends more than one probe. The ignore list and the blocked set are searched
+//! only for the first one: the results are cached in the slot of its counter, which each
+//! probe reads anyway. Nothing is cached for a source without a counter, such as an
+//! ignored source.
 
 use super::Advice;
 use crate::counter_table::CounterTable;
@@ -20,16 +19,16 @@ impl Lookups {
     const NOT_BLOCKED: u8 = 1 << 2;
     const BLOCKED: u8 = 1 << 3;
     const CACHED: u8 = 1 << 4;
-    // Never cached.
+    // The advice of the caller is never cached.
     const TRIGGERED: u8 = 1 << 5;
     const SPARED: u8 = 1 << 6;
 
-    /// Whether the source is on the ignore list, if that is known.
+    /// Returns whether the source is on the ignore list, if that is known.
     pub(super) const fn ignored(self) -> Option<bool> {
         self.answer(Self::IGNORED, Self::NOT_IGNORED)
     }
 
-    /// Whether the source is in the blocked set, if that is known.
+    /// Returns whether the source is in the blocked set, if that is known.
     pub(super) const fn blocked(self) -> Option<bool> {
         self.answer(Self::BLOCKED, Self::NOT_BLOCKED)
     }
@@ -44,17 +43,17 @@ impl Lookups {
         }
     }
 
-    /// Whether the caller advised that the source has reached the trigger.
+    /// Returns whether the caller advised that the source has reached the trigger.
     pub(super) const fn is_triggered(self) -> bool {
         self.0 & Self::TRIGGERED != 0
     }
 
-    /// Whether the caller advised not to respond.
+    /// Returns whether the caller advised not to respond.
     pub(super) const fn is_spared(self) -> bool {
         self.0 & Self::SPARED != 0
     }
 
-    /// Whether the cache holds these results already.
+    /// Returns whether these results are from the cache.
     pub(super) const fn is_cached(self) -> bool {
         self.0 & Self::CACHED != 0
     }
@@ -66,10 +65,10 @@ impl Lookups {
 
     /// Adds whether the source is on the ignore list, unless that is known.
     pub(super) const fn or_ignored(self, ignored: bool) -> Self {
-        // Both values are computed, so there is no branch to predict.
-        let (known, told) =
+        // Computing both values avoids a branch.
+        let (known, results) =
             (self.0 & (Self::IGNORED | Self::NOT_IGNORED), self.with_ignored(ignored));
-        if known == 0 { told } else { self }
+        if known == 0 { results } else { self }
     }
 
     /// Adds whether the source is in the blocked set.
@@ -100,7 +99,7 @@ impl LookupCache {
         Self { generation: 1 }
     }
 
-    /// The cached results of the source whose counter has this hash.
+    /// Returns the cached results of the source whose counter has this hash.
     pub(super) fn get(&self, hash: u64, counters: &CounterTable) -> Lookups {
         let word = counters.cached(hash);
         let is_current = word >> RESULT_BITS == self.generation;
@@ -118,8 +117,8 @@ impl LookupCache {
         counters.set_cached(hash, 0);
     }
 
-    /// Drops all cached results. Constant time, except for one call in 2,047, which
-    /// goes through all counters.
+    /// Drops all cached results. Constant time, except for one call in 2,047, which clears
+    /// all counters' cache words.
     pub(super) fn invalidate_all(&mut self, counters: &mut CounterTable) {
         if self.generation == LAST_GENERATION {
             counters.clear_cached();
@@ -148,10 +147,10 @@ mod tests {
                 let results = Lookups::default().with_ignored(false).with_blocked(blocked);
                 lookups.store(results, known, &mut counters);
                 let cached = lookups.get(known, &counters);
-                let told = (cached.ignored(), cached.blocked(), cached.is_cached());
-                assert_eq!(told, (Some(false), Some(blocked), true), "round {round}");
+                let results = (cached.ignored(), cached.blocked(), cached.is_cached());
+                assert_eq!(results, (Some(false), Some(blocked), true), "round {round}");
             }
-            // A source without a counter has nothing cached.
+            // Nothing is cached for a source without a counter.
             lookups.store(Lookups::default(), other, &mut counters);
             assert_eq!(lookups.get(other, &counters), Lookups::default());
             lookups.invalidate_all(&mut counters);
@@ -168,9 +167,9 @@ mod tests {
             lookups.store(Lookups::default().with_ignored(false), hash, &mut counters);
         }
         lookups.invalidate(hashes[0], &mut counters);
-        let told = hashes.map(|hash| lookups.get(hash, &counters).ignored());
-        assert_eq!(told, [None, Some(false)]);
-        // The counters are what they were.
+        let results = hashes.map(|hash| lookups.get(hash, &counters).ignored());
+        assert_eq!(results, [None, Some(false)]);
+        // The counters are unchanged.
         let counts = hashes.map(|it| counters.bump(it, Instant::default(), Window::sliding(None)));
         assert_eq!(counts, [2, 2]);
     }

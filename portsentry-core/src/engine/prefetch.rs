@@ -1,31 +1,30 @@
-//! Table entries of a batch, fetched together.
+//! Fetches the table entries of a batch together.
 //!
-//! With more sources than the processor's cache holds, most of the time of a decision is
-//! spent waiting for memory. This module decides nothing: a batch ends alike with and
-//! without it.
+//! If there are more sources than fit into the processor's cache, a decision mostly waits
+//! for memory. This module affects only the speed, not the decisions.
 
 use super::Engine;
 use super::lookup_cache::Lookups;
 use crate::{NetworkSet, Observation};
 
-/// Attempts of a batch whose table entries are fetched together: few enough for
-/// the first-level cache, many enough to keep memory busy.
+/// Number of attempts whose table entries are fetched together: few enough for the
+/// first-level cache, and enough to keep the memory busy.
 pub(super) const BATCH: usize = NetworkSet::BATCH;
 
 impl Engine {
-    /// Has the processor bring what the sources of `observations` need into its
-    /// cache, and gives what is quicker to find out for all of them at once.
+    /// Loads the table entries of the sources of `observations` into the processor's cache.
+    /// Returns the lookups that are faster for a batch than one by one.
     pub(super) fn prefetch(
         &self,
         observations: &[Observation],
         hashes: &[u64; BATCH],
     ) -> [Lookups; BATCH] {
-        // An empty list needs no look.
+        // An empty list needs no search.
         let mut known = match self.policy.ignore.is_empty() {
             true => [Lookups::default().with_ignored(false); BATCH],
             false => [Lookups::default(); BATCH],
         };
-        // Loops that are nothing but loads, so that many are under way at once.
+        // Loops that contain only loads, so that the processor runs many in parallel.
         let mut sum = 0;
         if self.counts() {
             for hash in hashes.iter().take(observations.len()) {
@@ -58,8 +57,8 @@ impl Engine {
     }
 }
 
-/// Where in a batch those are that are `wanted`, found before the first is given: a
-/// loop over them has no branch to be guessed for each.
+/// Returns the indices of the `wanted` lookups in a batch. They are computed before the
+/// first is returned, so that a loop over them has no unpredictable branches.
 fn places(known: &[Lookups; BATCH], wanted: fn(Lookups) -> bool) -> impl Iterator<Item = usize> {
     let bits = known.iter().rev().fold(0_u64, |bits, it| bits << 1 | u64::from(wanted(*it)));
     core::iter::successors(Some(bits), |bits| Some(bits & bits.wrapping_sub(1)))

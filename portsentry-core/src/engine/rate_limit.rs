@@ -1,20 +1,20 @@
-//! At most so many per minute, counted exactly to the second.
+//! A limit per minute, exact to the second.
 
 use crate::Instant;
 
 const SECONDS: usize = 60;
 
-/// So many in any 60 seconds and no more: the limit of `BLOCK_RATE`.
+/// A limit in any 60 seconds: the limit of `BLOCK_RATE`.
 ///
-/// The engine has one of its own. This is for whoever carries responses out and
-/// does not want to take the engine's word for it.
+/// The engine contains a limiter. This type is public for responders that enforce the
+/// limit independently of the engine.
 #[derive(Debug)]
 pub struct RateLimit {
-    /// Counts of the last 60 seconds, one for each.
+    /// The count of each of the last 60 seconds.
     counts: [u32; SECONDS],
     total: u32,
     second: u64,
-    /// The second before which another limiter allows nothing.
+    /// The second until which another limiter refuses.
     shut: u64,
 }
 
@@ -25,8 +25,8 @@ impl Default for RateLimit {
 }
 
 impl RateLimit {
-    /// Takes one of the `limit` that any 60 seconds have; `false` if none is
-    /// left. 0 means no limit. O(1), at most 60 steps after a pause.
+    /// Counts one if fewer than `limit` were counted in the last 60 seconds. Returns false
+    /// otherwise. 0 means no limit. O(1), at most 60 steps after a pause.
     pub fn take(&mut self, now: Instant, limit: u32) -> bool {
         self.advance(now.as_secs());
         if self.second < self.shut || limit != 0 && self.total >= limit {
@@ -40,11 +40,11 @@ impl RateLimit {
         true
     }
 
-    /// When [`take`](Self::take) gives one again, if it gave none for `limit`, which
-    /// is not 0. At most 60 steps.
+    /// Returns the time from which [`take`](Self::take) succeeds again, after it failed for
+    /// `limit`, which must not be 0. At most 60 steps.
     pub fn free_at(&self, limit: u32) -> Instant {
         let mut left = self.total;
-        // The oldest of the 60 seconds is the next to be forgotten.
+        // The oldest of the 60 seconds is dropped first.
         for later in 1..=SECONDS as u64 {
             if left < limit {
                 return Instant::from_secs(self.second + later - 1);
@@ -55,7 +55,7 @@ impl RateLimit {
         Instant::from_secs(self.second + SECONDS as u64)
     }
 
-    /// Gives back what was [taken](Self::take) last, since it was not used.
+    /// Reverts the last [`take`](Self::take), because it was not used.
     pub(super) fn give_back(&mut self) {
         for earlier in 0..SECONDS as u64 {
             let index = (self.second + SECONDS as u64 - earlier) % SECONDS as u64;
@@ -67,7 +67,7 @@ impl RateLimit {
         }
     }
 
-    /// Allows nothing before `until`, in whole seconds.
+    /// Refuses until `until`, in whole seconds.
     pub(super) fn shut_until(&mut self, until: Instant) {
         self.shut = until.as_secs();
     }
@@ -120,10 +120,10 @@ mod tests {
             }
         }
 
-        /// Of two limiters that ask a third one, and give back what that refuses, neither
-        /// refuses what the third would grant, nor asks in vain while it is shut.
+        /// Two limiters ask a third one, and revert if it refuses. Neither of them refuses
+        /// if the third would allow, nor asks the third again before its time.
         #[test]
-        fn a_share_of_a_limit_refuses_nothing_that_the_whole_would_grant(
+        fn a_share_of_a_limit_refuses_only_if_the_whole_refuses(
             asked in prop::collection::vec((0_u64..3, 0_usize..2), 1..300),
             limit in 1_u32..6,
         ) {

@@ -1,4 +1,4 @@
-//! Responses: asked for, answered, refused and timed out.
+//! The start, outcome, refusal and timeout of responses.
 
 use core::net::IpAddr;
 
@@ -7,7 +7,7 @@ use super::{Effect, Engine, Outcome, ResponseId};
 use crate::{Decision, Instant, Observation, Reason, Verdict};
 
 impl Engine {
-    /// Asks for a response to the source of `observation`, or reports why not.
+    /// Requests a response to the source of `observation`, or reports the reason why not.
     pub(super) fn respond(&mut self, observation: &Observation) -> Verdict {
         let limit = self.policy.block_rate;
         match self.responses.admit(observation, self.now, &mut self.rate, limit) {
@@ -23,9 +23,9 @@ impl Engine {
         }
     }
 
-    /// Takes the outcome of a response that [`poll_effect`](Self::poll_effect)
-    /// returned. The events of the probes that waited for it are queued. An `id`
-    /// that is not under way is ignored, such as one that has timed out.
+    /// Handles the outcome of a response that [`poll_effect`](Self::poll_effect) returned.
+    /// Queues the events of the probes that waited for it. Ignores an `id` that is not in
+    /// progress, for example after a timeout.
     pub fn handle_outcome(&mut self, id: ResponseId, outcome: Outcome, now: Instant) {
         self.advance(now);
         self.end_response(id, outcome);
@@ -48,7 +48,7 @@ impl Engine {
             if self.policy.remember_blocked {
                 self.remember_blocked(host);
             } else {
-                // Each further probe is responded to as well, one at a time.
+                // Each further probe triggers a response too, one at a time.
                 while let Some(probe) = probes.pop_front() {
                     let verdict = self.respond(&probe);
                     self.statistics.count(verdict.reason);
@@ -60,7 +60,7 @@ impl Engine {
         }
     }
 
-    /// Invalidates what is cached for the host, and for the host that is forgotten.
+    /// Invalidates the cached results of the host, and of the evicted host.
     fn remember_blocked(&mut self, host: IpAddr) {
         let hash = self.blocked.hash(host);
         let forgotten = self.blocked.insert(host, hash);
@@ -72,7 +72,7 @@ impl Engine {
     /// Handles responses whose deadline has passed as failed.
     pub(super) fn expire_responses(&mut self) {
         while let Some(id) = self.responses.overdue(self.now) {
-            // An effect that nobody has taken out is withdrawn.
+            // The effect is withdrawn if the caller has not taken it.
             self.effects.retain(|effect| {
                 let Effect::Respond(response) = effect;
                 response.id != id
@@ -82,16 +82,15 @@ impl Engine {
         }
     }
 
-    /// Takes back a response that [`poll_effect`](Self::poll_effect) returned and that
-    /// was not started, because a limit of `limit` responses a minute outside of this
-    /// engine allows none before `until`. Its probes are reported as rate limited, and so
-    /// are those that arrive before `until`; the summary names `limit`. An `id` that is
-    /// not under way is ignored.
+    /// Cancels a response that [`poll_effect`](Self::poll_effect) returned and that was not
+    /// started, because a limit of `limit` responses per minute outside of this engine is
+    /// reached until `until`. Reports its probes, and those that arrive before `until`, as
+    /// rate limited. The summary contains `limit`. Ignores an `id` that is not in progress.
     ///
-    /// This is for programs with one [`RateLimit`](crate::RateLimit) outside of the
-    /// engine: a responder that owns the limit, or several engines with different
-    /// sources. Such engines decide as one engine would.
-    /// [`Policy::block_rate`](crate::Policy::block_rate) is 0 then, or the same limit.
+    /// Use this with a [`RateLimit`](crate::RateLimit) outside of the engine: in a responder
+    /// that owns the limit, or for several engines with different sources, which then decide
+    /// like one engine. Set [`Policy::block_rate`](crate::Policy::block_rate) to 0 or to the
+    /// same limit.
     pub fn refuse(&mut self, id: ResponseId, limit: u32, until: Instant, now: Instant) {
         self.advance(now);
         let Some(probes) = self.responses.refuse(id, self.now) else { return };
@@ -108,9 +107,9 @@ impl Engine {
         self.report(observation, reason);
     }
 
-    /// To be called once no more outcomes will come: every probe that waits for one
-    /// gets its event, as not blocked, and open summaries are queued. Effects that were
-    /// not polled are dropped. Returns the number of responses that were under way.
+    /// Ends the use of the engine. Call it when no more outcomes will arrive. Queues the
+    /// events of all waiting probes, as not blocked, and the open summaries. Drops effects
+    /// that were not polled. Returns the number of responses in progress.
     pub fn close(&mut self) -> usize {
         self.effects.clear();
         let (under_way, probes) = self.responses.abandon();

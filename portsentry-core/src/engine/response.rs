@@ -2,7 +2,7 @@
 
 use crate::Observation;
 
-/// Something the engine wants done.
+/// An action that the engine requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(
@@ -11,13 +11,13 @@ use crate::Observation;
     serde(rename_all = "snake_case")
 )]
 pub enum Effect {
-    /// Respond to a host. The caller carries out its configured actions and
-    /// reports the result with
+    /// Respond to a host. The caller performs its configured actions and reports the
+    /// result with
     /// [`Engine::handle_outcome`](crate::Engine::handle_outcome).
     Respond(Response),
 }
 
-/// A response to be given to a host.
+/// A requested response to a host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -29,7 +29,7 @@ pub struct Response {
 }
 
 impl Response {
-    /// A response, for tests of a responder.
+    /// Creates a response, for tests of a responder.
     #[must_use]
     pub const fn new(id: ResponseId, probe: Observation) -> Self {
         Self { id, probe }
@@ -38,21 +38,20 @@ impl Response {
 
 /// Identifies a response from the effect to its outcome.
 ///
-/// The number is opaque. Engines that share one responder draw numbers that do
-/// not clash, see [`Engine::with_response_ids`](crate::Engine::with_response_ids).
+/// The number is opaque. Engines that share one responder use different numbers, see [`Engine::with_response_ids`](crate::Engine::with_response_ids).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct ResponseId(u64);
 
 impl ResponseId {
-    /// The identity with this number, for a message that comes back from a
-    /// responder in another process.
+    /// Creates the identity with this number, for a message from a responder in another
+    /// process.
     #[must_use]
     pub const fn from_u64(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number, for a message to a responder in another process.
+    /// Returns the number, for a message to a responder in another process.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
@@ -68,8 +67,8 @@ impl ResponseId {
     serde(rename_all = "snake_case")
 )]
 pub enum Outcome {
-    /// At least one action worked: the host counts as blocked.
+    /// At least one action succeeded. The host counts as blocked.
     Succeeded,
-    /// No action worked: the engine may ask for another response later.
+    /// No action succeeded. The engine may request another response later.
     Failed,
 }

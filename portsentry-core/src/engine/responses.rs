@@ -1,8 +1,7 @@
-//! Responses under way, and hosts whose last response failed.
+//! Responses in progress, and hosts whose last response failed.
 //!
-//! There is at most one response to a host at a time. Probes of a host that
-//! arrive while one is under way wait here, in order. The number of waiting
-//! probes is bounded.
+//! There is at most one response to a host at a time. Probes of the host that arrive
+//! meanwhile wait here, in order. The number of waiting probes is bounded.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::net::IpAddr;
@@ -13,12 +12,12 @@ use super::rate_limit::RateLimit;
 use super::response::{Response, ResponseId};
 use crate::{Instant, Observation, Reason};
 
-/// The wait after a first failure; it doubles with every further one.
+/// The delay after the first failure. It doubles with each further failure.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
-/// The longest wait.
+/// The longest delay.
 const LAST_RETRY: Duration = Duration::from_secs(3600);
 
-/// The fate of a probe that calls for a response.
+/// The result for a probe that triggers a response.
 #[derive(Debug)]
 pub(super) enum Admission {
     Started(Response),
@@ -29,11 +28,11 @@ pub(super) enum Admission {
 #[derive(Debug)]
 pub(super) struct Responses {
     hosts: BTreeMap<IpAddr, Host>,
-    /// The failed ones of `hosts`, the next to be retried first.
+    /// The hosts whose last response failed, ordered by the time of the retry.
     failed: BTreeSet<(Instant, IpAddr)>,
-    /// Host and start of each response under way.
+    /// Host and start of each response in progress.
     under_way: BTreeMap<ResponseId, (IpAddr, Instant)>,
-    /// Responses under way in the order they started, and some that have ended.
+    /// Responses in progress in the order of their start, and some that have ended.
     started: VecDeque<ResponseId>,
     waiting: usize,
     next_id: u64,
@@ -52,7 +51,7 @@ struct Host {
 
 #[derive(Debug)]
 enum State {
-    /// The first of `probes` is the one that caused the response.
+    /// The first of `probes` caused the response.
     Responding {
         probes: VecDeque<Observation>,
     },
@@ -78,7 +77,7 @@ impl Responses {
         }
     }
 
-    /// Sets the number of the next response, and the distance to the one after.
+    /// Sets the number of the next response, and the step between numbers.
     pub(super) fn number_from(&mut self, first: u64, step: u64) {
         (self.next_id, self.id_step) = (first, step);
     }
@@ -136,18 +135,18 @@ impl Responses {
         Admission::Started(Response::new(id, *probe))
     }
 
-    /// When the oldest response under way has been without an outcome for too long.
+    /// Returns the time at which the oldest response in progress times out.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let (_, started) = self.under_way.get(self.started.front()?)?;
         Some(started.after(self.timeout?))
     }
 
-    /// The oldest response under way, if its deadline has passed.
+    /// Returns the oldest response in progress, if it has timed out.
     pub(super) fn overdue(&self, now: Instant) -> Option<ResponseId> {
         self.deadline().filter(|deadline| *deadline <= now).and(self.started.front().copied())
     }
 
-    /// Forgets that the last response to `host` failed; `false` if it did not.
+    /// Removes the failure of the last response to `host`. Returns false if there is none.
     pub(super) fn forget_failure(&mut self, host: IpAddr) -> bool {
         match self.hosts.get(&host) {
             Some(Host { state: State::Failed { retry_at }, .. }) => {
@@ -159,8 +158,8 @@ impl Responses {
         }
     }
 
-    /// Ends the response `id`. Returns its host, and the probe that caused it
-    /// followed by those that waited, in order. `None` if it is not under way.
+    /// Ends the response `id`. Returns its host, the probe that caused it, and the probes
+    /// that waited, in order. Returns `None` if it is not in progress.
     pub(super) fn finish(
         &mut self,
         id: ResponseId,
@@ -179,26 +178,26 @@ impl Responses {
         Some((host, probes))
     }
 
-    /// Takes the response `id` back, as if it had never started. Returns its
-    /// probes as [`finish`](Self::finish) does.
+    /// Cancels the response `id`, as if it had never started. Returns its probes like
+    /// [`finish`](Self::finish).
     pub(super) fn refuse(&mut self, id: ResponseId, now: Instant) -> Option<VecDeque<Observation>> {
         let (host, probes) = self.end(id)?;
         if self.hosts.get(&host)?.failures == 0 {
             self.hosts.remove(&host);
         } else {
-            // It was due, and still is.
+            // The retry was due, and is due again.
             self.fail(host, now);
         }
         Some(probes)
     }
 
-    /// Ends the response `id` before anything is known of its host.
+    /// Removes the response `id`, without a change of the state of its host.
     fn end(&mut self, id: ResponseId) -> Option<(IpAddr, VecDeque<Observation>)> {
         let (host, _) = self.under_way.remove(&id)?;
         while self.started.front().is_some_and(|id| !self.under_way.contains_key(id)) {
             self.started.pop_front();
         }
-        // Responses that ended out of order: never more than there are under way.
+        // Responses that ended out of order, at most as many as are in progress.
         if self.started.len() > 2 * self.under_way.len() {
             self.started.retain(|id| self.under_way.contains_key(id));
         }
@@ -226,8 +225,8 @@ impl Responses {
         }
     }
 
-    /// Abandons all responses under way. Returns their number, and every probe
-    /// that waits, in order of host and arrival.
+    /// Cancels all responses in progress. Returns their number, and all waiting probes, in
+    /// the order of hosts and arrival.
     pub(super) fn abandon(&mut self) -> (usize, VecDeque<Observation>) {
         let mut probes = VecDeque::new();
         for host in core::mem::take(&mut self.hosts).into_values() {
@@ -242,7 +241,7 @@ impl Responses {
     }
 }
 
-/// Doubles from [`FIRST_RETRY`] to [`LAST_RETRY`].
+/// Returns the delay before a retry, which doubles from [`FIRST_RETRY`] to [`LAST_RETRY`].
 fn retry_delay(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     (FIRST_RETRY * (1 << doublings)).min(LAST_RETRY)

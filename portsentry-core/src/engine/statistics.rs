@@ -2,7 +2,7 @@
 
 use crate::Reason;
 
-/// Counts of the engine's decisions, and how full its tables are.
+/// Counts of the engine's decisions, and fill levels of its tables.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -10,22 +10,22 @@ pub struct Statistics {
     #[cfg_attr(feature = "serde", serde(serialize_with = "by_name"))]
     pub(super) reasons: [u64; Reason::ALL.len()],
     pub(super) observations: u64,
-    /// Sources counted now.
+    /// Number of sources in the counter table.
     pub sources: usize,
-    /// Sources evicted from the full table.
+    /// Number of sources evicted from the full counter table.
     pub sources_evicted: u64,
-    /// Hosts in the blocked set.
+    /// Number of hosts in the blocked set.
     pub blocked: usize,
-    /// Hosts that were forgotten because the blocked set was full.
+    /// Number of hosts evicted from the full blocked set.
     pub blocked_forgotten: u64,
-    /// Responses under way.
+    /// Number of responses in progress.
     pub responses: usize,
-    /// Probes that wait for a response.
+    /// Number of probes that wait for a response.
     pub waiting: usize,
-    /// Responses without an outcome for longer than
+    /// Number of responses without an outcome within
     /// [`Limits::response_timeout`](crate::Limits::response_timeout).
     pub responses_timed_out: u64,
-    /// Events that were lost because too many waited, see
+    /// Number of events lost because too many waited, see
     /// [`Limits::events`](crate::Limits::events).
     pub events_lost: u64,
 }
@@ -37,19 +37,19 @@ impl Statistics {
         }
     }
 
-    /// How often a decision ended with `reason`. A probe that starts or awaits
-    /// a response counts twice: then, and when the outcome is known.
+    /// Returns the number of decisions that ended with `reason`. A probe that starts or waits
+    /// for a response counts twice: immediately, and when the outcome is known.
     pub fn decided(&self, reason: Reason) -> u64 {
         self.reasons.get(reason as usize).copied().unwrap_or(0)
     }
 
-    /// Every reason with the number of decisions that ended with it, in the order of
+    /// Returns all reasons with the number of their decisions, in the order of
     /// [`Reason::ALL`].
     pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
         Reason::ALL.iter().copied().zip(self.reasons)
     }
 
-    /// Adds the numbers of another engine with different sources.
+    /// Adds the counts of another engine with different sources.
     pub fn merge(&mut self, other: &Self) {
         for (sum, count) in self.reasons.iter_mut().zip(other.reasons) {
             *sum += count;
@@ -65,18 +65,18 @@ impl Statistics {
         self.events_lost += other.events_lost;
     }
 
-    /// Observations so far.
+    /// Returns the number of observations so far.
     pub fn observations(&self) -> u64 {
         self.observations
     }
 
-    /// Probes whose event was queued.
+    /// Returns the number of probes whose event was queued.
     pub fn probes(&self) -> u64 {
         Reason::ALL.iter().filter(|r| r.is_final()).map(|&r| self.decided(r)).sum()
     }
 }
 
-/// Writes the counts as a map from the name of a reason.
+/// Writes the counts as a map with the names of the reasons.
 #[cfg(feature = "serde")]
 fn by_name<S: serde::Serializer>(
     counts: &[u64; Reason::ALL.len()],

@@ -1,11 +1,11 @@
-//! Events that are summed up once a minute.
+//! Suppressed events, with a summary once a minute.
 
 use core::time::Duration;
 
 use super::Engine;
 use crate::{Event, Instant, Reason};
 
-/// How long lines about one source and served port, and summaries, are apart.
+/// Minimum time between summaries, and between lines about one source and served port.
 pub(super) const SUMMARY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Counts since the last summary.
@@ -15,7 +15,7 @@ pub(super) struct Suppressed {
     served_lines: u64,
     rate_limited: u64,
     overloaded: u64,
-    /// The limit of another rate limiter, see [`Engine::refuse`].
+    /// Limit of another rate limiter, see [`Engine::refuse`].
     limit: Option<u32>,
 }
 
@@ -34,7 +34,7 @@ impl Engine {
         self.schedule_summary();
     }
 
-    /// Names the limit that the next summary reports.
+    /// Counts a refusal by another rate limiter, with `limit` for the next summary.
     pub(super) fn count_external_refusal(&mut self, limit: u32) {
         self.suppressed.limit = Some(limit);
         self.count_refusal(Reason::RateLimited);
@@ -45,7 +45,7 @@ impl Engine {
     }
 
     pub(super) fn summarize(&mut self) {
-        // The limit stays: later probes are refused by it without being counted one by one.
+        // The limit is kept, because it also refuses later probes without a call of `refuse`.
         let limit = self.suppressed.limit;
         let suppressed =
             core::mem::replace(&mut self.suppressed, Suppressed { limit, ..Suppressed::default() });
@@ -61,7 +61,7 @@ impl Engine {
         }
     }
 
-    /// Forgets the limit of another rate limiter.
+    /// Removes the limit of another rate limiter.
     pub(super) fn forget_external_limit(&mut self) {
         self.suppressed.limit = None;
     }

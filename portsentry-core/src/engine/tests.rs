@@ -1,4 +1,4 @@
-//! Scenarios on a clock made of numbers.
+//! Scenarios with a simulated clock.
 
 mod bounds;
 mod decisions;
@@ -18,18 +18,18 @@ use std::vec::Vec;
 use super::*;
 use crate::{Evidence, IpOptions, PortSet, Probe, Protocol, TcpFlags};
 
-/// An engine, and a clock that only a test moves.
+/// An engine with a clock that only the test advances.
 struct Scenario {
     engine: Engine,
     now: Instant,
 }
 
-/// Logs and watches TCP and UDP ports 1 to 100.
+/// Returns a policy that watches and logs TCP and UDP ports 1 to 100.
 fn watching() -> Policy {
     Policy { tcp_ports: (1..=100).collect(), udp_ports: (1..=100).collect(), ..Policy::default() }
 }
 
-/// Blocks both protocols and remembers it.
+/// Returns a policy that blocks both protocols and remembers blocked hosts.
 fn blocking() -> Policy {
     Policy { block_tcp: true, block_udp: true, remember_blocked: true, ..watching() }
 }
@@ -75,7 +75,7 @@ impl Scenario {
     fn response(&mut self) -> Response {
         match self.engine.poll_effect() {
             Some(Effect::Respond(response)) => response,
-            None => panic!("no response was asked for"),
+            None => panic!("no response was requested"),
         }
     }
 
@@ -83,12 +83,12 @@ impl Scenario {
         self.engine.handle_outcome(response.id, outcome, self.now);
     }
 
-    /// The lines of all queued events.
+    /// Returns the lines of all queued events.
     fn lines(&mut self) -> Vec<String> {
         core::iter::from_fn(|| self.engine.poll_event()).map(|event| line::of(&event)).collect()
     }
 
-    /// Source, port and reason of all queued probes; other events do not count.
+    /// Returns source, port and reason of all queued probes. Drops other events.
     fn reasons(&mut self) -> Vec<(String, u16, Reason)> {
         core::iter::from_fn(|| self.engine.poll_event())
             .filter_map(|event| match event {
@@ -101,7 +101,7 @@ impl Scenario {
     }
 }
 
-/// The one line that `observation` gives under `policy`, or none.
+/// Asserts that `observation` has this line under `policy`, or none.
 #[track_caller]
 fn check_line(policy: Policy, observation: &Observation, expected: Option<&str>) {
     let mut scenario = Scenario::new(policy);

@@ -1,9 +1,9 @@
-//! Addresses that are searched for together.
+//! Addresses that are looked up together.
 
-/// Addresses of a batch: a bit for each in a word.
+/// Maximum number of addresses in a batch: one bit of a `u64` for each.
 pub(super) const LENGTH: usize = u64::BITS as usize;
 
-/// Addresses of one kind, and which bit is whose.
+/// Addresses of one type, with the numbers of their bits.
 #[derive(Clone, Copy)]
 pub(super) struct Batch<T> {
     pub(super) addresses: [T; LENGTH],
@@ -35,7 +35,8 @@ impl<T: Copy> Batch<T> {
         self.addresses.iter().copied().take(self.length)
     }
 
-    /// The bits of those addresses for which `holds`, given what was found of each.
+    /// Returns the bits of the addresses for which `holds` returns true, given the result of
+    /// the search for each.
     pub(super) fn bits(&self, found: [u32; LENGTH], holds: impl Fn(T, usize) -> bool) -> u64 {
         let found = self.addresses().zip(found).zip(self.places);
         found.fold(0, |bits, ((address, found), place)| {

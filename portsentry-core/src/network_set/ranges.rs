@@ -6,10 +6,10 @@ use alloc::vec::Vec;
 use super::batch::Batch;
 use super::sorted::Sorted;
 
-/// Ranges that neither overlap nor touch, ascending.
+/// Ranges in ascending order, disjoint and not adjacent.
 ///
-/// First and last addresses stand in arrays of their own: the search reads
-/// first addresses alone, and twice as many of them share a cache line.
+/// First and last addresses are stored in separate arrays: the search reads only first
+/// addresses, and twice as many of them fit into a cache line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Ranges<T> {
     pub(super) first: Sorted<T>,
@@ -18,12 +18,12 @@ pub(super) struct Ranges<T> {
 
 impl<T: Copy + Ord> Ranges<T> {
     pub(super) fn merge(mut ranges: Vec<(T, T)>, next: fn(T) -> Option<T>) -> Self {
-        // Where several begin at one address, their order does not matter.
+        // The order of ranges with the same first address does not matter.
         ranges.sort_unstable_by_key(|(first, _)| *first);
         let mut merged: Vec<(T, T)> = Vec::with_capacity(ranges.len());
         for (first, last) in ranges {
             match merged.last_mut() {
-                // No address follows `before`, or `first` is at most the one that does.
+                // `before` is the last address of all, or `first` is at most the next one.
                 Some((_, before)) if next(*before).is_none_or(|next| first <= next) => {
                     *before = last.max(*before);
                 }
@@ -39,13 +39,13 @@ impl<T: Copy + Ord> Ranges<T> {
         self.holds(self.first.up_to(address), address)
     }
 
-    /// The bits of those addresses of `batch` that are in a range.
+    /// Returns the bits of the addresses of `batch` that are in a range.
     pub(super) fn contain_each(&self, batch: &Batch<T>) -> u64 {
         let found = self.first.up_to_each(batch);
         batch.bits(found, |address, index| self.holds(index, address))
     }
 
-    /// Whether the range before the one at `index` reaches `address`.
+    /// Returns whether the range before `index` contains `address`.
     #[inline]
     pub(super) fn holds(&self, index: usize, address: T) -> bool {
         let last = index.checked_sub(1).and_then(|before| self.last.get(before));
@@ -61,11 +61,10 @@ impl<T: Copy + Ord> Ranges<T> {
     }
 }
 
-/// Ranges of 128-bit addresses, with the upper halves of their first addresses
-/// besides.
+/// Ranges of 128-bit addresses, with a copy of the upper halves of their first addresses.
 ///
-/// The processor compares 64 bits at a time, and the upper halves decide, but for
-/// ranges that begin in the same /64 as the address.
+/// The processor compares 64 bits at a time. The upper halves are sufficient, except for
+/// ranges that start in the same /64 as the address.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct WideRanges {
     pub(super) upper: Sorted<u64>,
@@ -85,14 +84,14 @@ impl WideRanges {
         self.holds(self.upper.up_to(upper), address)
     }
 
-    /// As for [`Ranges`].
+    /// Searches like [`Ranges::contain_each`].
     pub(super) fn contain_each(&self, batch: &Batch<u128>) -> u64 {
         let found = self.upper.up_to_each(&batch.map(upper_half));
         batch.bits(found, |address, end| self.holds(end, address))
     }
 
-    /// Whether one of the ranges up to `end`, behind the last that begins in the /64
-    /// of `address` or below, holds it.
+    /// Returns whether a range before `end` contains `address`. `end` follows the last range
+    /// that starts in the /64 of `address` or below.
     #[inline]
     pub(super) fn holds(&self, end: usize, address: u128) -> bool {
         let upper = upper_half(address);

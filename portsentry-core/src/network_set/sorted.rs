@@ -5,19 +5,19 @@ use alloc::vec::Vec;
 
 use super::batch::{Batch, LENGTH};
 
-/// Values of a node of [`Sorted`]: a cache line of 32-bit addresses.
+/// Number of values in a node of [`Sorted`]: a cache line of 32-bit addresses.
 const NODE: usize = 16;
 
-/// OrderedTable values in a tree that their places imply: above the values is every
-/// 16th of them, above those every 16th again.
+/// Sorted values in an implicit tree: the lowest level contains all values, and each
+/// higher level every 16th value of the level below.
 ///
-/// A search reads one node of each level. How many values of a node are small enough
-/// is counted without a branch, several at once, so five nodes find one of 100,000,
-/// where a binary search has 17 steps.
+/// A search reads one node per level, and compares all values of a node in parallel and
+/// without a branch. It reads five nodes for 100,000 values, where a binary search has 17
+/// steps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sorted<T> {
-    /// The values, and what is above them; the last level is one node. The last node
-    /// of each is filled up with its last value.
+    /// The levels, from the values to the root, which is one node. The last node of each
+    /// level is padded with its last value.
     levels: Vec<Box<[[T; NODE]]>>,
     length: usize,
 }
@@ -39,15 +39,15 @@ impl<T: Copy + Ord> Sorted<T> {
         Self { levels, length: values.len() }
     }
 
-    /// How many values are `most` or less.
+    /// Returns the number of values up to and including `most`.
     #[inline]
     pub(super) fn up_to(&self, most: T) -> usize {
         let found = self.levels.iter().rev().fold(0, |found, level| descend(level, found, most));
         (found as usize).min(self.length)
     }
 
-    /// The same for each address of a batch. The searches take each level together,
-    /// so that none waits for its own last step.
+    /// Returns the result of [`up_to`](Self::up_to) for each address of a batch. All searches
+    /// read one level before the next, so that they do not wait for their previous step.
     pub(super) fn up_to_each(&self, batch: &Batch<T>) -> [u32; LENGTH] {
         let mut found = [0; LENGTH];
         if batch.length > 0 {
@@ -66,8 +66,8 @@ impl<T: Copy + Ord> Sorted<T> {
     }
 }
 
-/// How many values of `level` are `most` or less, given how many of those above: the
-/// last of them begins the node to look into.
+/// Returns the number of values in `level` up to and including `most`. `above` is the same
+/// number for the level above, which selects the node to search.
 #[inline]
 fn descend<T: Copy + Ord>(level: &[[T; NODE]], above: u32, most: T) -> u32 {
     let node = above.saturating_sub(1).min(level.len().saturating_sub(1) as u32);
@@ -81,9 +81,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tree_finds_what_a_walk_finds() {
+    fn a_tree_agrees_with_a_linear_search() {
         for length in [0, 1, 15, 16, 17, 255, 256, 257, 4_095, 4_097, 70_000_u32] {
-            // Every value twice, and odd ones missing.
+            // Even values, each twice.
             let values: Vec<u32> = (0..length).map(|n| n / 2 * 2 + 10).collect();
             let tree = Sorted::new(&values);
             assert_eq!(tree.values(), values);

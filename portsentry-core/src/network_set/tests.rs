@@ -48,7 +48,7 @@ fn neighbours_and_overlaps_are_merged() {
     check("::/0 0.0.0.0/0", 2);
 }
 
-/// Addresses that crowd together, so that networks and questions meet.
+/// Close addresses, so that networks and lookups often match.
 fn v4() -> impl Strategy<Value = Ipv4Addr> {
     prop_oneof![
         (0_u32..1 << 12).prop_map(|low| Ipv4Addr::from(0x0a00_0000 + low)),
@@ -78,8 +78,8 @@ fn address() -> impl Strategy<Value = IpAddr> {
     prop_oneof![v4().prop_map(IpAddr::from), v6().prop_map(IpAddr::from)]
 }
 
-/// The definition, bit by bit: the first `prefix` bits agree. IPv4 stands
-/// where RFC 4291 maps it; a network must lie within that corner to reach it.
+/// Returns the definition, bit by bit: the first `prefix` bits are equal. IPv4 addresses are
+/// mapped by RFC 4291. Only a network inside the mapped range contains them.
 fn holds(network: &IpNet, address: IpAddr) -> bool {
     let wide = |address: IpAddr| match address {
         IpAddr::V4(address) => u128::from(address.to_ipv6_mapped()),
@@ -94,7 +94,7 @@ fn holds(network: &IpNet, address: IpAddr) -> bool {
 
 proptest! {
     #[test]
-    fn agrees_with_a_walk_along_the_list(
+    fn agrees_with_a_linear_search(
         list in prop::collection::vec(network(), 0..12),
         asked in prop::collection::vec(address(), 1..40),
     ) {
@@ -109,7 +109,7 @@ proptest! {
             .flat_map(|network| [network.network(), network.broadcast()])
             .chain(asked.iter().copied())
             .collect();
-        // The last batch is seldom full.
+        // The last batch is rarely full.
         for addresses in all.chunks(NetworkSet::BATCH) {
             let held = networks.contain_each(addresses.iter().copied().enumerate());
             for (bit, address) in addresses.iter().enumerate() {
@@ -123,7 +123,7 @@ proptest! {
         let ranges: Vec<_> = networks.ranges().collect();
         prop_assert_eq!(ranges.len(), networks.len());
         prop_assert!(ranges.is_sorted_by(|a, b| a.end() < b.start()));
-        // Both ends are members, but for an IPv4-mapped one: `::/80` ends on one.
+        // Both ends are members, except an IPv4-mapped one: `::/80` ends with one.
         let ends = ranges.iter().flat_map(|range| [*range.start(), *range.end()]);
         for end in ends.filter(|end| end.to_canonical() == *end) {
             prop_assert!(list.iter().any(|network| holds(network, end)), "{}", end);

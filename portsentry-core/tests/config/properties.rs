@@ -124,7 +124,7 @@ fn scraps() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(scrap, 0..40).prop_map(|scraps| scraps.concat())
 }
 
-/// All places are within the file, and the findings are in order.
+/// Returns all places are within the file, and the findings are in order.
 fn check_places(file: &[u8], diagnostics: &[Diagnostic]) -> Result<(), TestCaseError> {
     let text = String::from_utf8_lossy(file);
     let lines: Vec<&str> = text.split('\n').collect();

@@ -1,4 +1,4 @@
-//! Bounds of what the engine holds, at their ends.
+//! Limits of the engine's memory, at their extremes.
 
 use super::*;
 
@@ -22,19 +22,19 @@ fn extreme_limits_are_usable() {
     let limits = least.responses(1).response_timeout(Some(Duration::MAX));
     let mut scenario = Scenario::with_limits(policy, &limits);
     assert_eq!(scenario.probe("192.0.2.7", 1), Reason::Triggered);
-    assert_eq!(scenario.probe("192.0.2.7", 1), Reason::Overloaded, "none may wait");
+    assert_eq!(scenario.probe("192.0.2.7", 1), Reason::Overloaded, "no probe may wait");
     scenario.engine.handle_timeout(Instant::from_nanos(u64::MAX - 1));
     assert_eq!(scenario.engine.statistics().responses, 1);
 }
 
 #[test]
-fn events_that_nobody_takes_out_are_bounded_and_counted() {
+fn events_above_the_limit_are_dropped_and_counted() {
     let mut scenario = Scenario::with_limits(watching(), &Limits::default().events(3));
     for port in 1..=5 {
         scenario.probe("192.0.2.7", port);
     }
     let ports: Vec<u16> = scenario.reasons().into_iter().map(|(_, port, _)| port).collect();
-    assert_eq!(ports, [1, 2, 3], "the oldest are kept");
+    assert_eq!(ports, [1, 2, 3], "the oldest events are kept");
     assert_eq!(scenario.engine.statistics().events_lost, 2);
     scenario.probe("192.0.2.7", 6);
     assert_eq!(scenario.reasons().len(), 1);

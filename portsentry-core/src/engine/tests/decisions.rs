@@ -1,4 +1,4 @@
-//! Which rule decides, and what it writes.
+//! The rule that decides, and its line.
 
 use super::*;
 
@@ -37,7 +37,7 @@ fn each_rule_gives_the_line_of_the_contract() {
 }
 
 #[test]
-fn a_probe_from_the_target_itself_is_not_acted_on() {
+fn a_probe_from_the_target_itself_triggers_no_response() {
     let own = Observation {
         target: "192.0.2.7".parse().unwrap(),
         ip_options: IpOptions::Present,
@@ -57,7 +57,7 @@ fn a_probe_from_the_target_itself_is_not_acted_on() {
 }
 
 #[test]
-fn answers_and_unmonitored_ports_are_dropped_without_a_word() {
+fn replies_and_unmonitored_ports_are_dropped_without_an_event() {
     check_line(watching(), &probe_from("192.0.2.7", 101), None);
     check_line(watching(), &probe_from("192.0.2.7", 0), None);
     for flags in 0..64 {
@@ -70,12 +70,12 @@ fn answers_and_unmonitored_ports_are_dropped_without_a_word() {
 }
 
 #[test]
-fn the_type_depends_on_six_flags_alone() {
+fn the_type_depends_only_on_six_flags() {
     #[track_caller]
     fn check(flags: u16, expected: &str) {
         let observation = with_flags("192.0.2.7", 23, TcpFlags::from_bits(flags));
         assert_eq!(observation.kind().to_string(), expected);
-        // ECE, CWR and the reserved bits have no say.
+        // ECE, CWR and the reserved bits have no effect.
         let noisy = with_flags("192.0.2.7", 23, TcpFlags::from_bits(flags | 0xfc0));
         assert_eq!(noisy.kind().to_string(), expected);
     }
@@ -109,7 +109,7 @@ fn the_trigger_counts_probes_of_one_source() {
 }
 
 #[test]
-fn a_trigger_of_one_is_at_once() {
+fn a_trigger_of_one_is_the_first_probe() {
     for scan_trigger in [0, 1] {
         let mut scenario = Scenario::new(Policy { scan_trigger, ..watching() });
         assert_eq!(scenario.probe("192.0.2.7", 1), Reason::LogOnly);
@@ -117,7 +117,7 @@ fn a_trigger_of_one_is_at_once() {
 }
 
 #[test]
-fn counting_stops_before_it_wraps() {
+fn counting_stops_at_the_maximum() {
     let mut scenario = Scenario::new(Policy { scan_trigger: u16::MAX, ..watching() });
     for _ in 1..u16::MAX {
         assert_eq!(scenario.probe("192.0.2.7", 1), Reason::BelowTrigger);
@@ -129,7 +129,7 @@ fn counting_stops_before_it_wraps() {
 }
 
 #[test]
-fn a_window_lets_old_probes_go() {
+fn old_probes_leave_the_window() {
     let window = |seconds| Some(Duration::from_secs(seconds));
     let policy = Policy { scan_trigger: 2, trigger_window: window(100), ..watching() };
     let mut scenario = Scenario::new(policy.clone());
@@ -146,7 +146,7 @@ fn a_window_lets_old_probes_go() {
     assert_eq!(scenario.probe("192.0.2.7", 1), Reason::BelowTrigger);
 }
 
-/// The window compares the times of packets, whenever the engine gets them.
+/// The window compares the times of packets, not of their arrival at the engine.
 #[test]
 fn detection_compares_the_time_of_the_packet() {
     let trigger_window = Some(Duration::from_secs(100));
@@ -158,13 +158,13 @@ fn detection_compares_the_time_of_the_packet() {
     };
     assert_eq!(at(500), Reason::BelowTrigger);
     assert_eq!(at(600), Reason::BelowTrigger);
-    // Time that goes back stands still.
+    // A time before the last one counts as the last one.
     assert_eq!(at(0), Reason::LogOnly);
     assert_eq!(at(699), Reason::LogOnly);
 }
 
 #[test]
-fn a_served_port_is_not_watched_unless_asked_for() {
+fn a_served_port_is_not_watched_by_default() {
     let serving = || {
         ServedPorts::new([
             (Protocol::Tcp, "198.51.100.1".parse().unwrap(), 22, false),
@@ -193,7 +193,7 @@ fn a_served_port_is_not_watched_unless_asked_for() {
 }
 
 #[test]
-fn a_connected_socket_serves_its_peer_alone() {
+fn a_connected_socket_hides_probes_only_of_its_peer() {
     let mut scenario = Scenario::new(watching());
     let seen = datagram_from("192.0.2.7", 22);
     let (local, peer) = ((seen.target, 22), (seen.source, seen.source_port));
@@ -207,7 +207,7 @@ fn a_connected_socket_serves_its_peer_alone() {
 }
 
 #[test]
-fn lines_about_a_served_port_are_one_a_minute_and_the_rest_is_told() {
+fn a_served_port_has_one_line_a_minute_and_a_count_of_the_others() {
     let mut scenario = Scenario::new(watching());
     let any = "0.0.0.0".parse().unwrap();
     scenario.engine.set_served_ports(ServedPorts::new([(Protocol::Tcp, any, 80, false)]));

@@ -1,4 +1,4 @@
-//! One host has one address, and the caller may decide about it.
+//! Addresses of a host in both forms, and decisions of the caller about a host.
 
 use super::*;
 
@@ -6,17 +6,17 @@ fn address(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// A probe whose addresses were assigned, and not made canonical by a constructor.
+/// Returns a probe with assigned addresses, which no constructor made canonical.
 fn mapped(source: &str) -> Observation {
     let mut probe = probe_from(source, 1);
-    let IpAddr::V4(plain) = probe.source else { panic!("{source} is no IPv4 address") };
+    let IpAddr::V4(plain) = probe.source else { panic!("{source} is not an IPv4 address") };
     probe.source = plain.to_ipv6_mapped().into();
     probe.target = IpAddr::V6(core::net::Ipv4Addr::new(198, 51, 100, 1).to_ipv6_mapped());
     probe
 }
 
-/// Whether a mapped source was the same host depended on a cache: `v4, v4, mapped`
-/// called for two responses.
+/// A cache once decided whether a mapped source was the same host: `v4, v4, mapped`
+/// triggered two responses.
 #[test]
 fn a_mapped_address_is_the_same_host() {
     let plain = probe_from("192.0.2.7", 1);
@@ -52,14 +52,14 @@ fn a_mapped_address_is_the_same_host_in_a_batch_and_in_each_entry() {
     assert!(scenario.engine.forget(mapped.source));
     assert_eq!(scenario.observe(&plain), Reason::Triggered);
 
-    // Source and target are compared in one form.
+    // Source and target are compared in the same form.
     let mut own = mapped;
     own.source = plain.target;
     assert_eq!(scenario.observe(&own), Reason::SameAddress);
 }
 
 #[test]
-fn a_forgotten_host_starts_again() {
+fn a_forgotten_host_is_new() {
     let mut scenario = Scenario::new(Policy { scan_trigger: 2, ..blocking() });
     let host = address("192.0.2.7");
     assert!(!scenario.engine.forget(host));
@@ -77,7 +77,7 @@ fn a_forgotten_host_starts_again() {
     for expected in [Reason::BelowTrigger, Reason::Triggered] {
         assert_eq!(scenario.probe("192.0.2.7", 1), expected);
     }
-    // A failure is forgotten as well.
+    // A failure is forgotten too.
     let response = scenario.response();
     scenario.end(response, Outcome::Failed);
     assert_eq!(scenario.probe("192.0.2.7", 1), Reason::RetryLater);
@@ -103,7 +103,7 @@ fn advice_replaces_one_rule() {
     check("192.0.2.1", Advice::Ignore, Reason::IgnoreList);
     check("192.0.2.1", Advice::None, Reason::Triggered);
     check("192.0.2.2", Advice::Trigger, Reason::Triggered);
-    // Advice is for one probe, and other rules stay in force.
+    // Advice applies to one probe, and the other rules still apply.
     check("192.0.2.3", Advice::Trigger, Reason::Triggered);
     check("192.0.2.4", Advice::Ignore, Reason::IgnoreList);
     check("192.0.2.4", Advice::None, Reason::BelowTrigger);

@@ -1,11 +1,11 @@
-//! Events as text that a test can compare.
+//! Events as text, for comparisons in tests.
 
 use std::format;
 use std::string::{String, ToString};
 
 use crate::{Event, Probe};
 
-/// The line of `event` in the form of the log.
+/// Returns the line of `event` in the form of the log.
 pub(super) fn of(event: &Event) -> String {
     match event {
         Event::Probe(probe) => of_probe(probe),

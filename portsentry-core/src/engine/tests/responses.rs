@@ -41,7 +41,7 @@ fn an_outcome_counts_once() {
 }
 
 #[test]
-fn a_failed_host_is_tried_again_after_a_growing_delay() {
+fn a_failed_response_is_retried_after_a_growing_delay() {
     let mut scenario = Scenario::new(blocking());
     let mut delays = Vec::new();
     for _ in 0..14 {
@@ -73,7 +73,7 @@ fn probes_that_waited_for_a_failure_are_not_blocked() {
 }
 
 #[test]
-fn without_memory_every_probe_is_responded_to_one_at_a_time() {
+fn without_a_blocked_set_every_probe_triggers_a_response_one_at_a_time() {
     let mut scenario = Scenario::new(Policy { remember_blocked: false, ..blocking() });
     for port in 1..=3 {
         scenario.probe("192.0.2.7", port);
@@ -90,7 +90,7 @@ fn without_memory_every_probe_is_responded_to_one_at_a_time() {
 }
 
 #[test]
-fn responses_are_limited_by_the_minute() {
+fn responses_are_limited_per_minute() {
     let mut scenario = Scenario::new(Policy { block_rate: 2, ..blocking() });
     assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered);
     scenario.wait(30);
@@ -117,7 +117,7 @@ fn responses_are_limited_by_the_minute() {
 }
 
 #[test]
-fn what_is_under_way_is_bounded_and_said() {
+fn responses_in_progress_are_bounded_and_reported() {
     let limits = Limits { responses: 2, waiting: 1, ..Limits::default() };
     let mut scenario = Scenario::with_limits(blocking(), &limits);
     assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered);
@@ -147,15 +147,11 @@ fn failed_hosts_are_bounded_too() {
         scenario.wait(1);
     }
     assert_eq!(scenario.probe("192.0.2.3", 1), Reason::RetryLater);
-    assert_eq!(
-        scenario.probe("192.0.2.1", 1),
-        Reason::Triggered,
-        "the oldest failure is forgotten"
-    );
+    assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered, "the oldest failure is evicted");
 }
 
 #[test]
-fn closing_tells_of_every_probe_that_waits() {
+fn closing_reports_every_waiting_probe() {
     let mut scenario = Scenario::new(blocking());
     scenario.probe("192.0.2.7", 1);
     scenario.probe("192.0.2.7", 2);
@@ -173,7 +169,7 @@ fn closing_tells_of_every_probe_that_waits() {
     assert_eq!(scenario.engine.statistics().waiting, 0);
 }
 
-/// Without a deadline, hosts whose responses got no outcome blocked all others for ever.
+/// Without a timeout, responses without an outcome once blocked all others forever.
 #[test]
 fn responses_without_outcome_time_out() {
     let limits = Limits::default().responses(2).response_timeout(Some(Duration::from_secs(90)));
@@ -199,11 +195,11 @@ fn responses_without_outcome_time_out() {
     assert_eq!(scenario.reasons(), vec![("192.0.2.1".into(), 1, Reason::ResponseFailed)]);
     assert_eq!(scenario.probe("192.0.2.1", 1), Reason::RetryLater);
     assert_eq!(scenario.engine.statistics().responses_timed_out, 1);
-    // Its outcome is late.
+    // The outcome arrives too late.
     scenario.end(lost, Outcome::Succeeded);
     assert!(!scenario.engine.is_blocked("192.0.2.1".parse().unwrap()));
 
-    // An effect that nobody took out is withdrawn.
+    // An effect that the caller has not taken is withdrawn.
     scenario.now = Instant::from_secs(1_000 + 100);
     scenario.engine.handle_timeout(scenario.now);
     assert_eq!(scenario.engine.poll_effect(), None);

@@ -1,4 +1,4 @@
-//! Several engines that share the sources: for each source they decide as one does.
+//! Several engines that share the sources decide like one engine for each source.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What happens, one after the other.
+/// A step of a scenario.
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    /// A probe from the source of this number to this port, over TCP or UDP.
+    /// A probe from the source with this number to this port; over UDP if true.
     Probe(u8, u16, bool),
     Wait(u64),
-    /// The response to this source, if there is one, ends like this.
+    /// The outcome of the response to this source, if there is one.
     End(u8, Outcome),
 }
 
@@ -25,12 +25,12 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Every other one has an IPv6 address.
+/// Returns the address of a source: IPv4 for even numbers, IPv6 for odd ones.
 fn source(number: u8) -> String {
     if number % 2 == 0 { format!("192.0.2.{number}") } else { format!("2001:db8::{number}") }
 }
 
-/// Engines that share the sources, and one limit for all.
+/// Engines that share the sources, with one common rate limit.
 struct Several {
     engines: Vec<Engine>,
     rate: RateLimit,
@@ -55,9 +55,9 @@ impl Several {
         }
     }
 
-    /// What is said of each source, in order.
+    /// Returns the reported reasons of each source, in order.
     fn run(&mut self, steps: &[Step], owner: impl Fn(u8) -> usize) -> Vec<(String, u16, Reason)> {
-        let mut said = Vec::new();
+        let mut reported = Vec::new();
         for step in steps {
             let count = self.engines.len();
             let engine = |number: u8| owner(number) % count;
@@ -76,27 +76,27 @@ impl Several {
                 }
             }
             self.respond();
-            self.engines.iter_mut().for_each(|engine| said.extend(reasons(engine)));
+            self.engines.iter_mut().for_each(|engine| reported.extend(reasons(engine)));
         }
         for engine in &mut self.engines {
             engine.close();
-            said.extend(reasons(engine));
+            reported.extend(reasons(engine));
         }
-        said.sort_by(|a, b| a.0.cmp(&b.0));
-        said
+        reported.sort_by(|a, b| a.0.cmp(&b.0));
+        reported
     }
 
-    /// Begins responses as far as the limit of all allows.
+    /// Starts responses, as many as the common limit allows.
     fn respond(&mut self) {
         let Self { engines, rate, limit, under_way, now } = self;
         let alone = engines.len() == 1;
         let count = engines.len() as u64;
         for (number, engine) in engines.iter_mut().enumerate() {
             while let Some(Effect::Respond(response)) = engine.poll_effect() {
-                // A single engine keeps to the limit by itself.
+                // A single engine applies the limit itself.
                 if alone || rate.take(*now, *limit) {
                     let owner = response.id.as_u64() % count;
-                    assert_eq!(owner, number as u64, "the number names the engine");
+                    assert_eq!(owner, number as u64, "the number identifies the engine");
                     under_way.insert(response.probe.source.to_string(), response);
                 } else {
                     engine.refuse(response.id, *limit, rate.free_at(*limit), *now);
@@ -130,7 +130,7 @@ proptest! {
         let one = Several::new(1, &policy).run(&steps, |_| 0);
         let owner = |number| owners[usize::from(number)];
         prop_assert_eq!(&one, &Several::new(5, &policy).run(&steps, owner));
-        // The same with engines that count no rate of their own.
+        // The same with engines without a rate limit.
         let mut several = Several::new(5, &Policy { block_rate: 0, ..policy });
         several.limit = block_rate;
         prop_assert_eq!(&one, &several.run(&steps, owner));
@@ -138,7 +138,7 @@ proptest! {
 }
 
 #[test]
-fn shares_are_no_more_than_the_whole() {
+fn the_sum_of_shares_is_at_most_the_whole() {
     let whole = Limits::default();
     for engines in 1..=16 {
         let share = whole.divided_by(engines);
@@ -161,8 +161,8 @@ fn shares_are_no_more_than_the_whole() {
 }
 
 #[test]
-fn a_response_that_is_taken_back_leaves_no_trace() {
-    // With a rate of its own, and without.
+fn a_cancelled_response_leaves_no_state() {
+    // With a rate limit in the engine, and without.
     for block_rate in [5, 0] {
         let mut scenario = Scenario::new(Policy { block_rate, ..blocking() });
         assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered);
@@ -170,7 +170,7 @@ fn a_response_that_is_taken_back_leaves_no_trace() {
         let response = scenario.response();
         let until = scenario.now.after(Duration::from_secs(9));
         scenario.engine.refuse(response.id, 3, until, scenario.now);
-        // Twice is once.
+        // A second call has no effect.
         scenario.engine.refuse(response.id, 3, until, scenario.now);
         let of = |port| ("192.0.2.1".into(), port, Reason::RateLimited);
         assert_eq!(scenario.reasons(), vec![of(1), of(2)]);
