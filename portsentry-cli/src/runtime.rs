@@ -27,7 +27,7 @@ pub(crate) use portsentry_capture::SourceHash;
 pub(crate) use sentry::{Heartbeat, Sentry};
 pub(crate) use service::Manager;
 pub(crate) use session::{PreparedConfig, Session, policy};
-pub(crate) use shard::Shard;
+pub(crate) use shard::{Shard, limits};
 #[cfg(feature = "rings")]
 pub(crate) use shards::Shards;
 pub(crate) use signals::Signals;

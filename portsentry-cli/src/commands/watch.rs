@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use portsentry_config::{Configuration, Origin};
-use portsentry_core::{Engine, HashKey, Limits};
+use portsentry_core::{Engine, HashKey};
 use portsentry_report::{Notice, Summary};
 use portsentry_respond::{Client, Notification};
 
@@ -19,7 +19,7 @@ use crate::failure::Failure;
 use crate::logging;
 use crate::runtime::{
     Background, Heartbeat, Manager, PreparedConfig, Sentry, ServedPorts, Session, Shard, Shards,
-    Signals, SourceHash, Watching, Workers, background, policy, rings, sandbox,
+    Signals, SourceHash, Watching, Workers, background, limits, policy, rings, sandbox,
 };
 use portsentry_output::{Console, LogItem, Outputs, Queue, Reporter, Syslog, print_final};
 
@@ -141,7 +141,7 @@ impl Start<'_> {
         let key = HashKey::new(random_bits()?);
         sandbox::enter(options.connect, &configuration.settings, user.as_ref())?;
         let policy = policy(&configuration, &opened.never_block);
-        let limits = Limits::default().divided_by(sensors.len());
+        let limits = limits(sensors.len());
         let engines = sensors.len() as u64;
         let mut shards = sensors.into_iter().enumerate().map(|(ring, sensors)| {
             let engine = Engine::new(policy.clone(), &limits, key.clone())

@@ -11,7 +11,9 @@ use portsentry_capture::clock::monotonic;
 use portsentry_capture::reactor::{Interest, wait};
 use portsentry_capture::{ConnectStats, Drained, InterfaceLoss, SensorStats};
 use portsentry_core::config::Settings;
-use portsentry_core::{Effect, Engine, Observation, Outcome, Response, ResponseId, Statistics};
+use portsentry_core::{
+    Effect, Engine, Limits, Observation, Outcome, Response, ResponseId, Statistics,
+};
 use portsentry_respond::Answer;
 
 use super::decider::{Decider, ServedPorts};
@@ -28,6 +30,18 @@ const LAST_PACKETS: Duration = Duration::from_millis(250);
 /// Longest time that the kernel holds a block of packets: the longest latency of a capture, 10 ms,
 /// rounded up to whole ticks.
 const LAST_BLOCK: Duration = Duration::from_millis(25);
+
+/// Returns the limits of the engine of each of `shards` shards.
+pub(crate) fn limits(shards: usize) -> Limits {
+    Limits::default()
+        .divided_by(shards)
+        // The responder answers every request, and the client does when the responder has ended. A
+        // response may take long: 1,024 of them share 8 threads, and each action may take an hour.
+        .response_timeout(None)
+        // Events leave the engine after each batch. A batch is a whole ring when an interface
+        // disappears, and none of its probes may be missing in the log.
+        .events(usize::MAX)
+}
 
 /// Sensors, and the engine that decides their observations.
 pub(crate) struct Shard {
@@ -140,5 +154,53 @@ impl Shard {
             answers: self.sensors.answers(),
             engine: self.engine.statistics(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portsentry_core::{HashKey, Instant, Policy, TcpFlags};
+
+    use super::*;
+
+    fn engine(shards: usize) -> Engine {
+        let policy = Policy {
+            tcp_ports: [23].into_iter().collect(),
+            block_tcp: true,
+            remember_blocked: true,
+            ..Policy::default()
+        };
+        Engine::new(policy, &limits(shards), HashKey::new(1))
+    }
+
+    fn probe(host: u32) -> Observation {
+        let source = std::net::Ipv4Addr::from(0x0a00_0000 + host);
+        let target = "198.51.100.1:23".parse().unwrap();
+        Observation::segment((source, 4000).into(), target, TcpFlags::SYN)
+    }
+
+    #[test]
+    fn a_response_that_waits_for_hours_behind_others_still_counts() {
+        let mut engine = engine(1);
+        engine.observe(&probe(1), Instant::from_secs(1));
+        let Some(Effect::Respond(response)) = engine.poll_effect() else { panic!("no response") };
+        let late = Instant::from_secs(24 * 3600);
+        engine.handle_timeout(late);
+        engine.handle_outcome(response.id, Outcome::Succeeded, late);
+        assert!(engine.is_blocked(response.probe.source));
+        assert_eq!(engine.statistics().responses_timed_out, 0);
+    }
+
+    #[test]
+    fn no_event_of_a_large_batch_is_lost() {
+        let mut engine = engine(16);
+        let probes = 1 << 16;
+        for host in 0..probes {
+            engine.observe(&probe(host), Instant::from_secs(1));
+        }
+        let answered = std::iter::from_fn(|| engine.poll_effect()).count();
+        let reported = std::iter::from_fn(|| engine.poll_event()).count();
+        assert_eq!(answered + reported, probes as usize);
+        assert_eq!(engine.statistics().events_lost, 0);
     }
 }
