@@ -246,7 +246,7 @@ fn a_new_policy_keeps_counters_and_blocked_hosts() {
 }
 
 #[test]
-fn time_that_goes_back_stands_still() {
+fn an_earlier_time_counts_as_the_latest() {
     let mut scenario = Scenario::new(blocking());
     scenario.probe("192.0.2.7", 1);
     let response = scenario.response();
