@@ -52,7 +52,7 @@ test: ## run all tests; those in network namespaces need root
 	$(CARGO) test --package portsentry-cli --features rings --lib --test it -- \
 	    shards:: rings:: several_rings unused_rights
 
-lint: lint-code lint-layout lint-workflows ## all lints
+lint: lint-code lint-layout lint-workflows check-language ## all lints
 
 lint-code: ## formatting and clippy
 	$(CARGO) fmt --all --check
