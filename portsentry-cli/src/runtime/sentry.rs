@@ -79,7 +79,8 @@ impl Sentry {
             .map_err(Failure::system("cannot wait for packets"))
     }
 
-    fn take_answers(&mut self) {
+    /// Passes the answers of the responder to the engines.
+    pub(crate) fn take_answers(&mut self) {
         for (id, answer) in self.responder.answers() {
             self.workers.handle_answer(id, answer);
         }

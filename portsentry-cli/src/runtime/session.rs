@@ -102,6 +102,9 @@ impl<'a> Session<'a> {
         });
         match new {
             Ok((new, opened)) => {
+                // The responder sent them under the old configuration. A refusal by the old
+                // BLOCK_RATE must not hold back responses under the new one.
+                sentry.take_answers();
                 let old = std::mem::replace(&mut self.configuration, new);
                 self.put_in_force(opened, sentry);
                 self.report_changes(&old);

@@ -5,11 +5,12 @@ use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 
 use portsentry_testbed::{Namespace, Testbed, require_root};
+use rustix::process::{Signal, kill_process};
 
-use crate::expected::{BLOCKED, LOGGED, SYN, event};
+use crate::expected::{BLOCKED, LOGGED, SYN, UDP, event};
 use crate::forgery::Forger;
-use crate::probe::{MARKER, both_families, can_connect, is_marker, settle, syn};
-use crate::station::Station;
+use crate::probe::{MARKER, both_families, can_connect, datagram, is_marker, settle, syn};
+use crate::station::{Station, only_child};
 
 const BLOCK: &str = r#"
 TCP_PORTS = "20-30"
@@ -167,6 +168,32 @@ fn the_rate_limits_the_number_of_blocked_hosts() {
     let printed = "Did not respond to 2 probes: more than 3 responses per minute (BLOCK_RATE)";
     assert_eq!(ended.between().last().map(String::as_str), Some(printed));
     assert_eq!(station.lines("did").len(), 3);
+}
+
+#[test]
+fn a_refusal_by_the_old_rate_does_not_outlive_a_reload() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, &format!("{BLOCK}BLOCK_RATE = \"1\""));
+    let forger = Forger::new(&bed);
+    let target = bed.host.v4().into();
+    let [first, second, third]: [IpAddr; 3] = [1, 2, 3].map(|n| [198, 18, 0, n].into());
+    let mut sentry = station.start(&[]);
+    let responder = only_child(sentry.pid());
+    kill_process(responder, Signal::STOP).expect("kill");
+    forger.send(&[forger.syn(first, target, 22), forger.syn(second, target, 22)], 1_000);
+    datagram(&bed.scanner, bed.scanner.v4().into(), target, 65_000);
+    // Both responses are requested now.
+    sentry.wait_for(&event(bed.scanner.v4().into(), UDP, 65_000, LOGGED));
+    station.configure(&format!("{BLOCK}BLOCK_RATE = \"0\""));
+    sentry.signal(Signal::HUP);
+    kill_process(responder, Signal::CONT).expect("kill");
+    sentry.wait_for("Configuration reloaded; changed: BLOCK_RATE");
+    sentry.wait_for(&event(second, SYN, 22, LOGGED));
+    forger.send(&[forger.syn(third, target, 22)], 1_000);
+    sentry.wait_for(&event(third, SYN, 22, BLOCKED));
+    sentry.stop();
+    assert_eq!(station.lines("did"), [first, third].map(|host| host.to_string()));
 }
 
 #[test]
