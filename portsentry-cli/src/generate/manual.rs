@@ -133,8 +133,8 @@ const SIGNALS: &[(&str, &str)] = &[
     (
         "SIGHUP",
         "Reload the configuration and the ignore file, and reopen the history file. A \
-         configuration with errors, or with another value of RUN_AS or SANDBOX, is refused, and \
-         the old one stays in force.",
+         configuration with errors, or with another value of RUN_AS or SANDBOX, is \
+         rejected, and the previous one remains in effect.",
     ),
     ("SIGINT, SIGTERM", "Exit, after all waiting lines are written."),
 ];
