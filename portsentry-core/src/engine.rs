@@ -450,7 +450,9 @@ impl Engine {
     pub fn set_policy(&mut self, policy: Policy) {
         // The new limit may be higher, so responses are allowed again.
         self.rate.shut_until(Instant::default());
-        self.forget_external_limit();
+        if policy.block_rate > 0 {
+            self.forget_external_limit();
+        }
         self.trigger_window = Window::sliding(policy.trigger_window);
         self.policy = policy;
         self.lookups.invalidate_all(&mut self.sources);

@@ -188,3 +188,20 @@ fn a_cancelled_response_leaves_no_state() {
         );
     }
 }
+
+#[test]
+fn a_new_policy_without_a_rate_limit_keeps_the_limit_of_the_summary() {
+    let policy = Policy { block_rate: 0, ..blocking() };
+    let mut scenario = Scenario::new(policy.clone());
+    assert_eq!(scenario.probe("192.0.2.1", 1), Reason::Triggered);
+    let response = scenario.response();
+    let until = scenario.now.after(Duration::from_secs(9));
+    scenario.engine.refuse(response.id, 3, until, scenario.now);
+    assert_eq!(scenario.reasons().len(), 1);
+    scenario.engine.set_policy(policy);
+    scenario.engine.close();
+    assert_eq!(
+        scenario.lines(),
+        ["Did not respond to 1 probes: more than 3 responses per minute (BLOCK_RATE)"]
+    );
+}
