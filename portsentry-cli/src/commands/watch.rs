@@ -39,7 +39,8 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     let mut responder =
         start_responder(&queue).map_err(Failure::system("cannot start the responder"))?;
     responder.load();
-    let configuration = from_responder(options, &directory, &mut responder)?;
+    let configuration = from_responder(options, &directory, &mut responder)
+        .inspect_err(|_| write_queued(options, &queue))?;
     // After the configuration was read. Bound sockets have no rings.
     ensure_memory(if options.connect { 1 } else { rings(&configuration.settings) })?;
     show_warnings(&configuration);
@@ -64,6 +65,14 @@ pub(crate) fn watch(options: &WatchOptions) -> Result<(), Failure> {
     // Printed after all lines, so that it is the last one even if both go to the same output.
     print_final(&result?.to_string());
     Ok(())
+}
+
+/// Writes the lines of a start that fails before the reporter runs, such as the signal that ended
+/// the responder.
+fn write_queued(options: &WatchOptions, queue: &Arc<Queue>) {
+    // Without outputs, only the failure itself is reported.
+    let reporter = outputs(options).and_then(|it| Reporter::start(Arc::clone(queue), it));
+    let _ = reporter.map(Reporter::finish);
 }
 
 /// Starts this program with the same arguments as the responder, which reports to `queue`.

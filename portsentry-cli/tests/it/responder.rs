@@ -2,7 +2,7 @@
 //! requests.
 
 use std::fs;
-use std::io::{IoSlice, IoSliceMut};
+use std::io::{BufRead, BufReader, IoSlice, IoSliceMut};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -150,6 +150,33 @@ fn responses_wait_while_it_is_suspended() {
     kill_process(pid_of(responder), Signal::CONT).expect("kill");
     ends(responder);
     assert_eq!(station.lines("did"), [v4.to_string()]);
+}
+
+/// Whatever the start has done by then, the log states how the responder ended.
+#[test]
+fn its_end_during_the_start_is_reported_with_the_cause() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let mut command = station.command(&[]);
+    let mut sentry =
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a sentry");
+    let children = format!("/proc/{0}/task/{0}/children", sentry.id());
+    let deadline = Instant::now() + SOON;
+    let responder = loop {
+        assert!(Instant::now() < deadline, "no responder");
+        let children = fs::read_to_string(&children).expect("children");
+        if let Ok(responder) = children.trim().parse() {
+            break pid_of(responder);
+        }
+    };
+    kill_process(responder, Signal::KILL).expect("kill");
+    let mut lines = BufReader::new(sentry.stderr.take().expect("a pipe")).lines();
+    let cause = "The responder exited (signal: 9 (SIGKILL))";
+    let stated = lines.any(|line| line.expect("read").starts_with(cause));
+    assert!(stated);
+    let _ = sentry.kill();
+    sentry.wait().expect("wait");
 }
 
 #[test]
