@@ -14,8 +14,8 @@ const SCHEMA: u32 = 1;
 /// An event in a form that other programs can store and compare: flat names, times as
 /// RFC 3339 text, and no keys for unknown values.
 ///
-/// The serde form of [`Event`] is its exact value, for processes of the same version: a
-/// reader rejects unknown variants. A record has a `schema`. Later versions may add keys,
+/// The serde form of [`Event`] is its exact value. Its reader rejects unknown variants, so
+/// it must not be older than its writer. A record has a `schema`. Later versions may add keys,
 /// and a reader can skip an unknown `event_type`.
 ///
 /// ```

@@ -23,7 +23,7 @@
 //!
 //! - `serde`: writes and reads observations, events, verdicts, responses, policies and
 //!   limits, and writes [`EventRecord`](https://docs.rs/portsentry-core/latest/portsentry_core/struct.EventRecord.html)s.
-//!   A reader needs the same version as the writer, except for records.
+//!   A reader must not be older than the writer. Records are only written.
 //! - `std`: random hash keys, and conversions from the clocks of the standard library.
 //!
 //! # Example
