@@ -103,7 +103,7 @@ impl<'a> Session<'a> {
         match new {
             Ok((new, opened)) => {
                 // The responder sent them under the old configuration. A refusal by the old
-                // BLOCK_RATE must not hold back responses under the new one.
+                // BLOCK_RATE must not delay responses under the new one.
                 sentry.take_answers();
                 let old = std::mem::replace(&mut self.configuration, new);
                 self.put_in_force(opened, sentry);

@@ -152,7 +152,7 @@ fn responses_wait_while_it_is_suspended() {
     assert_eq!(station.lines("did"), [v4.to_string()]);
 }
 
-/// Whatever the start has done by then, the log states how the responder ended.
+/// At any point of the start, the log states how the responder ended.
 #[test]
 fn its_end_during_the_start_is_reported_with_the_cause() {
     let Some(root) = require_root() else { return };
