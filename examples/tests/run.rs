@@ -4,13 +4,9 @@ use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use assert_cmd::Command;
-use portsentry_testbed::{Signal, Testbed, require_root};
-
-/// The longest that anything here may take.
-const SOON: Duration = Duration::from_secs(20);
+use portsentry_testbed::{SOON, Signal, Testbed, require_root};
 
 /// The example, built by `cargo test` together with this test.
 fn path_of(name: &str) -> PathBuf {

@@ -27,6 +27,7 @@ mod malformed;
 mod namespace;
 mod privilege;
 mod process;
+mod waiting;
 
 pub use captures::{CAPTURES, Capture, captures_folder};
 pub use malformed::{Malformed, malformed_configurations, malformed_ignore_lists};
@@ -34,3 +35,4 @@ pub use namespace::{Namespace, Testbed};
 pub use privilege::{Root, require_root};
 pub use process::{Background, Line, Stream};
 pub use rustix::process::Signal;
+pub use waiting::{SOON, holds_soon, wait_until};

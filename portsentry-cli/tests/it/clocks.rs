@@ -5,14 +5,14 @@ use std::fs;
 use std::net::IpAddr;
 use std::process::Command;
 
-use portsentry_testbed::{Background, Signal, Testbed, require_root};
+use portsentry_testbed::{Background, SOON, Signal, Testbed, require_root};
 use rustix::process::kill_process;
 use tempfile::TempDir;
 
 use crate::expected::{BELOW_TRIGGER, BLOCKED, LOGGED, SYN, event};
 use crate::forgery::{capture, syn_frame};
 use crate::probe::{both_families, syn};
-use crate::station::{Ended, PROGRAM, SOON, Station, only_child};
+use crate::station::{Ended, PROGRAM, Station, only_child};
 
 /// Returns the capture with these times, in seconds and microseconds, for its packets.
 fn at(mut bytes: Vec<u8>, times: &[(u32, u32)]) -> Vec<u8> {

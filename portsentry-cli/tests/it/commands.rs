@@ -4,14 +4,14 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
-use portsentry_testbed::{Signal, Testbed, require_root};
+use portsentry_testbed::{SOON, Signal, Testbed, require_root};
 
 use crate::expected::{
     BLOCKED, FAILED, SYN, already_blocked, command_run, event, nothing_worked, route_dropped,
 };
 use crate::gate::Gate;
 use crate::probe::{both_families, syn};
-use crate::station::{SOON, Sentry, Station};
+use crate::station::{Sentry, Station};
 
 const RUN: &str = r#"
 TCP_PORTS = "20-1000"

@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
-use portsentry_testbed::{Namespace, Signal, Testbed, require_root};
+use portsentry_testbed::{Namespace, SOON, Signal, Testbed, require_root};
 use rustix::io::Errno;
 use rustix::net::sockopt::{set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
@@ -14,7 +14,7 @@ use crate::expected::{
     BELOW_TRIGGER, BLOCKED, IGNORED, LOGGED, already_blocked, command_run, route_dropped,
 };
 use crate::probe::{both_families, can_connect};
-use crate::station::{Ended, SOON, Station};
+use crate::station::{Ended, Station};
 
 const BANNER: &str = "** UNAUTHORIZED ACCESS PROHIBITED ** (?!)";
 

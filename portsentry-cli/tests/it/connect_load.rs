@@ -9,14 +9,14 @@ use std::io::Read;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use portsentry_testbed::{Signal, Testbed, require_root};
+use portsentry_testbed::{SOON, Signal, Testbed, holds_soon, require_root};
 use rustix::net::sockopt::set_socket_linger;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::connect::connected;
 use crate::expected::LOGGED;
 use crate::forgery::Forger;
-use crate::station::{Ended, SOON, Sentry, Station};
+use crate::station::{Ended, Sentry, Station};
 
 const CONFIGURATION: &str = r#"
 TCP_PORTS = "20-29"
@@ -42,16 +42,9 @@ fn allow_sockets(number: usize) {
 /// Waits until `number` probes have been logged.
 #[track_caller]
 fn wait_for_probes(sentry: &Sentry, number: usize) {
-    let deadline = Instant::now() + SOON;
-    loop {
-        let lines = sentry.lines();
-        let found = lines.iter().filter(|line| line.text.starts_with("Scan from: ")).count();
-        if found == number {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{found} of {number}");
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    let logged =
+        || sentry.lines().iter().filter(|line| line.text.starts_with("Scan from: ")).count();
+    assert!(holds_soon(|| logged() == number), "{} of {number}", logged());
 }
 
 /// Reads a number of `/proc/PID/status`, such as `VmHWM`, in KiB.

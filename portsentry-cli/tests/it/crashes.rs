@@ -5,7 +5,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use portsentry_testbed::{Background, Testbed, require_root};
+use portsentry_testbed::{Background, SOON, Testbed, require_root};
 
 use crate::expected::BLOCKED;
 use crate::forgery::{Forger, capture};
@@ -76,7 +76,7 @@ KILL_RUN_CMD = "true"
     // The sentry was under load, and starts once more.
     assert!(promised.len() > crashes() as usize, "only {} hosts", promised.len());
     let mut last = Background::spawn(station.command(&["-v"]));
-    let line = last.wait_for_line(crate::station::SOON, |line| line.ends_with(" hosts"));
+    let line = last.wait_for_line(SOON, |line| line.ends_with(" hosts"));
     let loaded: usize =
         line.text.rsplit(' ').nth(1).and_then(|it| it.parse().ok()).expect("number");
     assert!(loaded >= promised.len(), "{}: {}", line.text, promised.len());

@@ -10,13 +10,14 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::{Child, ChildStdout, Stdio};
+use std::sync::mpsc::{self, Sender};
 use std::time::{Duration, Instant};
 
-use portsentry_testbed::{Signal, Testbed, require_root};
+use portsentry_testbed::{SOON, Signal, Testbed, require_root};
 use rustix::process::{Pid, kill_process};
 
 use crate::forgery::Forger;
-use crate::station::{SOON, Station};
+use crate::station::Station;
 
 /// Number of frames in a capture file for `tcpreplay`.
 const CHUNK: u32 = 100_000;
@@ -70,7 +71,8 @@ struct Log {
 }
 
 impl Log {
-    fn read(output: ChildStdout, scanner: IpAddr) -> Self {
+    /// Reads `output` to its end. Sends to `watches` when the sentry is active.
+    fn read(output: ChildStdout, scanner: IpAddr, watches: &Sender<()>) -> Self {
         let mut log = Self::default();
         let scanner = format!("Scan from: [{scanner}] ");
         for line in BufReader::with_capacity(1 << 16, output).lines() {
@@ -82,6 +84,9 @@ impl Log {
             } else if line.starts_with("Scan from: ") {
                 log.others += 1;
             } else {
+                if line == "Portsentry is now active and listening." {
+                    watches.send(()).expect("the test waits");
+                }
                 log.lines.push(line);
             }
         }
@@ -108,14 +113,9 @@ fn flood(bed: &Testbed, station: &Station<'_>, options: &[&str], load: &Load) ->
     let mut printed = sentry.0.stderr.take().expect("stderr");
 
     std::thread::scope(|scope| {
-        let log = scope.spawn(move || Log::read(output, scanner));
-        // The sentry creates the blocked file shortly before it starts to watch.
-        let deadline = Instant::now() + SOON;
-        while !station.path("blocked").exists() {
-            assert!(Instant::now() < deadline, "the sentry does not start");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        std::thread::sleep(Duration::from_millis(500));
+        let (watches, started) = mpsc::channel();
+        let log = scope.spawn(move || Log::read(output, scanner, &watches));
+        started.recv_timeout(SOON).expect("the sentry starts");
 
         // The scan takes as long as most of the flood.
         let seconds = f64::from(load.frames) / f64::from(load.pace);

@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
-use portsentry_testbed::{Background, Namespace, Testbed, require_root};
+use portsentry_testbed::{Background, Namespace, SOON, Testbed, require_root};
 
 use crate::expected::{IGNORED, LOCAL, LOGGED, UDP, event};
 use crate::probe::{both_families, datagram};
-use crate::station::{Ended, PROGRAM, SOON, Sentry, Station, copy_of_program, open_to_all};
+use crate::station::{Ended, PROGRAM, Sentry, Station, copy_of_program, open_to_all};
 
 const CONFIGURATION: &str = r#"
 TCP_PORTS = "20-30"

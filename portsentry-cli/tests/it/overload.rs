@@ -2,14 +2,13 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::{Duration, Instant};
 
-use portsentry_testbed::{Signal, Testbed, require_root};
+use portsentry_testbed::{Signal, Testbed, holds_soon, require_root};
 
 use crate::expected::{BLOCKED, FAILED, LOGGED};
 use crate::forgery::Forger;
 use crate::gate::Gate;
-use crate::station::{SOON, Sentry, Station};
+use crate::station::{Sentry, Station};
 
 const CONFIGURATION: &str = r#"
 TCP_PORTS = "20-30"
@@ -48,11 +47,8 @@ fn ten_thousand_simultaneous_hosts_are_logged_in_bounded_memory() {
         lines.iter().filter(|line| line.text.ends_with(LOGGED)).count()
     };
     let wait_for_logged = |sentry: &Sentry, number: usize| {
-        let deadline = Instant::now() + SOON;
-        while logged(sentry) < number {
-            assert!(Instant::now() < deadline, "{} of {number}", logged(sentry));
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let all = holds_soon(|| logged(sentry) >= number);
+        assert!(all, "{} of {number}", logged(sentry));
     };
     let too_many = HOSTS as usize - UNDER_WAY;
     forger.send(&storm(20), 20_000);

@@ -3,12 +3,12 @@
 
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 
-use portsentry_testbed::{Namespace, Testbed};
+use portsentry_testbed::{Namespace, SOON, Testbed};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use crate::expected::{Kind, UDP};
-use crate::station::{SOON, Sentry};
+use crate::station::Sentry;
 use crate::witness::Witness;
 
 /// A UDP port that is monitored in addition to those of the test.

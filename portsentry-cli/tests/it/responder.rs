@@ -11,7 +11,7 @@ use std::time::Instant;
 use portsentry_core::{Mode, Outcome, Protocol};
 use portsentry_respond::protocol::{Message, Request};
 use portsentry_respond::{ActionEvent, Answer, ProbeContext, Report};
-use portsentry_testbed::{Namespace, Signal, Testbed, require_root};
+use portsentry_testbed::{Namespace, SOON, Signal, Testbed, require_root};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags,
     SocketType, recvmsg, sendmsg, socketpair, sockopt,
@@ -21,7 +21,7 @@ use rustix::process::{Pid, kill_process, test_kill_process};
 use crate::expected::{BLOCKED, FAILED, LOGGED, SYN, UDP, event};
 use crate::gate::Gate;
 use crate::probe::{both_families, datagram, syn};
-use crate::station::{Ended, PROGRAM, SOON, Sentry, Station};
+use crate::station::{Ended, PROGRAM, Sentry, Station};
 
 const CONFIGURATION: &str = r#"
 TCP_PORTS = "20-30"

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use portsentry_testbed::{Signal, Testbed, require_root};
+use portsentry_testbed::{SOON, Signal, Testbed, require_root};
 
 use crate::expected::{LOGGED, SYN, UDP, event};
 use crate::forgery::Forger;

@@ -9,13 +9,13 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use portsentry_testbed::{Background, Testbed, require_root};
+use portsentry_testbed::{Background, SOON, Testbed, require_root};
 
 use self::tools::{HPING3, MASSCAN, NMAP, Outcome, Scan, Tool, ZMAP};
 use crate::expected::{Kind, LOGGED, UDP, event, event_with_options};
 use crate::forgery::hardware;
 use crate::probe::{MARKER, both_families, datagram, is_marker, port_of, settle, syn};
-use crate::station::{Ended, SOON, Station};
+use crate::station::{Ended, Station};
 use crate::witness::{Transport, Witness, Witnessed};
 
 const CONFIGURATION: &str = r#"

@@ -7,30 +7,19 @@ use std::net::IpAddr;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use portsentry_testbed::{Signal, Testbed, require_root};
+use portsentry_testbed::{SOON, Signal, Testbed, require_root, wait_until};
 use rustix::process::{Pid, kill_process};
 
 use crate::expected::{BLOCKED, LOGGED, SYN, UDP, event};
 use crate::forgery::Forger;
 use crate::probe::{both_families, datagram, syn};
-use crate::station::{SOON, Sentry, Station, only_child};
+use crate::station::{Sentry, Station, only_child};
 
 const CONFIGURATION: &str = r#"
 UDP_PORTS = "1-65535"
 HISTORY_FILE = "{dir}/disk/log/history"
 "#;
-
-/// Waits for `condition`.
-#[track_caller]
-fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
-}
 
 /// Returns the events in a history without time stamps; each line must be complete.
 fn history(path: &Path) -> Vec<String> {
@@ -202,7 +191,7 @@ fn check_fault(bed: &Testbed, fault: &Fault) {
     };
 
     probe(1);
-    eventually(name, || history(&path("disk/log/history")) == events(&[1]));
+    wait_until(name, || history(&path("disk/log/history")) == events(&[1]));
     run_as_one(&sentry, &station, fault.strike);
     let mut probe = |port| {
         datagram(&bed.scanner, source, target, port);
@@ -218,17 +207,17 @@ fn check_fault(bed: &Testbed, fault: &Fault) {
     let file = station.path("disk/log/history").display().to_string();
     if let Some(message) = fault.message {
         let message = message.replace("{file}", &file);
-        eventually(name, || printed(&sentry, &message).is_some());
+        wait_until(name, || printed(&sentry, &message).is_some());
     }
     run_inside(&sentry, &station, fault.heal);
     datagram(&bed.scanner, source, target, 7);
     sentry.wait_for(&event(source, UDP, 7, LOGGED));
     if fault.lost {
         let back = format!("history file {file} works again; 5 lines were lost");
-        eventually(name, || printed(&sentry, "works again").is_some());
+        wait_until(name, || printed(&sentry, "works again").is_some());
         assert_eq!(printed(&sentry, "works again"), Some(back), "{name}");
     } else {
-        eventually(name, || history(&path(fault.kept)).last() == events(&[7]).last());
+        wait_until(name, || history(&path(fault.kept)).last() == events(&[7]).last());
     }
     let before: &[u16] = if fault.recreated { &[] } else { &[1] };
     let after: &[u16] = if fault.lost { &[7] } else { &[2, 3, 4, 5, 6, 7] };
@@ -317,7 +306,7 @@ impl Unread {
     fn stop(&mut self) -> (Option<i32>, String) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("kill");
         let mut status = None;
-        eventually("the end", || {
+        wait_until("the end", || {
             status = self.child.try_wait().expect("wait");
             status.is_some()
         });
@@ -353,7 +342,7 @@ fn an_unread_output_costs_the_history_no_line() {
     let path = station.path("disk/log/history");
     let mut sentry = Unread::start(station.command(&[]));
     flood(&bed, MANY);
-    eventually("the whole history", || history(&path).len() == usize::from(MANY));
+    wait_until("the whole history", || history(&path).len() == usize::from(MANY));
     // Only now is the output read: it contains the kept lines, then the number of lost ones.
     let Unread { child, output } = &mut sentry;
     let pid = Pid::from_child(child);
@@ -395,7 +384,7 @@ fn stuck_or_closed_outputs_do_not_prevent_the_end() {
     shell.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(sentry.get_program()).args(sentry.get_args());
     let mut sentry = Unread::start(shell);
     flood(&bed, 2_000);
-    eventually("the whole history", || history(&path).len() == 2_000);
+    wait_until("the whole history", || history(&path).len() == 2_000);
     let (status, _) = sentry.stop();
     assert_eq!(status, Some(0));
 
@@ -418,7 +407,7 @@ fn stuck_or_closed_outputs_do_not_prevent_the_end() {
     for port in [4_001, 4_002] {
         datagram(&bed.scanner, source, target, port);
         let line = event(source, UDP, port, LOGGED);
-        eventually("a line", || history(&path).last() == Some(&line));
+        wait_until("a line", || history(&path).last() == Some(&line));
     }
     let (status, printed) = sentry.stop();
     assert_eq!(status, Some(0), "{printed}");

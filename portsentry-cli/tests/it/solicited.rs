@@ -3,11 +3,11 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use portsentry_testbed::{Namespace, Signal, Testbed, require_root};
+use portsentry_testbed::{Namespace, SOON, Signal, Testbed, require_root};
 
 use crate::expected::{LOGGED, UDP, event, served};
 use crate::probe::{MARKER, both_families, datagram, is_marker, settle};
-use crate::station::{SOON, Station};
+use crate::station::Station;
 use crate::witness::Witness;
 
 /// Includes the ports that the kernel chooses for sockets without a given port.

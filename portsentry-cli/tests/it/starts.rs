@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::time::Instant;
 
-use portsentry_testbed::{Background, Namespace, Signal, require_root};
+use portsentry_testbed::{Background, Namespace, SOON, Signal, require_root};
 use rustix::process::{Pid, kill_process_group};
 
-use crate::station::{Ended, SOON, Station};
+use crate::station::{Ended, Station};
 
 const CONFIGURATION: &str = "TCP_PORTS = \"20-30\"\nBLOCKED_FILE = \"{dir}/blocked\"\n";
 

@@ -3,14 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::time::{Duration, Instant};
 
-use portsentry_testbed::{Background, Line, Namespace, Signal};
+use portsentry_testbed::{Background, Line, Namespace, SOON, Signal, holds_soon};
 use rustix::process::Pid;
 use tempfile::TempDir;
-
-/// Longest time for an action that takes milliseconds on an idle machine.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portsentry");
 
@@ -180,11 +176,7 @@ impl Sentry {
     /// Waits until `condition` holds, which is checked repeatedly.
     #[track_caller]
     pub(crate) fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
-        let deadline = Instant::now() + SOON;
-        while !condition() {
-            assert!(Instant::now() < deadline, "not in time: {what}: {self:#?}");
-            std::thread::yield_now();
-        }
+        assert!(holds_soon(condition), "not in time: {what}: {self:#?}");
     }
 
     /// Waits for the end of the sentry.

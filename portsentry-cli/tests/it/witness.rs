@@ -4,10 +4,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portsentry_testbed::{Background, Namespace, Signal};
+use portsentry_testbed::{Background, Namespace, SOON, Signal};
 use tempfile::{NamedTempFile, TempPath};
-
-use crate::station::SOON;
 
 /// A `tcpdump` of the packets that arrive at the host's end of the veth pair.
 #[derive(Debug)]

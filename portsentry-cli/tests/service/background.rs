@@ -5,11 +5,11 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use portsentry_testbed::{Background, Signal, Testbed, require_root};
+use portsentry_testbed::{Background, SOON, Signal, Testbed, require_root, wait_until};
 use rustix::process::{Pid, kill_process, test_kill_process};
 use tempfile::TempDir;
 
-use crate::watch::{SOON, ports, text, wait_until};
+use crate::watch::{ports, text};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_portsentry");
 

@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use portsentry_testbed::{Testbed, require_root};
+use portsentry_testbed::{Testbed, require_root, wait_until};
 
 use crate::generated::{output, project};
-use crate::watch::{Watch, text, wait_until};
+use crate::watch::{Watch, text};
 
 /// Returns the code blocks of a page in `language`.
 fn blocks(page: &str, language: &str) -> Vec<String> {

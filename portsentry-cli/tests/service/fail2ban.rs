@@ -6,11 +6,11 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
-use portsentry_testbed::{Background, Testbed, require_root};
+use portsentry_testbed::{Background, SOON, Testbed, require_root, wait_until};
 use tempfile::TempDir;
 
 use crate::generated::{output, project};
-use crate::watch::{SOON, Watch, further_address, has_service, wait_until};
+use crate::watch::{Watch, further_address, has_service};
 
 /// Copies the configuration of the Debian package and adds the shipped files and some
 /// settings of the test.

@@ -7,10 +7,10 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use portsentry_testbed::{Testbed, require_root};
+use portsentry_testbed::{SOON, Testbed, require_root, wait_until};
 
 use crate::generated::project;
-use crate::watch::{SOON, Watch, ports, text, wait_until};
+use crate::watch::{Watch, ports, text};
 
 /// Returns the shipped configuration with the paths of this test, for the user that runs it.
 fn configuration(watch: &Watch<'_>) -> String {

@@ -3,9 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use portsentry_testbed::{Background, Signal, Testbed, require_root};
+use portsentry_testbed::{Background, SOON, Signal, Testbed, require_root, wait_until};
 
-use crate::watch::{SOON, Watch, has_service, ports, text, wait_until};
+use crate::watch::{Watch, has_service, ports, text};
 
 const CONFIGURATION: &str = r#"
 global(workDirectory="{dir}")

@@ -6,13 +6,9 @@ use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::ops::RangeInclusive;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use portsentry_testbed::{Background, Testbed};
+use portsentry_testbed::{Background, SOON, Testbed};
 use tempfile::TempDir;
-
-/// Longest time for an action that takes milliseconds on an idle machine.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
 
 /// A running sentry.
 pub(crate) struct Watch<'a> {
@@ -93,16 +89,6 @@ pub(crate) fn ports(text: &str) -> Vec<u16> {
 /// Returns the text of a file, or an empty string if it does not exist.
 pub(crate) fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
-}
-
-/// Waits for `condition`, which is checked every few milliseconds.
-#[track_caller]
-pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + SOON;
-    while !condition() {
-        assert!(Instant::now() < deadline, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 /// Returns whether a service is installed that not every machine has; prints that the test is

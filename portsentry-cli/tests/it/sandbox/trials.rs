@@ -5,10 +5,10 @@ use std::net::TcpListener;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use portsentry_testbed::{Background, Signal, Testbed, require_root};
+use portsentry_testbed::{Background, SOON, Signal, Testbed, require_root};
 
 use super::CONFIGURATION;
-use crate::station::{Ended, PROGRAM, SOON, Station};
+use crate::station::{Ended, PROGRAM, Station};
 
 /// Runs a sentry that carries out the trial in its sandbox, and returns its output.
 fn tried(station: &Station<'_>, trial: &str) -> Ended {
