@@ -47,7 +47,7 @@ fn scan(bed: &Testbed, sources: &[IpAddr]) {
             let options = ["-q", "-S", "-p", "++20", "-c", "8", "-i", "u2000", "-a", &source];
             // Its exit status depends on replies, which go to another address.
             let mut hping3 = bed.scanner.spawn("hping3", &[&options[..], &[&target]].concat());
-            hping3.wait(crate::station::SOON);
+            hping3.wait(SOON);
             continue;
         }
         let mut options = vec!["-n", "-Pn", "-r", "-p", "20-29", "--max-retries", "0"];
