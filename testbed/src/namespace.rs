@@ -130,6 +130,24 @@ impl Namespace {
         command
     }
 
+    /// Returns a command that will run inside, on a machine that seems to have started
+    /// `uptime` ago: a time namespace (`time_namespaces(7)`) shifts `CLOCK_BOOTTIME` and
+    /// `/proc/uptime`. Other clocks are unchanged. Its process id is that of `program`.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `program` is not installed.
+    #[track_caller]
+    pub fn command_with_uptime(&self, program: impl AsRef<Path>, uptime: Duration) -> Command {
+        let program = program.as_ref();
+        require_program(program);
+        let whole = |seconds: u64| i64::try_from(seconds).expect("a sensible time");
+        let offset = whole(uptime.as_secs()) - whole(machine_uptime().as_secs());
+        let mut command = self.command("unshare");
+        command.args(["--time", "--boottime", &offset.to_string(), "--"]).arg(program);
+        command
+    }
+
     /// Runs a command inside, waits for its end and returns its stdout.
     ///
     /// # Panics
@@ -182,6 +200,12 @@ impl Drop for Namespace {
             eprintln!("cannot remove namespace {}", self.name);
         }
     }
+}
+
+/// Returns the time since this machine started, with time in suspend.
+fn machine_uptime() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::from_secs(now.tv_sec.try_into().expect("a positive time"))
 }
 
 #[track_caller]

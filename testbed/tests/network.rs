@@ -67,6 +67,21 @@ fn commands_run_inside_the_namespace() {
 }
 
 #[test]
+fn a_command_sees_the_wanted_uptime() {
+    let Some(root) = require_root() else { return };
+    let namespace = Namespace::isolated(root);
+    for wanted in [60, 3_600, 30 * 86_400] {
+        let mut command = namespace.command_with_uptime("cat", Duration::from_secs(wanted));
+        let output = command.arg("/proc/uptime").output().expect("cat");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let (seconds, _) = text.split_once('.').expect("seconds with a fraction");
+        let seconds: u64 = seconds.parse().expect("a number");
+        // The machine may be busy.
+        assert!((wanted - 1..wanted + 20).contains(&seconds), "{seconds} instead of {wanted}");
+    }
+}
+
+#[test]
 #[should_panic(expected = "no-such-scanner is not installed")]
 fn the_panic_names_a_missing_tool() {
     let Some(root) = require_root() else { panic!("no-such-scanner is not installed (skipped)") };
