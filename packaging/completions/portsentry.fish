@@ -48,6 +48,7 @@ complete -c portsentry -n "__fish_portsentry_needs_command" -f -a "replay" -d 'S
 complete -c portsentry -n "__fish_portsentry_needs_command" -f -a "generate" -d 'Write a manual page, completions or a configuration to standard output'
 complete -c portsentry -n "__fish_portsentry_using_subcommand check" -l show -d 'Print only the value of this key, for scripts (repeat for more); an empty line if it has none' -r -f -a "TCP_PORTS\t''
 UDP_PORTS\t''
+SERVED_GRACE\t''
 PORT_BANNER\t''
 IGNORE_FILE\t''
 SCAN_TRIGGER\t''

@@ -35,7 +35,8 @@ impl<'a> Station<'a> {
     }
 
     /// Writes the configuration. `{dir}` in it is replaced by the folder. If several lines
-    /// have the same key, only the last of them is written.
+    /// have the same key, only the last of them is written. Without a line for `SERVED_GRACE`,
+    /// it is 0, because the machine may have been up for a short time only.
     pub(crate) fn configure(&self, text: &str) {
         let key = |line: &str| line.split('=').next().map(|key| key.trim().to_owned());
         let lines: Vec<&str> = text.lines().filter(|line| line.contains('=')).collect();
@@ -44,6 +45,9 @@ impl<'a> Station<'a> {
             if !lines[number + 1..].iter().any(|later| key(later) == key(line)) {
                 kept += &format!("{line}\n");
             }
+        }
+        if !lines.iter().any(|line| key(line).as_deref() == Some("SERVED_GRACE")) {
+            kept += "SERVED_GRACE = \"0\"\n";
         }
         self.write("portsentry.conf", &self.expand(&kept));
     }

@@ -55,7 +55,8 @@ fn obsolete_keys_of_1_x_are_reported_one_by_one() {
 
 #[test]
 fn every_key_is_in_the_migration_guide_or_is_new() {
-    const NEW: [&str; 9] = [
+    const NEW: [&str; 10] = [
+        "SERVED_GRACE",
         "RESPONSE_TIMEOUT",
         "HOSTS_DENY_FILE",
         "NEVER_BLOCK",

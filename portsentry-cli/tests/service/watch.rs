@@ -25,7 +25,9 @@ impl<'a> Watch<'a> {
         let folder = TempDir::new().expect("folder");
         let expand = |text: &str| text.replace("{dir}", &folder.path().display().to_string());
         let path = folder.path().join("portsentry.conf");
-        let ports = "UDP_PORTS = \"1000-9999\"\nHISTORY_FILE = \"{dir}/history\"\n";
+        // The machine may have been up for a short time only.
+        let ports = "UDP_PORTS = \"1000-9999\"\nHISTORY_FILE = \"{dir}/history\"\n\
+                     SERVED_GRACE = \"0\"\n";
         fs::write(&path, expand(ports) + &expand(configuration)).expect("configuration");
         let mut command = bed.host.command(env!("CARGO_BIN_EXE_portsentry"));
         command.arg("-c").arg(path).args(options.iter().map(|option| expand(option)));

@@ -23,6 +23,9 @@ pub struct Settings {
     pub tcp_ports: PortSet,
     /// `UDP_PORTS`: UDP ports to watch.
     pub udp_ports: PortSet,
+    /// `SERVED_GRACE`: time for which a port counts as served after its service has ended,
+    /// in whole seconds; zero for none.
+    pub served_grace: Duration,
     /// `PORT_BANNER`: text that connect mode sends to each client.
     pub port_banner: Option<String>,
     /// `IGNORE_FILE`: path of the list of hosts and networks to ignore.

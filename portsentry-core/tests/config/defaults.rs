@@ -13,6 +13,7 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!((settings.block_tcp, settings.block_udp), (BlockMode::Log, BlockMode::Log));
     assert_eq!((settings.scan_trigger, settings.response_timeout), (0, Duration::from_secs(30)));
     assert_eq!((settings.hosts_deny_file.as_str(), settings.block_rate), ("/etc/hosts.deny", 600));
+    assert_eq!(settings.served_grace, Duration::from_secs(600));
     assert_eq!((settings.resolve_host, settings.kill_run_cmd_first), (false, false));
     let unset = [
         "IGNORE_FILE",

@@ -65,6 +65,7 @@ prop_compose! {
         templates in (template(), prop::option::of(template()), text()),
         switches in any::<(bool, bool, bool)>(),
         (trigger, timeout, rate) in (any::<u16>(), 1..=3_600_u64, 0..=1_000_000_u32),
+        grace in 0..=86_400_u64,
         (buffer, latency) in (prop::option::of(1..=1_024_u32), prop::option::of(1..=10_u32)),
     ) -> Settings {
         const MODES: [BlockMode; 3] = [BlockMode::Log, BlockMode::Block, BlockMode::Command];
@@ -77,6 +78,7 @@ prop_compose! {
         (settings.resolve_host, settings.kill_run_cmd_first, settings.sandbox) = switches;
         (settings.scan_trigger, settings.block_rate) = (trigger, rate);
         settings.response_timeout = Duration::from_secs(timeout);
+        settings.served_grace = Duration::from_secs(grace);
         (settings.capture_buffer, settings.capture_latency) = (buffer, latency);
         settings
     }

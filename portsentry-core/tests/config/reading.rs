@@ -24,6 +24,7 @@ fn every_key_reaches_its_field() {
         KILL_RUN_CMD_FIRST = "1"
         SCAN_TRIGGER = "65535"
         PORT_BANNER = "** GO AWAY **"
+        SERVED_GRACE = "1h"
         RESPONSE_TIMEOUT = "5min"
         HOSTS_DENY_FILE = "/tmp/hosts.deny"
         NEVER_BLOCK = "192.0.2.1, 198.51.100.0/24 2001:db8::/32"
@@ -50,6 +51,7 @@ fn every_key_reaches_its_field() {
     expected.kill_run_cmd_first = true;
     expected.scan_trigger = 65_535;
     expected.port_banner = Some("** GO AWAY **".into());
+    expected.served_grace = Duration::from_secs(3_600);
     expected.response_timeout = Duration::from_secs(300);
     expected.hosts_deny_file = "/tmp/hosts.deny".into();
     expected.never_block = Some(vec![

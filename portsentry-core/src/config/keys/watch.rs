@@ -22,6 +22,17 @@ macro_rules! watch {
                from these ports, to recognise late replies to its own queries. With --connect, \
                omit ports above 1023: the queries of this host need them.",
     }
+    served_grace: {
+        name: "SERVED_GRACE",
+        kind: Duration { min: time::Duration::ZERO, max: time::Duration::from_secs(86_400) },
+        default: Value("10 min"),
+        reload: Live,
+        summary: "Time for which a port counts as served after its service has ended",
+        help: "Clients of a service that restarts are not scanners. Also, portsentry does not \
+               respond while the host has been up for less than this time, because services are \
+               still starting. Packets that no client sends, such as NULL scans, count at any \
+               time. 0 means neither. With -S, no port counts as served.",
+    }
     port_banner: {
         name: "PORT_BANNER",
         kind: Text,
