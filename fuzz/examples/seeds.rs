@@ -206,6 +206,7 @@ fn config() -> Vec<(String, Vec<u8>)> {
         ("durations".into(), durations.into()),
         ("mistakes".into(), mistakes.into()),
         ("freedoms".into(), freedoms.into()),
+        ("all-ports".into(), "TCP_PORTS = \" ALL \"\nUDP_PORTS = \"1, ALL, all\"\n".into()),
         ("latin1".into(), latin1.into()),
         ("utf16".into(), b"\xff\xfeT\0C\0P\0".into()),
         (

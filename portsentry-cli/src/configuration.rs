@@ -4,7 +4,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use portsentry_config::{
-    Configuration, FileError, Overrides, Rings, Source, Style, load_with, read_file,
+    Configuration, FileError, LocalPortSource, Overrides, PortUse, Rings, Source, Style, load_with,
+    read_file,
 };
 use portsentry_respond::Client;
 
@@ -47,7 +48,9 @@ pub(crate) fn to_watch(
         .with_local_check(!options.disable_local_check)
         // In connect mode, the sockets of the sentry itself serve the ports.
         .with_service_check(!options.disable_service_check && !options.connect)
-        .with_rings(rings);
+        .with_rings(rings)
+        .with_ports(if options.connect { PortUse::Bound } else { PortUse::Captured })
+        .with_local_ports(LocalPortSource::Kernel);
     configuration_with(&options.general, overrides, directory, read)
 }
 

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use portsentry_core::config::{BlockMode, Settings};
-use portsentry_core::{NetworkSet, Policy};
+use portsentry_core::config::{BlockMode, LocalPorts, PortList, Settings};
+use portsentry_core::{NetworkSet, Policy, PortSet, Protocol};
 
-use crate::{Findings, Overrides};
+use crate::{Findings, LocalPortSource, Overrides};
 
 /// A configuration without errors.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Configuration {
     pub local_check: bool,
     /// Whether to ignore ports that a local program serves.
     pub service_check: bool,
+    /// The ports of outgoing connections, which the word `ALL` omits.
+    pub local_ports: LocalPorts,
     /// Where the settings come from.
     pub origin: Origin,
     /// Findings that are no errors.
@@ -64,9 +66,30 @@ impl Configuration {
         overrides: Overrides,
         origin: Origin,
     ) -> Self {
-        let Overrides { local_check, service_check, .. } = overrides;
+        let Overrides { local_check, service_check, local_ports, .. } = overrides;
+        let local_ports = match local_ports {
+            LocalPortSource::Given(ports) => ports,
+            LocalPortSource::Kernel => LocalPorts::default(),
+        };
         let warnings = Findings::default();
-        Self { settings, ignore, local_check, service_check, origin, warnings }
+        Self { settings, ignore, local_check, service_check, local_ports, origin, warnings }
+    }
+
+    fn list(&self, protocol: Protocol) -> &PortList {
+        match protocol {
+            Protocol::Tcp => &self.settings.tcp_ports,
+            Protocol::Udp => &self.settings.udp_ports,
+        }
+    }
+
+    /// Returns the ports of `protocol` to watch, also if the settings contain the word `ALL`.
+    pub fn ports(&self, protocol: Protocol) -> PortSet {
+        self.list(protocol).ports(self.local_ports)
+    }
+
+    /// Returns whether `port` is watched. Constant time.
+    pub fn monitors(&self, protocol: Protocol, port: u16) -> bool {
+        self.list(protocol).contains(port, self.local_ports)
     }
 
     /// Returns the rules for the engine. It never responds to hosts in `never_block`.
@@ -87,8 +110,8 @@ impl Configuration {
     pub fn policy(&self, never_block: NetworkSet) -> Policy {
         let settings = &self.settings;
         Policy {
-            tcp_ports: settings.tcp_ports.clone(),
-            udp_ports: settings.udp_ports.clone(),
+            tcp_ports: self.ports(Protocol::Tcp),
+            udp_ports: self.ports(Protocol::Udp),
             ignore: self.ignore.clone(),
             never_block,
             scan_trigger: settings.scan_trigger,

@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use portsentry_core::config::{Diagnostic, Problem, Severity, Span};
+use portsentry_core::config::{Diagnostic, LocalPorts, Problem, Severity, Span};
 use thiserror::Error;
 
 use crate::FileError;
@@ -41,6 +41,18 @@ pub enum Cause {
         "the path is relative, and the name of the working directory is not UTF-8; write an absolute path"
     )]
     WorkingDirectory,
+    /// The word `ALL`, without knowledge of the ports of outgoing connections. A warning.
+    #[error(
+        "cannot read /proc/sys/net/ipv4/ip_local_port_range; `ALL` omits {0}, the ports that Linux uses \
+         for outgoing connections by default"
+    )]
+    LocalPortsUnknown(LocalPorts),
+    /// The word `ALL`, where outgoing connections use each port.
+    #[error(
+        "`ALL` is no port here, because outgoing connections use {0} (net.ipv4.ip_local_port_range); \
+         list the ports"
+    )]
+    NoPortLeft(LocalPorts),
 }
 
 /// All findings: first those of the configuration, then those of the ignore list, each
@@ -108,17 +120,17 @@ impl Findings {
         ));
     }
 
-    /// Adds an error about a value of `file`.
-    pub(crate) fn push_error(
+    /// Adds a finding about a value of `file`.
+    pub(crate) fn push(
         &mut self,
-        path: &Path,
-        file: &[u8],
+        severity: Severity,
+        (path, file): (&Path, &[u8]),
         span: Span,
         cause: impl Into<Cause>,
     ) {
         self.0.push(Finding {
             path: path.into(),
-            severity: Severity::Error,
+            severity,
             span,
             cause: cause.into(),
             snippet: Snippets::of(file).cut(span),

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use portsentry_core::NetworkSet;
-use portsentry_core::config::{self, Context, Parsed, Settings};
+use portsentry_core::config::{self, Context, LocalPorts, Parsed, Settings, Severity};
 use thiserror::Error;
 
 use crate::file::read_file;
+use crate::local_ports::local_ports;
 use crate::{
-    Cause, Configuration, FileError, Findings, IfMissing, Origin, Overrides, Source, Style,
+    Cause, Configuration, FileError, Findings, IfMissing, LocalPortSource, Origin, Overrides,
+    Source, Style,
 };
 
 /// Why there is no configuration.
@@ -57,7 +59,8 @@ pub fn load(
 /// gets their contents from one that may.
 ///
 /// `read` is called with absolute paths if `working_directory` is absolute, at most once
-/// for each file: first for the configuration, then for the ignore list.
+/// for each file: first for the configuration, then for the ignore list, then for
+/// [`LOCAL_PORT_RANGE`](crate::LOCAL_PORT_RANGE) if `overrides` asks for it.
 ///
 /// # Errors
 ///
@@ -76,45 +79,54 @@ pub fn load_with(
         }
         file => file?,
     };
-    let context = Context::default().responses(source.responses).rings(overrides.rings);
+    let context = Context::default()
+        .responses(source.responses)
+        .rings(overrides.rings)
+        .ports(overrides.ports);
     let parsed = config::parse_in(&file, context);
-    let (settings, ignore, warnings) = evaluate(&path, &file, parsed, working_directory, read)?;
+    let (settings, ignore, local_ports, warnings) =
+        evaluate(&path, &file, parsed, overrides.local_ports, working_directory, read)?;
     let configuration = Configuration::assemble(settings, ignore, overrides, Origin::File(path));
-    Ok(Configuration { warnings, ..configuration })
+    Ok(Configuration { local_ports, warnings, ..configuration })
 }
 
 /// Completes what was `parsed` from `file`, the content of the configuration at `path`:
-/// makes paths absolute and reads the ignore list.
+/// makes paths absolute, reads the ignore list and finds the ports that `ALL` omits.
 fn evaluate(
     path: &Path,
     file: &[u8],
     mut parsed: Parsed<Settings>,
+    local_port_source: LocalPortSource,
     working_directory: &Path,
     read: &mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>,
-) -> Result<(Settings, NetworkSet, Findings), LoadError> {
+) -> Result<(Settings, NetworkSet, LocalPorts, Findings), LoadError> {
     let mut findings = Findings::default();
     findings.extend(path, file, std::mem::take(&mut parsed.diagnostics));
 
-    let mut fail = |parsed: &Parsed<Settings>, key: &str, cause: Cause| {
+    let mut report = |parsed: &Parsed<Settings>, key: &str, severity: Severity, cause: Cause| {
         // A path that is not in the file is a default, and defaults are absolute.
         if let Some(span) = parsed.span_of(key) {
-            findings.push_error(path, file, span, cause);
+            findings.push(severity, (path, file), span, cause);
         }
     };
     let relative = make_absolute(&mut parsed.value, working_directory);
     for key in &relative {
-        fail(&parsed, key, Cause::WorkingDirectory);
+        report(&parsed, key, Severity::Error, Cause::WorkingDirectory);
     }
     let ignore_path = parsed.value.ignore_file.as_deref().map(Path::new);
     let ignore_list = ignore_path.filter(|_| !relative.contains(&"IGNORE_FILE")).and_then(|path| {
         match read(path) {
             Ok(list) => Some((path, list)),
             Err(error) => {
-                fail(&parsed, "IGNORE_FILE", error.into());
+                report(&parsed, "IGNORE_FILE", Severity::Error, error.into());
                 None
             }
         }
     });
+    let (local_ports, finding) = local_ports(local_port_source, &parsed, read);
+    if let Some((key, severity, cause)) = finding {
+        report(&parsed, key, severity, cause);
+    }
     findings.sort();
 
     let mut ignore = NetworkSet::default();
@@ -126,7 +138,7 @@ fn evaluate(
     if findings.has_errors() {
         return Err(LoadError::Invalid(findings));
     }
-    Ok((parsed.value, ignore, findings))
+    Ok((parsed.value, ignore, local_ports, findings))
 }
 
 /// Makes all paths absolute. Returns the keys whose path has no absolute form in UTF-8.

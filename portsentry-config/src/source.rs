@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use portsentry_core::config::{Responses, Rings};
+use portsentry_core::config::{LocalPorts, PortUse, Responses, Rings};
 
 /// The configuration file that is used if the user names none.
 pub const DEFAULT_PATH: &str = "/etc/portsentry/portsentry.conf";
@@ -76,12 +76,43 @@ pub struct Overrides {
     pub service_check: bool,
     /// Support for several rings, which depends on the method of capture.
     pub rings: Rings,
+    /// How the program watches the ports.
+    pub ports: PortUse,
+    /// The ports of outgoing connections, which the word `ALL` omits.
+    pub local_ports: LocalPortSource,
 }
+
+/// Where the ports of outgoing connections come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LocalPortSource {
+    /// The caller.
+    Given(LocalPorts),
+    /// The running kernel. If a configuration contains the word `ALL`, loading it also reads
+    /// [`LOCAL_PORT_RANGE`]. If that is not possible, the default of Linux is used, with a warning.
+    Kernel,
+}
+
+impl Default for LocalPortSource {
+    /// The default of Linux.
+    fn default() -> Self {
+        Self::Given(LocalPorts::default())
+    }
+}
+
+/// The file with the kernel's range of ports for outgoing connections.
+pub const LOCAL_PORT_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 
 impl Default for Overrides {
     /// Returns the values without options on the command line.
     fn default() -> Self {
-        Self { local_check: true, service_check: true, rings: Rings::Supported }
+        Self {
+            local_check: true,
+            service_check: true,
+            rings: Rings::Supported,
+            ports: PortUse::Captured,
+            local_ports: LocalPortSource::default(),
+        }
     }
 }
 
@@ -102,5 +133,17 @@ impl Overrides {
     #[must_use]
     pub const fn with_rings(self, rings: Rings) -> Self {
         Self { rings, ..self }
+    }
+
+    /// Returns a copy with `ports`.
+    #[must_use]
+    pub const fn with_ports(self, ports: PortUse) -> Self {
+        Self { ports, ..self }
+    }
+
+    /// Returns a copy with `local_ports`.
+    #[must_use]
+    pub const fn with_local_ports(self, local_ports: LocalPortSource) -> Self {
+        Self { local_ports, ..self }
     }
 }

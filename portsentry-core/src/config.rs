@@ -13,7 +13,7 @@
 //! use portsentry_core::config;
 //!
 //! let parsed = config::parse(b"TCP_PORTS = \"23, 100-90\"\nBLOCK_TPC = \"1\"\n");
-//! assert!(parsed.value.tcp_ports.contains(23));
+//! assert_eq!(parsed.value.tcp_ports.to_string(), "23");
 //! let findings: Vec<String> = parsed.diagnostics.iter().map(ToString::to_string).collect();
 //! assert_eq!(findings, [
 //!     "1:18: error: the range runs backwards; write `90-100`",
@@ -37,6 +37,7 @@ mod kind;
 mod legacy_keys;
 mod network;
 mod parse;
+mod port_list;
 mod ports;
 mod problem;
 mod section;
@@ -47,7 +48,7 @@ mod template;
 mod units;
 mod value;
 
-pub use context::{Context, Responses, Rings};
+pub use context::{Context, PortUse, Responses, Rings};
 pub use diagnostic::{Diagnostic, Severity};
 pub use excerpt::Excerpt;
 pub use ignore_list::parse_ignore_list;
@@ -55,6 +56,7 @@ pub use key::{DefaultValue, Key, Reload};
 pub use keys::KEYS;
 pub use kind::ValueKind;
 pub use parse::{Parsed, parse, parse_in};
+pub use port_list::{LocalPorts, PortList};
 pub use problem::Problem;
 pub use section::Section;
 pub use settings::{BlockMode, Settings};

@@ -11,8 +11,8 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use portsentry_capture::{Interface, InterfaceMonitor};
-use portsentry_core::config::Settings;
-use portsentry_core::{Instant, Limits, Mode, NetworkSet, Protocol, RateLimit};
+use portsentry_config::Configuration;
+use portsentry_core::{Instant, Limits, Mode, NetworkSet, RateLimit};
 
 use crate::actions::command::ProbeContext;
 
@@ -64,21 +64,17 @@ impl Admission {
         }
     }
 
-    /// Admits the response `id` to `probe`, or returns the reason to refuse it. `settings` and
+    /// Admits the response `id` to `probe`, or returns the reason to refuse it. `configuration` and
     /// `protected` are those of the current configuration, `now` is a monotonic time.
     pub(super) fn admit(
         &mut self,
         id: u64,
         probe: &ProbeContext,
-        settings: &Settings,
+        configuration: &Configuration,
         protected: &NetworkSet,
         now: Instant,
     ) -> Result<(), Refusal> {
-        let ports = match probe.protocol {
-            Protocol::Tcp => &settings.tcp_ports,
-            Protocol::Udp => &settings.udp_ports,
-        };
-        if probe.mode != self.mode || !ports.contains(probe.port) {
+        if probe.mode != self.mode || !configuration.monitors(probe.protocol, probe.port) {
             return Err(Refusal::NotConfigured);
         }
         if !is_host(probe.target) {
@@ -93,7 +89,7 @@ impl Admission {
         if self.hosts.len() >= self.most {
             return Err(Refusal::TooMany);
         }
-        let limit = settings.block_rate;
+        let limit = configuration.settings.block_rate;
         if !self.rate.take(now, limit) {
             return Err(Refusal::Rate { limit, until: self.rate.free_at(limit) });
         }
@@ -165,6 +161,8 @@ mod tests {
     use std::time::Duration;
 
     use ipnet::IpNet;
+    use portsentry_core::Protocol;
+    use portsentry_core::config::Settings;
 
     use super::*;
 
@@ -173,11 +171,11 @@ mod tests {
         ProbeContext { target, port, mode: Mode::Stealth, protocol: Protocol::Tcp }
     }
 
-    fn settings(block_rate: u32) -> Settings {
+    fn settings(block_rate: u32) -> Configuration {
         let mut settings = Settings::default();
         settings.tcp_ports = [23].into_iter().collect();
         settings.block_rate = block_rate;
-        settings
+        Configuration::new(settings)
     }
 
     #[test]

@@ -264,8 +264,7 @@ impl Server {
         if !it.actions.any(probe.protocol) {
             return Err(Refusal::NotConfigured);
         }
-        let settings = &it.configuration.settings;
-        self.admission.admit(id, &probe, settings, &it.protected, monotonic())?;
+        self.admission.admit(id, &probe, &it.configuration, &it.protected, monotonic())?;
         self.pool.respond(id, probe, Arc::clone(&it.actions));
         Ok(())
     }

@@ -3,9 +3,9 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
-use portsentry_config::{Configuration, Origin, Overrides};
-use portsentry_core::config::{KEYS, Settings};
-use portsentry_core::{PortSet, Protocol};
+use portsentry_config::{Configuration, LocalPortSource, Origin, Overrides};
+use portsentry_core::Protocol;
+use portsentry_core::config::{KEYS, PortList, Settings};
 use portsentry_report::{Action, Importance};
 use portsentry_respond::{Actions, never_block};
 
@@ -15,8 +15,8 @@ use crate::failure::Failure;
 use crate::runtime::sandbox;
 
 pub(crate) fn check(options: &CheckOptions) -> Result<(), Failure> {
-    let configuration =
-        configuration(&options.general, Overrides::default(), &working_directory()?)?;
+    let overrides = Overrides::default().with_local_ports(LocalPortSource::Kernel);
+    let configuration = configuration(&options.general, overrides, &working_directory()?)?;
     show_warnings(&configuration);
     let settings = &configuration.settings;
     let text = match options.show.as_slice() {
@@ -58,8 +58,8 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
         }
         _ => {}
     }
-    line("TCP ports", &ports(&settings.tcp_ports));
-    line("UDP ports", &ports(&settings.udp_ports));
+    line("TCP ports", &ports(configuration, Protocol::Tcp));
+    line("UDP ports", &ports(configuration, Protocol::Udp));
     match &settings.ignore_file {
         Some(path) => {
             let ranges = configuration.ignore.len();
@@ -88,11 +88,19 @@ fn or_else(text: &str, nothing: &str) -> String {
     if text.is_empty() { nothing.to_owned() } else { text.to_owned() }
 }
 
-fn ports(ports: &PortSet) -> String {
-    match ports.len() {
-        0 => "none".to_owned(),
-        1 => format!("{ports} (1 port)"),
-        number => format!("{ports} ({number} ports)"),
+fn ports(configuration: &Configuration, protocol: Protocol) -> String {
+    let list = match protocol {
+        Protocol::Tcp => &configuration.settings.tcp_ports,
+        Protocol::Udp => &configuration.settings.udp_ports,
+    };
+    match (configuration.ports(protocol).len(), list) {
+        (0, _) => "none".to_owned(),
+        (number, PortList::All) => format!(
+            "ALL ({number} ports: all except {}, which outgoing connections use)",
+            configuration.local_ports
+        ),
+        (1, _) => format!("{list} (1 port)"),
+        (number, _) => format!("{list} ({number} ports)"),
     }
 }
 

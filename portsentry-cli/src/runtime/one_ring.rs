@@ -3,10 +3,10 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use portsentry_core::config::Settings;
 use portsentry_core::{Policy, ResponseId};
 use portsentry_respond::{Answer, Client, Hosts};
 
+use super::sensors::SensorSettings;
 use super::shard::{Shard, ShardStats};
 use crate::failure::Failure;
 
@@ -56,7 +56,7 @@ impl Shards {
         match *self {}
     }
 
-    pub(crate) fn set_settings(&mut self, _: &Settings, _: bool) {
+    pub(crate) fn set_settings(&mut self, _: SensorSettings) {
         match *self {}
     }
 

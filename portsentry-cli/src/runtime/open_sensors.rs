@@ -9,6 +9,7 @@ use portsentry_capture::{
 #[cfg(feature = "rings")]
 use portsentry_capture::{RingBackend, SourceHash};
 use portsentry_config::Configuration;
+use portsentry_core::Protocol;
 use portsentry_core::config::{BlockMode, Settings};
 use portsentry_report::Importance;
 #[cfg(feature = "rings")]
@@ -16,7 +17,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 #[cfg(not(feature = "rings"))]
 use super::one_ring::SourceHash;
-use super::sensors::{Sensors, banner};
+use super::sensors::{SensorSettings, Sensors};
 use crate::arguments::{Method, WatchOptions};
 use crate::failure::Failure;
 use portsentry_output::Queue;
@@ -48,18 +49,18 @@ impl<'a> Watching<'a> {
     ) -> Result<Vec<Sensors>, Failure> {
         let settings = &configuration.settings;
         if self.options.connect {
-            let connect =
-                ConnectOptions::new(settings.tcp_ports.clone(), settings.udp_ports.clone())
-                    .with_addresses(self.options.bind.clone())
-                    .with_banner(banner(settings));
+            let SensorSettings { tcp_ports, udp_ports, banner, .. } =
+                SensorSettings::of(configuration);
+            let connect = ConnectOptions::new(tcp_ports, udp_ports)
+                .with_addresses(self.options.bind.clone())
+                .with_banner(banner);
             return Ok(vec![Sensors::listen(connect, queue, self.importance)?]);
         }
         let options = capture_options(self.options.method, settings);
         let stealth = |backend: Box<dyn LiveBackend + Send>| -> Result<Sensors, Failure> {
-            let (tcp_ports, udp_ports) = (settings.tcp_ports.clone(), settings.udp_ports.clone());
             let set = SensorSet::builder(self.selection.clone(), backend)
-                .tcp_ports(tcp_ports)
-                .udp_ports(udp_ports)
+                .tcp_ports(configuration.ports(Protocol::Tcp))
+                .udp_ports(configuration.ports(Protocol::Udp))
                 .open()?;
             Ok(Sensors::Stealth(Box::new(set)))
         };

@@ -10,13 +10,35 @@ use portsentry_capture::{
     ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Drained, InterfaceLoss, Reply,
     Sensor, SensorError, SensorSet, SensorStats,
 };
-use portsentry_core::config::Settings;
-use portsentry_core::{Observation, Reason};
+use portsentry_config::Configuration;
+use portsentry_core::{Observation, PortSet, Protocol, Reason};
 use portsentry_report::Importance;
 
 use super::decider::Decider;
 use crate::failure::Failure;
 use portsentry_output::{LogItem, Queue};
+
+/// The settings that a reload applies to the sensors of a shard.
+#[derive(Clone, Debug)]
+pub(crate) struct SensorSettings {
+    pub(crate) tcp_ports: PortSet,
+    pub(crate) udp_ports: PortSet,
+    /// Bytes of `PORT_BANNER`.
+    pub(crate) banner: Vec<u8>,
+    /// Whether served ports are needed.
+    pub(crate) service_check: bool,
+}
+
+impl SensorSettings {
+    pub(crate) fn of(configuration: &Configuration) -> Self {
+        Self {
+            tcp_ports: configuration.ports(Protocol::Tcp),
+            udp_ports: configuration.ports(Protocol::Udp),
+            banner: configuration.settings.port_banner.clone().unwrap_or_default().into_bytes(),
+            service_check: configuration.service_check,
+        }
+    }
+}
 
 /// The sensor of a shard.
 pub(crate) enum Sensors {
@@ -76,7 +98,7 @@ impl Sensors {
     }
 
     /// Checks whether a reload to `settings` would find the resources it needs.
-    pub(crate) fn make_room(&self, settings: &Settings) -> Result<(), SensorError> {
+    pub(crate) fn make_room(&self, settings: &SensorSettings) -> Result<(), SensorError> {
         match self {
             Self::Stealth(_) => Ok(()),
             Self::Connect(it) => it.sensor.make_room(&settings.tcp_ports, &settings.udp_ports),
@@ -84,8 +106,8 @@ impl Sensors {
     }
 
     /// Applies the ports and the banner of `settings`.
-    pub(crate) fn set_settings(&mut self, settings: &Settings) -> Result<(), SensorError> {
-        let (tcp_ports, udp_ports) = (&settings.tcp_ports, &settings.udp_ports);
+    pub(crate) fn set_settings(&mut self, settings: &SensorSettings) -> Result<(), SensorError> {
+        let SensorSettings { tcp_ports, udp_ports, banner, .. } = settings;
         match self {
             Self::Stealth(set) => {
                 set.set_ports(tcp_ports.clone(), udp_ports.clone());
@@ -93,7 +115,7 @@ impl Sensors {
             }
             Self::Connect(it) => {
                 let Listening { sensor, notices } = &mut **it;
-                sensor.set_banner(banner(settings));
+                sensor.set_banner(banner.clone());
                 sensor.set_ports(tcp_ports, udp_ports, &mut |notice| notices.report(notice))
             }
         }
@@ -162,9 +184,4 @@ fn reply(reason: Reason) -> Reply {
         | Reason::ResponseFailed => Reply::Banner,
         _ => Reply::Nothing,
     }
-}
-
-/// Returns the bytes of `PORT_BANNER`.
-pub(super) fn banner(settings: &Settings) -> Vec<u8> {
-    settings.port_banner.clone().unwrap_or_default().into_bytes()
 }

@@ -11,11 +11,12 @@ use std::path::Path;
 
 use ipnet::IpNet;
 use portsentry_config::Configuration;
-use portsentry_core::Policy;
 use portsentry_core::config::{BlockMode, KEYS, Key, Reload};
+use portsentry_core::{Policy, Protocol};
 use portsentry_report::{LineOptions, Notice};
 use portsentry_respond::{Client, History, Hosts};
 
+use super::sensors::SensorSettings;
 use super::sentry::{Interrupted, Sentry};
 use crate::arguments::WatchOptions;
 use crate::configuration::from_responder;
@@ -86,8 +87,8 @@ impl<'a> Session<'a> {
 
     /// Returns the watched ports in a few words for the service manager.
     pub(crate) fn status(&self) -> String {
-        let settings = &self.configuration.settings;
-        let (tcp, udp) = (settings.tcp_ports.len(), settings.udp_ports.len());
+        let [tcp, udp] =
+            [Protocol::Tcp, Protocol::Udp].map(|it| self.configuration.ports(it).len());
         format!("Watching {tcp} TCP and {udp} UDP ports")
     }
 
@@ -97,7 +98,7 @@ impl<'a> Session<'a> {
         let new = new.and_then(|new| {
             let opened = PreparedConfig::take(self.options, &new, &mut sentry.responder)?;
             self.check_rights(&new)?;
-            sentry.workers.make_room(&new.settings)?;
+            sentry.workers.make_room(&SensorSettings::of(&new))?;
             Ok((new, opened))
         });
         match new {
@@ -126,8 +127,8 @@ impl<'a> Session<'a> {
     fn put_in_force(&mut self, opened: PreparedConfig, sentry: &mut Sentry) {
         self.queue.push(LogItem::Change(Box::new(opened.change)));
         sentry.responder.adopt();
-        let Configuration { settings, service_check, .. } = &self.configuration;
-        if let Err(error) = sentry.workers.set_settings(settings, *service_check) {
+        let settings = SensorSettings::of(&self.configuration);
+        if let Err(error) = sentry.workers.set_settings(settings) {
             self.notify(Notice::NotInForce { why: error.to_string() });
         }
         self.blocked = opened.blocked;
@@ -150,6 +151,9 @@ impl<'a> Session<'a> {
         let mut changed: Vec<&str> = changes(old, new).map(|key| key.name).collect();
         if old.ignore != new.ignore {
             changed.push("the ignore list");
+        }
+        if old.local_ports != new.local_ports {
+            changed.push("the ports of outgoing connections");
         }
         self.notify(Notice::Reloaded { changed });
         for key in changes(old, new).filter(|key| key.reload == Reload::NextStart) {

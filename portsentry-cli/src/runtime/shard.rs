@@ -10,14 +10,13 @@ use std::time::Duration;
 use portsentry_capture::clock::monotonic;
 use portsentry_capture::reactor::{Interest, wait};
 use portsentry_capture::{ConnectStats, Drained, InterfaceLoss, SensorStats};
-use portsentry_core::config::Settings;
 use portsentry_core::{
     Effect, Engine, Limits, Observation, Outcome, Response, ResponseId, Statistics,
 };
 use portsentry_respond::Answer;
 
 use super::decider::{Decider, ServedPorts};
-use super::sensors::Sensors;
+use super::sensors::{SensorSettings, Sensors};
 use crate::failure::Failure;
 use portsentry_output::{LogItem, Queue};
 
@@ -83,14 +82,9 @@ impl Shard {
         Ok(drained)
     }
 
-    /// Applies the ports and the banner of `settings`, and sets whether served ports are
-    /// needed.
-    pub(crate) fn set_settings(
-        &mut self,
-        settings: &Settings,
-        service_check: bool,
-    ) -> Result<(), Failure> {
-        self.served.wanted = service_check;
+    /// Applies `settings`.
+    pub(crate) fn set_settings(&mut self, settings: &SensorSettings) -> Result<(), Failure> {
+        self.served.wanted = settings.service_check;
         Ok(self.sensors.set_settings(settings)?)
     }
 

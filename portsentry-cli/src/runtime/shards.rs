@@ -28,10 +28,10 @@ use portsentry_capture::SourceHash;
 use portsentry_capture::clock::monotonic;
 use portsentry_capture::reactor::{self, Interest};
 use portsentry_capture::wake::WakeQueue;
-use portsentry_core::config::Settings;
 use portsentry_core::{Policy, Response, ResponseId};
 use portsentry_respond::{Answer, Client, Hosts};
 
+use super::sensors::SensorSettings;
 use super::shard::{Shard, ShardStats};
 use crate::failure::Failure;
 use thread::{Command, Notice, Worker};
@@ -150,9 +150,9 @@ impl Shards {
     }
 
     /// Waits until the settings are applied, because the filters in the kernel change with them.
-    pub(crate) fn set_settings(&mut self, settings: &Settings, service_check: bool) {
-        let settings = Arc::new(settings.clone());
-        self.command(|| Command::SetSettings(Arc::clone(&settings), service_check));
+    pub(crate) fn set_settings(&mut self, settings: SensorSettings) {
+        let settings = Arc::new(settings);
+        self.command(|| Command::SetSettings(Arc::clone(&settings)));
         self.sync(None);
     }
 

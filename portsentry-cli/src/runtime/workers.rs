@@ -2,12 +2,12 @@
 
 use std::os::fd::BorrowedFd;
 
-use portsentry_core::config::Settings;
 use portsentry_core::{Instant, Policy, ResponseId};
 use portsentry_respond::{Answer, Client, Hosts};
 
 #[cfg(not(feature = "rings"))]
 use super::one_ring::Shards;
+use super::sensors::SensorSettings;
 use super::shard::{Shard, ShardStats};
 #[cfg(feature = "rings")]
 use super::shards::Shards;
@@ -83,24 +83,19 @@ impl Workers {
     }
 
     /// Checks whether a reload to `settings` would find the resources it needs.
-    pub(crate) fn make_room(&self, settings: &Settings) -> Result<(), Failure> {
+    pub(crate) fn make_room(&self, settings: &SensorSettings) -> Result<(), Failure> {
         match self {
             Self::Here(shard) => Ok(shard.sensors.make_room(settings)?),
             Self::Threads(_) => Ok(()),
         }
     }
 
-    /// Applies the ports and the banner of `settings`, and sets whether served ports are
-    /// needed.
-    pub(crate) fn set_settings(
-        &mut self,
-        settings: &Settings,
-        service_check: bool,
-    ) -> Result<(), Failure> {
+    /// Applies `settings`.
+    pub(crate) fn set_settings(&mut self, settings: SensorSettings) -> Result<(), Failure> {
         match self {
-            Self::Here(shard) => shard.set_settings(settings, service_check),
+            Self::Here(shard) => shard.set_settings(&settings),
             Self::Threads(it) => {
-                it.set_settings(settings, service_check);
+                it.set_settings(settings);
                 Ok(())
             }
         }

@@ -56,6 +56,23 @@ NEVER_BLOCK = \"192.0.2.0/24, 2001:db8::1\"
 }
 
 #[test]
+fn the_word_all_is_not_replaced_by_numbers() {
+    let configuration = "TCP_PORTS = \"ALL\"\nUDP_PORTS = \"7\"\n";
+    let (ended, _) = check(configuration, "", &["--show", "TCP_PORTS"]);
+    assert_eq!((ended.stdout, ended.status.code()), (vec!["ALL".to_owned()], Some(0)));
+
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("range");
+    let range: Vec<u16> = text.split_whitespace().map(|it| it.parse().expect("port")).collect();
+    let [first, last] = range[..] else { panic!("{text}") };
+    let number = 65_535 - (u32::from(last) - u32::from(first) + 1);
+    let (ended, _) = check(configuration, "", &[]);
+    let expected = format!(
+        "TCP ports      ALL ({number} ports: all except {first}-{last}, which outgoing connections use)"
+    );
+    assert_eq!(ended.stdout[1], expected);
+}
+
+#[test]
 fn check_prints_the_values_of_keys_for_scripts() {
     let configuration = "TCP_PORTS = \"5,1-3\"\nHISTORY_FILE = \"history\"\n";
     let keys = ["HISTORY_FILE", "TCP_PORTS", "BLOCK_TCP", "KILL_ROUTE"];

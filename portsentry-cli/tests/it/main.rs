@@ -20,6 +20,7 @@ mod starts;
 mod station;
 mod witness;
 
+mod all_ports;
 mod blocking;
 mod capture;
 mod checks;

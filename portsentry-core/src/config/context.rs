@@ -11,6 +11,8 @@ pub struct Context {
     pub responses: Responses,
     /// Support for several rings.
     pub rings: Rings,
+    /// How the program watches the ports.
+    pub ports: PortUse,
 }
 
 /// The party that carries out responses.
@@ -37,6 +39,17 @@ pub enum Rings {
     NotBuilt,
 }
 
+/// How the program watches the ports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PortUse {
+    /// It captures packets, so any number of ports can be watched.
+    #[default]
+    Captured,
+    /// It binds each port, as connect mode does: the word `ALL` is an error.
+    Bound,
+}
+
 impl Context {
     /// Returns a copy with `responses`.
     #[must_use]
@@ -48,5 +61,11 @@ impl Context {
     #[must_use]
     pub const fn rings(self, rings: Rings) -> Self {
         Self { rings, ..self }
+    }
+
+    /// Returns a copy with `ports`.
+    #[must_use]
+    pub const fn ports(self, ports: PortUse) -> Self {
+        Self { ports, ..self }
     }
 }

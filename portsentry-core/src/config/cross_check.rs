@@ -2,7 +2,7 @@
 
 use super::assignments::Assignments;
 use super::diagnostic::Report;
-use super::{BlockMode, Context, Problem, Responses, Rings, Settings, Span};
+use super::{BlockMode, Context, PortList, PortUse, Problem, Responses, Rings, Settings, Span};
 
 /// Reports combinations of values that are not valid: at the value that needs another
 /// key, or at `end`, the last line, if no line is the cause.
@@ -17,6 +17,9 @@ pub(super) fn cross_check(
 ) {
     let checks = Checks { settings, assignments, end };
     checks.ports(report);
+    if context.ports == PortUse::Bound {
+        checks.bound_ports(report);
+    }
     if context.responses == Responses::Configured {
         checks.responses(report);
     }
@@ -34,6 +37,15 @@ impl Checks<'_> {
         let has_ports = !self.settings.tcp_ports.is_empty() || !self.settings.udp_ports.is_empty();
         if !has_ports && !self.is_invalid("TCP_PORTS") && !self.is_invalid("UDP_PORTS") {
             report.error_at(self.end, Problem::NoPorts);
+        }
+    }
+
+    fn bound_ports(&self, report: &mut Report) {
+        let Settings { tcp_ports, udp_ports, .. } = self.settings;
+        for (key, ports) in [("TCP_PORTS", tcp_ports), ("UDP_PORTS", udp_ports)] {
+            if *ports == PortList::All {
+                report.error_at(self.span_of(key), Problem::AllNeedsCapture);
+            }
         }
     }
 

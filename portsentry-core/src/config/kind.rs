@@ -9,7 +9,7 @@ use super::units::InLongestUnit;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ValueKind {
-    /// Ports and inclusive ranges, separated by commas.
+    /// Ports and inclusive ranges, separated by commas; or `ALL`.
     Ports,
     /// Networks, separated by commas or blanks; may be empty.
     Networks,
@@ -69,7 +69,7 @@ impl ValueKind {
 impl fmt::Display for ValueKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Ports => "ports, such as 1,7,10-20",
+            Self::Ports => "ports, such as 1,7,10-20, or ALL",
             Self::Networks => "networks, such as 192.0.2.0/24, 2001:db8::/32",
             Self::Path => "path",
             Self::Switch => "0 or 1",

@@ -1,9 +1,9 @@
-//! Lists of ports: `1,7,10-20`.
+//! Lists of ports: `1,7,10-20`, or `ALL`.
 
 use super::Excerpt;
-use super::Problem;
 use super::diagnostic::Report;
 use super::span::Fragment;
+use super::{PortList, Problem};
 use crate::PortSet;
 
 /// Returns the valid ports of a list. Reports each invalid item.
@@ -16,6 +16,24 @@ pub(super) fn read_ports(list: Fragment<'_>, report: &mut Report) -> PortSet {
         }
     }
     ports
+}
+
+/// Returns the ports of a list, or of the word `ALL`. Reports each invalid item.
+pub(super) fn read_port_list(list: Fragment<'_>, report: &mut Report) -> PortList {
+    const ALL: &str = "ALL";
+    let word = list.trim();
+    if word.text() == ALL {
+        return PortList::All;
+    }
+    if word.text().eq_ignore_ascii_case(ALL) {
+        report.error(word, Problem::AllInCapitals(Excerpt::of(word.text())));
+        return PortList::default();
+    }
+    if let Some(all) = list.split(',').map(Fragment::trim).find(|item| item.text() == ALL) {
+        report.error(all, Problem::AllWithOthers);
+        return PortList::default();
+    }
+    PortList::Listed(read_ports(list, report))
 }
 
 fn read_range(item: Fragment<'_>) -> Result<(u16, u16), (Fragment<'_>, Problem)> {

@@ -133,6 +133,12 @@ pub enum Problem {
     /// An item of a port list that is neither a port nor a range.
     #[error("{0} is not a port; write ports and ranges, separated by commas: `1,7,10-20`")]
     NotAPort(Excerpt),
+    /// The word `ALL` in other letters.
+    #[error("{0} is not a port; write `ALL` in capitals for all ports")]
+    AllInCapitals(Excerpt),
+    /// The word `ALL` in a list.
+    #[error("`ALL` is all ports; remove the other items, or remove `ALL` to watch only those")]
+    AllWithOthers,
     /// Port 0.
     #[error("port 0 cannot be watched; ports are 1 to 65535")]
     PortZero,
@@ -215,6 +221,9 @@ pub enum Problem {
     /// No port to watch.
     #[error("no port is watched; set `TCP_PORTS` or `UDP_PORTS`")]
     NoPorts,
+    /// The word `ALL` for a program that binds the ports.
+    #[error("--connect binds each port, and cannot bind all of them; write `1-1023`")]
+    AllNeedsCapture,
     /// Blocking without an action that blocks.
     #[error("`{key} = \"1\"` needs an action that blocks; set `KILL_ROUTE` or `KILL_HOSTS_DENY`")]
     #[non_exhaustive]

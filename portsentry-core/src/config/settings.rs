@@ -6,8 +6,7 @@ use core::time::Duration;
 
 use ipnet::IpNet;
 
-use super::Template;
-use crate::PortSet;
+use super::{PortList, Template};
 
 /// The configuration as a value: one field for each key of the file.
 ///
@@ -20,9 +19,9 @@ use crate::PortSet;
 #[non_exhaustive]
 pub struct Settings {
     /// `TCP_PORTS`: TCP ports to watch.
-    pub tcp_ports: PortSet,
+    pub tcp_ports: PortList,
     /// `UDP_PORTS`: UDP ports to watch.
-    pub udp_ports: PortSet,
+    pub udp_ports: PortList,
     /// `SERVED_GRACE`: time for which a port counts as served after its service has ended,
     /// in whole seconds; zero for none.
     pub served_grace: Duration,

@@ -10,10 +10,9 @@ use ipnet::IpNet;
 use super::diagnostic::Report;
 use super::duration::read_duration;
 use super::network::read_networks;
-use super::ports::read_ports;
+use super::ports::read_port_list;
 use super::span::Fragment;
-use super::{BlockMode, Excerpt, Problem, Template, ValueKind};
-use crate::PortSet;
+use super::{BlockMode, Excerpt, PortList, Problem, Template, ValueKind};
 
 /// The type of a field of [`Settings`](super::Settings).
 pub(super) trait Value {
@@ -34,9 +33,9 @@ pub(super) trait Value {
     }
 }
 
-impl Value for PortSet {
+impl Value for PortList {
     fn read(&mut self, text: Fragment<'_>, _: ValueKind, report: &mut Report) {
-        *self = read_ports(text, report);
+        *self = read_port_list(text, report);
     }
 
     fn write(&self) -> Option<String> {
@@ -44,7 +43,7 @@ impl Value for PortSet {
     }
 
     fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self::default();
     }
 }
 

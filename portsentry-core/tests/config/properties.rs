@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use portsentry_core::PortSet;
-use portsentry_core::config::{self, BlockMode, Diagnostic, KEYS, Settings, Template};
+use portsentry_core::config::{self, BlockMode, Diagnostic, KEYS, PortList, Settings, Template};
 use proptest::prelude::*;
 
-fn ports() -> impl Strategy<Value = PortSet> {
-    prop::collection::vec((1..=u16::MAX, 0_u16..50), 1..20).prop_map(|ranges| {
+fn ports() -> impl Strategy<Value = PortList> {
+    let listed = prop::collection::vec((1..=u16::MAX, 0_u16..50), 1..20).prop_map(|ranges| {
         let mut set = PortSet::new();
         ranges
             .iter()
             .for_each(|(first, more)| set.insert_range(*first..=first.saturating_add(*more)));
-        set
-    })
+        PortList::from(set)
+    });
+    prop_oneof![9 => listed, 1 => Just(PortList::All)]
 }
 
 /// Text that a value can contain: no quote, no control character, not only blanks.
@@ -102,6 +103,7 @@ fn scraps() -> impl Strategy<Value = Vec<u8>> {
             "-",
             "1",
             "10-20",
+            "ALL",
             "0",
             "65536",
             "/",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portsentry_core::config::{self, BlockMode, Settings, Span, Template};
+use portsentry_core::config::{self, BlockMode, PortList, Settings, Span, Template};
 
 use crate::{clean, findings};
 
@@ -90,6 +90,16 @@ fn freedoms_of_the_file() {
     check("KILL_ROUTE=\"\"\nTCP_PORTS=\"1,7,10-20\"\nIGNORE_FILE=\"\"\nBLOCKED_FILE=\" \"");
     check(&format!("#{}\nTCP_PORTS=\"1,7,10-20{}\"\n", "x".repeat(5_000), ",1".repeat(5_000)));
     check("# caf\u{e9} \u{1b}[31m \0\nTCP_PORTS=\"1,7,10-20\"");
+}
+
+#[test]
+fn all_ports_have_one_word() {
+    for value in ["ALL", " ALL\t"] {
+        let settings = clean(&format!("TCP_PORTS=\"{value}\"\n"));
+        assert_eq!((settings.tcp_ports, settings.udp_ports.is_empty()), (PortList::All, true));
+    }
+    let text = clean("UDP_PORTS=\"ALL\"\n").to_string();
+    assert!(text.contains("UDP_PORTS = \"ALL\"\n"), "{text}");
 }
 
 #[test]

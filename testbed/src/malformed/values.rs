@@ -32,6 +32,12 @@ pub(super) const VALUES: &[Malformed] = &[
         "is not a port",
     ),
     ("en dash", "TCP_PORTS=\"1\u{2013}5\"\n".as_bytes(), "1:12", "is not a port"),
+    ("all in small letters", b"UDP_PORTS=\" all\"\n", "1:13", "write `ALL` in capitals"),
+    ("all and others", b"TCP_PORTS=\"ALL,1-3\"\n", "1:12", "`ALL` is all ports; remove the other"),
+    ("others and all", b"TCP_PORTS=\"0, ALL\"\n", "1:15", "`ALL` is all ports"),
+    ("all twice", b"TCP_PORTS=\"ALL,ALL\"\n", "1:12", "`ALL` is all ports"),
+    ("all and more letters", b"TCP_PORTS=\"ALL_NLO\"\n", "1:12", "`ALL_NLO` is not a port"),
+    ("all but some", b"TCP_PORTS=\"ALL-80\"\n", "1:12", "`ALL` is not a port"),
     ("NUL in ports", b"TCP_PORTS=\"1\0\"\n", "1:13", "control character \\u{0}"),
     (
         "carriage return inside",

@@ -8,11 +8,11 @@ use portsentry_capture::SourceHash;
 use portsentry_capture::clock::monotonic;
 use portsentry_capture::reactor::{self, Interest};
 use portsentry_capture::wake::WakeQueue;
-use portsentry_core::config::Settings;
 use portsentry_core::{Policy, Response, ResponseId};
 use portsentry_respond::{Answer, Hosts};
 
 use crate::failure::Failure;
+use crate::runtime::sensors::SensorSettings;
 use crate::runtime::shard::{Shard, ShardStats};
 
 /// Commands to a packet thread, which runs them in order.
@@ -25,8 +25,7 @@ pub(super) enum Command {
     /// Acknowledge that all earlier commands are done.
     Sync,
     SetPolicy(Box<Policy>),
-    /// Ports and banner, and whether served ports are needed.
-    SetSettings(Arc<Settings>, bool),
+    SetSettings(Arc<SensorSettings>),
     /// These hosts are blocked already; each thread takes those that belong to it.
     Restore(Arc<Hosts>),
     /// The answer of the responder.
@@ -76,9 +75,7 @@ impl Worker {
                     Command::Pause => watching = false,
                     Command::Sync => notices.push(Notice::Synced(ring)),
                     Command::SetPolicy(policy) => shard.engine.set_policy(*policy),
-                    Command::SetSettings(settings, service_check) => {
-                        shard.set_settings(&settings, service_check)?;
-                    }
+                    Command::SetSettings(settings) => shard.set_settings(&settings)?,
                     Command::Restore(hosts) => {
                         shard.engine.restore_blocked(hosts.iter().filter(owns));
                     }

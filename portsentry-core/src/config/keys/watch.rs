@@ -9,8 +9,10 @@ macro_rules! watch {
         default: Unset { meaning: "no TCP port is watched", example: "1,7,10-20" },
         reload: Live,
         summary: "TCP ports to watch",
-        help: "Ports 1 to 65535 and inclusive ranges, separated by commas. At least one of \
-               TCP_PORTS and UDP_PORTS must be set.",
+        help: "Ports 1 to 65535 and inclusive ranges, separated by commas; or the word ALL, in \
+               stealth mode. ALL is each port except those that this host uses for outgoing \
+               connections, net.ipv4.ip_local_port_range, as they are at the start or reload. At \
+               least one of TCP_PORTS and UDP_PORTS must be set.",
     }
     udp_ports: {
         name: "UDP_PORTS",
