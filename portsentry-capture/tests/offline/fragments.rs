@@ -186,7 +186,7 @@ pub(crate) fn chain_fragments(
 
 /// Returns destination options of `length` bytes: one unknown option with the bits for
 /// "skip" (RFC 8200 section 4.2), because Linux rejects long padding.
-fn skippable_options(next: u8, length: usize) -> Vec<u8> {
+pub(crate) fn skippable_options(next: u8, length: usize) -> Vec<u8> {
     let mut header = vec![next, (length / 8 - 1) as u8];
     while header.len() < length {
         let option = (length - header.len()).min(250);

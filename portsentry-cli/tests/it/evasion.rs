@@ -8,6 +8,7 @@
 //! wrong place is detected.
 
 mod addresses;
+mod answered;
 mod crowds;
 mod extensions;
 mod ip;

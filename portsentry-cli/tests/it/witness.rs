@@ -1,13 +1,14 @@
 //! The packets that were really on the wire: `tcpdump` captures them on the host, and
 //! `tshark` decodes them. Neither shares code with the program.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use portsentry_testbed::{Background, Namespace, SOON, Signal};
 use tempfile::{NamedTempFile, TempPath};
 
-/// A `tcpdump` of the packets that arrive at the host's end of the veth pair.
+/// A `tcpdump` of the packets that arrive at one end of the veth pair.
 #[derive(Debug)]
 pub(crate) struct Witness {
     tcpdump: Background,
@@ -34,17 +35,17 @@ pub(crate) enum Transport {
 
 impl Witness {
     #[track_caller]
-    pub(crate) fn start(host: &Namespace) -> Self {
+    pub(crate) fn start(end: &Namespace) -> Self {
         // AppArmor profiles let tcpdump write files with this suffix only.
         let capture =
             tempfile::Builder::new().suffix(".pcap").tempfile().map(NamedTempFile::into_temp_path);
         let capture = capture.expect("file");
         let to_file = ["-Z", "root", "-w", capture.to_str().expect("path"), "-U"];
-        let live = ["-i", host.interface(), "-Q", "in", "-n", "-l", "--print", "--immediate-mode"];
+        let live = ["-i", end.interface(), "-Q", "in", "-n", "-l", "--print", "--immediate-mode"];
         // Each packet takes its maximum length in the ring. With the default values the ring
         // has space for a burst of 26 packets only.
         let room = ["-s", "2048", "-B", "16384"];
-        let mut tcpdump = host.spawn("tcpdump", &[&to_file[..], &live, &room].concat());
+        let mut tcpdump = end.spawn("tcpdump", &[&to_file[..], &live, &room].concat());
         tcpdump.wait_for_line(SOON, |line| line.contains("listening on"));
         Self { tcpdump, capture }
     }
@@ -56,18 +57,40 @@ impl Witness {
 
     /// Returns all packets, in order.
     #[track_caller]
-    pub(crate) fn packets(mut self, host: &Namespace) -> Vec<Witnessed> {
+    pub(crate) fn packets(self, host: &Namespace) -> Vec<Witnessed> {
+        let transport = "(tcp or udp or sctp) and not icmp and not icmpv6";
+        self.decoded(host, transport, &FIELDS).lines().map(packet).collect()
+    }
+
+    /// Returns the ports whose probes the peer answered: by a segment or a datagram from
+    /// the port, or by the message that it is unreachable.
+    #[track_caller]
+    pub(crate) fn answers(self, namespace: &Namespace) -> BTreeSet<u16> {
+        let unreachable = "(icmp.type == 3 or icmpv6.type == 1) and udp";
+        let answer = format!("tcp or {unreachable} or (udp and not icmp and not icmpv6)");
+        let fields = ["icmp.type", "icmpv6.type", "tcp.srcport", "udp.srcport", "udp.dstport"];
+        let port = |line: &str| match line.split(',').collect::<Vec<_>>()[..] {
+            // The first port of a TCP segment or UDP datagram, the second in ICMP.
+            ["", "", "", udp, _] => udp.parse().expect("port"),
+            ["", "", tcp, ..] => tcp.parse().expect("port"),
+            [.., target] => target.parse().expect("port"),
+            [] => panic!("no fields"),
+        };
+        self.decoded(namespace, &answer, &fields).lines().map(port).collect()
+    }
+
+    /// Returns these fields of the packets that pass the filter, one line for each packet.
+    fn decoded(mut self, namespace: &Namespace, filter: &str, fields: &[&str]) -> String {
         self.tcpdump.signal(Signal::TERM);
         self.tcpdump.wait(SOON);
         let verify = ["ip", "tcp", "udp"].map(|it| format!("-o{it}.check_checksum:TRUE"));
-        let show = FIELDS.map(|it| format!("-e{it}"));
-        let mut tshark = host.command("tshark");
-        tshark.arg("-n").arg("-r").arg(&self.capture).args(verify);
-        tshark.args(["-Y", "(tcp or udp or sctp) and not icmp and not icmpv6"]);
+        let show = fields.iter().map(|it| format!("-e{it}"));
+        let mut tshark = namespace.command("tshark");
+        tshark.arg("-n").arg("-r").arg(&self.capture).args(verify).args(["-Y", filter]);
         tshark.args(["-T", "fields", "-E", "separator=,", "-E", "occurrence=f"]).args(show);
         let output = tshark.output().expect("tshark");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("text").lines().map(packet).collect()
+        String::from_utf8(output.stdout).expect("text")
     }
 }
 

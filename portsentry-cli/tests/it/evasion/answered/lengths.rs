@@ -1,0 +1,22 @@
+//! Headers that are longer than most packets.
+
+use super::{Form, each, form, syn, unchanged};
+use crate::evasion::Wire;
+use crate::fragments::skippable_options;
+use crate::frames::{DESTINATION, TCP};
+
+/// Returns a probe behind `headers` headers with options, each of `length` bytes.
+fn behind_options(port: u16, headers: usize, length: usize) -> Vec<u8> {
+    (0..headers).fold(syn(port), |rest, number| {
+        let next = if number == 0 { TCP } else { DESTINATION };
+        [skippable_options(next, length), rest].concat()
+    })
+}
+
+/// Returns the frames of such probes.
+fn with_options(wire: &Wire, headers: usize, length: usize) -> Vec<super::Step> {
+    each(|port| wire.send_v6(DESTINATION, &behind_options(port, headers, length)))
+}
+
+pub(super) const FORMS: &[Form] =
+    &[form("options of 1.8 KB", unchanged, |wire| with_options(wire, 1, 1_800))];
