@@ -30,7 +30,7 @@ use crate::{
 pub use self::advice::Advice;
 pub use self::limits::Limits;
 pub use self::rate_limit::RateLimit;
-pub use self::response::{Effect, Outcome, Response, ResponseId};
+pub use self::response::{Effect, Outcome, PreventionScope, Response, ResponseId};
 pub use self::statistics::Statistics;
 
 use self::lookup_cache::{LookupCache, Lookups};
@@ -48,8 +48,9 @@ const SERVED_LINES: Window = Window::Fixed(SUMMARY_INTERVAL.as_secs() as u32);
 ///
 /// - *Input*: [`observe`](Self::observe), [`observe_batch`](Self::observe_batch) and
 ///   [`observe_advised`](Self::observe_advised) take attempts;
-///   [`handle_outcome`](Self::handle_outcome) and [`refuse`](Self::refuse) take the results
-///   of responses; [`handle_timeout`](Self::handle_timeout) takes the time.
+///   [`handle_outcome`](Self::handle_outcome), [`refuse`](Self::refuse) and
+///   [`prevent`](Self::prevent) take the results of responses;
+///   [`handle_timeout`](Self::handle_timeout) takes the time.
 /// - *Output*: [`poll_effect`](Self::poll_effect) returns actions to perform,
 ///   [`poll_event`](Self::poll_event) events to report, and
 ///   [`poll_timeout`](Self::poll_timeout) the time at which to call `handle_timeout`.
@@ -67,7 +68,8 @@ const SERVED_LINES: Window = Window::Fixed(SUMMARY_INTERVAL.as_secs() as u32);
 /// After any input, or a batch of inputs:
 ///
 /// 1. Call `poll_effect` until it returns `None`, and hand each effect to a responder.
-///    Each [`Effect::Respond`] needs one `handle_outcome` or `refuse`, now or later.
+///    Each [`Effect::Respond`] needs one `handle_outcome`, `refuse` or `prevent`, now or
+///    later.
 /// 2. Call `poll_event` until it returns `None`. If an outcome is known in step 1, its
 ///    events are among these.
 /// 3. Call `poll_timeout`. Wait for input, but no longer than until that time, and then
@@ -439,8 +441,8 @@ impl Engine {
     }
 
     /// Returns the next effect, oldest first. Each needs one call of
-    /// [`handle_outcome`](Self::handle_outcome) or [`refuse`](Self::refuse), within
-    /// [`Limits::response_timeout`].
+    /// [`handle_outcome`](Self::handle_outcome), [`refuse`](Self::refuse) or
+    /// [`prevent`](Self::prevent), within [`Limits::response_timeout`].
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
@@ -450,6 +452,7 @@ impl Engine {
     pub fn set_policy(&mut self, policy: Policy) {
         // The new limit may be higher, so responses are allowed again.
         self.rate.shut_until(Instant::default());
+        self.responses.allow_all();
         if policy.block_rate > 0 {
             self.forget_external_limit();
         }

@@ -107,7 +107,8 @@ mod time;
 mod verdict;
 
 pub use engine::{
-    Advice, Effect, Engine, Limits, Outcome, RateLimit, Response, ResponseId, Statistics,
+    Advice, Effect, Engine, Limits, Outcome, PreventionScope, RateLimit, Response, ResponseId,
+    Statistics,
 };
 pub use event::{Event, Probe};
 #[cfg(feature = "serde")]

@@ -77,6 +77,9 @@ pub enum Reason {
     Responding,
     /// The last response to the source failed, and it is too early to retry.
     RetryLater,
+    /// A check before the last response found that the host must be spared, and it is too
+    /// early to check again ([`Engine::prevent`](crate::Engine::prevent)).
+    Prevented,
     /// The limit of responses per minute is reached.
     RateLimited,
     /// The limit of responses in progress, or of waiting probes, is reached.
@@ -121,6 +124,7 @@ impl Reason {
         Self::AlreadyBlocked,
         Self::Responding,
         Self::RetryLater,
+        Self::Prevented,
         Self::RateLimited,
         Self::Overloaded,
         Self::Triggered,
@@ -161,6 +165,7 @@ impl Reason {
             Self::LogOnly
             | Self::NeverBlock
             | Self::Advised
+            | Self::Prevented
             | Self::RateLimited
             | Self::Overloaded => flags(NO, YES, YES, NO),
             Self::AlreadyBlocked | Self::Blocked => flags(NO, YES, NO, YES),
@@ -188,6 +193,7 @@ impl Reason {
             Self::AlreadyBlocked => "already_blocked",
             Self::Responding => "responding",
             Self::RetryLater => "retry_later",
+            Self::Prevented => "prevented",
             Self::RateLimited => "rate_limited",
             Self::Overloaded => "overloaded",
             Self::Triggered => "triggered",

@@ -177,6 +177,7 @@ fn reply(reason: Reason) -> Reply {
         | Reason::AlreadyBlocked
         | Reason::Responding
         | Reason::RetryLater
+        | Reason::Prevented
         | Reason::RateLimited
         | Reason::Overloaded
         | Reason::Triggered

@@ -55,8 +55,8 @@ impl RateLimit {
         Instant::from_secs(self.second + SECONDS as u64)
     }
 
-    /// Reverts the last [`take`](Self::take), because it was not used.
-    pub(super) fn give_back(&mut self) {
+    /// Reverts the last [`take`](Self::take), because it was not used. At most 60 steps.
+    pub fn give_back(&mut self) {
         for earlier in 0..SECONDS as u64 {
             let index = (self.second + SECONDS as u64 - earlier) % SECONDS as u64;
             if let Some(count) = self.counts.get_mut(index as usize).filter(|count| **count > 0) {

@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 
 use super::responses::Admission;
-use super::{Effect, Engine, Outcome, ResponseId};
+use super::{Effect, Engine, Outcome, PreventionScope, ResponseId};
 use crate::{Decision, Instant, Observation, Reason, Verdict};
 
 impl Engine {
@@ -99,6 +99,33 @@ impl Engine {
         for probe in &probes {
             self.count_external_refusal(limit);
             self.report_later(probe, Reason::RateLimited);
+        }
+    }
+
+    /// Cancels a response that [`poll_effect`](Self::poll_effect) returned, because a check
+    /// outside of the engine found that it must not happen: this host depends on the other
+    /// one, for example. Reports its probe as prevented. Until `until`, later probes in
+    /// `scope` are reported as prevented too, without another effect. The response counts
+    /// neither as failed nor for the limit of responses. Ignores an `id` that is not in
+    /// progress.
+    pub fn prevent(
+        &mut self,
+        id: ResponseId,
+        scope: PreventionScope,
+        until: Instant,
+        now: Instant,
+    ) {
+        self.advance(now);
+        let prevented = self.responses.prevent(id, scope, until, self.now);
+        let Some(mut probes) = prevented else { return };
+        self.rate.give_back();
+        if let Some(probe) = probes.pop_front() {
+            self.report_later(&probe, Reason::Prevented);
+        }
+        // The scope may not include the ports of the others.
+        for probe in &probes {
+            let verdict = self.respond(probe);
+            self.statistics.count(verdict.reason);
         }
     }
 

@@ -58,6 +58,24 @@ impl ResponseId {
     }
 }
 
+/// The probes without a response while it is prevented, see
+/// [`Engine::prevent`](crate::Engine::prevent).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum PreventionScope {
+    /// Probes of the host to the port of the prevented response.
+    Port,
+    /// All probes of the host.
+    Host,
+    /// All probes of all hosts.
+    AllHosts,
+}
+
 /// How a response ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -1,4 +1,4 @@
-//! Responses in progress, and hosts whose last response failed.
+//! Responses in progress, and hosts whose last response failed or was prevented.
 //!
 //! There is at most one response to a host at a time. Probes of the host that arrive
 //! meanwhile wait here, in order. The number of waiting probes is bounded.
@@ -9,8 +9,8 @@ use core::time::Duration;
 
 use super::Limits;
 use super::rate_limit::RateLimit;
-use super::response::{Response, ResponseId};
-use crate::{Instant, Observation, Reason};
+use super::response::{PreventionScope, Response, ResponseId};
+use crate::{Instant, Observation, Protocol, Reason};
 
 /// The delay after the first failure. It doubles with each further failure.
 const FIRST_RETRY: Duration = Duration::from_secs(5);
@@ -28,8 +28,11 @@ pub(super) enum Admission {
 #[derive(Debug)]
 pub(super) struct Responses {
     hosts: BTreeMap<IpAddr, Host>,
-    /// The hosts whose last response failed, ordered by the time of the retry.
+    /// The hosts whose last response failed or was prevented, ordered by the time of the
+    /// retry.
     failed: BTreeSet<(Instant, IpAddr)>,
+    /// The time until which all responses are prevented.
+    prevented_until: Instant,
     /// Host and start of each response in progress.
     under_way: BTreeMap<ResponseId, (IpAddr, Instant)>,
     /// Responses in progress in the order of their start, and some that have ended.
@@ -58,6 +61,21 @@ enum State {
     Failed {
         retry_at: Instant,
     },
+    Prevented {
+        retry_at: Instant,
+        /// The port that this concerns; `None` for all.
+        port: Option<(Protocol, u16)>,
+    },
+}
+
+impl State {
+    /// Returns the time before which no response to the host starts.
+    const fn retry_at(&self) -> Option<Instant> {
+        match self {
+            Self::Responding { .. } => None,
+            Self::Failed { retry_at } | Self::Prevented { retry_at, .. } => Some(*retry_at),
+        }
+    }
 }
 
 impl Responses {
@@ -65,6 +83,7 @@ impl Responses {
         Self {
             hosts: BTreeMap::new(),
             failed: BTreeSet::new(),
+            prevented_until: Instant::default(),
             under_way: BTreeMap::new(),
             started: VecDeque::new(),
             waiting: 0,
@@ -113,8 +132,16 @@ impl Responses {
                 State::Failed { retry_at } if now < *retry_at => {
                     return Admission::Refused(Reason::RetryLater);
                 }
-                State::Failed { .. } => failures = known.failures,
+                State::Prevented { retry_at, port }
+                    if now < *retry_at && port.is_none_or(|port| port == port_of(probe)) =>
+                {
+                    return Admission::Refused(Reason::Prevented);
+                }
+                State::Failed { .. } | State::Prevented { .. } => failures = known.failures,
             }
+        }
+        if now < self.prevented_until {
+            return Admission::Refused(Reason::Prevented);
         }
         if self.under_way.len() >= self.max_under_way {
             return Admission::Refused(Reason::Overloaded);
@@ -127,9 +154,8 @@ impl Responses {
         self.under_way.insert(id, (host, now));
         self.started.push_back(id);
         let state = State::Responding { probes: VecDeque::from([*probe]) };
-        if let Some(Host { state: State::Failed { retry_at }, .. }) =
-            self.hosts.insert(host, Host { failures, state })
-        {
+        let before = self.hosts.insert(host, Host { failures, state });
+        if let Some(retry_at) = before.and_then(|before| before.state.retry_at()) {
             self.failed.remove(&(retry_at, host));
         }
         Admission::Started(Response::new(id, *probe))
@@ -146,15 +172,16 @@ impl Responses {
         self.deadline().filter(|deadline| *deadline <= now).and(self.started.front().copied())
     }
 
-    /// Removes the failure of the last response to `host`. Returns false if there is none.
+    /// Removes the failure of the last response to `host`, or the record that it was
+    /// prevented. Returns false if there is none.
     pub(super) fn forget_failure(&mut self, host: IpAddr) -> bool {
-        match self.hosts.get(&host) {
-            Some(Host { state: State::Failed { retry_at }, .. }) => {
-                self.failed.remove(&(*retry_at, host));
+        match self.hosts.get(&host).and_then(|host| host.state.retry_at()) {
+            Some(retry_at) => {
+                self.failed.remove(&(retry_at, host));
                 self.hosts.remove(&host);
                 true
             }
-            _ => false,
+            None => false,
         }
     }
 
@@ -173,7 +200,7 @@ impl Responses {
             let known = self.hosts.get_mut(&host)?;
             known.failures = known.failures.saturating_add(1);
             let retry_at = now.after(retry_delay(known.failures));
-            self.fail(host, retry_at);
+            self.postpone(host, retry_at, State::Failed { retry_at });
         }
         Some((host, probes))
     }
@@ -182,13 +209,46 @@ impl Responses {
     /// [`finish`](Self::finish).
     pub(super) fn refuse(&mut self, id: ResponseId, now: Instant) -> Option<VecDeque<Observation>> {
         let (host, probes) = self.end(id)?;
-        if self.hosts.get(&host)?.failures == 0 {
+        self.restore(host, now);
+        Some(probes)
+    }
+
+    /// Cancels the response `id` because it must not happen, and does not start another one
+    /// in `scope` until `until`. Returns its probes like [`finish`](Self::finish).
+    pub(super) fn prevent(
+        &mut self,
+        id: ResponseId,
+        scope: PreventionScope,
+        until: Instant,
+        now: Instant,
+    ) -> Option<VecDeque<Observation>> {
+        let (host, probes) = self.end(id)?;
+        let port = match scope {
+            PreventionScope::AllHosts => {
+                self.prevented_until = self.prevented_until.max(until);
+                self.restore(host, now);
+                return Some(probes);
+            }
+            PreventionScope::Host => None,
+            PreventionScope::Port => probes.front().map(port_of),
+        };
+        self.postpone(host, until, State::Prevented { retry_at: until, port });
+        Some(probes)
+    }
+
+    /// Allows responses that were prevented for all hosts.
+    pub(super) fn allow_all(&mut self) {
+        self.prevented_until = Instant::default();
+    }
+
+    /// Restores the state of `host` before a response that was cancelled.
+    fn restore(&mut self, host: IpAddr, now: Instant) {
+        if self.hosts.get(&host).is_some_and(|host| host.failures == 0) {
             self.hosts.remove(&host);
         } else {
             // The retry was due, and is due again.
-            self.fail(host, now);
+            self.postpone(host, now, State::Failed { retry_at: now });
         }
-        Some(probes)
     }
 
     /// Removes the response `id`, without a change of the state of its host.
@@ -209,9 +269,10 @@ impl Responses {
         Some((host, probes))
     }
 
-    fn fail(&mut self, host: IpAddr, retry_at: Instant) {
+    /// Sets the state of `host`, whose response has ended.
+    fn postpone(&mut self, host: IpAddr, retry_at: Instant, state: State) {
         if let Some(known) = self.hosts.get_mut(&host) {
-            known.state = State::Failed { retry_at };
+            known.state = state;
             self.failed.insert((retry_at, host));
             self.forget_failures();
         }
@@ -239,6 +300,10 @@ impl Responses {
         self.waiting = 0;
         (core::mem::take(&mut self.under_way).len(), probes)
     }
+}
+
+fn port_of(probe: &Observation) -> (Protocol, u16) {
+    (probe.protocol(), probe.target_port)
 }
 
 /// Returns the delay before a retry, which doubles from [`FIRST_RETRY`] to [`LAST_RETRY`].
