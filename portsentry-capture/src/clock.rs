@@ -1,4 +1,6 @@
-//! The two clocks of the kernel, in the types of `portsentry-core`.
+//! The clocks of the kernel, in the types of `portsentry-core`.
+
+use std::time::Duration;
 
 use portsentry_core::{Instant, Timestamp};
 use rustix::time::{ClockId, Timespec, clock_gettime};
@@ -15,6 +17,13 @@ pub fn monotonic() -> Instant {
 #[must_use]
 pub fn wall() -> Timestamp {
     Timestamp::from_nanos(nanoseconds(clock_gettime(ClockId::Realtime)))
+}
+
+/// Returns the time since the start of the system, including the time that it was suspended
+/// (`CLOCK_BOOTTIME`). In a container with a time namespace, this is the container's.
+#[must_use]
+pub fn uptime() -> Duration {
+    Duration::from_nanos(nanoseconds(clock_gettime(ClockId::Boottime)).unsigned_abs())
 }
 
 fn nanoseconds(time: Timespec) -> i64 {

@@ -14,6 +14,7 @@ mod event_lines;
 mod level;
 mod line;
 mod notice;
+mod prevented;
 mod response;
 mod summary;
 
@@ -21,5 +22,6 @@ pub use event_lines::{DEBUG_PREFIX, LineOptions};
 pub use level::Level;
 pub use line::{EventLine, Importance, PreludeLine};
 pub use notice::Notice;
+pub use prevented::Prevented;
 pub use response::{Action, ActionEvent, Report};
 pub use summary::{ConnectSummary, Evictions, Summary};

@@ -5,6 +5,7 @@ use core::fmt;
 use core::net::IpAddr;
 
 use crate::level::Level;
+use crate::prevented::Prevented;
 
 /// A kind of action in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +46,17 @@ pub enum ActionEvent {
     NotRecorded(String),
     /// No action was tried, with the reason.
     Refused(String),
+    /// No action was tried, to protect this host and its users.
+    Prevented(Prevented),
 }
 
 impl Report {
     /// Returns the importance of the report.
     pub fn level(&self) -> Level {
         match self.what {
-            ActionEvent::Done(..) | ActionEvent::AlreadyDenied => Level::Notice,
+            ActionEvent::Done(..) | ActionEvent::AlreadyDenied | ActionEvent::Prevented(_) => {
+                Level::Notice
+            }
             ActionEvent::Output(_) => Level::Debug,
             ActionEvent::Failed(..)
             | ActionEvent::NothingWorked
@@ -102,6 +107,7 @@ impl fmt::Display for Line<'_> {
                 }
             }
             ActionEvent::Refused(why) => write!(f, "Not responding to {host}: {why}"),
+            ActionEvent::Prevented(why) => write!(f, "Not responding to {host}: {why}"),
             ActionEvent::NotRecorded(why) => write!(
                 f,
                 "Responded to host {host}, but cannot record it; after a restart, portsentry responds to \

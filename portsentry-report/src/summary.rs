@@ -14,6 +14,8 @@ pub struct Summary {
     pub connect: Option<ConnectSummary>,
     /// Number of reported probes.
     pub probes: u64,
+    /// Number of probes without a response, to protect this host and its users.
+    pub prevented: u64,
     /// Number of packets that the kernel dropped; `None` in a replay.
     pub dropped: Option<u64>,
     /// Number of packets that could not be decoded, for each kind.
@@ -84,6 +86,7 @@ impl fmt::Display for Summary {
         write_positive(
             f,
             &[
+                (self.prevented, "probes without a response to protect this host"),
                 (self.incomplete_datagrams, "fragmented datagrams never completed"),
                 (self.evictions.sources, "sources evicted from the full counter table"),
                 (self.evictions.blocked, "hosts evicted from the full table of blocked hosts"),
@@ -175,6 +178,12 @@ mod tests {
              3 sources evicted from the full counter table, \
              4 hosts evicted from the full table of blocked hosts",
         );
+    }
+
+    #[test]
+    fn prevented_responses_are_counted() {
+        let expected = "9 packets seen, 2 probes, 0 undecodable, 1 probes without a response to protect this host";
+        check(&Summary { prevented: 1, ..of_file() }, expected);
     }
 
     #[test]

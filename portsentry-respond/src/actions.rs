@@ -14,8 +14,9 @@ use portsentry_core::config::{BlockMode, Settings, Template};
 use portsentry_core::{Outcome, Protocol};
 use portsentry_report::{Action, ActionEvent, Report};
 
+use crate::probe_context::ProbeContext;
 use crate::store::BlockedFile;
-use command::{Command, ProbeContext};
+use command::Command;
 use hosts_deny::{Added, add_line};
 use simple_command::ShellAnswer;
 

@@ -13,8 +13,9 @@ use std::os::fd::{AsFd, BorrowedFd};
 use portsentry_capture::{Interface, InterfaceMonitor};
 use portsentry_config::Configuration;
 use portsentry_core::{Instant, Limits, Mode, NetworkSet, RateLimit};
+use portsentry_report::Prevented;
 
-use crate::actions::command::ProbeContext;
+use crate::probe_context::ProbeContext;
 
 /// Reason to refuse a request. `Display` completes the log line about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,8 +26,8 @@ pub(super) enum Refusal {
     NotConfigured,
     #[error("not the address of a host")]
     NotAHost,
-    #[error("it is never blocked")]
-    Protected,
+    #[error("{0}")]
+    Prevented(Prevented),
     #[error("a response to it is under way")]
     UnderWay,
     #[error("too many responses are under way")]
@@ -64,14 +65,15 @@ impl Admission {
         }
     }
 
-    /// Admits the response `id` to `probe`, or returns the reason to refuse it. `configuration` and
-    /// `protected` are those of the current configuration, `now` is a monotonic time.
+    /// Admits the response `id` to `probe`, or returns the reason to refuse it. `configuration` is
+    /// the current one, `now` is a monotonic time. `check` is called before `BLOCK_RATE` is counted,
+    /// because a prevented response must not use it.
     pub(super) fn admit(
         &mut self,
         id: u64,
         probe: &ProbeContext,
         configuration: &Configuration,
-        protected: &NetworkSet,
+        check: impl FnOnce() -> Result<(), Prevented>,
         now: Instant,
     ) -> Result<(), Refusal> {
         if probe.mode != self.mode || !configuration.monitors(probe.protocol, probe.port) {
@@ -80,15 +82,13 @@ impl Admission {
         if !is_host(probe.target) {
             return Err(Refusal::NotAHost);
         }
-        if protected.contains(probe.target) {
-            return Err(Refusal::Protected);
-        }
         if self.hosts.contains(&probe.target) || self.under_way.contains_key(&id) {
             return Err(Refusal::UnderWay);
         }
         if self.hosts.len() >= self.most {
             return Err(Refusal::TooMany);
         }
+        check().map_err(Refusal::Prevented)?;
         let limit = configuration.settings.block_rate;
         if !self.rate.take(now, limit) {
             return Err(Refusal::Rate { limit, until: self.rate.free_at(limit) });
@@ -98,11 +98,18 @@ impl Admission {
         Ok(())
     }
 
-    /// Removes the response `id`, which has ended.
-    pub(super) fn ended(&mut self, id: u64) {
-        if let Some(host) = self.under_way.remove(&id) {
-            self.hosts.remove(&host);
-        }
+    /// Removes the response `id`, which has ended. Returns its host.
+    pub(super) fn ended(&mut self, id: u64) -> Option<IpAddr> {
+        let host = self.under_way.remove(&id)?;
+        self.hosts.remove(&host);
+        Some(host)
+    }
+
+    /// Removes the response `id`, which was prevented after it was admitted. Returns its host.
+    pub(super) fn prevented(&mut self, id: u64) -> Option<IpAddr> {
+        let host = self.ended(id)?;
+        self.rate.give_back();
+        Some(host)
     }
 }
 
@@ -158,6 +165,7 @@ fn own_addresses() -> io::Result<NetworkSet> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
     use std::time::Duration;
 
     use ipnet::IpNet;
@@ -166,9 +174,18 @@ mod tests {
 
     use super::*;
 
-    fn probe(target: &str, port: u16) -> ProbeContext {
-        let target = target.parse().unwrap();
-        ProbeContext { target, port, mode: Mode::Stealth, protocol: Protocol::Tcp }
+    fn probe(host: &str, port: u16) -> ProbeContext {
+        let host = SocketAddr::new(host.parse().unwrap(), 40_000);
+        let probed = SocketAddr::new([192, 0, 2, 1].into(), port);
+        ProbeContext::new(host, probed, Mode::Stealth, Protocol::Tcp)
+    }
+
+    /// Prevents responses to one network.
+    fn spare(network: &str, host: IpAddr) -> Result<(), Prevented> {
+        match network.parse::<IpNet>().unwrap().contains(&host) {
+            true => Err(Prevented::Gateway),
+            false => Ok(()),
+        }
     }
 
     fn settings(block_rate: u32) -> Configuration {
@@ -180,13 +197,11 @@ mod tests {
 
     #[test]
     fn only_requests_that_a_probe_can_cause_are_admitted() {
-        let protected: NetworkSet = ["192.0.2.0/24", "2001:db8::1/128"]
-            .map(|it| it.parse::<IpNet>().unwrap())
-            .into_iter()
-            .collect();
         let check = |probe: ProbeContext, expected: Result<(), Refusal>| {
             let mut admission = Admission::new(Mode::Stealth);
-            let found = admission.admit(1, &probe, &settings(0), &protected, Instant::from_secs(1));
+            let now = Instant::from_secs(1);
+            let spare = || spare("192.0.2.0/24", probe.target);
+            let found = admission.admit(1, &probe, &settings(0), spare, now);
             assert_eq!(found, expected, "{probe:?}");
         };
         check(probe("198.51.100.7", 23), Ok(()));
@@ -201,9 +216,7 @@ mod tests {
         {
             check(probe(address, 23), Err(Refusal::NotAHost));
         }
-        for address in ["192.0.2.9", "2001:db8::1"] {
-            check(probe(address, 23), Err(Refusal::Protected));
-        }
+        check(probe("192.0.2.9", 23), Err(Refusal::Prevented(Prevented::Gateway)));
     }
 
     #[test]
@@ -211,7 +224,7 @@ mod tests {
         let mut admission = Admission::new(Mode::Stealth);
         let admit = |admission: &mut Admission, id: u64, target: &str| {
             let (probe, now) = (probe(target, 23), Instant::from_secs(1));
-            admission.admit(id, &probe, &settings(0), &NetworkSet::default(), now)
+            admission.admit(id, &probe, &settings(0), || Ok(()), now)
         };
         assert_eq!(admit(&mut admission, 1, "198.51.100.7"), Ok(()));
         assert_eq!(admit(&mut admission, 2, "198.51.100.7"), Err(Refusal::UnderWay));
@@ -234,8 +247,7 @@ mod tests {
         for tenth in 0..3_000_u64 {
             let at = Instant::from_nanos(tenth * 100_000_000);
             let target = std::net::Ipv4Addr::from(0xc633_0000 + tenth as u32).to_string();
-            let networks = NetworkSet::default();
-            match admission.admit(tenth, &probe(&target, 23), &settings, &networks, at) {
+            match admission.admit(tenth, &probe(&target, 23), &settings, || Ok(()), at) {
                 Ok(()) => admitted.push(at),
                 Err(Refusal::Rate { limit, until }) => {
                     assert_eq!(limit, 60);
@@ -253,11 +265,28 @@ mod tests {
     }
 
     #[test]
+    fn prevented_responses_do_not_count_for_the_rate() {
+        let mut admission = Admission::new(Mode::Stealth);
+        let (settings, now) = (settings(1), Instant::from_secs(1));
+        let host = |last: u64| probe(&format!("198.51.100.{last}"), 23);
+        let prevented = || Err(Prevented::Gateway);
+        let refused = admission.admit(1, &host(1), &settings, prevented, now);
+        assert_eq!(refused, Err(Refusal::Prevented(Prevented::Gateway)));
+        // The check before the first action prevents it.
+        assert_eq!(admission.admit(2, &host(2), &settings, || Ok(()), now), Ok(()));
+        assert_eq!(admission.prevented(2), Some(host(2).target));
+        assert_eq!(admission.prevented(2), None);
+        assert_eq!(admission.admit(3, &host(3), &settings, || Ok(()), now), Ok(()));
+        let refused = admission.admit(4, &host(4), &settings, || Ok(()), now);
+        assert!(matches!(refused, Err(Refusal::Rate { .. })));
+    }
+
+    #[test]
     fn a_refused_response_is_possible_at_the_returned_time() {
         let mut admission = Admission::new(Mode::Stealth);
         let mut admit = |id: u64, at: Instant| {
             let probe = probe(&format!("198.51.100.{id}"), 23);
-            admission.admit(id, &probe, &settings(2), &NetworkSet::default(), at)
+            admission.admit(id, &probe, &settings(2), || Ok(()), at)
         };
         let now = Instant::from_secs(100);
         assert_eq!((admit(1, now), admit(2, now)), (Ok(()), Ok(())));

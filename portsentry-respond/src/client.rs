@@ -25,12 +25,12 @@ use portsentry_report::{ActionEvent, Notice, Report};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 
-use crate::actions::command::ProbeContext;
 use crate::answer::Answer;
 use crate::channel::{self, Buffer};
 use crate::error::ClientError;
 use crate::load::{Load, Loaded};
 use crate::pool::Unfinished;
+use crate::probe_context::ProbeContext;
 use crate::protocol::{Message, Request};
 use crate::start::{LAST_RESPONSES, spawn};
 use crate::store::History;
@@ -175,9 +175,7 @@ impl Client {
             return;
         }
         self.under_way.insert(*id, probe.source);
-        let (mode, protocol) = (probe.mode(), probe.protocol());
-        let tokens = ProbeContext { target: probe.source, port: probe.target_port, mode, protocol };
-        self.ask(&Request::Respond(id.as_u64(), tokens));
+        self.ask(&Request::Respond(id.as_u64(), ProbeContext::from(probe)));
     }
 
     /// Returns the event to wait for; `None` once the responder has ended.

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use portsentry_capture::wake::{Wake, WakeQueue};
 use portsentry_core::Outcome;
-use portsentry_report::Report;
+use portsentry_report::{Prevented, Report};
 
 use crate::actions::Actions;
-use crate::actions::command::{GRACE, ProbeContext};
+use crate::actions::command::GRACE;
+use crate::probe_context::ProbeContext;
 
 /// Responses that run at the same time; a slow command occupies one of them.
 const WORKERS: usize = 8;
@@ -25,9 +26,13 @@ const WORKERS: usize = 8;
 pub struct Completion {
     /// Identity of the response, as passed to [`WorkerPool::respond`].
     pub id: u64,
-    /// The outcome.
-    pub outcome: Outcome,
+    /// The outcome, or the reason for which the response was prevented.
+    pub result: Result<Outcome, Prevented>,
 }
+
+/// Checks a response immediately before its first action, on the thread that runs it. An error
+/// prevents the response.
+pub type Check = Arc<dyn Fn(&ProbeContext) -> Result<(), Prevented> + Send + Sync>;
 
 /// Runs responses on a pool of threads.
 ///
@@ -47,6 +52,7 @@ struct Job {
     id: u64,
     probe: ProbeContext,
     actions: Arc<Actions>,
+    check: Check,
 }
 
 /// State of the workers, for `finish`.
@@ -110,11 +116,12 @@ impl WorkerPool {
         Ok(Self { jobs, completions, stop, state, workers })
     }
 
-    /// Queues the response `id` to a probe, to be run as `actions` define. Never blocks.
-    pub fn respond(&self, id: u64, probe: ProbeContext, actions: Arc<Actions>) {
+    /// Queues the response `id` to a probe, to be run as `actions` define unless `check` prevents
+    /// it. Never blocks.
+    pub fn respond(&self, id: u64, probe: ProbeContext, actions: Arc<Actions>, check: Check) {
         self.state.lock().queued += 1;
         // The workers hold the other end while `self` exists.
-        let _ = self.jobs.send(Job { id, probe, actions });
+        let _ = self.jobs.send(Job { id, probe, actions, check });
     }
 
     /// Returns a descriptor that is readable when there are completions.
@@ -171,9 +178,10 @@ impl Worker {
     fn run(self) {
         while let Some(job) = self.next() {
             let mut report = |it| (self.report)(it);
-            let outcome = job.actions.respond(job.probe, self.stop.as_fd(), &mut report);
+            let result = (job.check)(&job.probe)
+                .map(|()| job.actions.respond(job.probe, self.stop.as_fd(), &mut report));
             // The order matters: a caller that sees no running response must find its completion.
-            self.completions.push(Completion { id: job.id, outcome });
+            self.completions.push(Completion { id: job.id, result });
             self.state.lock().running -= 1;
             self.state.changed.notify_all();
         }

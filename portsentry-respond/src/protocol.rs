@@ -11,12 +11,12 @@ mod wire;
 use portsentry_core::{Mode, Outcome, Protocol};
 use portsentry_report::{Notice, Report};
 
-use crate::actions::command::ProbeContext;
 use crate::answer::Answer;
 use crate::error::LoadError;
 use crate::pool::Unfinished;
+use crate::probe_context::ProbeContext;
 pub use wire::{MAX_MESSAGE, MAX_TEXT, Malformed};
-use wire::{Reader, block, numbered, put_address, put_event, put_text};
+use wire::{Reader, block, numbered, put_address, put_event, put_text, scope_number};
 
 /// Requests of the packet process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,10 +87,11 @@ pub enum Message {
 }
 
 impl Request {
-    /// Returns the request as bytes, at most 32 of them.
+    /// Returns the request as bytes, at most 49 of them.
     pub fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Respond(id, ProbeContext { target, port, mode, protocol }) => {
+            Self::Respond(id, probe) => {
+                let ProbeContext { target, source_port, local, port, mode, protocol } = *probe;
                 let mut bytes = vec![1];
                 bytes.extend_from_slice(&id.to_ne_bytes());
                 bytes.push(match protocol {
@@ -102,7 +103,9 @@ impl Request {
                     Mode::Connect => 1,
                 });
                 bytes.extend_from_slice(&port.to_ne_bytes());
-                put_address(&mut bytes, *target);
+                bytes.extend_from_slice(&source_port.to_ne_bytes());
+                put_address(&mut bytes, target);
+                put_address(&mut bytes, local);
                 bytes
             }
             Self::Load(number) => numbered(2, *number),
@@ -132,7 +135,9 @@ impl Request {
                     _ => return Err(Malformed),
                 };
                 let port = u16::from_ne_bytes(bytes.array()?);
-                Self::Respond(id, ProbeContext { target: bytes.address()?, port, mode, protocol })
+                let source_port = u16::from_ne_bytes(bytes.array()?);
+                let (target, local) = (bytes.address()?, bytes.address()?);
+                Self::Respond(id, ProbeContext { target, source_port, local, port, mode, protocol })
             }
             2 => Self::Load(u32::from_ne_bytes(bytes.array()?)),
             3 => Self::Adopt(u32::from_ne_bytes(bytes.array()?)),
@@ -163,6 +168,10 @@ impl Message {
                     Answer::Refused { limit, until } => {
                         bytes.push(2);
                         bytes.extend_from_slice(&limit.to_ne_bytes());
+                        bytes.extend_from_slice(&until.as_nanos().to_ne_bytes());
+                    }
+                    Answer::Prevented { scope, until } => {
+                        bytes.extend([3, scope_number(*scope)]);
                         bytes.extend_from_slice(&until.as_nanos().to_ne_bytes());
                     }
                 }

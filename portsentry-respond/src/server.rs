@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,23 +17,24 @@ use ipnet::IpNet;
 use portsentry_capture::clock::monotonic;
 use portsentry_capture::reactor::{Interest, wait};
 use portsentry_config::{Configuration, FileError, read_file};
-use portsentry_core::{Mode, NetworkSet, Outcome};
-use portsentry_report::{ActionEvent, Notice, Report};
+use portsentry_core::{Mode, Outcome};
+use portsentry_report::{ActionEvent, Notice, Prevented, Report};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::actions::Actions;
-use crate::actions::command::ProbeContext;
 use crate::admission::{Admission, OwnAddresses, Refusal};
 use crate::answer::Answer;
 use crate::channel::{self, Buffer};
 use crate::error::ServerError;
 use crate::history_watch::HistoryWatch;
 use crate::never_block::never_block;
-use crate::pool::{Unfinished, WorkerPool};
+use crate::pool::{Completion, WorkerPool};
+use crate::probe_context::ProbeContext;
 use crate::protocol::{MAX_TEXT, Malformed, Message, Request};
+use crate::safeguard::{Rules, Safeguard, answer};
 use crate::start::{LAST_RESPONSES, ReplySender, signals_for_both};
 use crate::store::{BlockedFile, History, PidFile};
 
@@ -103,7 +105,7 @@ impl Parent {
 struct InForce {
     configuration: Configuration,
     actions: Arc<Actions>,
-    protected: NetworkSet,
+    rules: Arc<Rules>,
     history: Option<HistoryWatch>,
 }
 
@@ -116,6 +118,7 @@ pub struct Server {
     pool: WorkerPool,
     admission: Admission,
     own: OwnAddresses,
+    safeguard: Arc<Safeguard>,
     /// Configuration that was loaded under this number and is not in force yet.
     loaded: Option<(u32, InForce)>,
     /// Whether this host's addresses have changed since it was loaded.
@@ -178,6 +181,7 @@ impl Server {
             pool,
             own: OwnAddresses::new()
                 .map_err(ServerError::system("cannot list network interfaces and routes"))?,
+            safeguard: Arc::default(),
             loaded: None,
             stale: false,
             in_force: None,
@@ -250,6 +254,7 @@ impl Server {
         let answer = match self.start_response(id, probe) {
             Ok(()) => return,
             Err(Refusal::Rate { limit, until }) => Answer::Refused { limit, until },
+            Err(Refusal::Prevented(why)) => self.prevent(probe.target, why),
             Err(refusal) => {
                 let what = ActionEvent::Refused(refusal.to_string());
                 self.replies.send(&Message::Report(Report { host: probe.target, what }));
@@ -264,19 +269,42 @@ impl Server {
         if !it.actions.any(probe.protocol) {
             return Err(Refusal::NotConfigured);
         }
-        self.admission.admit(id, &probe, &it.configuration, &it.protected, monotonic())?;
-        self.pool.respond(id, probe, Arc::clone(&it.actions));
+        let (safeguard, rules) = (Arc::clone(&self.safeguard), Arc::clone(&it.rules));
+        let check = move |probe: &ProbeContext| safeguard.check(probe, &rules);
+        self.admission.admit(id, &probe, &it.configuration, || check(&probe), monotonic())?;
+        // It is checked again when a thread is free, which can take as long as other commands.
+        self.pool.respond(id, probe, Arc::clone(&it.actions), Arc::new(check));
         Ok(())
+    }
+
+    /// Reports that the response to `host` is prevented, and returns the answer.
+    fn prevent(&self, host: IpAddr, why: Prevented) -> Answer {
+        if let Some(report) = self.safeguard.report(host, why) {
+            self.replies.send(&Message::Report(report));
+        }
+        answer(why, monotonic())
     }
 
     fn send_completions(&mut self) {
         for completion in self.pool.completions() {
-            // In this order: the packet process may request the next response to this host
-            // immediately.
-            self.admission.ended(completion.id);
-            self.replies
-                .send(&Message::Completed(completion.id, Answer::Ended(completion.outcome)));
+            self.send_completion(completion);
         }
+    }
+
+    fn send_completion(&mut self, Completion { id, result }: Completion) {
+        // The response is removed first: the packet process may request the next one to this
+        // host immediately.
+        let answer = match result {
+            Ok(outcome) => {
+                self.admission.ended(id);
+                Answer::Ended(outcome)
+            }
+            Err(why) => match self.admission.prevented(id) {
+                Some(host) => self.prevent(host, why),
+                None => Answer::Ended(Outcome::Failed),
+            },
+        };
+        self.replies.send(&Message::Completed(id, answer));
     }
 
     fn load(&mut self, number: u32) {
@@ -332,8 +360,8 @@ impl Server {
         let never_block = never_block(&configuration)
             .map_err(ServerError::system("cannot list network interfaces and routes"))?;
         let actions = Arc::new(Actions::new(settings, file));
-        let protected = never_block.iter().copied().collect();
-        let in_force = InForce { configuration, actions, protected, history };
+        let rules = Arc::new(Rules::of(&configuration, self.options.mode));
+        let in_force = InForce { configuration, actions, rules, history };
         let blocked = blocked.unwrap_or_default();
         Ok(OpenedFiles { in_force, blocked, never_block })
     }
@@ -391,12 +419,9 @@ impl Server {
 
     /// Determines again which networks are never responded to, and sends them.
     fn renew_never_block(&mut self) {
-        let Some(in_force) = &mut self.in_force else { return };
+        let Some(in_force) = &self.in_force else { return };
         match never_block(&in_force.configuration) {
-            Ok(never_block) => {
-                in_force.protected = never_block.iter().copied().collect();
-                self.send_never_block(&never_block);
-            }
+            Ok(never_block) => self.send_never_block(&never_block),
             Err(error) => log::warn!("cannot read the kernel's interfaces: {error}"),
         }
     }
@@ -419,12 +444,13 @@ impl Server {
     /// Ends running responses, reports the results, and removes the pid file.
     fn finish(self) {
         let Self { replies, pool, pid_file, .. } = self;
-        let (completions, Unfinished { not_started, not_finished }) = pool.finish(LAST_RESPONSES);
-        for completion in completions {
-            replies.send(&Message::Completed(completion.id, Answer::Ended(completion.outcome)));
+        let (completions, unfinished) = pool.finish(LAST_RESPONSES);
+        for Completion { id, result } in completions {
+            let answer = result.map_or_else(|why| answer(why, monotonic()), Answer::Ended);
+            replies.send(&Message::Completed(id, answer));
         }
         drop(pid_file);
-        replies.send(&Message::Closed(Unfinished { not_started, not_finished }));
+        replies.send(&Message::Closed(unfinished));
     }
 }
 

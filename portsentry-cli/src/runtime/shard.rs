@@ -94,6 +94,7 @@ impl Shard {
         match answer {
             Answer::Ended(outcome) => self.engine.handle_outcome(id, outcome, now),
             Answer::Refused { limit, until } => self.engine.refuse(id, limit, until, now),
+            Answer::Prevented { scope, until } => self.engine.prevent(id, scope, until, now),
             // An answer that this version does not know leaves the host unblocked.
             _ => self.engine.handle_outcome(id, Outcome::Failed, now),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use portsentry_capture::{ConnectStats, InterfaceLoss, Rejected, SensorStats};
-use portsentry_core::Statistics;
+use portsentry_core::{Reason, Statistics};
 use portsentry_report::{ConnectSummary, Evictions, Summary};
 
 use super::shard::ShardStats;
@@ -11,7 +11,7 @@ use super::shard::ShardStats;
 /// Returns the summary of a run with these shards.
 pub(crate) fn live_summary(shards: Vec<ShardStats>) -> Summary {
     let (mut sensors, mut connect) = (SensorStats::default(), None);
-    let (mut probes, mut evictions) = (0, Evictions::default());
+    let (mut probes, mut prevented, mut evictions) = (0, 0, Evictions::default());
     let mut losses = BTreeMap::<String, u64>::new();
     for shard in shards {
         let queries = sensors.queries;
@@ -24,6 +24,7 @@ pub(crate) fn live_summary(shards: Vec<ShardStats>) -> Summary {
             *losses.entry(interface).or_default() += packets;
         }
         probes += shard.engine.probes();
+        prevented += shard.engine.decided(Reason::Prevented);
         evictions.sources += shard.engine.sources_evicted;
         evictions.blocked += shard.engine.blocked_forgotten;
     }
@@ -32,6 +33,7 @@ pub(crate) fn live_summary(shards: Vec<ShardStats>) -> Summary {
         dropped: Some(sensors.dropped_by_kernel + sensors.dropped_by_interface),
         losses: losses.into_iter().map(|(interface, packets)| (packets, interface)).collect(),
         evictions,
+        prevented,
         ..of_sensors(&sensors, probes)
     }
 }

@@ -6,18 +6,17 @@
 //! process group is ended.
 
 use std::io::{self, PipeReader, PipeWriter, Read};
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use portsentry_capture::reactor::{self, Interest};
-use portsentry_core::{Mode, Protocol};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use super::descriptors::keep_descriptors_from_children;
 use super::simple_command::{ShellAnswer, SimpleCommand};
+use crate::probe_context::ProbeContext;
 
 /// Search path of commands.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -27,19 +26,6 @@ const OUTPUT_KEPT: usize = 4096;
 
 /// Time that a process group has to end after `SIGTERM`, before it is killed.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
-
-/// The probe that a command responds to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ProbeContext {
-    /// The host to respond to.
-    pub target: IpAddr,
-    /// The port it probed.
-    pub port: u16,
-    /// The mode in which the probe was seen.
-    pub mode: Mode,
-    /// The probe's protocol.
-    pub protocol: Protocol,
-}
 
 /// A shell command that is ready to run.
 #[derive(Clone, Debug)]
@@ -200,7 +186,7 @@ impl Command<'_> {
     }
 
     fn spawn(&self, command: &mut std::process::Command, writer: &PipeWriter) -> io::Result<Child> {
-        let ProbeContext { target, port, mode, protocol } = self.probe;
+        let ProbeContext { target, port, mode, protocol, .. } = self.probe;
         command
             .env("PATH", PATH)
             .env("PORTSENTRY_TARGET", target.to_string())

@@ -1,12 +1,12 @@
 //! Decoding returns the encoded message, and accepts nothing else.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use portsentry_core::Instant;
-use portsentry_report::{ActionEvent, Level};
+use portsentry_report::{ActionEvent, Level, Prevented};
 use proptest::prelude::*;
 
-use super::wire::ACTIONS;
+use super::wire::{ACTIONS, SCOPES};
 use super::*;
 
 fn event() -> impl Strategy<Value = ActionEvent> {
@@ -19,6 +19,20 @@ fn event() -> impl Strategy<Value = ActionEvent> {
         any::<String>().prop_map(ActionEvent::Output),
         any::<String>().prop_map(ActionEvent::NotRecorded),
         any::<String>().prop_map(ActionEvent::Refused),
+        prevented().prop_map(ActionEvent::Prevented),
+    ]
+}
+
+fn prevented() -> impl Strategy<Value = Prevented> {
+    prop_oneof![
+        Just(Prevented::NeverBlock),
+        Just(Prevented::OwnAddress),
+        Just(Prevented::Gateway),
+        Just(Prevented::NameServer),
+        any::<u16>().prop_map(|port| Prevented::Connected { port }),
+        any::<u16>().prop_map(|port| Prevented::Served { port }),
+        Just(Prevented::Unknown),
+        any::<u32>().prop_map(|seconds| Prevented::JustStarted { seconds }),
     ]
 }
 
@@ -26,9 +40,9 @@ fn request() -> impl Strategy<Value = Request> {
     let protocol = prop::sample::select(vec![Protocol::Tcp, Protocol::Udp]);
     let mode = prop::sample::select(vec![Mode::Stealth, Mode::Connect]);
     prop_oneof![
-        (any::<u64>(), any::<IpAddr>(), any::<u16>(), mode, protocol).prop_map(
-            |(id, target, port, mode, protocol)| {
-                Request::Respond(id, ProbeContext { target, port, mode, protocol })
+        (any::<u64>(), any::<SocketAddr>(), any::<SocketAddr>(), mode, protocol).prop_map(
+            |(id, host, probed, mode, protocol)| {
+                Request::Respond(id, ProbeContext::new(host, probed, mode, protocol))
             }
         ),
         any::<u32>().prop_map(Request::Load),
@@ -55,6 +69,9 @@ fn message() -> impl Strategy<Value = Message> {
         outcome.prop_map(Answer::Ended),
         (any::<u32>(), any::<u64>()).prop_map(|(limit, nanos)| {
             Answer::Refused { limit, until: Instant::from_nanos(nanos) }
+        }),
+        (prop::sample::select(SCOPES.to_vec()), any::<u64>()).prop_map(|(scope, nanos)| {
+            Answer::Prevented { scope, until: Instant::from_nanos(nanos) }
         }),
     ];
     let bytes = || prop::collection::vec(any::<u8>(), 0..100);
@@ -102,7 +119,7 @@ proptest! {
         family in prop::sample::select(vec![4, 6_u8]),
         mut bytes in prop::collection::vec(any::<u8>(), 0..40),
     ) {
-        for (place, value) in [(0, kind), (13, family)] {
+        for (place, value) in [(0, kind), (15, family), (20, family)] {
             if let Some(byte) = bytes.get_mut(place) {
                 *byte = value;
             }
@@ -130,14 +147,10 @@ fn texts_are_cut_between_characters() {
 
 #[test]
 fn longer_and_shorter_bytes_are_no_message() {
-    let tokens = ProbeContext {
-        target: "2001:db8::7".parse().unwrap(),
-        port: 23,
-        mode: Mode::Stealth,
-        protocol: Protocol::Tcp,
-    };
-    let bytes = Request::Respond(7, tokens).encode();
-    assert_eq!(bytes.len(), 30);
+    let [host, probed] = ["[2001:db8::7]:40000", "[2001:db8::1]:23"].map(|it| it.parse().unwrap());
+    let probe = ProbeContext::new(host, probed, Mode::Stealth, Protocol::Tcp);
+    let bytes = Request::Respond(7, probe).encode();
+    assert_eq!(bytes.len(), 49);
     for length in 0..bytes.len() {
         assert_eq!(Request::decode(&bytes[..length]), Err(Malformed), "{length}");
     }

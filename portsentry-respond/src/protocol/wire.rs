@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use portsentry_core::{Instant, Outcome};
-use portsentry_report::{Action, ActionEvent};
+use portsentry_core::{Instant, Outcome, PreventionScope};
+use portsentry_report::{Action, ActionEvent, Prevented};
 
 use crate::answer::Answer;
 
@@ -70,7 +70,38 @@ pub(super) const fn number(action: Action) -> u8 {
     }
 }
 
+/// The index of a scope is its number in a message.
+pub(super) const SCOPES: [PreventionScope; 3] =
+    [PreventionScope::Port, PreventionScope::Host, PreventionScope::AllHosts];
+
+pub(super) fn scope_number(scope: PreventionScope) -> u8 {
+    // A later scope of the engine is sent as the narrowest one.
+    SCOPES.iter().position(|known| *known == scope).unwrap_or_default() as u8
+}
+
+/// Appends a reason of fixed length: its number and one value.
+fn put_prevented(bytes: &mut Vec<u8>, why: Prevented) {
+    let (number, value) = match why {
+        Prevented::NeverBlock => (0, 0),
+        Prevented::OwnAddress => (1, 0),
+        Prevented::Gateway => (2, 0),
+        Prevented::NameServer => (3, 0),
+        Prevented::Connected { port } => (4, port.into()),
+        Prevented::Served { port } => (5, port.into()),
+        Prevented::JustStarted { seconds } => (7, seconds),
+        // Also for a reason that this version does not know.
+        _ => (6, 0_u32),
+    };
+    bytes.push(number);
+    bytes.extend_from_slice(&value.to_ne_bytes());
+}
+
 pub(super) fn put_event(bytes: &mut Vec<u8>, what: &ActionEvent) {
+    if let ActionEvent::Prevented(why) = what {
+        bytes.push(7);
+        put_prevented(bytes, *why);
+        return;
+    }
     let (kind, action, text) = match what {
         ActionEvent::Done(action, text) => (0, Some(*action), text.as_str()),
         ActionEvent::Failed(action, why) => (1, Some(*action), why.as_str()),
@@ -79,6 +110,7 @@ pub(super) fn put_event(bytes: &mut Vec<u8>, what: &ActionEvent) {
         ActionEvent::Output(text) => (4, None, text.as_str()),
         ActionEvent::NotRecorded(why) => (5, None, why.as_str()),
         ActionEvent::Refused(why) => (6, None, why.as_str()),
+        ActionEvent::Prevented(_) => (7, None, ""),
     };
     bytes.push(kind);
     bytes.extend(action.map(number));
@@ -134,6 +166,12 @@ impl Reader<'_> {
                 let until = Instant::from_nanos(u64::from_ne_bytes(self.array()?));
                 Ok(Answer::Refused { limit, until })
             }
+            3 => {
+                let number = usize::from(self.byte()?);
+                let scope = *SCOPES.get(number).ok_or(Malformed)?;
+                let until = Instant::from_nanos(u64::from_ne_bytes(self.array()?));
+                Ok(Answer::Prevented { scope, until })
+            }
             _ => Err(Malformed),
         }
     }
@@ -152,8 +190,25 @@ impl Reader<'_> {
             4 => Ok(ActionEvent::Output(self.text()?)),
             5 => Ok(ActionEvent::NotRecorded(self.text()?)),
             6 => Ok(ActionEvent::Refused(self.text()?)),
+            7 => Ok(ActionEvent::Prevented(self.prevented()?)),
             _ => Err(Malformed),
         }
+    }
+
+    fn prevented(&mut self) -> Result<Prevented, Malformed> {
+        let (number, value) = (self.byte()?, u32::from_ne_bytes(self.array()?));
+        let port = || u16::try_from(value).map_err(|_| Malformed);
+        Ok(match (number, value) {
+            (0, 0) => Prevented::NeverBlock,
+            (1, 0) => Prevented::OwnAddress,
+            (2, 0) => Prevented::Gateway,
+            (3, 0) => Prevented::NameServer,
+            (4, _) => Prevented::Connected { port: port()? },
+            (5, _) => Prevented::Served { port: port()? },
+            (6, 0) => Prevented::Unknown,
+            (7, seconds) => Prevented::JustStarted { seconds },
+            _ => return Err(Malformed),
+        })
     }
 
     pub(super) fn end(self) -> Result<(), Malformed> {

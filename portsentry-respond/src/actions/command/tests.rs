@@ -1,5 +1,7 @@
 //! Commands with real shells and programs.
 
+use portsentry_core::{Mode, Protocol};
+
 use super::*;
 
 fn run(text: &str, limit: Duration) -> Result<Finished, CommandError> {
@@ -17,12 +19,8 @@ fn run_with(
     text: &str,
     limit: Duration,
 ) -> Result<Finished, CommandError> {
-    let probe = ProbeContext {
-        target: "192.0.2.7".parse().unwrap(),
-        port: 23,
-        mode: Mode::Stealth,
-        protocol: Protocol::Tcp,
-    };
+    let [host, probed] = ["192.0.2.7:40000", "198.51.100.1:23"].map(|it| it.parse().unwrap());
+    let probe = ProbeContext::new(host, probed, Mode::Stealth, Protocol::Tcp);
     Command { text, shell_answer, probe, limit, stop }.run()
 }
 

@@ -1,0 +1,146 @@
+//! Checks immediately before a response that it harms neither this host nor its users.
+//!
+//! Anyone can send a packet with a forged source, so a probe in the name of the gateway or of a
+//! connected client proves nothing. The checks read the state of the kernel afresh each time,
+//! because it changes at any time: an address is configured before its gateway, for example.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use portsentry_capture::clock::{monotonic, uptime};
+use portsentry_capture::{Interface, indispensable_peers};
+use portsentry_config::Configuration;
+use portsentry_core::{Instant, Mode, NetworkSet, PreventionScope};
+use portsentry_report::{ActionEvent, Prevented, Report};
+
+use crate::answer::Answer;
+use crate::probe_context::ProbeContext;
+use crate::recent::Recent;
+
+/// Time after which a host or port whose response was prevented is checked again.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// The checks that a configuration wants.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    /// The networks of `NEVER_BLOCK`. Without that key, the hosts that this host depends on.
+    never_block: Option<NetworkSet>,
+    /// Whether responses to this host itself are prevented.
+    own_addresses: bool,
+    /// Whether responses to connected hosts and for served ports are prevented. Not in connect
+    /// mode, in which this program accepts each connection.
+    connections: bool,
+    /// Uptime of the system before which all responses are prevented.
+    grace: Duration,
+}
+
+impl Rules {
+    /// Returns the checks that `configuration` wants in `mode`.
+    pub(crate) fn of(configuration: &Configuration, mode: Mode) -> Self {
+        let settings = &configuration.settings;
+        let never_block = settings.never_block.as_ref();
+        Self {
+            never_block: never_block.map(|networks| networks.iter().copied().collect()),
+            own_addresses: configuration.local_check,
+            connections: mode == Mode::Stealth && configuration.service_check,
+            grace: settings.served_grace,
+        }
+    }
+}
+
+/// The checks, with the state that they need. Any thread can call them.
+#[derive(Debug, Default)]
+pub(crate) struct Safeguard {
+    reported: Mutex<Recent<(Option<IpAddr>, Prevented)>>,
+}
+
+impl Safeguard {
+    /// Returns the reason to prevent the response to `probe`, if there is one.
+    pub(crate) fn check(&self, probe: &ProbeContext, rules: &Rules) -> Result<(), Prevented> {
+        if let Some(left) = grace_left(uptime(), rules.grace) {
+            let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
+            return Err(Prevented::JustStarted { seconds: seconds.max(1) });
+        }
+        self.check_host(probe.target, rules)
+    }
+
+    fn check_host(&self, host: IpAddr, rules: &Rules) -> Result<(), Prevented> {
+        if rules.never_block.as_ref().is_some_and(|networks| networks.contains(host)) {
+            return Err(Prevented::NeverBlock);
+        }
+        let read = || -> io::Result<(NetworkSet, NetworkSet)> {
+            let own = Interface::own_addresses(&Interface::all()?);
+            Ok((own, indispensable_peers()?.into_iter().collect()))
+        };
+        let (own, peers) = read().map_err(|_| Prevented::Unknown)?;
+        if rules.own_addresses && own.contains(host) {
+            return Err(Prevented::OwnAddress);
+        }
+        if rules.never_block.is_none() && peers.contains(host) {
+            return Err(Prevented::Gateway);
+        }
+        Ok(())
+    }
+
+    /// Returns the report about a prevented response, unless the same was reported in the last
+    /// minute.
+    pub(crate) fn report(&self, host: IpAddr, why: Prevented) -> Option<Report> {
+        let key = match why {
+            // One line for all hosts, although the time differs.
+            Prevented::JustStarted { .. } => (None, Prevented::JustStarted { seconds: 0 }),
+            _ => (Some(host), why),
+        };
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = reported.insert(key, monotonic());
+        is_news.then_some(Report { host, what: ActionEvent::Prevented(why) })
+    }
+}
+
+/// Returns the answer to a request that is prevented: which probes are prevented with it, and
+/// until which time.
+pub(crate) fn answer(why: Prevented, now: Instant) -> Answer {
+    let (scope, time) = match why {
+        Prevented::JustStarted { seconds } => {
+            (PreventionScope::AllHosts, Duration::from_secs(seconds.into()))
+        }
+        Prevented::Connected { .. } | Prevented::Served { .. } => (PreventionScope::Port, HOLD),
+        _ => (PreventionScope::Host, HOLD),
+    };
+    Answer::Prevented { scope, until: now.after(time) }
+}
+
+/// Returns how long responses are still prevented after the start of the system.
+fn grace_left(uptime: Duration, grace: Duration) -> Option<Duration> {
+    grace.checked_sub(uptime).filter(|left| !left.is_zero())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn responses_start_when_the_grace_has_passed() {
+        let seconds = Duration::from_secs;
+        assert_eq!(grace_left(seconds(0), seconds(600)), Some(seconds(600)));
+        assert_eq!(grace_left(seconds(599), seconds(600)), Some(seconds(1)));
+        assert_eq!(grace_left(seconds(600), seconds(600)), None);
+        assert_eq!(grace_left(seconds(601), seconds(600)), None);
+        assert_eq!(grace_left(seconds(0), seconds(0)), None);
+    }
+
+    #[test]
+    fn each_reason_is_reported_once_a_minute() {
+        let safeguard = Safeguard::default();
+        let [first, second] = ["192.0.2.1", "192.0.2.2"].map(|it| it.parse().unwrap());
+        let reported = |host, why| safeguard.report(host, why).is_some();
+        assert!(reported(first, Prevented::Gateway));
+        assert!(!reported(first, Prevented::Gateway));
+        assert!(reported(second, Prevented::Gateway));
+        assert!(reported(first, Prevented::Connected { port: 80 }));
+        assert!(reported(first, Prevented::Connected { port: 81 }));
+        assert!(reported(first, Prevented::JustStarted { seconds: 9 }));
+        assert!(!reported(second, Prevented::JustStarted { seconds: 8 }));
+    }
+}
