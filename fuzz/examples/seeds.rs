@@ -29,6 +29,7 @@ fn main() -> io::Result<()> {
         ("engine", engine()),
         ("frames", frames()),
         ("blocked_file", blocked_file()),
+        ("kernel_messages", kernel_messages()),
         ("template", template()),
     ];
     for (target, seeds) in targets {
@@ -344,4 +345,49 @@ fn template() -> Vec<(String, Vec<u8>)> {
     let seed = |choice: u8, text: &str| [&[choice, 0, 23], &v6(7)[..], text.as_bytes()].concat();
     let seeds = (0..).zip(texts).map(|(choice, (name, text))| (name.into(), seed(choice, text)));
     seeds.collect()
+}
+
+/// Messages about routes and rules, as the kernel of a little-endian host writes them.
+fn kernel_messages() -> Vec<(String, Vec<u8>)> {
+    let attribute = |kind: u8, value: &[u8]| {
+        let length = 4 + value.len() as u8;
+        [&[length, 0, kind, 0], value].concat()
+    };
+    let table = |number: u32| attribute(15, &number.to_le_bytes());
+    let route = |family: u8, prefix: u8, kind: u8, number: u32, address: &[u8]| {
+        let header = [family, prefix, 0, 0, 255, 2, 254, kind, 0, 0, 0, 0];
+        let payload = [&header[..], &table(number), &attribute(1, address)].concat();
+        [&[24, 0, payload.len() as u8], &payload[..]].concat()
+    };
+    let rule = |number: u32, mark: u32| {
+        let header = [2, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+        let mark = attribute(10, &mark.to_le_bytes());
+        let payload = [&header[..], &table(number), &mark].concat();
+        [&[32, 0, payload.len() as u8], &payload[..]].concat()
+    };
+    let link = {
+        let header = [0, 0, 1, 0, 2, 0, 0, 0, 0x43, 0x10, 1, 0, 0, 0, 0, 0];
+        let kind = attribute(18, &attribute(1, b"veth"));
+        let payload = [&header[..], &attribute(3, b"eth0"), &kind].concat();
+        [&[16, 0, payload.len() as u8], &payload[..]].concat()
+    };
+    let address = {
+        let header = [2, 24, 128, 0, 2, 0, 0, 0];
+        let local = attribute(2, &[192, 0, 2, 1]);
+        let broadcast = attribute(4, &[192, 0, 2, 255]);
+        let payload = [&header[..], &local, &broadcast].concat();
+        [&[20, 0, payload.len() as u8], &payload[..]].concat()
+    };
+    let loopback =
+        [route(2, 8, 2, 255, &[127, 0, 0, 0]), route(2, 32, 3, 255, &[127, 255, 255, 255])];
+    let marked = [rule(100, 1), route(2, 16, 2, 100, &[10, 9, 0, 0])];
+    let wide = [route(10, 64, 2, 70_000, &v6(0)), route(10, 128, 4, 255, &v6(1))];
+    [
+        ("loopback", loopback.concat()),
+        ("marked", marked.concat()),
+        ("ipv6", wide.concat()),
+        ("interface", [link, address].concat()),
+    ]
+    .map(|(name, bytes)| (name.to_owned(), bytes))
+    .into()
 }

@@ -106,6 +106,12 @@ pub use interfaces::{
     Exclusions, Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError,
     default_gateways,
 };
+/// Decoders of the kernel's messages, for the fuzz targets. Not a part of the interface.
+#[cfg(feature = "live")]
+#[doc(hidden)]
+pub mod kernel_messages {
+    pub use crate::interfaces::{LocalRoutes, address, link};
+}
 #[cfg(feature = "live")]
 pub use live::{
     CaptureOptions, InterfaceLoss, LiveBackend, LiveSensor, SensorSet, SensorSetBuilder, Watched,

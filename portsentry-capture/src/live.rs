@@ -8,7 +8,7 @@
 mod arrival;
 #[cfg(feature = "raw")]
 mod block;
-mod bpf;
+pub(crate) mod bpf;
 mod duplicates;
 #[cfg(any(feature = "pcap", feature = "raw"))]
 mod for_host;

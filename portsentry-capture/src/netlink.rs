@@ -5,12 +5,13 @@
 //! not wait, because the kernel replies immediately.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{
     DecodeError, ErrorBuffer, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
     NLMSG_NOOP, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
 };
+use nix::sys::socket::setsockopt;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, recv,
@@ -38,10 +39,30 @@ const ATTEMPTS: u32 = 5;
 pub(crate) fn dump<T, M>(
     protocol: Option<Protocol>,
     request: M,
-    mut collect: impl FnMut(&mut T, u16, &[u8]) -> Result<(), DecodeError>,
+    collect: impl FnMut(&mut T, u16, &[u8]) -> Result<(), DecodeError>,
 ) -> io::Result<T>
 where
-    T: Default,
+    T: Default + Clone,
+    M: NetlinkSerializable,
+    NetlinkPayload<M>: From<M>,
+{
+    let mut table = T::default();
+    dump_into(&mut table, protocol, request, collect)?;
+    Ok(table)
+}
+
+/// Reads a whole table as [`dump`] does, and adds its entries to `found`.
+///
+/// Since Linux 4.20, the header of the request selects the entries (`NETLINK_GET_STRICT_CHK` in
+/// `netlink(7)`).
+pub(crate) fn dump_into<T, M>(
+    found: &mut T,
+    protocol: Option<Protocol>,
+    request: M,
+    mut collect: impl FnMut(&mut T, u16, &[u8]) -> Result<(), DecodeError>,
+) -> io::Result<()>
+where
+    T: Clone,
     M: NetlinkSerializable,
     NetlinkPayload<M>: From<M>,
 {
@@ -49,24 +70,50 @@ where
     let mut attempts = ATTEMPTS;
     loop {
         attempts -= 1;
-        let mut table = T::default();
+        let mut table = found.clone();
         let outcome = dump_once(protocol, &request, &mut |kind, payload| {
             if let Err(error) = collect(&mut table, kind, payload) {
                 log::warn!("skipped an entry of the kernel (netlink message {kind}): {error}");
             }
         })?;
         if outcome == Outcome::Complete || attempts == 0 {
-            return Ok(table);
+            *found = table;
+            return Ok(());
         }
     }
 }
 
 /// Returns a socket that receives notifications of `groups`, a mask of the old-style groups
-/// (`RTMGRP_*` in `linux/rtnetlink.h`). It does not block.
-pub(crate) fn subscribe(protocol: Option<Protocol>, groups: u32) -> io::Result<OwnedFd> {
+/// (`RTMGRP_*` in `linux/rtnetlink.h`). It does not block. `prepare` sets its options before it
+/// receives anything.
+pub(crate) fn subscribe(
+    protocol: Option<Protocol>,
+    groups: u32,
+    prepare: impl FnOnce(BorrowedFd<'_>),
+) -> io::Result<OwnedFd> {
     let socket = open(protocol, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    prepare(socket.as_fd());
     bind(&socket, &SocketAddrNetlink::new(0, groups))?;
     Ok(socket)
+}
+
+/// The socket option by which the kernel checks the header of a request, and uses it to select
+/// entries.
+#[derive(Clone, Copy, Debug)]
+struct StrictChecks;
+
+nix::setsockopt_impl!(
+    StrictChecks,
+    libc::SOL_NETLINK,
+    libc::NETLINK_GET_STRICT_CHK,
+    bool,
+    nix::sys::socket::sockopt::SetBool
+);
+
+/// Returns whether the kernel selects the entries of a dump by the header of the request.
+pub(crate) fn has_strict_checks() -> io::Result<bool> {
+    let socket = open(ROUTE, SocketFlags::CLOEXEC)?;
+    Ok(setsockopt(&socket, StrictChecks, &true).is_ok())
 }
 
 fn open(protocol: Option<Protocol>, flags: SocketFlags) -> io::Result<OwnedFd> {
@@ -100,6 +147,8 @@ fn dump_once(
     each: &mut dyn FnMut(u16, &[u8]),
 ) -> io::Result<Outcome> {
     let socket = open(protocol, SocketFlags::CLOEXEC)?;
+    // Older kernels lack the option and return all entries.
+    let _ = setsockopt(&socket, StrictChecks, &true);
     // A connected socket receives messages from the kernel only.
     connect(&socket, &SocketAddrNetlink::new(0, 0))?;
     send(&socket, request, SendFlags::empty())?;

@@ -111,7 +111,7 @@ fn own_addresses_are_those_that_the_kernel_routes_locally() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     furnish(&bed.host);
-    let own = bed.host.enter(|| Interface::own_addresses(&Interface::all().expect("interfaces")));
+    let own = bed.host.enter(|| Interface::own_addresses(&Interface::all()?)).expect("addresses");
     let addresses = [
         "127.0.0.0",
         "127.0.0.1",
@@ -143,6 +143,45 @@ fn own_addresses_are_those_that_the_kernel_routes_locally() {
         let local = route[0]["type"] == "local" || text == "203.0.113.1";
         assert_eq!(own.contains(address), local, "{address}: {route}");
     }
+}
+
+#[test]
+fn own_addresses_include_the_networks_of_local_routes() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let device = bed.host.interface();
+    let near = bed.scanner.v4().to_string();
+    for command in [
+        &["route", "add", "local", "198.51.100.0/24", "dev", "lo"][..],
+        &["address", "add", "198.51.100.9/28", "broadcast", "198.51.100.15", "dev", device],
+        &["route", "add", "local", "203.0.113.0/24", "dev", "lo", "table", "main"],
+        &["route", "add", "local", "2001:db8:9::/48", "dev", "lo"],
+        &["route", "add", "anycast", "2001:db8:7::7", "dev", device],
+        // A transparent proxy, for packets with a mark.
+        &["rule", "add", "fwmark", "1", "lookup", "100"],
+        &["route", "add", "local", "default", "dev", "lo", "table", "100"],
+        &["route", "add", "local", "192.0.2.0/24", "dev", "lo", "table", "100"],
+        &["route", "add", "192.0.2.0/24", "via", &near],
+        // A table that no rule names, as those of a VRF are.
+        &["route", "add", "local", "10.77.0.0/16", "dev", "lo", "table", "7700"],
+    ] {
+        bed.host.ip(command);
+    }
+    let own = bed.host.enter(|| Interface::own_addresses(&Interface::all()?)).expect("addresses");
+    let check = |address: &str, expected: bool| {
+        assert_eq!(own.contains(address.parse().expect("address")), expected, "{address}");
+    };
+    check("198.51.100.0", true);
+    check("198.51.100.15", false);
+    check("198.51.100.255", true);
+    check("203.0.113.77", true);
+    check("2001:db8:9:ffff::1", true);
+    check("2001:db8:a::1", false);
+    check("2001:db8:7::7", true);
+    check("2001:db8:7::8", false);
+    check("192.0.2.1", false);
+    check("8.8.8.8", false);
+    check("10.77.255.254", true);
 }
 
 #[test]
@@ -213,6 +252,13 @@ fn every_change_is_reported() {
         &["address", "add", "2001:db8::1/64", "dev", device, "nodad"],
         &["address", "delete", "192.0.2.1/24", "dev", device],
         &["address", "delete", "2001:db8::1/64", "dev", device],
+        &["route", "add", "local", "198.51.100.0/24", "dev", "lo"],
+        &["route", "add", "local", "2001:db8:9::/64", "dev", "lo"],
+        &["route", "add", "anycast", "2001:db8:7::7", "dev", device],
+        &["route", "delete", "local", "198.51.100.0/24", "dev", "lo"],
+        &["route", "delete", "local", "2001:db8:9::/64", "dev", "lo"],
+        &["rule", "add", "fwmark", "1", "lookup", "100"],
+        &["-6", "rule", "add", "fwmark", "1", "lookup", "100"],
         &["link", "set", "br0", "down"],
         &["link", "set", "br0", "name", "br1"],
         &["link", "delete", "br1"],
@@ -225,6 +271,29 @@ fn every_change_is_reported() {
         assert_eq!(ready, 1, "no report of {command:?}");
         assert!(monitor.changed().expect("changed"), "{command:?}");
     }
+}
+
+#[test]
+fn changes_of_other_routes_are_not_reported() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let near = bed.scanner.v4().to_string();
+    let mut monitor = bed.host.enter(InterfaceMonitor::open).expect("monitor");
+    let mut batch = tempfile::NamedTempFile::new().expect("batch file");
+    // More than the socket could hold.
+    for number in 0..5_000 {
+        let (high, low) = (number / 250, number % 250);
+        writeln!(batch, "route add 198.18.{high}.{low} via {near}").expect("batch file");
+        writeln!(batch, "route add 2001:db8:{high}::{low} dev host0").expect("batch file");
+    }
+    bed.host.ip(&["-batch", &batch.path().to_string_lossy()]);
+    let mut interest = [PollFd::from_borrowed_fd(monitor.as_fd(), PollFlags::IN)];
+    let no_time = Timespec { tv_sec: 0, tv_nsec: 0 };
+    assert_eq!(poll(&mut interest, Some(&no_time)).expect("poll"), 0, "the reader was woken");
+    assert!(!monitor.changed().expect("changed"));
+    // The notification is queued before the command ends.
+    bed.host.ip(&["route", "add", "local", "198.51.100.0/24", "dev", "lo"]);
+    assert!(monitor.changed().expect("changed"));
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl OwnAddresses {
 }
 
 fn own_addresses() -> io::Result<NetworkSet> {
-    Ok(Interface::own_addresses(&Interface::all()?))
+    Interface::own_addresses(&Interface::all()?)
 }
 
 #[cfg(test)]

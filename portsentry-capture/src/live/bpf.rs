@@ -14,6 +14,7 @@ mod coarse;
 #[cfg(feature = "rings")]
 mod fanout;
 mod matching;
+mod notifications;
 #[cfg(any(feature = "pcap", feature = "raw"))]
 mod probes;
 #[cfg_attr(
@@ -31,6 +32,7 @@ pub(super) use attach::attach_drop_all;
 pub(super) use fanout::attach_fanout_program;
 #[cfg(feature = "raw")]
 pub(super) use matching::{PACKET_OTHERHOST, PACKET_OUTGOING};
+pub(crate) use notifications::attach_local_route_filter;
 #[cfg(any(feature = "pcap", feature = "raw"))]
 pub(super) use probes::attach_probe_filter;
 pub(super) use program::Instruction;

@@ -196,7 +196,7 @@ impl SensorSet {
         openings: usize,
         sink: &mut dyn FnMut(&Observation),
     ) -> io::Result<Vec<(String, SensorError)>> {
-        let addresses = Interface::own_addresses(interfaces);
+        let addresses = Interface::own_addresses(interfaces)?;
         self.suppressor.set_interfaces(interfaces);
         self.watch(Watched { addresses, ..Watched::clone(&self.watched) });
         let (mut failures, mut postponed) = (Vec::new(), false);

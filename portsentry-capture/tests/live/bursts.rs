@@ -33,7 +33,7 @@ with_each_method! {
 
 fn all_ports(namespace: &Namespace) -> Arc<Watched> {
     let interfaces = namespace.enter(|| Interface::all().expect("interfaces"));
-    Arc::new(Watched::all_ports(Interface::own_addresses(&interfaces)))
+    Arc::new(Watched::all_ports(Interface::own_addresses(&interfaces).expect("routes")))
 }
 
 fn open(

@@ -274,7 +274,7 @@ fn misdirected_packets_are_handed_to_their_ring() {
     let mut backends = backends(roomy());
     let (mut rings, mut handoff) = (Vec::new(), Vec::new());
     bed.host.enter(|| {
-        let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
+        let own = Interface::own_addresses(&Interface::all().expect("interfaces")).expect("routes");
         let watched = Arc::new(Watched::all_ports(own));
         for backend in &mut backends {
             rings.push(backend.open(Some(&interface(device)), &watched).expect("ring"));
@@ -322,7 +322,7 @@ fn losses_of_a_full_handoff_queue_are_counted() {
     let device = bed.host.interface();
     let mut backends = backends(roomy());
     let mut rings: Vec<_> = bed.host.enter(|| {
-        let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
+        let own = Interface::own_addresses(&Interface::all().expect("interfaces")).expect("routes");
         let watched = Arc::new(Watched::all_ports(own));
         let device = interface(device);
         backends.iter_mut().map(|it| it.open(Some(&device), &watched).expect("ring")).collect()
@@ -372,7 +372,7 @@ fn packets_wait_until_all_rings_are_open() {
     let (device, sources) = (bed.host.interface(), sources(50));
     let mut backends = backends(roomy());
     let watched = bed.host.enter(|| {
-        let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
+        let own = Interface::own_addresses(&Interface::all().expect("interfaces")).expect("routes");
         Arc::new(Watched::all_ports(own))
     });
     let mut open = |number: usize| {

@@ -39,7 +39,7 @@ with_each_method! {
 
 /// Returns all ports at all addresses of the calling thread's namespace.
 fn watched() -> Arc<Watched> {
-    let own = Interface::own_addresses(&Interface::all().expect("interfaces"));
+    let own = Interface::own_addresses(&Interface::all().expect("interfaces")).expect("routes");
     Arc::new(Watched::all_ports(own))
 }
 

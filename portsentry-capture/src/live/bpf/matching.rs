@@ -22,7 +22,7 @@ pub(in crate::live) const PACKET_OUTGOING: u32 = 4;
 /// IP protocol number of UDP.
 pub(super) const UDP: u32 = 17;
 
-/// Maximum number of IPv4 ranges, and of IPv6 addresses, that a program distinguishes.
+/// Maximum number of IPv4 ranges, and of IPv6 networks, that a program distinguishes.
 pub(super) const MAX_ADDRESSES: usize = 64;
 
 #[cfg(any(feature = "pcap", feature = "raw"))]

@@ -1,8 +1,8 @@
 //! Filter for packets that may be probes.
 
-use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
 
+use ipnet::{IpNet, Ipv6Net};
 use portsentry_core::{NetworkSet, PortSet};
 
 use super::attach::attach;
@@ -102,28 +102,34 @@ fn ipv6(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], en
     let other = code.branch(Condition::Equals(UDP), udp, other);
     let protocol = code.branch(Condition::Equals(TCP), tcp, other);
     let own = code.ops(&[Op::LoadByte(6)], protocol);
-    let Some(addresses) = few_ipv6_addresses(addresses) else { return own };
-    addresses.iter().rev().fold(ends.drop, |other, address| {
+    let Some(networks) = few_ipv6_networks(addresses) else { return own };
+    networks.iter().rev().fold(ends.drop, |other, network| {
+        let (first, mask) = (network.network().to_bits(), network.netmask().to_bits());
         [(24, 96), (28, 64), (32, 32), (36, 0)].into_iter().fold(own, |equal, (offset, shift)| {
-            let word = (address >> shift) as u32;
-            let compared = code.branch(Condition::Equals(word), equal, other);
-            code.ops(&[Op::LoadWord(offset)], compared)
+            let word = |bits: u128| (bits >> shift) as u32;
+            let compare =
+                |code: &mut Assembler| code.branch(Condition::Equals(word(first)), equal, other);
+            match word(mask) {
+                0 => equal,
+                u32::MAX => {
+                    let compared = compare(code);
+                    code.ops(&[Op::LoadWord(offset)], compared)
+                }
+                mask => {
+                    let compared = compare(code);
+                    code.ops(&[Op::LoadWord(offset), Op::And(mask)], compared)
+                }
+            }
         })
     })
 }
 
-/// Returns the IPv6 addresses, unless there are too many to compare them one by one.
-fn few_ipv6_addresses(addresses: &NetworkSet) -> Option<Vec<u128>> {
-    let mut few = Vec::new();
-    for range in addresses.ranges() {
-        let (IpAddr::V6(first), IpAddr::V6(last)) = (*range.start(), *range.end()) else {
-            continue;
-        };
-        let (first, last) = (u128::from(first), u128::from(last));
-        if last - first >= (MAX_ADDRESSES - few.len()) as u128 {
-            return None;
-        }
-        few.extend(first..=last);
-    }
-    Some(few)
+/// Returns the IPv6 networks, unless there are too many to compare them one by one.
+fn few_ipv6_networks(addresses: &NetworkSet) -> Option<Vec<Ipv6Net>> {
+    let networks = addresses.networks().filter_map(|network| match network {
+        IpNet::V6(network) => Some(network),
+        IpNet::V4(_) => None,
+    });
+    let few: Vec<Ipv6Net> = networks.take(MAX_ADDRESSES + 1).collect();
+    (few.len() <= MAX_ADDRESSES).then_some(few)
 }

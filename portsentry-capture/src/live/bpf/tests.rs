@@ -82,7 +82,7 @@ fn ports(list: &[u16]) -> PortSet {
 fn watched() -> Watched {
     Watched {
         addresses: addresses(
-            "10.0.0.2/32 127.0.0.0/9 127.128.0.0/10 fd00::2/128 fe80::1:2/128 ::1/128",
+            "10.0.0.2/32 127.0.0.0/9 127.128.0.0/10 fd00::2/128 fe80::1:2/128 ::1/128 fd02:0:0:7::/67",
         ),
         tcp_ports: ports(&[23, 80, 81, 82, 65_535]),
         udp_ports: ports(&[1, 53, 161]),
@@ -214,6 +214,9 @@ fn only_possible_probes_pass() {
         ("v6 SYN to another host, first word", v6(six("fd01::2"), 6, &syn), false),
         ("v6 SYN to another host, second word", v6(six("fd00:0:0:1::2"), 6, &syn), false),
         ("v6 SYN to another host, third word", v6(six("fd00::1:0:2"), 6, &syn), false),
+        ("v6 SYN into a network", v6(six("fd02:0:0:7:1fff::9"), 6, &syn), true),
+        ("v6 SYN after a network", v6(six("fd02:0:0:7:2000::"), 6, &syn), false),
+        ("v6 SYN before a network", v6(six("fd02:0:0:6:1fff::9"), 6, &syn), false),
         ("v6 UDP", v6(own6(), 17, &udp(1)), true),
         ("v6 UDP to another port", v6(own6(), 17, &udp(2)), false),
         ("v6 ICMP", v6(own6(), 58, &[0; 8]), false),
@@ -376,7 +379,8 @@ fn packet() -> impl Strategy<Value = Vec<u8>> {
             .fold((next, payload), |(next, payload), kind| (*kind, extended(*kind, next, &payload)))
     };
     let target4 = select(vec!["10.0.0.2", "10.0.0.3", "127.0.0.1", "127.191.255.255"]);
-    let target6 = select(vec!["fd00::2", "fe80::1:2", "::1", "fd00::3", "ff02::1"]);
+    let target6 =
+        select(vec!["fd00::2", "fe80::1:2", "::1", "fd00::3", "ff02::1", "fd02:0:0:7::9"]);
     let fragment = prop_oneof![3 => select(vec![0_u16, 0x4000]), 1 => any::<u16>()];
     prop_oneof![
         (target4, fragment, 0_u8..=10, any::<bool>(), transport()).prop_map(
