@@ -71,7 +71,7 @@ impl Safeguard {
             return Err(Prevented::NeverBlock);
         }
         let read = || -> io::Result<(NetworkSet, NetworkSet)> {
-            let own = Interface::own_addresses(&Interface::all()?);
+            let own = Interface::own_addresses(&Interface::all()?)?;
             Ok((own, indispensable_peers()?.into_iter().collect()))
         };
         let (own, peers) = read().map_err(|_| Prevented::Unknown)?;

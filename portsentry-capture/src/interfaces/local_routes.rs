@@ -20,33 +20,39 @@ use crate::netlink::{self, ROUTE};
 const RTM_NEWROUTE: u16 = 24;
 const RTM_NEWRULE: u16 = 32;
 
-/// Types of routes that decide which destinations are local.
-const KINDS: [RouteType; 3] = [RouteType::Local, RouteType::Anycast, RouteType::Broadcast];
+/// Number of the table `local`.
+const LOCAL_TABLE: u8 = 255;
+
+/// The requests for routes: family, type and table. An unspecified type or table selects all.
+const REQUESTS: [(AddressFamily, RouteType, u8); 4] = [
+    (AddressFamily::Inet, RouteType::Local, 0),
+    // Broadcast addresses in local networks.
+    (AddressFamily::Inet, RouteType::Unspec, LOCAL_TABLE),
+    (AddressFamily::Inet6, RouteType::Local, 0),
+    (AddressFamily::Inet6, RouteType::Anycast, 0),
+];
 
 /// Returns the networks to whose addresses this host accepts packets, by its routes.
 ///
-/// About 100 us. The kernel (Linux 4.20) passes only the routes of the wanted types, so the other
-/// routes of a router cost little. Older kernels pass all routes.
+/// About 100 us. The kernel (Linux 4.20) passes only the wanted routes, so the other routes of a
+/// router cost little. Older kernels pass all routes.
 pub(super) fn read() -> io::Result<Vec<IpNet>> {
     let mut found = LocalRoutes::default();
     let request = RouteNetlinkMessage::GetRule(RuleMessage::default());
     netlink::dump_into(&mut found, ROUTE, request, LocalRoutes::add)?;
-    let kinds: &[RouteType] = match netlink::has_strict_checks()? {
-        true => &KINDS,
-        // The kernel ignores the type in the request.
-        false => &[RouteType::Unspec],
-    };
-    for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-        for kind in kinds {
-            let mut request = RouteMessage::default();
-            request.header.address_family = family;
-            request.header.kind = *kind;
-            let request = RouteNetlinkMessage::GetRoute(request);
-            match netlink::dump_into(&mut found, ROUTE, request, LocalRoutes::add) {
-                // A kernel without IPv6 has no such table.
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-                result => result?,
-            }
+    let is_selective = netlink::has_strict_checks()?;
+    // Otherwise each request of a family returns the same.
+    for (family, kind, table) in REQUESTS.into_iter().step_by(if is_selective { 1 } else { 2 }) {
+        let mut request = RouteMessage::default();
+        request.header.address_family = family;
+        if is_selective {
+            (request.header.kind, request.header.table) = (kind, table);
+        }
+        let request = RouteNetlinkMessage::GetRoute(request);
+        match netlink::dump_into(&mut found, ROUTE, request, LocalRoutes::add) {
+            // A kernel without IPv6 has no such table.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            result => result?,
         }
     }
     Ok(found.networks())
@@ -87,9 +93,10 @@ impl LocalRoutes {
     fn add_route(&mut self, payload: &[u8]) -> Result<(), DecodeError> {
         // The header excludes nearly all routes of a kernel that passes all.
         let header = RouteHeader::parse(payload)?;
-        let list = match header.kind {
-            RouteType::Local | RouteType::Anycast => &mut self.local,
-            RouteType::Broadcast => &mut self.broadcast,
+        let list = match (header.kind, header.address_family) {
+            // The kernel accepts packets for anycast addresses of IPv6 only.
+            (RouteType::Local, _) | (RouteType::Anycast, AddressFamily::Inet6) => &mut self.local,
+            (RouteType::Broadcast, _) => &mut self.broadcast,
             _ => return Ok(()),
         };
         if header.flags.contains(RouteFlags::Cloned) {
@@ -294,6 +301,7 @@ mod tests {
                 route(LOCAL, "10.9.0.0/16", 255),
                 route(LOCAL, "2001:db8:9::/64", 70_000),
                 route(ANYCAST, "2001:db8::/128", 255),
+                route(ANYCAST, "192.0.2.7/32", 255),
                 route(LOCAL, "0.0.0.0/0", 255),
                 route(LOCAL, "::/0", 255),
             ],

@@ -1,10 +1,11 @@
 //! Forms of packets that the kernel answers, although some sensor did not see them.
 //!
-//! The kernel is the judge. Each form sends fifty probes, each to a port of its own. `tcpdump`
+//! The kernel is the judge. Each form sends fifty probes, each to a different port. `tcpdump`
 //! captures the answers of the kernel: resets, unreachable ports, replies. Sentries with both
 //! capture methods must log each probe that was answered, once. A form is a row in a table of a
 //! module of this folder.
 
+mod addresses;
 mod fragments;
 mod lengths;
 mod links;
@@ -94,6 +95,7 @@ fn differences(form: &Form) -> Vec<String> {
     // The host answers any source, and the kernel does not limit how many.
     let gateway = bed.scanner.v4().to_string();
     bed.host.ip(&["route", "add", "default", "via", &gateway]);
+    bed.host.ip(&["-6", "route", "add", "default", "via", &bed.scanner.v6().to_string()]);
     set(&bed.host, "ipv4/icmp_ratelimit", "0");
     set(&bed.host, "ipv6/icmp/ratelimit", "0");
     (form.prepare)(&bed.host);
@@ -153,6 +155,11 @@ fn logged(ended: &Ended) -> BTreeMap<u16, usize> {
         *ports.entry(port).or_insert(0) += 1;
     }
     ports
+}
+
+#[test]
+fn probes_to_and_from_unusual_addresses_that_the_kernel_answers_are_logged() {
+    check(addresses::FORMS);
 }
 
 #[test]
