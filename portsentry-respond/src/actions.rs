@@ -1,5 +1,6 @@
 //! The actions of a response, and how they are run in order.
 
+mod child_end;
 pub(crate) mod command;
 mod descriptors;
 pub(crate) mod hosts_deny;

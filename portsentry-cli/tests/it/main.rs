@@ -34,6 +34,7 @@ mod evasion;
 mod flood;
 mod interruptions;
 mod names;
+mod old_kernels;
 #[cfg(not(feature = "rings"))]
 mod one_ring;
 mod options;

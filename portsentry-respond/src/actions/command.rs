@@ -12,8 +12,9 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use portsentry_capture::reactor::{self, Interest};
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use rustix::process::{Pid, Signal, kill_process_group};
 
+use super::child_end::ChildEnd;
 use super::descriptors::keep_descriptors_from_children;
 use super::simple_command::{ShellAnswer, SimpleCommand};
 use crate::probe_context::ProbeContext;
@@ -130,7 +131,11 @@ impl Command<'_> {
         }
         let (reader, child) = self.start().map_err(CommandError::Start)?;
         let mut running = Running { child, reader, output: Vec::new() };
-        match running.wait(Instant::now() + self.limit, Some(self.stop)) {
+        let end = ChildEnd::of(running.pid()).map_err(|error| {
+            running.end_group(None);
+            CommandError::Wait(error)
+        })?;
+        match running.wait(&end, Instant::now() + self.limit, Some(self.stop)) {
             Ok(End::Status(status)) => {
                 running.read_available();
                 let output = running.text();
@@ -141,15 +146,15 @@ impl Command<'_> {
                 }
             }
             Ok(End::Deadline) => {
-                running.end_group();
+                running.end_group(Some(&end));
                 Err(CommandError::TimedOut { limit: self.limit, output: running.text() })
             }
             Ok(End::Stopped) => {
-                running.end_group();
+                running.end_group(Some(&end));
                 Err(CommandError::Stopped)
             }
             Err(error) => {
-                running.end_group();
+                running.end_group(Some(&end));
                 Err(CommandError::Wait(error))
             }
         }
@@ -221,13 +226,17 @@ enum End {
 impl Running {
     /// Waits for the end of the shell, at most until `deadline` or until `stop` is readable. Does
     /// not wait for processes in the background.
-    fn wait(&mut self, deadline: Instant, stop: Option<BorrowedFd<'_>>) -> io::Result<End> {
-        let pidfd = pidfd_open(self.pid(), PidfdFlags::empty())?;
+    fn wait(
+        &mut self,
+        end: &ChildEnd,
+        deadline: Instant,
+        stop: Option<BorrowedFd<'_>>,
+    ) -> io::Result<End> {
         let mut open = true;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
             let reader = open.then(|| self.reader.as_fd());
-            let interests = [Some(pidfd.as_fd()), stop, reader];
+            let interests = [Some(end.as_fd()), stop, reader];
             let interests = interests.map(|it| it.map(Interest::readable));
             let [ended, stopped, readable] = reactor::wait(interests, Some(left))?;
             if open && readable {
@@ -273,11 +282,12 @@ impl Running {
     }
 
     /// Ends the command and all its children in the process group: sends `SIGTERM`, and kills the
-    /// remaining processes after a second.
-    fn end_group(&mut self) {
+    /// remaining processes after a second; without an `end` to wait for, immediately.
+    fn end_group(&mut self, end: Option<&ChildEnd>) {
         let group = self.pid();
         let _ = kill_process_group(group, Signal::TERM);
-        if !matches!(self.wait(Instant::now() + GRACE, None), Ok(End::Status(_))) {
+        let ended = end.map(|end| self.wait(end, Instant::now() + GRACE, None));
+        if !matches!(ended, Some(Ok(End::Status(_)))) {
             let _ = kill_process_group(group, Signal::KILL);
             let _ = self.child.wait();
             return;

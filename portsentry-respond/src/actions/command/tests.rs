@@ -1,6 +1,7 @@
 //! Commands with real shells and programs.
 
 use portsentry_core::{Mode, Protocol};
+use portsentry_testbed::{Release, on_old_kernel};
 
 use super::*;
 
@@ -175,4 +176,19 @@ fn a_child_left_in_the_background_is_not_waited_for() {
     assert!(started.elapsed() < Duration::from_secs(15));
     let pid = Pid::from_raw(output.parse().unwrap()).unwrap();
     rustix::process::kill_process(pid, Signal::KILL).unwrap();
+}
+
+#[test]
+fn commands_run_on_old_kernels() {
+    for release in Release::ALL {
+        on_old_kernel(release, || {
+            the_exit_status_decides_the_result();
+            nothing_is_inherited();
+            simple_commands_are_started_without_a_shell();
+            a_command_that_never_ends_is_ended_with_its_children();
+            a_stop_ends_the_command_or_prevents_its_start();
+            long_output_does_not_block_and_is_cut();
+            a_child_left_in_the_background_is_not_waited_for();
+        });
+    }
 }
