@@ -45,10 +45,16 @@ pub use set::{SensorSet, SensorSetBuilder};
 pub use source_hash::SourceHash;
 pub use watched::Watched;
 
-/// Maximum number of captured bytes of a frame. A checksum can be verified only over a whole
+/// Maximum number of captured bytes of most frames. A checksum can be verified only over a whole
 /// packet, and most packets have at most 1,500 bytes. The kernel does not pad shorter packets.
 #[cfg(any(feature = "pcap", feature = "raw"))]
 const SNAP_LENGTH: u32 = 2048;
+
+/// Maximum number of captured bytes of frames whose headers can be as long as the packet: IPv6 with
+/// extension headers, and many tags. Longer than any packet, so the MTU is the limit. The
+/// kernel also cuts a frame at the end of a block of the ring.
+#[cfg(any(feature = "pcap", feature = "raw"))]
+const MAX_SNAP_LENGTH: u32 = 1 << 18;
 
 /// A sensor on one interface, or on all.
 pub trait LiveSensor: Sensor {

@@ -3,7 +3,7 @@
 use etherparse::Ethernet2HeaderSlice;
 
 use super::Rejected;
-use super::ether_type::{IPV4, IPV6, skip_tags};
+use super::ether_type::{IPV4, IPV6, VLAN_TAGS, skip_tags};
 
 /// ARP hardware type of a loopback interface (`ARPHRD_LOOPBACK` of Linux).
 const ARPHRD_LOOPBACK: u16 = 772;
@@ -12,7 +12,7 @@ const ARPHRD_LOOPBACK: u16 = 772;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LinkType {
-    /// Ethernet II, with up to two VLAN tags.
+    /// Ethernet II, with up to two VLAN tags and any number of priority tags.
     Ethernet,
     /// No link header: the frame starts with the IP header.
     RawIp,
@@ -121,30 +121,56 @@ pub(super) fn strip(link: LinkType, frame: &[u8]) -> Result<Datagram<'_>, Reject
     }
 }
 
-/// Removes a cooked header, and a VLAN tag that the header does not announce. Linux removes the
-/// outer of two tags, leaves the inner one, and announces the protocol after both
-/// (`vlan_get_protocol_dgram` in `net/packet/af_packet.c`). If the priority of the tag looks like
-/// an IP version, it is decoded as an IP header, which then has a wrong checksum or length.
+/// Removes a cooked header, and VLAN tags that the header does not announce. Linux removes the
+/// outer tag, leaves the inner ones, and announces the protocol after all of them, or 0 if there
+/// are more than eight (`vlan_get_protocol_dgram` in `net/packet/af_packet.c`).
 fn cooked(
     ether_type: u16,
     frame: &[u8],
     offset: usize,
     interface: u32,
 ) -> Result<Datagram<'_>, Rejected> {
+    if ether_type == 0 {
+        let bytes = frame.get(offset..).unwrap_or_default();
+        let (version, bytes) = behind_hidden_tags(None, bytes).ok_or(Rejected::NotIp)?;
+        let offset = frame.len() - bytes.len();
+        return Ok(Datagram { version, bytes, wire_length: None, offset, interface });
+    }
     let mut datagram = tagged(ether_type, frame, offset, interface)?;
-    let (version, announced) = match datagram.version {
-        IpVersion::V4 => (4, IPV4),
-        IpVersion::V6 => (6, IPV6),
-    };
-    if let Some(([first, _, high, low], rest)) = datagram.bytes.split_first_chunk()
-        && first >> 4 != version
-        && u16::from_be_bytes([*high, *low]) == announced
-        && rest.first().is_some_and(|first| first >> 4 == version)
+    // A priority tag has a zero in place of the length of an IPv4 header.
+    let is_header =
+        datagram.version == IpVersion::V4 && matches!(datagram.bytes, [0x45..=0x4f, ..]);
+    if !is_header
+        && let Some((_, bytes)) = behind_hidden_tags(Some(datagram.version), datagram.bytes)
     {
-        datagram.bytes = rest;
-        datagram.offset += 4;
+        datagram.offset += datagram.bytes.len() - bytes.len();
+        datagram.bytes = bytes;
     }
     Ok(datagram)
+}
+
+/// Skips tags up to an IP header of the `announced` version, or of any. Returns `None` if `bytes`
+/// do not start with a tag.
+///
+/// An IPv6 header looks like a tag only if its payload is longer than 24 KiB, or its protocol is
+/// none of those that are decoded.
+fn behind_hidden_tags(
+    announced: Option<IpVersion>,
+    mut bytes: &[u8],
+) -> Option<(IpVersion, &[u8])> {
+    loop {
+        let (&[_, _, high, low], rest) = bytes.split_first_chunk()?;
+        let ether_type = u16::from_be_bytes([high, low]);
+        bytes = rest;
+        if !VLAN_TAGS.contains(&ether_type) {
+            let version = match (ether_type, rest.first()? >> 4) {
+                (IPV4, 4) => IpVersion::V4,
+                (IPV6, 6) => IpVersion::V6,
+                _ => return None,
+            };
+            return (announced.is_none_or(|it| it == version)).then_some((version, rest));
+        }
+    }
 }
 
 /// Skips VLAN tags, the first of them at `offset`, if `ether_type` announces one.

@@ -52,7 +52,7 @@ rejected! {
 
     /// The capture ends before the fields that are needed.
     Truncated = "truncated by the capture",
-    /// More than two VLAN tags.
+    /// More than two VLAN tags, without tags that contain only a priority.
     TooManyVlanTags = "too many VLAN tags",
     /// The version in the IP header is neither 4 nor 6, or differs from the link header.
     IpVersion = "wrong IP version",

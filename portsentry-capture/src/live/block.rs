@@ -5,10 +5,11 @@
 
 use std::mem::offset_of;
 
-use libc::{sockaddr_ll, tpacket_block_desc, tpacket_hdr_v1, tpacket3_hdr};
+use libc::{sockaddr_ll, tpacket_block_desc, tpacket_hdr_v1, tpacket_hdr_variant1, tpacket3_hdr};
 use portsentry_core::Timestamp;
 
 use crate::ChecksumState;
+use crate::decode::ether_type::VLAN_ID;
 
 /// Returns the size of a block in bytes, for a ring of `ring` bytes and a latency in
 /// milliseconds. The largest block can hold 480 probes of 40 bytes with their headers.
@@ -59,7 +60,7 @@ pub(super) struct RingPacket<'a> {
     pub(super) protocol: u16,
     /// Destination at the link layer: this host, another host, broadcast or multicast.
     pub(super) packet_type: u8,
-    /// Whether the kernel removed a VLAN tag.
+    /// Whether the kernel removed a tag that names a VLAN.
     pub(super) tagged: bool,
     pub(super) checksum: ChecksumState,
 }
@@ -108,6 +109,8 @@ fn packet(bytes: &[u8]) -> Option<RingPacket<'_>> {
     let status = word(bytes, offset_of!(tpacket3_hdr, tp_status))?;
     let link = usize::from(half(bytes, offset_of!(tpacket3_hdr, tp_mac))?);
     let network = usize::from(half(bytes, offset_of!(tpacket3_hdr, tp_net))?);
+    let variant = offset_of!(tpacket3_hdr, hv1);
+    let control = word(bytes, variant + offset_of!(tpacket_hdr_variant1, tp_vlan_tci))?;
     let protocol = half(bytes, ADDRESS + offset_of!(sockaddr_ll, sll_protocol))?;
     let packet_type = *bytes.get(ADDRESS + offset_of!(sockaddr_ll, sll_pkttype))?;
 
@@ -119,7 +122,7 @@ fn packet(bytes: &[u8]) -> Option<RingPacket<'_>> {
         time: Timestamp::from_nanos(time),
         protocol: u16::from_be(protocol),
         packet_type,
-        tagged: status & libc::TP_STATUS_VLAN_VALID != 0,
+        tagged: status & libc::TP_STATUS_VLAN_VALID != 0 && control & u32::from(VLAN_ID) != 0,
         checksum: if status & libc::TP_STATUS_CSUMNOTREADY != 0 {
             ChecksumState::NotReady
         } else if status & libc::TP_STATUS_CSUM_VALID != 0 {
@@ -167,6 +170,8 @@ mod tests {
                 put(at + 4 * index, &word.to_ne_bytes());
             }
             put(at + 24, &82_u16.to_ne_bytes());
+            // The tag of the second packet contains only a priority.
+            put(at + 32, &[7_u32, 0xe000, 7][number % 3].to_ne_bytes());
             put(at + 26, &96_u16.to_ne_bytes());
             put(at + 48, &17_u16.to_ne_bytes());
             put(at + 50, &0x86dd_u16.to_be_bytes());
@@ -196,7 +201,7 @@ mod tests {
                 time: Timestamp::from_nanos(1_700_000_000_000_000_000 + number as i64),
                 protocol: 0x86dd,
                 packet_type: 2,
-                tagged: true,
+                tagged: number != 1,
                 checksum: [ChecksumState::Unknown, ChecksumState::NotReady, ChecksumState::Valid]
                     [number],
             };

@@ -14,7 +14,9 @@ use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
 use super::arrival::{Arrivals, Reading};
 use super::for_host::decode_for_host;
-use super::{CaptureOptions, LiveBackend, LiveSensor, SNAP_LENGTH, Watched, bpf, packet_socket};
+use super::{
+    CaptureOptions, LiveBackend, LiveSensor, MAX_SNAP_LENGTH, Watched, bpf, packet_socket,
+};
 use crate::{
     ChecksumState, Decoder, Drained, Frame, Interface, LinkType, Packet, Rejected, Sensor,
     SensorError, SensorStats, Tally,
@@ -281,10 +283,12 @@ fn nanoseconds(header: &pcap::PacketHeader) -> i64 {
 fn activated(name: &str, options: CaptureOptions) -> Result<Capture<Active>, pcap::Error> {
     let bytes = options.buffer.max(1).saturating_mul(1 << 20);
     let milliseconds = options.latency.as_millis().max(1);
+    // The filter cuts most packets shorter. The ring stores packets without gaps (TPACKET_V3), so
+    // this length does not reserve memory.
     Capture::from_device(name)?
         .promisc(false)
         .immediate_mode(false)
-        .snaplen(SNAP_LENGTH.cast_signed())
+        .snaplen(MAX_SNAP_LENGTH.cast_signed())
         .buffer_size(bytes.try_into().unwrap_or(i32::MAX))
         .timeout(milliseconds.try_into().unwrap_or(i32::MAX))
         .precision(Precision::Nano)

@@ -54,7 +54,11 @@ fn link_headers_are_decoded() {
     let seen_v6 = |wire_length| Ok(over_v6(segment_v4(SYN, wire_length)));
     let tagged = |outer, inner: &[u8]| ethernet(outer, inner);
     let one = tag(0x0800, &v4);
+    let one_v6 = tag(0x86dd, &v6);
     let two = tag(0x8100, &one);
+    let many = tag(0x8100, &tag(0x88a8, &tag(0x8100, &two)));
+    let priority = |rest: &[u8]| [&[0xe0, 0, 0x81, 0], rest].concat();
+    let priorities = (0..300).fold(two.clone(), |rest, _| priority(&rest));
 
     use LinkType::{BsdLoopback, Ethernet, LinuxSll, LinuxSll2, RawIp};
     let table = [
@@ -68,6 +72,7 @@ fn link_headers_are_decoded() {
         ("three tags", Ethernet, tagged(0x8100, &tag(0x8100, &two)), {
             Err(Rejected::TooManyVlanTags)
         }),
+        ("300 priority tags before two", Ethernet, tagged(0x8100, &priorities), seen(1_262)),
         ("tagged ARP", Ethernet, tagged(0x8100, &tag(0x0806, &[0; 46])), Err(Rejected::NotIp)),
         ("cut in the tag", Ethernet, tagged(0x8100, &[0, 6, 8]), Err(Rejected::Truncated)),
         ("IPv6 announced as IPv4", Ethernet, ethernet(0x0800, &v6), Err(Rejected::IpVersion)),
@@ -92,7 +97,13 @@ fn link_headers_are_decoded() {
         ("tagged", LinuxSll, sll(1, 0x8100, &one), seen(60)),
         ("unannounced tag", LinuxSll, sll(1, 0x0800, &tag(0x0800, &v4)), seen(60)),
         ("announced outer tag and another", LinuxSll, sll(1, 0x88a8, &tag(0x0800, &one)), seen(64)),
-        ("two unannounced tags", LinuxSll, sll(1, 0x0800, &two), { Err(Rejected::IpVersion) }),
+        ("two unannounced tags", LinuxSll, sll(1, 0x0800, &two), seen(64)),
+        ("five unannounced tags", LinuxSll, sll(1, 0, &many), seen(76)),
+        ("tag with priority 2", LinuxSll, sll(1, 0x0800, &with(&one, 0, &[0x40, 0])), seen(60)),
+        ("tag with priority 3", LinuxSll, sll(1, 0x86dd, &with(&one_v6, 0, &[0x60, 0])), {
+            seen_v6(80)
+        }),
+        ("no protocol, no tag", LinuxSll, sll(1, 0, &v4), Err(Rejected::NotIp)),
         ("IPv6 after a tag that announces IPv4", LinuxSll, sll(1, 0x0800, &tag(0x0800, &v6)), {
             Err(Rejected::IpVersion)
         }),

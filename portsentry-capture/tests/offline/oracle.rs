@@ -72,34 +72,52 @@ pub(crate) fn theirs(link: LinkType, frame: &[u8]) -> Option<Seen> {
     }
 }
 
-/// The kernel may name the protocol after an inner tag that is still in the frame.
+/// The kernel may name the protocol after inner tags that are still in the frame, or 0.
 fn theirs_cooked(ether_type: EtherType, rest: &[u8], tags_left: u8) -> Option<Seen> {
-    let version = match ether_type {
-        EtherTypes::Ipv4 => 4,
-        EtherTypes::Ipv6 => 6,
-        EtherType(0x8100 | 0x88a8 | 0x9100) if tags_left > 0 => {
-            let tag = VlanPacket::new(rest)?;
-            return theirs_cooked(tag.get_ethertype(), &rest[4..], tags_left - 1);
-        }
-        _ => return None,
+    if let EtherType(0x8100 | 0x88a8 | 0x9100) = ether_type {
+        let (inner, rest, tags_left) = theirs_tag(ether_type, rest, tags_left)?;
+        return theirs_cooked(inner, rest, tags_left);
+    }
+    if !matches!(ether_type, EtherTypes::Ipv4 | EtherTypes::Ipv6 | EtherType(0)) {
+        return None;
+    }
+    let is_header = ether_type == EtherTypes::Ipv4 && rest.first()? >> 4 == 4 && rest[0] & 15 > 4;
+    let (mut inner, mut inside) = (EtherType(0x8100), rest);
+    while let EtherType(0x8100 | 0x88a8 | 0x9100) = inner
+        && let Some(tag) = VlanPacket::new(inside)
+    {
+        (inner, inside) = (tag.get_ethertype(), &inside[4..]);
+    }
+    let version = inside.first().map(|first| first >> 4);
+    let is_tagged = match inner {
+        EtherTypes::Ipv4 => version == Some(4),
+        EtherTypes::Ipv6 => version == Some(6),
+        _ => false,
     };
-    let is_tag = rest.len() > 4
-        && rest[0] >> 4 != version
-        && VlanPacket::new(rest)?.get_ethertype() == ether_type
-        && rest[4] >> 4 == version;
-    theirs_tagged(ether_type, if is_tag { &rest[4..] } else { rest }, 0)
+    if !is_header && is_tagged && (ether_type == inner || ether_type == EtherType(0)) {
+        return theirs_tagged(inner, inside, 0);
+    }
+    theirs_tagged(ether_type, rest, 0)
 }
 
 fn theirs_tagged(ether_type: EtherType, rest: &[u8], tags_left: u8) -> Option<Seen> {
     match ether_type {
         EtherTypes::Ipv4 => theirs_v4(rest),
         EtherTypes::Ipv6 => theirs_v6(rest),
-        EtherType(0x8100 | 0x88a8 | 0x9100) if tags_left > 0 => {
-            let tag = VlanPacket::new(rest)?;
-            theirs_tagged(tag.get_ethertype(), tag.payload(), tags_left - 1)
+        EtherType(0x8100 | 0x88a8 | 0x9100) => {
+            let (inner, rest, tags_left) = theirs_tag(ether_type, rest, tags_left)?;
+            theirs_tagged(inner, rest, tags_left)
         }
         _ => None,
     }
+}
+
+/// Removes a tag. Tags that contain only a priority are not counted.
+fn theirs_tag(kind: EtherType, bytes: &[u8], left: u8) -> Option<(EtherType, &[u8], u8)> {
+    let tag = VlanPacket::new(bytes)?;
+    let is_counted = kind == EtherType(0x9100) || tag.get_vlan_identifier() != 0;
+    let left = if is_counted { left.checked_sub(1)? } else { left };
+    Some((tag.get_ethertype(), &bytes[4..], left))
 }
 
 fn theirs_v4(bytes: &[u8]) -> Option<Seen> {

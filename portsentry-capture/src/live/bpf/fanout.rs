@@ -25,7 +25,8 @@ fn source(hash: &SourceHash) -> Vec<Instruction> {
     // Offsets of the words of the source address (RFC 791 section 3.1, RFC 8200 section 3).
     let v4 = address(&mut code, hash, &[12]);
     let v6 = address(&mut code, hash, &[8, 12, 16, 20]);
-    let start = ether_type(&mut code, v4, v6, Ends { pass: nothing, drop: nothing });
+    let start =
+        ether_type(&mut code, v4, v6, Ends { pass: nothing, whole: nothing, drop: nothing });
     code.ops(&[Op::SetIndex(0), Op::LoadAncillary(Ancillary::Protocol)], start);
     code.finish()
 }

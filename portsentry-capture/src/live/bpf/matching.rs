@@ -26,22 +26,26 @@ pub(super) const UDP: u32 = 17;
 pub(super) const MAX_ADDRESSES: usize = 64;
 
 #[cfg(any(feature = "pcap", feature = "raw"))]
-/// The two results of a program.
+/// The results of a program.
 #[derive(Clone, Copy)]
 pub(super) struct Ends {
+    /// Passes the start of the packet, which contains the headers.
     pub(super) pass: Label,
+    /// Passes the whole packet, whose headers have any length.
+    pub(super) whole: Label,
     pub(super) drop: Label,
 }
 
 /// Matches the EtherType, with the index at the network header and its type in the
 /// accumulator. The kernel removes the outer tag of 802.1Q and 802.1ad before filters run, but
 /// no inner tag, and no tag of type 0x9100. A packet with more tags than the decoder accepts
-/// goes to `ends.pass`, because the decoder counts it.
+/// goes to
+/// `ends.whole`: the kernel accepts any number of priority tags, and the decoder counts the rest.
 #[cfg(any(feature = "pcap", feature = "raw"))]
 pub(super) fn ether_type(code: &mut Assembler, v4: Label, v6: Label, ends: Ends) -> Label {
     let skip_tag =
         [Op::LoadHalf(2), Op::Save(0), Op::FromIndex, Op::Add(4), Op::ToIndex, Op::Restore(0)];
-    let (mut start, mut tagged) = (ends.drop, ends.pass);
+    let (mut start, mut tagged) = (ends.drop, ends.whole);
     for _ in 0..=MAX_VLAN_TAGS {
         let other = code.any_of(&VLAN_TAGS.map(u32::from), tagged, ends.drop);
         let other = code.branch(Condition::Equals(IPV6.into()), v6, other);

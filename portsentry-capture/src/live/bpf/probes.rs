@@ -12,7 +12,7 @@ use super::matching::{
     search,
 };
 use super::program::{Ancillary, Assembler, Condition, Instruction, Label, Op};
-use crate::live::{SNAP_LENGTH, Watched, packet_socket};
+use crate::live::{MAX_SNAP_LENGTH, SNAP_LENGTH, Watched, packet_socket};
 
 const TCP: u32 = 6;
 const AUTHENTICATION: u32 = 51;
@@ -52,6 +52,7 @@ pub(in crate::live) fn attach_probe_filter(
 pub(super) fn candidates(network: u32, watched: &Watched, port_ranges: usize) -> Vec<Instruction> {
     let mut code = Assembler::default();
     let drop = code.give(0);
+    let whole = code.give(MAX_SNAP_LENGTH);
     let pass = code.give(SNAP_LENGTH);
 
     let port = |ports: &PortSet| coarse(&pairs(ports.ranges()), port_ranges);
@@ -62,7 +63,7 @@ pub(super) fn candidates(network: u32, watched: &Watched, port_ranges: usize) ->
     let tcp = code.branch(Condition::HasAnyOf(RST_OR_ACK), drop, tcp);
     let tcp = code.ops(&[Op::LoadByte(13)], tcp);
 
-    let ends = Ends { pass, drop };
+    let ends = Ends { pass, whole, drop };
     let v4 = ipv4(&mut code, &watched.addresses, [tcp, udp], ends);
     let v6 = ipv6(&mut code, &watched.addresses, [tcp, udp], ends);
     let start = ether_type(&mut code, v4, v6, ends);
@@ -94,11 +95,12 @@ fn ipv4(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], en
     code.ops(&[Op::LoadWord(16)], target)
 }
 
-/// Writes the test of an IPv6 packet, with the index at its header.
+/// Writes the test of an IPv6 packet, with the index at its header. A packet with extension headers
+/// passes whole, because the chain of headers may be as long as the packet.
 fn ipv6(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], ends: Ends) -> Label {
     let to_payload = [Op::FromIndex, Op::Add(40), Op::ToIndex];
     let (tcp, udp) = (code.ops(&to_payload, tcp), code.ops(&to_payload, udp));
-    let other = code.any_of(&EXTENSION_HEADERS, ends.pass, ends.drop);
+    let other = code.any_of(&EXTENSION_HEADERS, ends.whole, ends.drop);
     let other = code.branch(Condition::Equals(UDP), udp, other);
     let protocol = code.branch(Condition::Equals(TCP), tcp, other);
     let own = code.ops(&[Op::LoadByte(6)], protocol);

@@ -264,9 +264,20 @@ fn only_incoming_packets_for_this_host_pass() {
 
 #[test]
 fn long_packets_are_cut() {
-    let packet = v4(own4(), 17, 0, 0, &[&udp(53)[..], &[0; 3000]].concat());
-    let passed = Filter::new(&candidates(0, &watched(), 256), IPV4, 0).run(&packet);
-    assert_eq!(passed, SNAP_LENGTH as usize);
+    let datagram = [&udp(53)[..], &[0; 3000]].concat();
+    let passed = |protocol, packet: &[u8]| {
+        Filter::new(&candidates(0, &watched(), 256), protocol, 0).run(packet)
+    };
+    assert_eq!(passed(IPV4, &v4(own4(), 17, 0, 0, &datagram)), SNAP_LENGTH as usize);
+    assert_eq!(passed(IPV6, &v6(own6(), 17, &datagram)), SNAP_LENGTH as usize);
+    // The chain of headers may be as long as the packet.
+    for header in [60, 44] {
+        let long = v6(own6(), header, &extended(header, 17, &datagram));
+        assert_eq!(passed(IPV6, &long), long.len(), "extension header {header}");
+    }
+    let tags = vec![0x8100; 700];
+    let tagged = ethernet(&tags, &v4(own4(), 17, 0, 0, &udp(53)));
+    assert_eq!(passed(0x8100, &tagged[14..]), tagged.len() - 14);
 }
 
 /// Returns the first `number` odd ports.

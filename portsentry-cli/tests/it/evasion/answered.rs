@@ -1,7 +1,7 @@
 //! Forms of packets that the kernel answers, although some sensor did not see them.
 //!
 //! The kernel is the judge. Each form sends fifty probes, each to a different port. `tcpdump`
-//! captures the answers of the kernel: resets, unreachable ports, replies. Sentries with both
+//! captures the answers of the kernel: resets, unreachable ports, replies. Sentries with all
 //! capture methods must log each probe that was answered, once. A form is a row in a table of a
 //! module of this folder.
 
@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use portsentry_testbed::{Namespace, SOON, Testbed, require_root};
 
-use super::Wire;
+use super::{CAPTURES, Wire};
 use crate::expected::UDP as DATAGRAM;
 use crate::forgery::{Forger, hardware};
 use crate::fragments::{Between, Version};
@@ -100,7 +100,7 @@ fn differences(form: &Form) -> Vec<String> {
     set(&bed.host, "ipv6/icmp/ratelimit", "0");
     (form.prepare)(&bed.host);
     let station = Station::with(&bed.host, CONFIGURATION);
-    let mut sentries = ["pcap", "raw"].map(|method| (method, station.start(&["-m", method])));
+    let mut sentries = CAPTURES.map(|options| (options, station.start(options)));
     let mut witness = Witness::start(&bed.scanner);
 
     // The kernels know each other's hardware address before the probes arrive.
@@ -116,9 +116,11 @@ fn differences(form: &Form) -> Vec<String> {
         let Step::Send(frames) = step;
         forger.send(&frames, RATE);
     }
-    let [(_, first), (_, second)] = &mut sentries;
+    let ((_, first), others) = sentries.split_first_mut().expect("a sentry");
     settle(&bed, bed.host.v4().into(), first, None);
-    second.wait_for_part(&port_of(DATAGRAM, MARKER));
+    for (_, sentry) in others {
+        sentry.wait_for_part(&port_of(DATAGRAM, MARKER));
+    }
     datagram(&bed.host, bed.host.v4().into(), bed.scanner.v4().into(), MARKER);
     witness.wait_for_port(MARKER, SOON);
 
@@ -128,7 +130,7 @@ fn differences(form: &Form) -> Vec<String> {
     if answered.len() != PORTS.len() {
         differences.push(format!("{}: {} answered", form.name, answered.len()));
     }
-    for (method, sentry) in sentries {
+    for (options, sentry) in sentries {
         let ended = sentry.stop();
         let logged = logged(&ended);
         let ports: BTreeSet<u16> = logged.keys().copied().collect();
@@ -136,7 +138,7 @@ fn differences(form: &Form) -> Vec<String> {
             let numbers = (answered.len(), answered.intersection(&ports).count());
             let (name, summary) = (form.name, &ended.stderr);
             differences.push(format!(
-                "{name}, {method}: {} answered, {} of them logged, in {} lines: {summary:?}",
+                "{name}, {options:?}: {} answered, {} of them logged, in {} lines: {summary:?}",
                 numbers.0,
                 numbers.1,
                 logged.values().sum::<usize>()

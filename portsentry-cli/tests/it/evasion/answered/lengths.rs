@@ -2,6 +2,7 @@
 
 use super::{Form, each, form, syn, unchanged};
 use crate::evasion::Wire;
+use crate::fragments::Version::V6;
 use crate::fragments::skippable_options;
 use crate::frames::{DESTINATION, TCP};
 
@@ -18,5 +19,20 @@ fn with_options(wire: &Wire, headers: usize, length: usize) -> Vec<super::Step> 
     each(|port| wire.send_v6(DESTINATION, &behind_options(port, headers, length)))
 }
 
-pub(super) const FORMS: &[Form] =
-    &[form("options of 1.8 KB", unchanged, |wire| with_options(wire, 1, 1_800))];
+pub(super) const FORMS: &[Form] = &[
+    form("options of 1.8 KB", unchanged, |wire| with_options(wire, 1, 1_800)),
+    form("options of 3.6 KB", unchanged, |wire| with_options(wire, 2, 1_800)),
+    form("options of 7 KB", unchanged, |wire| with_options(wire, 4, 1_800)),
+    form("options of 7 KB in the first of two fragments", unchanged, |wire| {
+        each(|port| {
+            let options = [behind_options(port, 4, 1_800), vec![b'x'; 40]].concat();
+            let whole = &wire.v6(DESTINATION, &options)[40..];
+            let cut = whole.len() - 36;
+            let piece = |start: usize, end: usize| {
+                let (more, bytes) = (end < whole.len(), &whole[start..end]);
+                wire.ip(&wire.between.fragment(V6, DESTINATION, port, start, more, bytes))
+            };
+            vec![piece(0, cut), piece(cut, whole.len())]
+        })
+    }),
+];

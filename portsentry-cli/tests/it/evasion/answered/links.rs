@@ -21,6 +21,7 @@ fn tagged(wire: &Wire, is_v6: bool, port: u16, tags: &[(u16, u16)]) -> Vec<u8> {
 
 /// Tags that contain only a priority.
 const PRIORITY: (u16, u16) = (0x8100, 0);
+const OUTER_PRIORITY: (u16, u16) = (0x88a8, 0);
 
 pub(super) const FORMS: &[Form] = &[
     form("no tag", unchanged, |wire| each(|port| vec![tagged(wire, false, port, &[])])),
@@ -30,5 +31,21 @@ pub(super) const FORMS: &[Form] = &[
     }),
     form("two priority tags", unchanged, |wire| {
         each(|port| vec![tagged(wire, false, port, &[PRIORITY; 2])])
+    }),
+    form("three priority tags", unchanged, |wire| {
+        each(|port| vec![tagged(wire, false, port, &[PRIORITY; 3])])
+    }),
+    form("four priority tags of both kinds, IPv6", unchanged, |wire| {
+        let tags = [OUTER_PRIORITY, PRIORITY, OUTER_PRIORITY, PRIORITY];
+        each(|port| vec![tagged(wire, true, port, &tags)])
+    }),
+    form("six priority tags of all priorities", unchanged, |wire| {
+        each(|port| {
+            let tags: Vec<_> = (2..8).map(|priority| (0x8100, priority << 13)).collect();
+            vec![tagged(wire, port % 2 == 0, port, &tags)]
+        })
+    }),
+    form("a thousand priority tags", unchanged, |wire| {
+        each(|port| vec![tagged(wire, port % 2 == 0, port, &[PRIORITY; 1000])])
     }),
 ];
