@@ -96,12 +96,12 @@ impl Comparison {
             Operation::SetRules(rules) => {
                 self.engine.set_policy(rules.policy());
                 self.batched.set_policy(rules.policy());
-                self.model.rules = rules.clone();
+                self.model.set_rules(rules);
             }
             Operation::SetServed(sockets) => {
-                self.engine.set_served_ports(served_ports(sockets));
-                self.batched.set_served_ports(served_ports(sockets));
-                self.model.served.clone_from(sockets);
+                self.engine.set_served_ports(served_ports(sockets).taken_at(now));
+                self.batched.set_served_ports(served_ports(sockets).taken_at(now));
+                self.model.set_served(sockets, self.now);
             }
             Operation::RestoreBlocked(host) => {
                 self.engine.restore_blocked([*host]);

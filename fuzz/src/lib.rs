@@ -10,6 +10,7 @@ mod files;
 mod model;
 mod responses;
 mod script;
+mod served;
 mod template;
 
 pub use comparison::replay;

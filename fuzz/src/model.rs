@@ -14,15 +14,15 @@ use portsentry_core::{
 
 use crate::Rules;
 use crate::responses::Responses;
+use crate::served::{Served, Socket};
 
 /// Shortest time between two lines about one source and served port, or two summaries.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// Model of an engine.
 pub(crate) struct Model {
-    pub(crate) rules: Rules,
-    /// Protocol, address and port of each socket, and whether it takes IPv6 only.
-    pub(crate) served: Vec<(Protocol, IpAddr, u16, bool)>,
+    rules: Rules,
+    served: Served,
     pub(crate) events: VecDeque<Event>,
     pub(crate) responses: Responses,
     pub(crate) sources: Counters,
@@ -43,7 +43,7 @@ impl Model {
     pub(crate) fn new(rules: Rules, limits: &Limits) -> Self {
         Self {
             rules,
-            served: Vec::new(),
+            served: Served::default(),
             events: VecDeque::new(),
             responses: Responses::new(limits),
             sources: Counters::new(limits.sources, true),
@@ -58,6 +58,17 @@ impl Model {
             rate_limited: 0,
             overloaded: 0,
         }
+    }
+
+    pub(crate) fn set_rules(&mut self, rules: &Rules) {
+        if rules.served_grace != self.rules.served_grace {
+            self.served.forget_expired(self.now, self.rules.served_grace);
+        }
+        self.rules = rules.clone();
+    }
+
+    pub(crate) fn set_served(&mut self, sockets: &[Socket], taken_at: Duration) {
+        self.served.set(sockets, self.now.max(taken_at), self.rules.served_grace);
     }
 
     pub(crate) fn observe(&mut self, probe: &Observation, now: Duration) -> Verdict {
@@ -98,7 +109,8 @@ impl Model {
             return Reason::NotMonitored;
         }
         // 2. Service check.
-        if !self.rules.watch_served_ports && self.is_served(protocol, target, probe.target_port) {
+        let grace = self.rules.served_grace;
+        if !self.rules.watch_served_ports && self.served.is_served(probe, self.now, grace) {
             self.report_served(probe);
             return Reason::Served;
         }
@@ -146,18 +158,6 @@ impl Model {
         }
         self.summary_due = self.summary_due.or(Some(self.now + MINUTE));
         reason
-    }
-
-    fn is_served(&self, protocol: Protocol, target: IpAddr, port: u16) -> bool {
-        self.served.iter().any(|&(socket, bound, at, v6_only)| {
-            let takes = match (bound, target) {
-                (IpAddr::V6(any), IpAddr::V4(_)) => any.is_unspecified() && !v6_only,
-                (IpAddr::V4(any), IpAddr::V4(_)) if any.is_unspecified() => true,
-                (IpAddr::V6(any), IpAddr::V6(_)) if any.is_unspecified() => true,
-                _ => bound == target,
-            };
-            socket == protocol && at == port && takes
-        })
     }
 
     fn report_served(&mut self, probe: &Observation) {

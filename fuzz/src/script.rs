@@ -77,6 +77,8 @@ pub struct Rules {
     pub respond_to_self: bool,
     /// As in [`Policy`].
     pub watch_served_ports: bool,
+    /// As in [`Policy`].
+    pub served_grace: Duration,
 }
 
 /// One call of the engine.
@@ -158,6 +160,7 @@ impl Rules {
             remember_blocked: switches & 4 == 0,
             respond_to_self: switches & 8 != 0,
             watch_served_ports: switches & 16 != 0,
+            served_grace: Duration::from_secs([0, 1, 5, 600][usize::from(trigger >> 3 & 3)]),
             block_rate: u32::from(switches >> 5),
         }
     }
@@ -178,6 +181,7 @@ impl Rules {
             block_rate: self.block_rate,
             respond_to_self: self.respond_to_self,
             watch_served_ports: self.watch_served_ports,
+            served_grace: self.served_grace,
         }
     }
 }

@@ -121,6 +121,7 @@ impl Configuration {
             block_rate: settings.block_rate,
             respond_to_self: !self.local_check,
             watch_served_ports: !self.service_check,
+            served_grace: settings.served_grace,
             ..Policy::default()
         }
     }

@@ -13,6 +13,7 @@ mod rate_limit;
 mod respond;
 mod response;
 mod responses;
+mod served;
 mod statistics;
 mod suppressed;
 
@@ -23,9 +24,7 @@ use core::net::IpAddr;
 use crate::blocked_set::BlockedSet;
 use crate::counter_table::{CounterTable, Window};
 use crate::hash_key::{HashKey, address_bits};
-use crate::{
-    Decision, Event, Instant, Observation, Policy, Protocol, Reason, ServedPorts, Verdict,
-};
+use crate::{Decision, Event, Instant, Observation, Policy, Reason, Verdict};
 
 pub use self::advice::Advice;
 pub use self::limits::Limits;
@@ -36,10 +35,8 @@ pub use self::statistics::Statistics;
 use self::lookup_cache::{LookupCache, Lookups};
 use self::prefetch::BATCH;
 use self::responses::Responses;
-use self::suppressed::{SUMMARY_INTERVAL, Suppressed};
-
-/// The window in which each pair of source and served port gets one line.
-const SERVED_LINES: Window = Window::Fixed(SUMMARY_INTERVAL.as_secs() as u32);
+use self::served::Served;
+use self::suppressed::Suppressed;
 
 /// The detection state machine.
 ///
@@ -139,7 +136,7 @@ const SERVED_LINES: Window = Window::Fixed(SUMMARY_INTERVAL.as_secs() as u32);
 pub struct Engine {
     policy: Policy,
     trigger_window: Window,
-    served: ServedPorts,
+    served: Served,
     sources: CounterTable,
     lookups: LookupCache,
     served_log: CounterTable,
@@ -173,7 +170,7 @@ impl Engine {
         Self {
             trigger_window: Window::sliding(policy.trigger_window),
             policy,
-            served: ServedPorts::default(),
+            served: Served::default(),
             blocked: BlockedSet::new(limits.blocked, limits.blocked_v6, key.clone()),
             served_log: CounterTable::new(limits.served_lines, key.clone()),
             sources: CounterTable::new(limits.sources, key),
@@ -315,6 +312,10 @@ impl Engine {
             observation
         };
         let verdict = self.decide(observation, hash, known);
+        self.count(verdict)
+    }
+
+    fn count(&mut self, verdict: Verdict) -> Verdict {
         self.statistics.observations += 1;
         self.statistics.count(verdict.reason);
         verdict
@@ -329,10 +330,7 @@ impl Engine {
         if !self.policy.monitors(protocol, target_port) {
             return dropped(Reason::NotMonitored);
         }
-        if !self.policy.watch_served_ports
-            && (self.served.serves(protocol, target, target_port)
-                || protocol == Protocol::Udp && self.serves_peer(observation))
-        {
+        if !self.policy.watch_served_ports && self.is_served(observation) {
             self.report_served_port(observation);
             return dropped(Reason::Served);
         }
@@ -376,12 +374,6 @@ impl Engine {
         }
     }
 
-    /// Returns whether a connected socket receives the datagrams of this peer.
-    fn serves_peer(&self, observation: &Observation) -> bool {
-        let Observation { source, source_port, target, target_port, .. } = *observation;
-        self.served.is_connected((target, target_port), (source, source_port))
-    }
-
     /// Counts a probe of a source that is not ignored.
     fn reaches_trigger(&mut self, hash: u64, at: Instant, known: Lookups) -> bool {
         if !self.counts() {
@@ -404,17 +396,6 @@ impl Engine {
             self.events.push_back(event);
         } else {
             self.statistics.events_lost += 1;
-        }
-    }
-
-    fn report_served_port(&mut self, observation: &Observation) {
-        let Observation { source, target_port: port, .. } = *observation;
-        let hash = self.served_log.hash(address_bits(source), port);
-        let seen = self.served_log.bump(hash, self.now, SERVED_LINES);
-        if seen == 1 {
-            self.push_event(Event::served_port(observation));
-        } else {
-            self.suppress_served_port();
         }
     }
 
@@ -457,6 +438,7 @@ impl Engine {
             self.forget_external_limit();
         }
         self.trigger_window = Window::sliding(policy.trigger_window);
+        self.change_served_grace(policy.served_grace);
         self.policy = policy;
         self.lookups.invalidate_all(&mut self.sources);
     }
@@ -464,11 +446,6 @@ impl Engine {
     /// Returns the current rules.
     pub fn policy(&self) -> &Policy {
         &self.policy
-    }
-
-    /// Replaces the snapshot of served ports.
-    pub fn set_served_ports(&mut self, served: ServedPorts) {
-        self.served = served;
     }
 
     /// Returns the counts of the decisions so far, and the fill levels of the tables.

@@ -99,6 +99,7 @@ mod observation;
 mod policy;
 mod port_set;
 mod scan_kind;
+mod served_memory;
 mod served_ports;
 #[cfg(feature = "std")]
 mod stopwatch;

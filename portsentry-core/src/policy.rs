@@ -39,6 +39,10 @@ pub struct Policy {
     pub respond_to_self: bool,
     /// Whether to watch ports that a local program serves.
     pub watch_served_ports: bool,
+    /// Time for which a port counts as served after it was last known to be served; zero for
+    /// none. TCP segments that no client sends, such as those of a NULL scan, are probes
+    /// during this time.
+    pub served_grace: Duration,
 }
 
 impl Policy {

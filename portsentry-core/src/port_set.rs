@@ -80,6 +80,18 @@ impl PortSet {
         self.ranges().flatten()
     }
 
+    /// Returns the ports that are not in `other`, in ascending order.
+    pub(crate) fn without<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = u16> + 'a {
+        let words = self.words.iter().zip(other.words.iter()).enumerate();
+        words.flat_map(|(index, (word, other))| {
+            let bits = core::iter::successors(Some(word & !other), |bits| {
+                Some(bits & bits.wrapping_sub(1))
+            });
+            bits.take_while(|bits| *bits != 0)
+                .map(move |bits| (index as u16) << 6 | bits.trailing_zeros() as u16)
+        })
+    }
+
     /// Returns the shortest list of ranges that covers the set, ascending.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u16>> {
         let mut from = 0;

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::{PortSet, Protocol};
+use crate::{Instant, PortSet, Protocol};
 
 /// A snapshot of the ports that local programs serve, by address.
 ///
@@ -18,6 +18,8 @@ pub struct ServedPorts {
     /// The local ports of these sockets, for a fast check like
     /// [`Sockets::on_some_address`].
     connected_ports: PortSet,
+    /// Time of the snapshot.
+    pub(crate) taken_at: Instant,
 }
 
 /// An address and a port, as the kernel compares them.
@@ -25,7 +27,7 @@ type End = (IpAddr, u16);
 
 /// The sockets of one protocol.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Sockets {
+pub(crate) struct Sockets {
     /// Ports bound to `0.0.0.0`, or to `::` without the restriction to IPv6.
     on_any_v4: PortSet,
     /// Ports bound to `::`.
@@ -35,6 +37,60 @@ struct Sockets {
     /// The ports of these sockets. Most probed ports are not among them, so the list is
     /// rarely searched.
     on_some_address: PortSet,
+}
+
+/// An address that a socket is bound to, as the kernel compares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Bound {
+    AnyV4,
+    AnyV6,
+    Address(IpAddr),
+}
+
+impl Bound {
+    /// Returns the wildcard that receives packets to `address`.
+    pub(crate) const fn any(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::AnyV4,
+            IpAddr::V6(_) => Self::AnyV6,
+        }
+    }
+}
+
+impl Sockets {
+    /// Returns whether a socket receives packets to `address` and `port`.
+    fn serve(&self, address: IpAddr, port: u16) -> bool {
+        let on_any = match address {
+            IpAddr::V4(_) => &self.on_any_v4,
+            IpAddr::V6(_) => &self.on_any_v6,
+        };
+        on_any.contains(port) || self.is_bound(Bound::Address(address), port)
+    }
+
+    /// Returns whether a socket is bound to exactly this address and port.
+    pub(crate) fn is_bound(&self, bound: Bound, port: u16) -> bool {
+        match bound {
+            Bound::AnyV4 => self.on_any_v4.contains(port),
+            Bound::AnyV6 => self.on_any_v6.contains(port),
+            Bound::Address(address) => {
+                self.on_some_address.contains(port)
+                    && self.on_address.binary_search(&(address, port)).is_ok()
+            }
+        }
+    }
+
+    /// Returns the address and port of the sockets that are not in `later`. Takes about two
+    /// microseconds, and O(log n) for each socket bound to a single address.
+    pub(crate) fn missing_in<'a>(
+        &'a self,
+        later: &'a Self,
+    ) -> impl Iterator<Item = (Bound, u16)> + 'a {
+        let v4 = self.on_any_v4.without(&later.on_any_v4).map(|port| (Bound::AnyV4, port));
+        let v6 = self.on_any_v6.without(&later.on_any_v6).map(|port| (Bound::AnyV6, port));
+        let single = self.on_address.iter().map(|&(address, port)| (Bound::Address(address), port));
+        let single = single.filter(|&(bound, port)| !later.is_bound(bound, port));
+        v4.chain(v6).chain(single)
+    }
 }
 
 impl ServedPorts {
@@ -82,6 +138,23 @@ impl ServedPorts {
         self
     }
 
+    /// Sets the time at which the snapshot was taken, for
+    /// [`Policy::served_grace`](crate::Policy::served_grace). Without it, the engine uses the
+    /// latest time that it knows.
+    #[must_use]
+    pub const fn taken_at(mut self, now: Instant) -> Self {
+        self.taken_at = now;
+        self
+    }
+
+    /// Returns the sockets of one protocol, without those that are connected.
+    pub(crate) const fn sockets(&self, protocol: Protocol) -> &Sockets {
+        match protocol {
+            Protocol::Tcp => &self.tcp,
+            Protocol::Udp => &self.udp,
+        }
+    }
+
     /// Returns whether a UDP socket at `local` is connected to `peer`. Takes one load for a
     /// port without such sockets, otherwise O(log n) in the number of connected sockets.
     pub fn is_connected(&self, local: (IpAddr, u16), peer: (IpAddr, u16)) -> bool {
@@ -93,17 +166,7 @@ impl ServedPorts {
     /// loads for a port that no program serves, otherwise O(log n) in the number of sockets
     /// bound to single addresses.
     pub fn serves(&self, protocol: Protocol, address: IpAddr, port: u16) -> bool {
-        let table = match protocol {
-            Protocol::Tcp => &self.tcp,
-            Protocol::Udp => &self.udp,
-        };
-        let on_any = match address {
-            IpAddr::V4(_) => &table.on_any_v4,
-            IpAddr::V6(_) => &table.on_any_v6,
-        };
-        on_any.contains(port)
-            || table.on_some_address.contains(port)
-                && table.on_address.binary_search(&(address, port)).is_ok()
+        self.sockets(protocol).serve(address, port)
     }
 }
 

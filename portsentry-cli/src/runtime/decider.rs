@@ -11,6 +11,10 @@ const HELD: usize = 64;
 /// Maximum age of the snapshot of served ports when a packet is decided.
 const SERVED_PORTS_AGE: Duration = Duration::from_millis(250);
 
+/// Longest time between two snapshots while no packets arrive. The engine remembers a port from
+/// the first snapshot without it, so this is the inaccuracy of `SERVED_GRACE`.
+const SERVED_PORTS_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Decides the observations that the sensors read in one batch.
 pub(crate) struct Decider<'a> {
     pub(super) engine: &'a mut Engine,
@@ -45,24 +49,40 @@ impl Decider<'_> {
     }
 }
 
-/// The engine's snapshot of served ports, refreshed while packets arrive.
+/// The engine's snapshot of served ports, refreshed while packets arrive, and from time to time
+/// without packets.
 #[derive(Debug)]
 pub(crate) struct ServedPorts {
     /// Whether the engine needs the snapshot.
-    pub(crate) wanted: bool,
+    wanted: bool,
+    /// Time between two snapshots without packets, `None` if they are not needed.
+    interval: Option<Duration>,
     taken: Option<Instant>,
     /// Whether the last snapshot failed, which was logged.
     fails: bool,
 }
 
 impl ServedPorts {
-    pub(crate) const fn new(wanted: bool) -> Self {
-        Self { wanted, taken: None, fails: false }
+    /// Creates a snapshot that [`set`](Self::set) enables.
+    pub(crate) const fn new() -> Self {
+        Self { wanted: false, interval: None, taken: None, fails: false }
+    }
+
+    /// Sets whether the engine needs snapshots, and for which time it remembers ports
+    /// (`SERVED_GRACE`).
+    pub(crate) fn set(&mut self, wanted: bool, grace: Duration) {
+        let interval = (grace / 10).clamp(SERVED_PORTS_AGE, SERVED_PORTS_INTERVAL);
+        (self.wanted, self.interval) = (wanted, (!grace.is_zero()).then_some(interval));
+    }
+
+    /// Returns the time at which to take a snapshot even without packets, if there is one.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let interval = self.interval.filter(|_| self.wanted)?;
+        Some(self.taken.map_or_else(Instant::default, |taken| taken.after(interval)))
     }
 
     /// Takes a new snapshot if the last one is too old; most calls only compare two numbers.
-    /// Without packets, there is no system call.
-    fn refresh(&mut self, engine: &mut Engine, now: Instant) {
+    pub(super) fn refresh(&mut self, engine: &mut Engine, now: Instant) {
         let fresh = self.taken.is_some_and(|taken| now.since(taken) < SERVED_PORTS_AGE);
         if fresh || !self.wanted {
             return;
@@ -70,7 +90,7 @@ impl ServedPorts {
         self.taken = Some(now);
         match served_ports() {
             Ok(served) => {
-                engine.set_served_ports(served);
+                engine.set_served_ports(served.taken_at(now));
                 if std::mem::take(&mut self.fails) {
                     log::warn!("can read the socket tables again");
                 }

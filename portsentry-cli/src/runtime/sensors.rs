@@ -5,6 +5,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use portsentry_capture::{
     ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Drained, InterfaceLoss, Reply,
@@ -27,6 +28,8 @@ pub(crate) struct SensorSettings {
     pub(crate) banner: Vec<u8>,
     /// Whether served ports are needed.
     pub(crate) service_check: bool,
+    /// `SERVED_GRACE`.
+    pub(crate) served_grace: Duration,
 }
 
 impl SensorSettings {
@@ -36,6 +39,7 @@ impl SensorSettings {
             udp_ports: configuration.ports(Protocol::Udp),
             banner: configuration.settings.port_banner.clone().unwrap_or_default().into_bytes(),
             service_check: configuration.service_check,
+            served_grace: configuration.settings.served_grace,
         }
     }
 }

@@ -11,7 +11,7 @@ use portsentry_capture::clock::monotonic;
 use portsentry_capture::reactor::{Interest, wait};
 use portsentry_capture::{ConnectStats, Drained, InterfaceLoss, SensorStats};
 use portsentry_core::{
-    Effect, Engine, Limits, Observation, Outcome, Response, ResponseId, Statistics,
+    Effect, Engine, Instant, Limits, Observation, Outcome, Response, ResponseId, Statistics,
 };
 use portsentry_respond::Answer;
 
@@ -77,14 +77,23 @@ impl Shard {
     /// packets remain, the next wait returns immediately.
     pub(crate) fn poll_once(&mut self, respond: impl FnMut(&Response)) -> Result<Drained, Failure> {
         let drained = self.drain()?;
-        self.engine.handle_timeout(monotonic());
+        let now = monotonic();
+        self.engine.handle_timeout(now);
+        if self.served.due().is_some_and(|due| due <= now) {
+            self.served.refresh(&mut self.engine, now);
+        }
         self.hand_on(respond);
         Ok(drained)
     }
 
+    /// Returns the time at which to call [`poll_once`](Self::poll_once) even without packets.
+    pub(crate) fn due(&self) -> Option<Instant> {
+        [self.engine.poll_timeout(), self.served.due()].into_iter().flatten().min()
+    }
+
     /// Applies `settings`.
     pub(crate) fn set_settings(&mut self, settings: &SensorSettings) -> Result<(), Failure> {
-        self.served.wanted = settings.service_check;
+        self.served.set(settings.service_check, settings.served_grace);
         Ok(self.sensors.set_settings(settings)?)
     }
 
@@ -154,7 +163,7 @@ impl Shard {
 
 #[cfg(test)]
 mod tests {
-    use portsentry_core::{HashKey, Instant, Policy, TcpFlags};
+    use portsentry_core::{HashKey, Policy, TcpFlags};
 
     use super::*;
 

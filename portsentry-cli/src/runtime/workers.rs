@@ -58,7 +58,7 @@ impl Workers {
     /// Returns the time at which to call [`poll_once`](Self::poll_once) in any case.
     pub(crate) fn due(&self) -> Option<Instant> {
         match self {
-            Self::Here(shard) => shard.engine.poll_timeout(),
+            Self::Here(shard) => shard.due(),
             Self::Threads(_) => None,
         }
     }

@@ -32,6 +32,7 @@ mod crashes;
 mod endings;
 mod evasion;
 mod flood;
+mod guests;
 mod interruptions;
 mod names;
 mod old_kernels;

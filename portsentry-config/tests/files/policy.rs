@@ -17,7 +17,7 @@ fn every_rule_comes_from_its_key() {
     place.file(
         "c",
         "TCP_PORTS=\"1-3\"\nUDP_PORTS=\"9\"\nIGNORE_FILE=\"i\"\nSCAN_TRIGGER=\"4\"\nBLOCK_TCP=\"1\"\n\
-         KILL_ROUTE=\"r $TARGET$\"\nBLOCKED_FILE=\"b\"\nBLOCK_RATE=\"7\"\nNEVER_BLOCK=\"::1\"\n",
+         KILL_ROUTE=\"r $TARGET$\"\nBLOCKED_FILE=\"b\"\nBLOCK_RATE=\"7\"\nSERVED_GRACE=\"3 min\"\nNEVER_BLOCK=\"::1\"\n",
     );
     place.file("i", "192.0.2.0/24\n");
     let policy = place.load("c").unwrap().policy("198.51.100.1".parse().unwrap());
@@ -30,6 +30,7 @@ fn every_rule_comes_from_its_key() {
     assert!(policy.never_block.contains("198.51.100.1".parse().unwrap()));
     assert!(!policy.never_block.contains("::1".parse().unwrap()));
     assert_eq!((policy.scan_trigger, policy.block_rate), (4, 7));
+    assert_eq!(policy.served_grace.as_secs(), 180);
     assert!(policy.block_tcp && !policy.block_udp && policy.remember_blocked);
     assert!(!policy.respond_to_self && !policy.watch_served_ports);
 }

@@ -83,8 +83,9 @@ mod tests {
             };
             match key.default {
                 Value(text) => {
-                    assert_eq!(key.value(&defaults).as_deref(), Some(text), "{key:?}");
-                    assert_eq!(key.value(&read(text)).as_deref(), Some(text), "{key:?}");
+                    // A duration is written in seconds, for any unit in the table.
+                    assert_eq!(key.value(&defaults), key.value(&read(text)), "{key:?}");
+                    assert!(key.value(&defaults).is_some_and(|it| !it.is_empty()), "{key:?}");
                 }
                 Unset { example, .. } => {
                     assert!(key.value(&defaults).is_none_or(|text| text.is_empty()), "{key:?}");

@@ -7,6 +7,7 @@ mod line;
 mod lookup_cache;
 mod prevented;
 mod responses;
+mod served;
 mod shares;
 
 use core::net::SocketAddr;
@@ -17,7 +18,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::*;
-use crate::{Evidence, IpOptions, PortSet, Probe, Protocol, TcpFlags};
+use crate::{Evidence, IpOptions, PortSet, Probe, Protocol, ServedPorts, TcpFlags};
 
 /// An engine with a clock that only the test advances.
 struct Scenario {

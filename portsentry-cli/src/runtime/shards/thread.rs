@@ -99,7 +99,7 @@ impl Worker {
 /// Waits for commands, for packets if it is `watching`, or for a timeout.
 fn wait(shard: &Shard, commands: &WakeQueue<Command>, watching: bool) -> Result<(), Failure> {
     let sensors = shard.sensors.descriptor().filter(|_| watching);
-    let due = shard.engine.poll_timeout().filter(|_| watching);
+    let due = shard.due().filter(|_| watching);
     let limit = due.map(|due| due.since(monotonic()));
     reactor::wait(
         [Some(Interest::readable(commands.as_fd())), sensors.map(Interest::readable)],
