@@ -3,7 +3,7 @@
 
 BUILD_PACKAGES := gcc pkg-config libpcap-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) iproute2 nmap
-TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables hping3 masscan \
+TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables iptables hping3 masscan \
     zmap tcpreplay ethtool man-db groff zsh fish systemd logrotate
 # These packages start services on this machine, so they are installed only where every
 # test must run. Elsewhere, the tests of missing services are skipped.

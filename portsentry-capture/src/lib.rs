@@ -88,6 +88,8 @@ mod sensor;
 mod served;
 mod targets;
 #[cfg(feature = "live")]
+mod translated;
+#[cfg(feature = "live")]
 pub mod wake;
 
 #[cfg(feature = "connect")]
@@ -126,3 +128,5 @@ pub use sensor::{Drained, QueryStats, RingStats, Sensor, SensorError, SensorStat
 #[cfg(feature = "live")]
 pub use served::served_ports;
 pub use targets::Targets;
+#[cfg(feature = "live")]
+pub use translated::{LegacyTables, TranslationMonitor, Translations, is_translated, translations};

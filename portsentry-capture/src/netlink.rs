@@ -8,8 +8,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{
-    DecodeError, ErrorBuffer, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-    NLMSG_NOOP, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
+    DecodeError, ErrorBuffer, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NLMSG_NOOP, NetlinkBuffer, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NetlinkSerializable,
 };
 use nix::sys::socket::setsockopt;
 use rustix::net::netlink::SocketAddrNetlink;
@@ -24,6 +25,9 @@ pub(crate) const ROUTE: Option<Protocol> = None;
 
 /// Sockets.
 pub(crate) const SOCK_DIAG: Option<Protocol> = Some(rustix::net::netlink::SOCK_DIAG);
+
+/// Packet filters, and the table of connections.
+pub(crate) const NETFILTER: Option<Protocol> = Some(rustix::net::netlink::NETFILTER);
 
 /// Size of the read buffer, in bytes. The kernel writes at most 32 KiB at a time.
 const PART: usize = 64 * 1024;
@@ -66,7 +70,7 @@ where
     M: NetlinkSerializable,
     NetlinkPayload<M>: From<M>,
 {
-    let request = serialize(request);
+    let request = serialize(request, NLM_F_REQUEST | NLM_F_DUMP);
     let mut attempts = ATTEMPTS;
     loop {
         attempts -= 1;
@@ -81,6 +85,23 @@ where
             return Ok(());
         }
     }
+}
+
+/// Reads one entry, with `decode` for the type and the payload of its message.
+pub(crate) fn get<T, M>(
+    protocol: Option<Protocol>,
+    request: M,
+    decode: impl Fn(u16, &[u8]) -> T,
+) -> io::Result<T>
+where
+    M: NetlinkSerializable,
+    NetlinkPayload<M>: From<M>,
+{
+    let mut answer = None;
+    dump_once(protocol, &serialize(request, NLM_F_REQUEST | NLM_F_ACK), &mut |kind, payload| {
+        answer = Some(decode(kind, payload));
+    })?;
+    answer.ok_or_else(|| io::ErrorKind::NotFound.into())
 }
 
 /// Returns a socket that receives notifications of `groups`, a mask of the old-style groups
@@ -120,13 +141,13 @@ fn open(protocol: Option<Protocol>, flags: SocketFlags) -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?)
 }
 
-fn serialize<M>(request: M) -> Vec<u8>
+fn serialize<M>(request: M, flags: u16) -> Vec<u8>
 where
     M: NetlinkSerializable,
     NetlinkPayload<M>: From<M>,
 {
     let mut header = NetlinkHeader::default();
-    header.flags = NLM_F_REQUEST | NLM_F_DUMP;
+    header.flags = flags;
     let mut message = NetlinkMessage::new(header, NetlinkPayload::from(request));
     message.finalize();
     let mut bytes = vec![0; message.buffer_len()];
@@ -165,7 +186,8 @@ fn dump_once(
             }
             match message.message_type() {
                 NLMSG_DONE => return check_code(message.payload()).map(|()| outcome),
-                NLMSG_ERROR => check_code(message.payload())?,
+                // Without an error, it acknowledges a request for one entry.
+                NLMSG_ERROR => return check_code(message.payload()).map(|()| outcome),
                 NLMSG_NOOP => {}
                 kind => each(kind, message.payload()),
             }

@@ -105,6 +105,7 @@ mod served_ports;
 mod stopwatch;
 mod tcp_flags;
 mod time;
+mod translated_ports;
 mod verdict;
 
 pub use engine::{
@@ -126,4 +127,5 @@ pub use served_ports::ServedPorts;
 pub use stopwatch::Stopwatch;
 pub use tcp_flags::TcpFlags;
 pub use time::{Instant, Timestamp};
+pub use translated_ports::TranslatedPorts;
 pub use verdict::{Decision, Flags, Reason, Verdict};

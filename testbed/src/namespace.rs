@@ -238,6 +238,7 @@ fn require_program(program: &Path) {
     let package = match name.as_ref() {
         "ip" | "ss" => "iproute2",
         "nft" => "nftables",
+        "iptables-nft" | "ip6tables-nft" | "iptables-legacy" | "ip6tables-legacy" => "iptables",
         "ping" => "iputils-ping",
         "mausezahn" => "netsniff-ng",
         "setpriv" | "unshare" => "util-linux",

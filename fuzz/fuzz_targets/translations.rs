@@ -1,0 +1,24 @@
+//! Reads any bytes as a dump of the rules of a packet filter.
+//!
+//! The seeds are dumps of the kernel. The test `dumps_for_fuzzing_are_written` of
+//! `portsentry-capture` writes them.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use portsentry_capture::Translations;
+
+fuzz_target!(|dump: &[u8]| {
+    let found = Translations::of_dump(dump);
+    assert!(found.ports.is_sorted());
+    assert!(found.ports.iter().all(|ports| ports.first <= ports.last));
+    // Each result has a rule of at least this size.
+    assert!(dump.len() > 64 || found.ports.is_empty() && found.unknown_rules.is_empty());
+    // More of the same: another generation of a rule changes nothing.
+    let twice = Translations::of_dump(&[dump, dump].concat());
+    if !found.incomplete && !twice.incomplete && dump.len().is_multiple_of(4) {
+        assert!(found.ports.iter().all(|ports| {
+            let (protocol, address) = (ports.protocol, ports.destinations.addr());
+            twice.ports.iter().any(|it| it.includes(protocol, address, ports.first))
+        }));
+    }
+});

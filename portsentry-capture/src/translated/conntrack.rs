@@ -1,0 +1,88 @@
+//! Looks up one connection in the kernel's table of connections
+//! (`linux/netfilter/nfnetlink_conntrack.h`).
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use portsentry_core::Protocol;
+use rustix::io::Errno;
+
+use super::attributes::{HEADER, IPV4, IPV6, attribute, attributes, encode};
+use super::read::{Request, header};
+use crate::netlink::{self, NETFILTER};
+
+/// Subsystem and message `IPCTNL_MSG_CT_GET`.
+const GET: u16 = (1 << 8) | 1;
+
+/// Attributes of a connection.
+const ORIGINAL: u16 = 1;
+const REPLY: u16 = 2;
+/// Attributes of a tuple.
+const ADDRESSES: u16 = 1;
+const PROTOCOL: u16 = 2;
+
+/// Returns whether the kernel translates the destination of the packets from `source` to `target`,
+/// because a rule for the connection that they belong to is in effect. `false` also for packets of
+/// no connection. One system call that sends, and one that receives.
+///
+/// # Errors
+///
+/// If the kernel does not permit the question (`CAP_NET_ADMIN`), or tracks no connections.
+pub fn is_translated(
+    protocol: Protocol,
+    source: SocketAddr,
+    target: SocketAddr,
+) -> io::Result<bool> {
+    let Some((family, tuple)) = tuple(protocol, source, target) else { return Ok(false) };
+    let request = Request { kind: GET, body: [header(family).to_vec(), tuple].concat() };
+    match netlink::get(NETFILTER, request, |_, payload| destination_differs(payload, target)) {
+        Ok(answer) => Ok(answer),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the tuple of packets in the original direction.
+fn tuple(protocol: Protocol, source: SocketAddr, target: SocketAddr) -> Option<(u8, Vec<u8>)> {
+    let (family, addresses) = match (source.ip().to_canonical(), target.ip().to_canonical()) {
+        (IpAddr::V4(source), IpAddr::V4(target)) => {
+            (IPV4, [encode(1, &source.octets()), encode(2, &target.octets())])
+        }
+        (IpAddr::V6(source), IpAddr::V6(target)) => {
+            (IPV6, [encode(3, &source.octets()), encode(4, &target.octets())])
+        }
+        _ => return None,
+    };
+    let protocol = match protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    };
+    let protocol = [
+        encode(1, &[protocol]),
+        encode(2, &source.port().to_be_bytes()),
+        encode(3, &target.port().to_be_bytes()),
+    ];
+    let nested = |kind: u16, content: &[u8]| encode(kind | NESTED, content);
+    let tuple =
+        [nested(ADDRESSES, &addresses.concat()), nested(PROTOCOL, &protocol.concat())].concat();
+    Some((family, nested(ORIGINAL, &tuple)))
+}
+
+/// `NLA_F_NESTED`
+const NESTED: u16 = 0x8000;
+
+/// Returns whether replies of this connection come from another address or port than `target`.
+fn destination_differs(payload: &[u8], target: SocketAddr) -> bool {
+    let reply = || {
+        let reply = attribute(payload.get(HEADER..)?, REPLY)?;
+        let addresses = attribute(reply, ADDRESSES)?;
+        let address = attributes(addresses).find_map(|(kind, value)| match kind {
+            1 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into()),
+            3 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into()),
+            _ => None,
+        })?;
+        let port: [u8; 2] = attribute(attribute(reply, PROTOCOL)?, 2)?.try_into().ok()?;
+        Some((address, u16::from_be_bytes(port)))
+    };
+    reply().is_some_and(|reply: (IpAddr, u16)| reply != (target.ip().to_canonical(), target.port()))
+}
