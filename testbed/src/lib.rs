@@ -34,7 +34,7 @@ pub use captures::{CAPTURES, Capture, captures_folder};
 pub use malformed::{Malformed, malformed_configurations, malformed_ignore_lists};
 pub use namespace::{Namespace, Testbed};
 pub use old_kernel::{Release, on_old_kernel};
-pub use privilege::{Root, require_root};
+pub use privilege::{Root, has_service, require_root};
 pub use process::{Background, Line, Stream};
 pub use rustix::process::Signal;
 pub use waiting::{SOON, holds_soon, wait_until};

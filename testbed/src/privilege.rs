@@ -1,7 +1,8 @@
-//! Decides whether privileged tests can run, and whether a skipped test is a failure.
+//! Decides which tests can run, and whether a skipped test is a failure.
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::path::Path;
 use std::thread;
 
 /// Proof that the process runs as root, from [`require_root`].
@@ -25,10 +26,37 @@ pub fn require_root() -> Option<Root> {
     }
     let caller = std::panic::Location::caller();
     let reason = "needs root to make network namespaces";
-    let required = std::env::var_os("PORTSENTRY_REQUIRE_PRIVILEGED").is_some_and(|it| it == "1");
-    assert!(!required, "{}: {reason}, and PORTSENTRY_REQUIRE_PRIVILEGED=1", caller.file());
+    assert!(
+        !every_test_must_run(),
+        "{}: {reason}, and PORTSENTRY_REQUIRE_PRIVILEGED=1",
+        caller.file()
+    );
     println!("skipped: {}:{} {reason}", caller.file(), caller.line());
     None
+}
+
+/// Returns whether a service is installed that not every machine has; prints that the test is
+/// skipped if not.
+///
+/// # Panics
+///
+/// Panics if the service is missing and every test must run.
+#[track_caller]
+pub fn has_service(program: &str) -> bool {
+    let folders = ["/usr/sbin", "/usr/bin"];
+    if folders.iter().any(|folder| Path::new(folder).join(program).exists()) {
+        return true;
+    }
+    assert!(
+        !every_test_must_run(),
+        "{program} is not installed, and PORTSENTRY_REQUIRE_PRIVILEGED=1"
+    );
+    println!("skipped: {program} is not installed");
+    false
+}
+
+fn every_test_must_run() -> bool {
+    std::env::var_os("PORTSENTRY_REQUIRE_PRIVILEGED").is_some_and(|it| it == "1")
 }
 
 /// Appends the name of the test, which is the name that the harness gives the thread.

@@ -6,11 +6,11 @@ use std::net::{IpAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 
-use portsentry_testbed::{Background, SOON, Testbed, require_root, wait_until};
+use portsentry_testbed::{Background, SOON, Testbed, has_service, require_root, wait_until};
 use tempfile::TempDir;
 
 use crate::generated::{output, project};
-use crate::watch::{Watch, further_address, has_service};
+use crate::watch::{Watch, further_address};
 
 /// Copies the configuration of the Debian package and adds the shipped files and some
 /// settings of the test.

@@ -3,9 +3,11 @@
 use std::fs;
 use std::process::Command;
 
-use portsentry_testbed::{Background, SOON, Signal, Testbed, require_root, wait_until};
+use portsentry_testbed::{
+    Background, SOON, Signal, Testbed, has_service, require_root, wait_until,
+};
 
-use crate::watch::{Watch, has_service, ports, text};
+use crate::watch::{Watch, ports, text};
 
 const CONFIGURATION: &str = r#"
 global(workDirectory="{dir}")

@@ -92,21 +92,3 @@ pub(crate) fn ports(text: &str) -> Vec<u16> {
 pub(crate) fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default()
 }
-
-/// Returns whether a service is installed that not every machine has; prints that the test is
-/// skipped if not.
-///
-/// # Panics
-///
-/// Panics if the service is missing and every test must run.
-#[track_caller]
-pub(crate) fn has_service(program: &str) -> bool {
-    let folders = ["/usr/sbin", "/usr/bin"];
-    if folders.iter().any(|folder| Path::new(folder).join(program).exists()) {
-        return true;
-    }
-    let required = std::env::var_os("PORTSENTRY_REQUIRE_PRIVILEGED").is_some_and(|it| it == "1");
-    assert!(!required, "{program} is not installed, and PORTSENTRY_REQUIRE_PRIVILEGED=1");
-    println!("skipped: {program} is not installed");
-    false
-}
