@@ -75,8 +75,11 @@ impl Model {
         self.advance(now);
         // One host has one address.
         let mut canonical = *probe;
-        canonical.source = probe.source.to_canonical();
         canonical.target = probe.target.to_canonical();
+        // A mapped source that sends to an IPv6 address is no host.
+        if canonical.target.is_ipv4() || canonical.target.is_unspecified() {
+            canonical.source = probe.source.to_canonical();
+        }
         let probe = &canonical;
         self.observations += 1;
         let reason = self.decide(probe);
@@ -115,7 +118,7 @@ impl Model {
             return Reason::Served;
         }
         // 3. Ignore list.
-        if self.rules.ignore.iter().any(|network| network.contains(&source)) {
+        if self.rules.ignore.iter().any(|network| network.contains(&source.to_canonical())) {
             return Reason::IgnoreList;
         }
         // 4. Trigger.
@@ -133,6 +136,14 @@ impl Model {
         // 5. Local check.
         if source == target && !self.rules.respond_to_self {
             return Reason::SameAddress;
+        }
+        // 6. The source is no host.
+        let is_reserved = match source {
+            IpAddr::V4(source) => source.octets()[0] == 0 || source.octets()[0] >= 240,
+            IpAddr::V6(source) => source.to_ipv4_mapped().is_some(),
+        };
+        if is_reserved {
+            return Reason::ReservedSource;
         }
         // 7. Blocking is off, or the host must never be blocked.
         if !blocks {

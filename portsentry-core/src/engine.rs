@@ -23,8 +23,8 @@ use core::net::IpAddr;
 
 use crate::blocked_set::BlockedSet;
 use crate::counter_table::{CounterTable, Window};
-use crate::hash_key::{HashKey, address_bits};
-use crate::{Decision, Event, Instant, Observation, Policy, Reason, Verdict};
+use crate::hash_key::HashKey;
+use crate::{Decision, Event, Instant, Observation, Policy, Reason, Verdict, is_reserved_source};
 
 pub use self::advice::Advice;
 pub use self::limits::Limits;
@@ -293,7 +293,7 @@ impl Engine {
 
     /// Returns the hash of the source in both tables, which have the same key.
     fn source_hash(&self, observation: &Observation) -> u64 {
-        self.sources.hash(address_bits(observation.source), 0)
+        self.sources.hash(observation.source_bits(), 0)
     }
 
     /// Decides and counts. `hash` is the hash of the source, if it is needed.
@@ -342,6 +342,9 @@ impl Engine {
         }
         if source == target && !self.policy.respond_to_self {
             return self.report(observation, Reason::SameAddress);
+        }
+        if is_reserved_source(source) {
+            return self.report(observation, Reason::ReservedSource);
         }
         if !self.policy.blocks(protocol) {
             return self.report(observation, Reason::LogOnly);

@@ -105,8 +105,8 @@ impl core::fmt::Debug for HashKey {
 }
 
 /// Returns an address of either family as one number. An IPv4 address becomes its
-/// IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2). No valid packet contains such an
-/// address, so the families do not collide.
+/// IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2). No host has such an address, so the
+/// families do not collide.
 pub(crate) const fn address_bits(address: IpAddr) -> u128 {
     match address {
         IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),

@@ -118,7 +118,7 @@ pub use event_record::EventRecord;
 pub use evidence::{Evidence, IpOptions, Mode, Protocol, TcpSegment};
 pub use hash_key::HashKey;
 pub use network_set::NetworkSet;
-pub use observation::Observation;
+pub use observation::{Observation, is_reserved_source};
 pub use policy::Policy;
 pub use port_set::PortSet;
 pub use scan_kind::ScanKind;

@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 
+use crate::hash_key::address_bits;
 use crate::{
     Evidence, Instant, IpOptions, Mode, Protocol, ScanKind, TcpFlags, TcpSegment, Timestamp,
 };
@@ -72,13 +73,16 @@ pub struct Observation {
 impl Observation {
     /// Creates an observation of an attempt of `source` to reach `target`.
     ///
-    /// IPv4-mapped addresses (RFC 4291 section 2.5.5.2) become IPv4 addresses.
+    /// IPv4-mapped addresses (RFC 4291 section 2.5.5.2) become IPv4 addresses. A mapped source
+    /// of a packet to an IPv6 address stays unchanged: no socket sends such a packet, and its
+    /// source is not the host with the IPv4 address ([`is_reserved_source`]).
     /// The flow label and scope of an IPv6 address are dropped.
     #[must_use]
     #[inline]
     pub const fn new(source: SocketAddr, target: SocketAddr, evidence: Evidence) -> Self {
-        let source = (source.ip().to_canonical(), source.port());
-        Self::between(source, (target.ip().to_canonical(), target.port()), evidence)
+        let target = (target.ip().to_canonical(), target.port());
+        let source = (canonical_source(source.ip(), target.0), source.port());
+        Self::between(source, target, evidence)
     }
 
     /// Creates an observation like [`new`](Self::new), but does not change the addresses; for
@@ -185,9 +189,26 @@ impl Observation {
     /// Returns the observation with canonical addresses.
     #[cold]
     pub(crate) const fn canonical(mut self) -> Self {
-        self.source = self.source.to_canonical();
         self.target = self.target.to_canonical();
+        self.source = canonical_source(self.source, self.target);
         self
+    }
+
+    /// Returns the source as a number, for hashes. It is the same for both forms of an IPv4
+    /// address, and another one if the source is no host.
+    #[inline]
+    pub(crate) const fn source_bits(&self) -> u128 {
+        let bits = address_bits(self.source);
+        if is_mapped(&self.source) && self.is_mapped_on_wire() {
+            // No packet has such a source: it is a group (RFC 4291 section 2.7).
+            return bits | 0xff << 120;
+        }
+        bits
+    }
+
+    #[cold]
+    const fn is_mapped_on_wire(&self) -> bool {
+        canonical_source(self.source, self.target.to_canonical()).is_ipv6()
     }
 
     /// Returns the transport protocol.
@@ -208,6 +229,29 @@ impl Observation {
     /// Returns whether this starts an exchange, see [`Evidence::is_opener`].
     pub const fn is_opener(&self) -> bool {
         self.evidence.is_opener()
+    }
+}
+
+/// Returns the source in canonical form, unless it cannot be a host because the target, which is
+/// canonical, has an IPv6 address.
+const fn canonical_source(source: IpAddr, target: IpAddr) -> IpAddr {
+    match target {
+        IpAddr::V6(target) if !target.is_unspecified() => source,
+        _ => source.to_canonical(),
+    }
+}
+
+/// Returns whether this source is a reserved address, which no host can have.
+///
+/// These are 0.0.0.0/8, 240.0.0.0/4 (RFC 1122 section 3.2.1.3, RFC 1112 section 4), and
+/// IPv4-mapped IPv6 addresses (RFC 4291 section 2.5.5.2), which are for use within a host. Linux
+/// replies to packets from nearly all of them, so they can probe. The engine never responds to
+/// them.
+#[must_use]
+pub const fn is_reserved_source(source: IpAddr) -> bool {
+    match source {
+        IpAddr::V4(v4) => matches!(v4.octets(), [0 | 240..=255, ..]),
+        IpAddr::V6(_) => is_mapped(&source),
     }
 }
 
@@ -239,5 +283,43 @@ mod tests {
         assert_eq!(Observation::datagram(mapped, mapped), Observation::datagram(plain, plain));
         let seen = Observation::connection(mapped, plain);
         assert_eq!((seen.source, seen.source_port), (plain.ip(), 7));
+        // A socket that is not bound to an address.
+        let unbound = Observation::message(mapped, "[::]:7".parse().unwrap());
+        assert_eq!(unbound.source, plain.ip());
+    }
+
+    #[test]
+    fn a_mapped_source_on_the_wire_is_not_the_ipv4_host() {
+        let [mapped, plain, target]: [SocketAddr; 3] =
+            ["[::ffff:192.0.2.7]:7", "192.0.2.7:7", "[2001:db8::1]:23"]
+                .map(|text| text.parse().unwrap());
+        let forged = Observation::datagram(mapped, target);
+        assert_eq!((forged.source, forged.canonical().source), (mapped.ip(), mapped.ip()));
+        assert!(is_reserved_source(forged.source));
+        let real = Observation::datagram(plain, plain);
+        assert_ne!(forged.source_bits(), real.source_bits());
+        let mut assigned = real;
+        (assigned.source, assigned.target) = (mapped.ip(), mapped.ip());
+        assert_eq!(assigned.source_bits(), real.source_bits());
+    }
+
+    #[test]
+    fn reserved_sources_are_those_that_no_host_has() {
+        for (address, expected) in [
+            ("0.0.0.0", true),
+            ("0.255.255.255", true),
+            ("1.0.0.0", false),
+            ("127.0.0.1", false),
+            ("239.255.255.255", false),
+            ("240.0.0.0", true),
+            ("255.255.255.255", true),
+            ("::", false),
+            ("::fffe:192.0.2.1", false),
+            ("::ffff:192.0.2.1", true),
+            ("::1:0:c000:201", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_reserved_source(address.parse().unwrap()), expected, "{address}");
+        }
     }
 }

@@ -64,6 +64,9 @@ pub enum Reason {
     BelowTrigger,
     /// Source and target are the same address.
     SameAddress,
+    /// The source is a reserved address, which no host has
+    /// ([`is_reserved_source`](crate::is_reserved_source)).
+    ReservedSource,
     /// Blocking is off for the protocol.
     LogOnly,
     /// The source is in a network that never gets a response.
@@ -118,6 +121,7 @@ impl Reason {
         Self::IgnoreList,
         Self::BelowTrigger,
         Self::SameAddress,
+        Self::ReservedSource,
         Self::LogOnly,
         Self::NeverBlock,
         Self::Advised,
@@ -162,7 +166,8 @@ impl Reason {
             Self::IgnoreList => flags(YES, None, None, None),
             Self::BelowTrigger => flags(NO, NO, None, None),
             Self::SameAddress => flags(YES, YES, YES, NO),
-            Self::LogOnly
+            Self::ReservedSource
+            | Self::LogOnly
             | Self::NeverBlock
             | Self::Advised
             | Self::Prevented
@@ -187,6 +192,7 @@ impl Reason {
             Self::IgnoreList => "ignore_list",
             Self::BelowTrigger => "below_trigger",
             Self::SameAddress => "same_address",
+            Self::ReservedSource => "reserved_source",
             Self::LogOnly => "log_only",
             Self::NeverBlock => "never_block",
             Self::Advised => "advised",

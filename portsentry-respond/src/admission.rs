@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use portsentry_capture::{Interface, InterfaceMonitor};
 use portsentry_config::Configuration;
-use portsentry_core::{Instant, Limits, Mode, NetworkSet, RateLimit};
+use portsentry_core::{Instant, Limits, Mode, NetworkSet, RateLimit, is_reserved_source};
 use portsentry_report::Prevented;
 
 use crate::probe_context::ProbeContext;
@@ -115,11 +115,7 @@ impl Admission {
 
 /// Returns whether a host can have this address in this form.
 fn is_host(address: IpAddr) -> bool {
-    let special = match address {
-        IpAddr::V4(v4) => v4.is_broadcast(),
-        IpAddr::V6(v6) => v6.to_ipv4_mapped().is_some(),
-    };
-    !special && !address.is_unspecified() && !address.is_multicast()
+    !is_reserved_source(address) && !address.is_unspecified() && !address.is_multicast()
 }
 
 /// This host's addresses, which are never blocked, kept up to date.
@@ -212,7 +208,7 @@ mod tests {
         check(different(Mode::Connect, Protocol::Tcp), Err(Refusal::NotConfigured));
         check(different(Mode::Stealth, Protocol::Udp), Err(Refusal::NotConfigured));
         for address in
-            ["0.0.0.0", "255.255.255.255", "224.0.0.1", "::", "ff02::1", "::ffff:192.0.2.1"]
+            ["0.0.0.0", "240.0.0.1", "0.1.2.3", "224.0.0.1", "::", "ff02::1", "::ffff:192.0.2.1"]
         {
             check(probe(address, 23), Err(Refusal::NotAHost));
         }

@@ -34,7 +34,7 @@ pub(super) fn read(
     })?;
     let source = Ipv6Addr::from(ip.source());
     let target = Ipv6Addr::from(ip.destination());
-    if is_mapped(source) || is_mapped(target) {
+    if is_mapped(target) {
         return Err(Rejected::MappedAddress);
     }
     // Built only where it is needed, because copies would cost more than the rest of decoding.

@@ -74,7 +74,7 @@ rejected! {
     /// bytes. Over IPv6 also one whose length is not a multiple of 8, except the last (RFC 8200
     /// section 4.5).
     FragmentLength = "impossible fragment length",
-    /// An IPv4-mapped IPv6 address on the wire; they are for use within a host (RFC 4291
+    /// An IPv4-mapped IPv6 address as the target; they are for use within a host (RFC 4291
     /// section 2.5.5.2).
     MappedAddress = "IPv4-mapped address",
     /// Wrong checksum of the IPv4 header (RFC 1122 section 3.2.1.2).

@@ -244,7 +244,7 @@ fn packets_that_no_stack_accepts_are_counted_only(method: Method) {
     let mut broadcast = host.octets();
     broadcast[3] = 255;
     let address = |text: &str| text.parse::<Ipv4Addr>().expect("address");
-    let forged = ["127.0.0.1", "0.0.0.0", "0.1.2.3", "224.0.0.1", "240.0.0.1", "255.255.255.255"];
+    let forged = ["127.0.0.1", "0.0.0.0", "224.0.0.1", "239.1.2.3", "255.255.255.255"];
     let elsewhere = ["127.0.0.1", "255.255.255.255", "224.0.0.251", "192.0.2.99"];
 
     let mut frames: Vec<_> = forged.iter().map(|it| syn_frame(&[], address(it), host)).collect();

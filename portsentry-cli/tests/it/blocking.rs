@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::process::{Signal, kill_process};
 
-use crate::expected::{BLOCKED, LOGGED, SYN, UDP, event};
+use crate::expected::{BELOW_TRIGGER, BLOCKED, LOGGED, SYN, UDP, event};
 use crate::forgery::Forger;
 use crate::probe::{MARKER, both_families, can_connect, datagram, is_marker, settle, syn};
 use crate::station::{Station, only_child};
@@ -208,10 +208,8 @@ fn packets_from_martian_sources_are_not_probes() {
         "127.0.0.1",
         "127.9.9.9",
         "0.0.0.0",
-        "0.1.2.3",
         "224.0.0.1",
         "255.255.255.255",
-        "240.0.0.1",
         "::",
         "::1",
         "ff02::1",
@@ -225,5 +223,33 @@ fn packets_from_martian_sources_are_not_probes() {
     let ended = sentry.stop();
     assert!(ended.events().iter().all(|line| is_marker(line)), "{ended:#?} {MARKER}");
     assert_eq!(station.lines("did"), [""; 0]);
-    assert!(ended.stderr[0].ends_with(", 10 undecodable (10 martian source)"), "{ended:#?}");
+    assert!(ended.stderr[0].ends_with(", 8 undecodable (8 martian source)"), "{ended:#?}");
+}
+
+#[test]
+fn reserved_sources_are_logged_and_never_blocked() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let configuration = format!("{BLOCK}NEVER_BLOCK = \"\"\nSCAN_TRIGGER = \"2\"");
+    let station = Station::with(&bed.host, &configuration);
+    let forger = Forger::new(&bed);
+    let [(_, target), (_, target_v6)] = both_families(&bed);
+    let mut sentry = station.start(&[]);
+    let address = |text: &str| text.parse::<IpAddr>().expect("address");
+    for source in ["240.0.0.1", "255.255.255.254", "0.1.2.3", "::ffff:198.18.0.1"].map(address) {
+        let target = if source.is_ipv4() { target } else { target_v6 };
+        forger.send(&[20, 21, 22].map(|port| forger.syn(source, target, port)), 1_000);
+        sentry.wait_for(&event(source, SYN, 20, BELOW_TRIGGER));
+        sentry.wait_for(&event(source, SYN, 21, LOGGED));
+        sentry.wait_for(&event(source, SYN, 22, LOGGED));
+    }
+    // The host with the IPv4 address has its own counter.
+    let host = address("198.18.0.1");
+    forger.send(&[forger.syn(host, target, 20)], 1_000);
+    sentry.wait_for(&event(host, SYN, 20, BELOW_TRIGGER));
+    assert_eq!(station.lines("did"), [""; 0]);
+    forger.send(&[forger.syn(host, target, 21)], 1_000);
+    sentry.wait_for(&event(host, SYN, 21, BLOCKED));
+    sentry.stop();
+    assert_eq!(station.lines("did"), [host.to_string()]);
 }

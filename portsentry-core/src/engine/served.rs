@@ -5,7 +5,6 @@ use core::time::Duration;
 use super::suppressed::SUMMARY_INTERVAL;
 use super::{Engine, dropped};
 use crate::counter_table::Window;
-use crate::hash_key::address_bits;
 use crate::served_memory::ServedMemory;
 use crate::served_ports::{Bound, Sockets};
 use crate::{
@@ -138,8 +137,7 @@ impl Engine {
     }
 
     pub(super) fn report_served_port(&mut self, observation: &Observation) {
-        let Observation { source, target_port: port, .. } = *observation;
-        let hash = self.served_log.hash(address_bits(source), port);
+        let hash = self.served_log.hash(observation.source_bits(), observation.target_port);
         let seen = self.served_log.bump(hash, self.now, SERVED_LINES);
         if seen == 1 {
             self.push_event(Event::served_port(observation));

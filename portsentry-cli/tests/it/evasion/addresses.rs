@@ -39,17 +39,11 @@ pub(super) const FORMS: &[Form] = &[
     form("from loopback", IMPOSSIBLE, |wire| syn_from(wire, "127.0.0.1")),
     form("from loopback, IPv6", IMPOSSIBLE, |wire| syn_from(wire, "::1")),
     form("from this network", IMPOSSIBLE, |wire| syn_from(wire, "0.0.0.0")),
-    form("from a host of this network", IMPOSSIBLE, |wire| syn_from(wire, "0.1.2.3")),
     form("from nowhere, IPv6", IMPOSSIBLE, |wire| syn_from(wire, "::")),
     form("from multicast", IMPOSSIBLE, |wire| syn_from(wire, "224.0.0.1")),
     form("from the end of multicast", IMPOSSIBLE, |wire| syn_from(wire, "239.255.255.255")),
     form("from multicast, IPv6", IMPOSSIBLE, |wire| syn_from(wire, "ff02::1")),
-    form("from the reserved range", IMPOSSIBLE, |wire| syn_from(wire, "240.0.0.1")),
     form("from broadcast", IMPOSSIBLE, |wire| syn_from(wire, "255.255.255.255")),
-    // RFC 4291 section 2.5.5.2: these addresses are for use inside a host.
-    form("from a mapped address", Undecodable("IPv4-mapped address"), |wire| {
-        syn_from(wire, "::ffff:192.0.2.1")
-    }),
     form("to a mapped address", Silent, |wire| {
         let [a, b, c, d] = wire.between.v4[1];
         datagram_to(wire, &format!("::ffff:{a}.{b}.{c}.{d}"))

@@ -110,3 +110,23 @@ fn advice_replaces_one_rule() {
     check("203.0.113.9", Advice::Trigger, Reason::NeverBlock);
     assert_eq!(scenario.probe("192.0.2.2", 200), Reason::NotMonitored);
 }
+
+#[test]
+fn a_reserved_source_has_no_response_and_its_own_counter() {
+    let target = "[2001:db8::1]:1".parse().unwrap();
+    let forged =
+        Observation::segment("[::ffff:192.0.2.7]:9".parse().unwrap(), target, TcpFlags::SYN);
+    let mut scenario = Scenario::new(Policy { scan_trigger: 2, ..blocking() });
+    for expected in [Reason::BelowTrigger, Reason::ReservedSource, Reason::ReservedSource] {
+        assert_eq!(scenario.observe(&forged), expected);
+    }
+    scenario.engine.observe_batch(&[forged; 3], scenario.now);
+    assert_eq!(scenario.engine.probes_of(address("192.0.2.7")), 0);
+    assert_eq!(scenario.probe("192.0.2.7", 1), Reason::BelowTrigger);
+    let mut scenario = Scenario::new(blocking());
+    for source in ["240.0.0.1", "255.255.255.255", "0.1.2.3"] {
+        assert_eq!(scenario.probe(source, 1), Reason::ReservedSource);
+    }
+    assert_eq!(scenario.probe("239.0.0.1", 1), Reason::Triggered);
+    assert_eq!(scenario.engine.statistics().decided(Reason::ReservedSource), 3);
+}

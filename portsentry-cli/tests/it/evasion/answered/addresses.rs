@@ -1,10 +1,10 @@
 //! Unusual sources and targets.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use portsentry_testbed::Namespace;
 
-use super::{Form, Step, each, form, set, syn};
+use super::{Form, Step, each, form, set, syn, unchanged};
 use crate::evasion::Wire;
 use crate::frames::{TCP, UDP, udp, with};
 
@@ -36,6 +36,8 @@ fn add_local_networks(host: &Namespace) {
 /// Makes the host a router, which has the anycast address of its network (RFC 4291 section 2.6.1).
 fn forward(host: &Namespace) {
     set(host, "ipv6/conf/all/forwarding", "1");
+    // Otherwise the kernel limits the number of messages to all destinations.
+    set(host, "ipv6/icmp/ratemask", "128");
 }
 
 pub(super) const FORMS: &[Form] = &[
@@ -52,6 +54,17 @@ pub(super) const FORMS: &[Form] = &[
             let mut wire = *wire;
             wire.between.v6[1][8..].fill(0);
             wire.send_v6(UDP, &with(&udp(b"x"), 2, &port.to_be_bytes()))
+        })
+    }),
+    form("from the range that is reserved for future use", unchanged, |wire| {
+        syns_v4(wire, |number, [_, target]| [[240 + number % 16, 1, 2, number], target])
+    }),
+    form("from a host of this network", unchanged, |wire| {
+        syns_v4(wire, |number, [_, target]| [[0, 1, 2, number], target])
+    }),
+    form("from mapped addresses", unchanged, |wire| {
+        syns_v6(wire, |number, [_, target]| {
+            [Ipv4Addr::new(192, 0, 2, number).to_ipv6_mapped(), target]
         })
     }),
 ];
