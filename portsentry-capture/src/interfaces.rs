@@ -4,7 +4,6 @@
 //! thread. libpcap's list of devices is not used, because it contains pseudo-devices and no
 //! indices. This module opens no capture.
 
-mod gateways;
 mod local_routes;
 mod monitor;
 mod selection;
@@ -21,7 +20,6 @@ use portsentry_core::NetworkSet;
 
 use crate::netlink::{self, ROUTE};
 
-pub use gateways::default_gateways;
 pub use local_routes::LocalRoutes;
 pub use monitor::InterfaceMonitor;
 pub use selection::{Exclusions, Selection, SelectionError};

@@ -102,11 +102,13 @@ pub use decode::{
 };
 pub use file::CaptureFile;
 #[cfg(feature = "live")]
-pub use indispensable::{indispensable_hosts, indispensable_peers};
+pub use indispensable::{
+    Change, Gateway, IndispensableHost, IndispensableHosts, NameServers, ResolverFiles, Role,
+    RouteTables, indispensable_hosts, indispensable_peers, name_servers,
+};
 #[cfg(feature = "live")]
 pub use interfaces::{
     Exclusions, Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError,
-    default_gateways,
 };
 /// Decoders of the kernel's messages, for the fuzz targets. Not a part of the interface.
 #[cfg(feature = "live")]

@@ -4,6 +4,8 @@
 //! the last one, checks for errors, and repeats a dump during which the table changed. Reads do
 //! not wait, because the kernel replies immediately.
 
+mod notifications;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -18,6 +20,8 @@ use rustix::net::{
     AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, connect, recv,
     send, socket_with,
 };
+
+pub(crate) use notifications::Notifications;
 
 /// Interfaces, addresses and routes. The number of this protocol is 0, which rustix expresses
 /// as `None`.
@@ -102,6 +106,36 @@ where
         answer = Some(decode(kind, payload));
     })?;
     answer.ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// Reads a whole table that the libraries do not know, by a request of this type and payload.
+/// Passes type and payload of each entry to `each`, also of attempts that are repeated because the
+/// table changed.
+pub(crate) fn dump_raw(
+    protocol: Option<Protocol>,
+    kind: u16,
+    payload: &[u8],
+    each: &mut dyn FnMut(u16, &[u8]),
+) -> io::Result<()> {
+    let request = message(kind, NLM_F_REQUEST | NLM_F_DUMP, payload);
+    for _ in 0..ATTEMPTS {
+        if dump_once(protocol, &request, each)? == Outcome::Complete {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Returns a message with a header, whose sequence number is 0.
+fn message(kind: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 16;
+    let length = u32::try_from(HEADER + payload.len()).unwrap_or_default();
+    let mut bytes = length.to_ne_bytes().to_vec();
+    bytes.extend_from_slice(&kind.to_ne_bytes());
+    bytes.extend_from_slice(&flags.to_ne_bytes());
+    bytes.resize(HEADER, 0);
+    bytes.extend_from_slice(payload);
+    bytes
 }
 
 /// Returns a socket that receives notifications of `groups`, a mask of the old-style groups

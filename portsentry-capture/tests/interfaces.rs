@@ -1,4 +1,4 @@
-//! Interfaces, addresses and gateways compared with the output of `ip`. Each test creates
+//! Interfaces and addresses compared with the output of `ip`. Each test creates
 //! its own network namespaces.
 
 use std::collections::BTreeSet;
@@ -6,7 +6,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use portsentry_capture::{Interface, InterfaceMonitor, default_gateways};
+use portsentry_capture::{Interface, InterfaceMonitor};
 use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use serde_json::Value;
@@ -182,60 +182,6 @@ fn own_addresses_include_the_networks_of_local_routes() {
     check("192.0.2.1", false);
     check("8.8.8.8", false);
     check("10.77.255.254", true);
-}
-
-#[test]
-fn gateways_are_those_of_the_default_routes() {
-    let Some(root) = require_root() else { return };
-    let bed = Testbed::new(root);
-    let device = bed.host.interface();
-    let gateways = || bed.host.enter(|| default_gateways().expect("gateways"));
-    assert_eq!(gateways(), [] as [IpAddr; 0]);
-
-    let near = bed.scanner.v4().to_string();
-    for command in [
-        &["link", "set", "lo", "up"][..],
-        &["address", "add", "192.0.2.1/24", "dev", device],
-        // Neither of these is a default route of the main table.
-        &["route", "add", "198.51.100.0/24", "via", "192.0.2.66"],
-        &["route", "add", "default", "via", "192.0.2.77", "table", "77"],
-        &["route", "add", "default", "via", "192.0.2.78", "table", "70000"],
-        &["route", "add", "blackhole", "default", "metric", "900"],
-        &["route", "add", "default", "via", &near],
-        &["route", "add", "default", "via", "192.0.2.20", "metric", "50"],
-        &[
-            "route",
-            "add",
-            "default",
-            "metric",
-            "60",
-            "nexthop",
-            "via",
-            "192.0.2.30",
-            "dev",
-            device,
-            "nexthop",
-            "via",
-            "192.0.2.31",
-            "dev",
-            device,
-        ],
-        &["route", "add", "default", "metric", "70", "via", "inet6", "fe80::44", "dev", device],
-        &["-6", "route", "add", "default", "via", "fe80::55", "dev", device],
-        &["route", "add", "default", "dev", device, "metric", "80"],
-    ] {
-        bed.host.ip(command);
-    }
-    let mut expected = ["192.0.2.20", "192.0.2.30", "192.0.2.31", "fe80::44", "fe80::55", &near]
-        .map(|it| it.parse::<IpAddr>().expect("address"));
-    expected.sort_unstable();
-    assert_eq!(gateways(), expected);
-
-    let listed = bed.host.ip(&["-json", "route", "show", "default"])
-        + &bed.host.ip(&["-6", "-json", "route", "show", "default"]);
-    for gateway in expected {
-        assert!(listed.contains(&format!("\"{gateway}\"")), "{gateway} not in {listed}");
-    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod check;
 mod generate;
+mod protected_hosts;
 mod replay;
 mod respond;
 mod watch;

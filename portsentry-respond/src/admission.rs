@@ -6,13 +6,10 @@
 //! hosts that this host depends on. Only the responder counts `BLOCK_RATE`.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsFd, BorrowedFd};
 
-use portsentry_capture::{Interface, InterfaceMonitor};
 use portsentry_config::Configuration;
-use portsentry_core::{Instant, Limits, Mode, NetworkSet, RateLimit, is_reserved_source};
+use portsentry_core::{Instant, Limits, Mode, RateLimit, is_reserved_source};
 use portsentry_report::Prevented;
 
 use crate::probe_context::ProbeContext;
@@ -116,47 +113,6 @@ impl Admission {
 /// Returns whether a host can have this address in this form.
 fn is_host(address: IpAddr) -> bool {
     !is_reserved_source(address) && !address.is_unspecified() && !address.is_multicast()
-}
-
-/// This host's addresses, which are never blocked, kept up to date.
-#[derive(Debug)]
-pub(super) struct OwnAddresses {
-    /// `None` once the monitor has failed.
-    monitor: Option<InterfaceMonitor>,
-    own: NetworkSet,
-}
-
-impl OwnAddresses {
-    pub(super) fn new() -> io::Result<Self> {
-        // Opens the monitor first, so that no change in between is missed.
-        let monitor = Some(InterfaceMonitor::open()?);
-        Ok(Self { monitor, own: own_addresses()? })
-    }
-
-    /// Returns a descriptor that is readable when the addresses may have changed.
-    pub(super) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
-        self.monitor.as_ref().map(AsFd::as_fd)
-    }
-
-    /// Returns whether the addresses have changed since the last call.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error once, when the kernel stops reporting changes.
-    pub(super) fn changed(&mut self) -> io::Result<bool> {
-        let Some(monitor) = &mut self.monitor else { return Ok(false) };
-        let own = match monitor.changed() {
-            Ok(false) => return Ok(false),
-            Ok(true) => own_addresses(),
-            Err(error) => Err(error),
-        };
-        let own = own.inspect_err(|_| self.monitor = None)?;
-        Ok(std::mem::replace(&mut self.own, own) != self.own)
-    }
-}
-
-fn own_addresses() -> io::Result<NetworkSet> {
-    Interface::own_addresses(&Interface::all()?)
 }
 
 #[cfg(test)]

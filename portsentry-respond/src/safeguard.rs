@@ -6,16 +6,20 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 use portsentry_capture::clock::{monotonic, uptime};
-use portsentry_capture::{Interface, indispensable_peers};
+use portsentry_capture::{IndispensableHosts, Role};
 use portsentry_config::Configuration;
 use portsentry_core::{Instant, Mode, NetworkSet, PreventionScope};
 use portsentry_report::{ActionEvent, Prevented, Report};
 
 use crate::answer::Answer;
+use crate::never_block::never_block;
 use crate::probe_context::ProbeContext;
 use crate::recent::Recent;
 
@@ -51,12 +55,60 @@ impl Rules {
 }
 
 /// The checks, with the state that they need. Any thread can call them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Safeguard {
+    hosts: Mutex<Hosts>,
     reported: Mutex<Recent<(Option<IpAddr>, Prevented)>>,
 }
 
+/// The hosts that this host depends on.
+#[derive(Debug)]
+struct Hosts {
+    current: IndispensableHosts,
+    /// Whether they have changed since [`Safeguard::take_changed`] was called.
+    changed: bool,
+    /// Whether the last attempt to read them failed, which was logged.
+    fails: bool,
+}
+
 impl Safeguard {
+    /// Reads the hosts that this host depends on, and follows them from now on.
+    pub(crate) fn new() -> io::Result<Self> {
+        let current = IndispensableHosts::open()?;
+        let hosts = Mutex::new(Hosts { current, changed: false, fails: false });
+        Ok(Self { hosts, reported: Mutex::default() })
+    }
+
+    /// Returns a descriptor that is readable when these hosts may have changed.
+    pub(crate) fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.hosts().current.as_fd().try_clone_to_owned()
+    }
+
+    /// Returns when to call [`refresh`](Self::refresh) although the descriptor is not readable.
+    pub(crate) fn due(&self) -> Option<std::time::Instant> {
+        self.hosts().current.due()
+    }
+
+    /// Reads the changes of these hosts.
+    pub(crate) fn refresh(&self) {
+        // A failure is logged, and prevents the next response.
+        let _ = self.hosts().refresh();
+    }
+
+    /// Returns whether the hosts have changed since the last call.
+    pub(crate) fn take_changed(&self) -> bool {
+        std::mem::take(&mut self.hosts().changed)
+    }
+
+    /// Returns the networks that are never responded to, as of the last call of another method.
+    pub(crate) fn never_block(&self, configuration: &Configuration) -> Vec<IpNet> {
+        never_block(configuration, &self.hosts().current)
+    }
+
+    fn hosts(&self) -> MutexGuard<'_, Hosts> {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the reason to prevent the response to `probe`, if there is one.
     pub(crate) fn check(&self, probe: &ProbeContext, rules: &Rules) -> Result<(), Prevented> {
         if let Some(left) = grace_left(uptime(), rules.grace) {
@@ -70,18 +122,16 @@ impl Safeguard {
         if rules.never_block.as_ref().is_some_and(|networks| networks.contains(host)) {
             return Err(Prevented::NeverBlock);
         }
-        let read = || -> io::Result<(NetworkSet, NetworkSet)> {
-            let own = Interface::own_addresses(&Interface::all()?)?;
-            Ok((own, indispensable_peers()?.into_iter().collect()))
-        };
-        let (own, peers) = read().map_err(|_| Prevented::Unknown)?;
-        if rules.own_addresses && own.contains(host) {
-            return Err(Prevented::OwnAddress);
+        let mut hosts = self.hosts();
+        hosts.refresh().map_err(|_| Prevented::Unknown)?;
+        match hosts.current.role_of(host) {
+            Some(Role::OwnAddress) if rules.own_addresses => Err(Prevented::OwnAddress),
+            Some(Role::Gateway { .. }) if rules.never_block.is_none() => Err(Prevented::Gateway),
+            Some(Role::NameServer { .. }) if rules.never_block.is_none() => {
+                Err(Prevented::NameServer)
+            }
+            _ => Ok(()),
         }
-        if rules.never_block.is_none() && peers.contains(host) {
-            return Err(Prevented::Gateway);
-        }
-        Ok(())
     }
 
     /// Returns the report about a prevented response, unless the same was reported in the last
@@ -95,6 +145,25 @@ impl Safeguard {
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         let is_news = reported.insert(key, monotonic());
         is_news.then_some(Report { host, what: ActionEvent::Prevented(why) })
+    }
+}
+
+impl Hosts {
+    fn refresh(&mut self) -> io::Result<()> {
+        match self.current.refresh() {
+            Ok(changed) => {
+                self.changed |= changed;
+                self.fails = false;
+                Ok(())
+            }
+            Err(error) => {
+                // Logged once, not for each response.
+                if !std::mem::replace(&mut self.fails, true) {
+                    log::error!("cannot read the kernel's routes, so no response starts: {error}");
+                }
+                Err(error)
+            }
+        }
     }
 }
 
@@ -132,7 +201,7 @@ mod tests {
 
     #[test]
     fn each_reason_is_reported_once_a_minute() {
-        let safeguard = Safeguard::default();
+        let safeguard = Safeguard::new().unwrap();
         let [first, second] = ["192.0.2.1", "192.0.2.2"].map(|it| it.parse().unwrap());
         let reported = |host, why| safeguard.report(host, why).is_some();
         assert!(reported(first, Prevented::Gateway));

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::net::IpAddr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,12 +25,11 @@ use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::actions::Actions;
-use crate::admission::{Admission, OwnAddresses, Refusal};
+use crate::admission::{Admission, Refusal};
 use crate::answer::Answer;
 use crate::channel::{self, Buffer};
 use crate::error::ServerError;
 use crate::history_watch::HistoryWatch;
-use crate::never_block::never_block;
 use crate::pool::{Completion, WorkerPool};
 use crate::probe_context::ProbeContext;
 use crate::protocol::{MAX_TEXT, Malformed, Message, Request};
@@ -117,11 +116,12 @@ pub struct Server {
     parent: Parent,
     pool: WorkerPool,
     admission: Admission,
-    own: OwnAddresses,
     safeguard: Arc<Safeguard>,
+    /// Readable when the hosts that this host depends on may have changed.
+    network: OwnedFd,
     /// Configuration that was loaded under this number and is not in force yet.
     loaded: Option<(u32, InForce)>,
-    /// Whether this host's addresses have changed since it was loaded.
+    /// Whether the hosts that this host depends on have changed since it was loaded.
     stale: bool,
     in_force: Option<InForce>,
     pid_file: Option<PidFile>,
@@ -173,15 +173,17 @@ impl Server {
         let reporter = replies.clone();
         let pool = WorkerPool::start(move |report| reporter.send(&Message::Report(report)))
             .map_err(ServerError::system("cannot start a thread"))?;
+        let cannot_list = "cannot list network interfaces and routes";
+        let safeguard = Safeguard::new().map_err(ServerError::system(cannot_list))?;
+        let network = safeguard.descriptor().map_err(ServerError::system(cannot_list))?;
         Ok(Self {
             admission: Admission::new(options.mode),
             options,
             replies,
             parent,
             pool,
-            own: OwnAddresses::new()
-                .map_err(ServerError::system("cannot list network interfaces and routes"))?,
-            safeguard: Arc::default(),
+            safeguard: Arc::new(safeguard),
+            network,
             loaded: None,
             stale: false,
             in_force: None,
@@ -196,9 +198,7 @@ impl Server {
             if completed {
                 self.send_completions();
             }
-            if changed {
-                self.follow_addresses();
-            }
+            self.follow_network(changed);
             self.keep_history(removed);
             if signalled {
                 self.parent.clear();
@@ -241,10 +241,11 @@ impl Server {
             Some(self.replies.socket().as_fd()),
             Some(self.parent.wake.as_fd()),
             Some(self.pool.descriptor()),
-            self.own.descriptor(),
+            Some(self.network.as_fd()),
             history.and_then(HistoryWatch::descriptor),
         ];
-        let due = history.and_then(HistoryWatch::due);
+        let due = [history.and_then(HistoryWatch::due), self.safeguard.due()];
+        let due = due.into_iter().flatten().min();
         let limit = due.map(|due| due.saturating_duration_since(Instant::now()));
         wait(interests.map(|it| it.map(Interest::readable)), limit)
             .map_err(ServerError::system("cannot wait for requests"))
@@ -357,8 +358,7 @@ impl Server {
             .map(|path| self.open_blocked(path))
             .transpose()?
             .unzip();
-        let never_block = never_block(&configuration)
-            .map_err(ServerError::system("cannot list network interfaces and routes"))?;
+        let never_block = self.safeguard.never_block(&configuration);
         let actions = Arc::new(Actions::new(settings, file));
         let rules = Arc::new(Rules::of(&configuration, self.options.mode));
         let in_force = InForce { configuration, actions, rules, history };
@@ -404,25 +404,23 @@ impl Server {
         }
     }
 
-    fn follow_addresses(&mut self) {
-        match self.own.changed() {
-            Ok(false) => {}
-            Ok(true) => {
-                self.stale = true;
-                self.renew_never_block();
-            }
-            Err(error) => log::error!(
-                "cannot track this host's addresses: {error}; restart portsentry when they change"
-            ),
+    /// Sends the networks that are never responded to, if they have changed.
+    fn follow_network(&mut self, may_have_changed: bool) {
+        if may_have_changed || self.safeguard.due().is_some_and(|due| due <= Instant::now()) {
+            self.safeguard.refresh();
+        }
+        // A check before a response can have found the change too.
+        if self.safeguard.take_changed() {
+            self.stale = true;
+            self.renew_never_block();
         }
     }
 
     /// Determines again which networks are never responded to, and sends them.
     fn renew_never_block(&mut self) {
-        let Some(in_force) = &self.in_force else { return };
-        match never_block(&in_force.configuration) {
-            Ok(never_block) => self.send_never_block(&never_block),
-            Err(error) => log::warn!("cannot read the kernel's interfaces: {error}"),
+        if let Some(in_force) = &self.in_force {
+            let never_block = self.safeguard.never_block(&in_force.configuration);
+            self.send_never_block(&never_block);
         }
     }
 

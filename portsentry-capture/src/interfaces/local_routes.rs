@@ -37,25 +37,44 @@ const REQUESTS: [(AddressFamily, RouteType, u8); 4] = [
 /// About 100 us. The kernel (Linux 4.20) passes only the wanted routes, so the other routes of a
 /// router cost little. Older kernels pass all routes.
 pub(super) fn read() -> io::Result<Vec<IpNet>> {
-    let mut found = LocalRoutes::default();
-    let request = RouteNetlinkMessage::GetRule(RuleMessage::default());
-    netlink::dump_into(&mut found, ROUTE, request, LocalRoutes::add)?;
-    let is_selective = netlink::has_strict_checks()?;
-    // Otherwise each request of a family returns the same.
-    for (family, kind, table) in REQUESTS.into_iter().step_by(if is_selective { 1 } else { 2 }) {
-        let mut request = RouteMessage::default();
-        request.header.address_family = family;
-        if is_selective {
-            (request.header.kind, request.header.table) = (kind, table);
+    Ok(LocalRoutes::read()?.networks())
+}
+
+impl LocalRoutes {
+    /// Reads the local and anycast routes, and the rules for the tables.
+    pub(crate) fn read() -> io::Result<Self> {
+        let mut found = LocalRoutes::default();
+        let request = RouteNetlinkMessage::GetRule(RuleMessage::default());
+        netlink::dump_into(&mut found, ROUTE, request, LocalRoutes::add)?;
+        let is_selective = netlink::has_strict_checks()?;
+        // Otherwise each request of a family returns the same.
+        for (family, kind, table) in REQUESTS.into_iter().step_by(if is_selective { 1 } else { 2 })
+        {
+            let mut request = RouteMessage::default();
+            request.header.address_family = family;
+            if is_selective {
+                (request.header.kind, request.header.table) = (kind, table);
+            }
+            let request = RouteNetlinkMessage::GetRoute(request);
+            match netlink::dump_into(&mut found, ROUTE, request, LocalRoutes::add) {
+                // A kernel without IPv6 has no such table.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                result => result?,
+            }
         }
-        let request = RouteNetlinkMessage::GetRoute(request);
-        match netlink::dump_into(&mut found, ROUTE, request, LocalRoutes::add) {
-            // A kernel without IPv6 has no such table.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-            result => result?,
-        }
+        Ok(found)
     }
-    Ok(found.networks())
+
+    /// Returns the destinations of local and anycast routes as a whole, with the broadcast
+    /// addresses in them.
+    pub(crate) fn whole_networks(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.local.iter().filter(|route| self.is_searched(route)).map(|route| route.network)
+    }
+
+    /// Returns whether packets without a firewall mark are looked up in the table of `route`.
+    fn is_searched(&self, route: &Route) -> bool {
+        self.without_mark.get(&route.table) != Some(&false)
+    }
 }
 
 /// Routes and rules, decoded from netlink messages.
@@ -135,9 +154,8 @@ impl LocalRoutes {
     /// Tables that are searched only for packets with a firewall mark are left out. They serve
     /// transparent proxies, whose local routes cover addresses of other hosts.
     pub fn networks(&self) -> Vec<IpNet> {
-        let is_searched = |route: &&Route| self.without_mark.get(&route.table) != Some(&false);
         let mut networks = Vec::new();
-        for route in self.local.iter().filter(is_searched) {
+        for route in self.local.iter().filter(|route| self.is_searched(route)) {
             match route.network {
                 IpNet::V4(network) if network.prefix_len() < 32 => {
                     let broadcast = self.broadcast_within(network, route.table);

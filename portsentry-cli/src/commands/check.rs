@@ -3,12 +3,14 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
+use portsentry_capture::{IndispensableHosts, Interface};
 use portsentry_config::{Configuration, LocalPortSource, Origin, Overrides};
 use portsentry_core::Protocol;
 use portsentry_core::config::{KEYS, PortList, Settings};
 use portsentry_report::{Action, Importance};
-use portsentry_respond::{Actions, never_block};
+use portsentry_respond::Actions;
 
+use super::protected_hosts;
 use crate::arguments::CheckOptions;
 use crate::configuration::{configuration, show_warnings, working_directory};
 use crate::failure::Failure;
@@ -41,8 +43,9 @@ fn values(settings: &Settings, names: &[String]) -> String {
 /// Returns a short description for the administrator.
 fn describe(configuration: &Configuration) -> Result<String, Failure> {
     let settings = &configuration.settings;
-    let never = never_block(configuration)
-        .map_err(Failure::system("cannot list network interfaces and routes"))?;
+    let cannot_list = "cannot list network interfaces and routes";
+    let hosts = IndispensableHosts::open().map_err(Failure::system(cannot_list))?;
+    let interfaces = Interface::all().map_err(Failure::system(cannot_list))?;
     let mut text = String::new();
     let mut line = |label: &str, value: &dyn fmt::Display| {
         // Writing to a string does not fail.
@@ -73,8 +76,9 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
     }
     line("TCP response", &response(settings, Protocol::Tcp));
     line("UDP response", &response(settings, Protocol::Udp));
-    let never: Vec<String> = never.iter().map(ToString::to_string).collect();
-    line("never blocked", &or_else(&never.join(", "), "nobody"));
+    for (label, text) in protected_hosts::describe(configuration, &hosts, &interfaces) {
+        line(label, &text);
+    }
     line("history", &or_else(settings.history_file.as_deref().unwrap_or_default(), "none"));
     line("blocked file", &or_else(settings.blocked_file.as_deref().unwrap_or_default(), "none"));
     let user = sandbox::user(settings)?;
