@@ -154,6 +154,10 @@ impl Model {
         }
         // 8. Already blocked.
         if self.rules.remember_blocked && self.blocked.hosts.contains(&source) {
+            // The rest of an incomplete response is requested in addition.
+            if self.responses.is_due_to_complete(source, self.now) {
+                self.responses.admit(probe, true, self.now, self.rules.block_rate);
+            }
             return Reason::AlreadyBlocked;
         }
         // 9. Respond.
@@ -161,7 +165,7 @@ impl Model {
     }
 
     fn respond(&mut self, probe: &Observation) -> Reason {
-        let reason = self.responses.admit(probe, self.now, self.rules.block_rate);
+        let reason = self.responses.admit(probe, false, self.now, self.rules.block_rate);
         match reason {
             Reason::RateLimited => self.rate_limited += 1,
             Reason::Overloaded => self.overloaded += 1,
@@ -188,12 +192,18 @@ impl Model {
     /// Ends the response with this number.
     pub(crate) fn end(&mut self, serial: u64, outcome: Outcome, now: Duration) {
         self.advance(now);
-        let Some((host, probes)) = self.responses.end(serial, outcome, self.now) else { return };
-        let succeeded = outcome == Outcome::Succeeded;
+        let succeeded = outcome != Outcome::Failed;
+        let whole = match outcome {
+            Outcome::Partial if !self.rules.remember_blocked => Outcome::Succeeded,
+            outcome => outcome,
+        };
+        let Some((host, reported, probes)) = self.responses.end(serial, whole, self.now) else {
+            return;
+        };
         if succeeded && self.rules.remember_blocked {
             self.blocked.add(host);
         }
-        for (position, probe) in probes.iter().enumerate() {
+        for (position, probe) in probes.iter().enumerate().skip(usize::from(reported)) {
             let reason = match (position, succeeded) {
                 (0, true) => Reason::Blocked,
                 (0, false) => Reason::ResponseFailed,

@@ -22,13 +22,18 @@ struct UnderWay {
     serial: u64,
     started: Duration,
     failures: u32,
+    /// Whether an earlier response to the host succeeded in part.
+    incomplete: bool,
+    /// Whether the first probe is reported already.
+    reported: bool,
     probes: Vec<Observation>,
 }
 
-/// A host whose last response failed.
+/// A host whose last response failed, in whole or in part.
 struct Failed {
     host: IpAddr,
     failures: u32,
+    incomplete: bool,
     retry_at: Duration,
 }
 
@@ -54,7 +59,13 @@ impl Responses {
     }
 
     /// Starts a response, or returns the reason why it is not started.
-    pub(crate) fn admit(&mut self, probe: &Observation, now: Duration, rate: u32) -> Reason {
+    pub(crate) fn admit(
+        &mut self,
+        probe: &Observation,
+        reported: bool,
+        now: Duration,
+        rate: u32,
+    ) -> Reason {
         let room_to_wait = self.waiting() < self.limits.waiting;
         if let Some(known) = self.under_way.iter_mut().find(|known| known.host() == probe.source) {
             if !room_to_wait {
@@ -74,10 +85,15 @@ impl Responses {
         if rate > 0 && recent >= rate as usize {
             return Reason::RateLimited;
         }
-        let failures = failed.map_or(0, |failed| self.failed.remove(failed).failures);
+        let (failures, incomplete) = failed.map_or((0, false), |failed| {
+            let failed = self.failed.remove(failed);
+            (failed.failures, failed.incomplete)
+        });
         self.started.push(now.as_secs());
         let serial = self.started.len() as u64;
-        self.under_way.push(UnderWay { serial, started: now, failures, probes: vec![*probe] });
+        let probes = vec![*probe];
+        let under_way = UnderWay { serial, started: now, failures, incomplete, reported, probes };
+        self.under_way.push(under_way);
         self.wanted.push_back((serial, *probe));
         Reason::Triggered
     }
@@ -104,28 +120,35 @@ impl Responses {
         self.failed.len() < before
     }
 
-    /// Ends a response and returns its host and its probes. Returns `None` if it is not in
+    /// Returns whether a response to `host` succeeded in part, and the rest is due.
+    pub(crate) fn is_due_to_complete(&self, host: IpAddr, now: Duration) -> bool {
+        let mut failed = self.failed.iter();
+        failed.any(|failed| failed.host == host && failed.incomplete && failed.retry_at <= now)
+    }
+
+    /// Ends a response and returns its host, whether its first probe is reported, and its probes. Returns `None` if it is not in
     /// progress.
     pub(crate) fn end(
         &mut self,
         serial: u64,
         outcome: Outcome,
         now: Duration,
-    ) -> Option<(IpAddr, Vec<Observation>)> {
+    ) -> Option<(IpAddr, bool, Vec<Observation>)> {
         let position = self.under_way.iter().position(|response| response.serial == serial)?;
         let response = self.under_way.remove(position);
         let host = response.host();
-        if outcome == Outcome::Failed {
+        if outcome != Outcome::Succeeded {
             let failures = response.failures + 1;
             // 5 s, 10 s, 20 s ... up to an hour.
             let seconds = (0..failures - 1).fold(5, |seconds, _| 3600.min(2 * seconds));
             let retry_at = now + Duration::from_secs(seconds);
-            self.failed.push(Failed { host, failures, retry_at });
+            let incomplete = response.incomplete || outcome == Outcome::Partial;
+            self.failed.push(Failed { host, failures, incomplete, retry_at });
             self.failed.sort_by_key(|failed| (failed.retry_at, failed.host));
             let surplus = self.failed.len().saturating_sub(self.limits.failed);
             self.failed.drain(..surplus);
         }
-        Some((host, response.probes))
+        Some((host, response.reported, response.probes))
     }
 
     /// Abandons everything. Returns the number of responses in progress, and their probes by
@@ -135,6 +158,8 @@ impl Responses {
         under_way.sort_by_key(UnderWay::host);
         self.failed.clear();
         self.wanted.clear();
-        (under_way.len(), under_way.into_iter().flat_map(|response| response.probes).collect())
+        let unreported =
+            |response: UnderWay| response.probes.into_iter().skip(usize::from(response.reported));
+        (under_way.len(), under_way.into_iter().flat_map(unreported).collect())
     }
 }

@@ -196,6 +196,7 @@ impl Operation {
             0..8 => Self::Observe(observation(a, operands)),
             8 => Self::Wait((a % 16 != 15).then(|| wait(a))),
             9 | 10 => Self::TakeEffect,
+            11 if a & 0x40 != 0 => Self::End(usize::from(a & 0x3f), Outcome::Partial),
             11 => Self::End(usize::from(a), Outcome::Succeeded),
             12 => Self::End(usize::from(a), Outcome::Failed),
             13 => Self::HandleTimeout,

@@ -356,6 +356,7 @@ impl Engine {
             return self.report(observation, Reason::Advised);
         }
         if self.policy.remember_blocked && self.is_known_blocked(source, hash, known) {
+            self.complete_response(observation);
             return self.report(observation, Reason::AlreadyBlocked);
         }
         self.respond(observation)

@@ -1,6 +1,7 @@
 //! Steps and results of responses, and their log lines.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::IpAddr;
 
@@ -42,6 +43,8 @@ pub enum ActionEvent {
     Output(String),
     /// No action succeeded.
     NothingWorked,
+    /// These actions failed and are tried again later; the others succeeded.
+    Incomplete(Vec<Action>),
     /// The response succeeded, but the host could not be recorded, with the reason.
     NotRecorded(String),
     /// No action was tried, with the reason.
@@ -60,6 +63,7 @@ impl Report {
             ActionEvent::Output(_) => Level::Debug,
             ActionEvent::Failed(..)
             | ActionEvent::NothingWorked
+            | ActionEvent::Incomplete(_)
             | ActionEvent::NotRecorded(_)
             | ActionEvent::Refused(_) => Level::Error,
         }
@@ -106,6 +110,15 @@ impl fmt::Display for Line<'_> {
                     None => write!(f, "{host}/{host}!"),
                 }
             }
+            ActionEvent::Incomplete(failed) => {
+                let keys: Vec<&str> = failed.iter().map(|action| action.key()).collect();
+                write!(
+                    f,
+                    "Host {host} is blocked only in part; with further probes of it, portsentry \
+                     tries again: {}",
+                    keys.join(", ")
+                )
+            }
             ActionEvent::Refused(why) => write!(f, "Not responding to {host}: {why}"),
             ActionEvent::Prevented(why) => write!(f, "Not responding to {host}: {why}"),
             ActionEvent::NotRecorded(why) => write!(
@@ -118,6 +131,9 @@ impl fmt::Display for Line<'_> {
 }
 
 impl Action {
+    /// All actions, in the order of their execution by default.
+    pub const ALL: &'static [Self] = &[Self::Route, Self::HostsDeny, Self::Command];
+
     /// Returns the configuration key that defines the action.
     pub const fn key(self) -> &'static str {
         match self {

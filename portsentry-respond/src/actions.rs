@@ -4,11 +4,12 @@ mod child_end;
 pub(crate) mod command;
 mod descriptors;
 pub(crate) mod hosts_deny;
+mod missing;
 pub(crate) mod simple_command;
 
 use std::os::fd::BorrowedFd;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use portsentry_core::config::{BlockMode, Settings, Template};
@@ -19,6 +20,7 @@ use crate::probe_context::ProbeContext;
 use crate::store::BlockedFile;
 use command::Command;
 use hosts_deny::{Added, add_line};
+use missing::Missing;
 use simple_command::ShellAnswer;
 
 /// The responses that a configuration defines.
@@ -36,6 +38,8 @@ pub struct Actions {
     /// The lock is held while the file is replaced.
     hosts_deny: Mutex<PathBuf>,
     blocked_file: Option<Mutex<BlockedFile>>,
+    /// Used only with a blocked file: without one, each probe runs all actions.
+    missing: Arc<Missing>,
 }
 
 impl Actions {
@@ -52,7 +56,22 @@ impl Actions {
             limit: settings.response_timeout,
             hosts_deny: Mutex::new(settings.hosts_deny_file.clone().into()),
             blocked_file: blocked_file.map(Mutex::new),
+            missing: Arc::default(),
         }
+    }
+
+    /// Returns the actions with the record of `earlier` about hosts that are blocked in part,
+    /// unless the actions differ.
+    pub(crate) fn continuing(mut self, earlier: &Self) -> Self {
+        let all = |it: &Self| {
+            let commands =
+                [&it.kill_route, &it.kill_hosts_deny, &it.kill_run_cmd].map(Clone::clone);
+            (it.tcp, it.udp, commands, it.hosts_deny_file())
+        };
+        if all(&self) == all(earlier) {
+            self.missing = Arc::clone(&earlier.missing);
+        }
+        self
     }
 
     /// Returns whether a probe of this protocol has any action.
@@ -64,8 +83,12 @@ impl Actions {
     /// long as the commands do. Once `stop` is readable, a running command is ended and no other is
     /// started.
     ///
+    /// If the last response to the host succeeded in part and there is a blocked file, only the
+    /// actions that failed are run.
+    ///
     /// If the result is [`Outcome::Succeeded`], the host is in the blocked file, if there is one
-    /// and it could be written.
+    /// and it could be written. A host that is blocked in part is not in the file, so that it gets
+    /// a whole response after a restart.
     pub fn respond(
         &self,
         probe: ProbeContext,
@@ -74,14 +97,38 @@ impl Actions {
     ) -> Outcome {
         let host = probe.target;
         let mut report = |what| report(Report { host, what });
-        let mut succeeded = false;
-        for action in self.in_order(probe.protocol) {
-            succeeded |= self.act(action, probe, stop, &mut report);
-        }
-        if !succeeded {
+        let missing = self.blocked_file.as_ref().and_then(|_| self.missing.of(host));
+        let is_missing =
+            |action: &Action| missing.as_ref().is_none_or(|missing| missing.contains(action));
+        let tried: Vec<Action> = self.in_order(probe.protocol).filter(is_missing).collect();
+        let failed: Vec<Action> = tried
+            .iter()
+            .copied()
+            .filter(|action| !self.act(*action, probe, stop, &mut report))
+            .collect();
+        if missing.is_none() && failed.len() == tried.len() {
             report(ActionEvent::NothingWorked);
             return Outcome::Failed;
         }
+        // The response to the other protocol can have more actions.
+        let left: Vec<Action> = Action::ALL
+            .iter()
+            .copied()
+            .filter(|action| match &missing {
+                Some(missing) if !tried.contains(action) => missing.contains(action),
+                _ => failed.contains(action),
+            })
+            .collect();
+        if !left.is_empty() {
+            if !tried.is_empty() {
+                report(ActionEvent::Incomplete(left.clone()));
+            }
+            if self.blocked_file.is_some() {
+                self.missing.insert(host, left);
+            }
+            return Outcome::Partial;
+        }
+        self.missing.remove(host);
         if let Some(file) = &self.blocked_file {
             let mut file = file.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             if let Err(error) = file.append(host) {
@@ -148,6 +195,10 @@ impl Actions {
             Err(error) => ActionEvent::Failed(action, error),
         });
         succeeded
+    }
+
+    fn hosts_deny_file(&self) -> PathBuf {
+        self.hosts_deny.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
     fn deny(&self, line: &str) -> Result<Added, String> {

@@ -163,7 +163,11 @@ impl Message {
                 bytes.extend_from_slice(&id.to_ne_bytes());
                 match answer {
                     Answer::Ended(outcome) => {
-                        bytes.push(u8::from(*outcome == Outcome::Succeeded));
+                        bytes.push(match outcome {
+                            Outcome::Succeeded => 1,
+                            Outcome::Partial => 4,
+                            _ => 0,
+                        });
                     }
                     Answer::Refused { limit, until } => {
                         bytes.push(2);

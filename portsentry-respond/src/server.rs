@@ -359,7 +359,11 @@ impl Server {
             .transpose()?
             .unzip();
         let never_block = self.safeguard.never_block(&configuration);
-        let actions = Arc::new(Actions::new(settings, file));
+        let actions = Actions::new(settings, file);
+        let actions = Arc::new(match &self.in_force {
+            Some(it) => actions.continuing(&it.actions),
+            None => actions,
+        });
         let rules = Arc::new(Rules::of(&configuration, self.options.mode));
         let in_force = InForce { configuration, actions, rules, history };
         let blocked = blocked.unwrap_or_default();

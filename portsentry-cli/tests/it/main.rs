@@ -40,6 +40,7 @@ mod old_kernels;
 mod one_ring;
 mod options;
 mod overload;
+mod partial;
 mod reloads;
 mod replays;
 mod responder;

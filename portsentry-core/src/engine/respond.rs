@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use super::responses::Admission;
+use super::responses::{Admission, Finished};
 use super::{Effect, Engine, Outcome, PreventionScope, ResponseId};
 use crate::{Decision, Instant, Observation, Reason, Verdict};
 
@@ -10,7 +10,7 @@ impl Engine {
     /// Requests a response to the source of `observation`, or reports the reason why not.
     pub(super) fn respond(&mut self, observation: &Observation) -> Verdict {
         let limit = self.policy.block_rate;
-        match self.responses.admit(observation, self.now, &mut self.rate, limit) {
+        match self.responses.admit(observation, false, self.now, &mut self.rate, limit) {
             Admission::Started(response) => {
                 self.effects.push_back(Effect::Respond(response));
                 Verdict::new(Decision::Respond, Reason::Triggered)
@@ -23,6 +23,19 @@ impl Engine {
         }
     }
 
+    /// Requests the missing part of a response to the source of `observation`, a blocked host, if
+    /// it is time and no limit is reached. The probe is reported as any other of a blocked host.
+    pub(super) fn complete_response(&mut self, observation: &Observation) {
+        if !self.responses.is_due_to_complete(observation.source, self.now) {
+            return;
+        }
+        let limit = self.policy.block_rate;
+        let admitted = self.responses.admit(observation, true, self.now, &mut self.rate, limit);
+        if let Admission::Started(response) = admitted {
+            self.effects.push_back(Effect::Respond(response));
+        }
+    }
+
     /// Handles the outcome of a response that [`poll_effect`](Self::poll_effect) returned.
     /// Queues the events of the probes that waited for it. Ignores an `id` that is not in
     /// progress, for example after a timeout.
@@ -32,19 +45,24 @@ impl Engine {
     }
 
     fn end_response(&mut self, id: ResponseId, outcome: Outcome) {
-        let succeeded = outcome == Outcome::Succeeded;
-        let Some((host, mut probes)) = self.responses.finish(id, succeeded, self.now) else {
-            return;
+        let blocked = outcome != Outcome::Failed;
+        // Without the blocked set, each further probe triggers a whole response anyway.
+        let outcome = match outcome {
+            Outcome::Partial if !self.policy.remember_blocked => Outcome::Succeeded,
+            outcome => outcome,
         };
-        let (first, others) = if succeeded {
+        let Some(finished) = self.responses.finish(id, outcome, self.now) else { return };
+        let Finished { host, reported, mut probes } = finished;
+        let (first, others) = if blocked {
             (Reason::Blocked, Reason::AlreadyBlocked)
         } else {
             (Reason::ResponseFailed, Reason::RetryLater)
         };
-        if let Some(probe) = probes.pop_front() {
+        let probe = if reported { None } else { probes.pop_front() };
+        if let Some(probe) = probe {
             self.report_later(&probe, first);
         }
-        if succeeded {
+        if blocked {
             if self.policy.remember_blocked {
                 self.remember_blocked(host);
             } else {

@@ -85,8 +85,13 @@ pub enum PreventionScope {
     serde(rename_all = "snake_case")
 )]
 pub enum Outcome {
-    /// At least one action succeeded. The host counts as blocked.
+    /// All actions succeeded. The host counts as blocked.
     Succeeded,
+    /// At least one action succeeded, and at least one failed. The host counts as blocked. With
+    /// [`Policy::remember_blocked`](crate::Policy::remember_blocked), the engine requests
+    /// another response to the host when it sends another probe, after a growing delay. The
+    /// caller then performs only the actions that are missing.
+    Partial,
     /// No action succeeded. The engine may request another response later.
     Failed,
 }

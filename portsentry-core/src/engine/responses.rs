@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::Limits;
 use super::rate_limit::RateLimit;
-use super::response::{PreventionScope, Response, ResponseId};
+use super::response::{Outcome, PreventionScope, Response, ResponseId};
 use crate::{Instant, Observation, Protocol, Reason};
 
 /// The delay after the first failure. It doubles with each further failure.
@@ -23,6 +23,16 @@ pub(super) enum Admission {
     Started(Response),
     Waits,
     Refused(Reason),
+}
+
+/// A response that has ended.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) host: IpAddr,
+    /// Whether the probe that caused it is reported already.
+    pub(super) reported: bool,
+    /// That probe, unless it is reported, and the probes that waited, in order.
+    pub(super) probes: VecDeque<Observation>,
 }
 
 #[derive(Debug)]
@@ -49,14 +59,18 @@ pub(super) struct Responses {
 #[derive(Debug)]
 struct Host {
     failures: u32,
+    /// Whether some actions of a response succeeded and others failed.
+    incomplete: bool,
     state: State,
 }
 
 #[derive(Debug)]
 enum State {
-    /// The first of `probes` caused the response.
     Responding {
+        /// The probe that caused the response, unless it is `reported`, and those that wait.
         probes: VecDeque<Observation>,
+        /// Whether the probe that caused the response is reported already.
+        reported: bool,
     },
     Failed {
         retry_at: Instant,
@@ -109,22 +123,30 @@ impl Responses {
         self.waiting
     }
 
-    /// Starts a response to the source of `probe`, or returns the reason why not.
+    /// Returns whether the last response to `host` is incomplete, and it is time to complete it.
+    pub(super) fn is_due_to_complete(&self, host: IpAddr, now: Instant) -> bool {
+        let is_due = |state: &State| state.retry_at().is_some_and(|retry_at| retry_at <= now);
+        self.hosts.get(&host).is_some_and(|host| host.incomplete && is_due(&host.state))
+    }
+
+    /// Starts a response to the source of `probe`, or returns the reason why not. The event of the
+    /// probe is `reported` already, or follows the outcome.
     pub(super) fn admit(
         &mut self,
         probe: &Observation,
+        reported: bool,
         now: Instant,
         rate: &mut RateLimit,
         limit: u32,
     ) -> Admission {
         let host = probe.source;
-        let mut failures = 0;
+        let (mut failures, mut incomplete) = (0, false);
         if let Some(known) = self.hosts.get_mut(&host) {
             match &mut known.state {
                 State::Responding { .. } if self.waiting >= self.max_waiting => {
                     return Admission::Refused(Reason::Overloaded);
                 }
-                State::Responding { probes } => {
+                State::Responding { probes, .. } => {
                     probes.push_back(*probe);
                     self.waiting += 1;
                     return Admission::Waits;
@@ -137,7 +159,9 @@ impl Responses {
                 {
                     return Admission::Refused(Reason::Prevented);
                 }
-                State::Failed { .. } | State::Prevented { .. } => failures = known.failures,
+                State::Failed { .. } | State::Prevented { .. } => {
+                    (failures, incomplete) = (known.failures, known.incomplete);
+                }
             }
         }
         if now < self.prevented_until {
@@ -153,8 +177,9 @@ impl Responses {
         self.next_id = self.next_id.wrapping_add(self.id_step);
         self.under_way.insert(id, (host, now));
         self.started.push_back(id);
-        let state = State::Responding { probes: VecDeque::from([*probe]) };
-        let before = self.hosts.insert(host, Host { failures, state });
+        let probes = if reported { VecDeque::new() } else { VecDeque::from([*probe]) };
+        let state = State::Responding { probes, reported };
+        let before = self.hosts.insert(host, Host { failures, incomplete, state });
         if let Some(retry_at) = before.and_then(|before| before.state.retry_at()) {
             self.failed.remove(&(retry_at, host));
         }
@@ -185,36 +210,37 @@ impl Responses {
         }
     }
 
-    /// Ends the response `id`. Returns its host, the probe that caused it, and the probes
-    /// that waited, in order. Returns `None` if it is not in progress.
+    /// Ends the response `id`. Unless the outcome is a success, another response to the host can
+    /// start after a delay. Returns `None` if it is not in progress.
     pub(super) fn finish(
         &mut self,
         id: ResponseId,
-        succeeded: bool,
+        outcome: Outcome,
         now: Instant,
-    ) -> Option<(IpAddr, VecDeque<Observation>)> {
-        let (host, probes) = self.end(id)?;
-        if succeeded {
+    ) -> Option<Finished> {
+        let finished = self.end(id)?;
+        let host = finished.host;
+        if outcome == Outcome::Succeeded {
             self.hosts.remove(&host);
         } else {
             let known = self.hosts.get_mut(&host)?;
+            known.incomplete |= outcome == Outcome::Partial;
             known.failures = known.failures.saturating_add(1);
             let retry_at = now.after(retry_delay(known.failures));
             self.postpone(host, retry_at, State::Failed { retry_at });
         }
-        Some((host, probes))
+        Some(finished)
     }
 
-    /// Cancels the response `id`, as if it had never started. Returns its probes like
-    /// [`finish`](Self::finish).
+    /// Cancels the response `id`, as if it had never started. Returns its probes, in order.
     pub(super) fn refuse(&mut self, id: ResponseId, now: Instant) -> Option<VecDeque<Observation>> {
-        let (host, probes) = self.end(id)?;
+        let Finished { host, probes, .. } = self.end(id)?;
         self.restore(host, now);
         Some(probes)
     }
 
     /// Cancels the response `id` because it must not happen, and does not start another one
-    /// in `scope` until `until`. Returns its probes like [`finish`](Self::finish).
+    /// in `scope` until `until`. Returns its probes, in order.
     pub(super) fn prevent(
         &mut self,
         id: ResponseId,
@@ -222,7 +248,7 @@ impl Responses {
         until: Instant,
         now: Instant,
     ) -> Option<VecDeque<Observation>> {
-        let (host, probes) = self.end(id)?;
+        let Finished { host, probes, .. } = self.end(id)?;
         let port = match scope {
             PreventionScope::AllHosts => {
                 self.prevented_until = self.prevented_until.max(until);
@@ -252,7 +278,7 @@ impl Responses {
     }
 
     /// Removes the response `id`, without a change of the state of its host.
-    fn end(&mut self, id: ResponseId) -> Option<(IpAddr, VecDeque<Observation>)> {
+    fn end(&mut self, id: ResponseId) -> Option<Finished> {
         let (host, _) = self.under_way.remove(&id)?;
         while self.started.front().is_some_and(|id| !self.under_way.contains_key(id)) {
             self.started.pop_front();
@@ -261,12 +287,12 @@ impl Responses {
         if self.started.len() > 2 * self.under_way.len() {
             self.started.retain(|id| self.under_way.contains_key(id));
         }
-        let State::Responding { probes } = &mut self.hosts.get_mut(&host)?.state else {
+        let State::Responding { probes, reported } = &mut self.hosts.get_mut(&host)?.state else {
             return None;
         };
-        let probes = core::mem::take(probes);
-        self.waiting -= probes.len().saturating_sub(1);
-        Some((host, probes))
+        let (probes, reported) = (core::mem::take(probes), *reported);
+        self.waiting -= probes.len().saturating_sub(usize::from(!reported));
+        Some(Finished { host, reported, probes })
     }
 
     /// Sets the state of `host`, whose response has ended.
@@ -291,7 +317,7 @@ impl Responses {
     pub(super) fn abandon(&mut self) -> (usize, VecDeque<Observation>) {
         let mut probes = VecDeque::new();
         for host in core::mem::take(&mut self.hosts).into_values() {
-            if let State::Responding { probes: waiting } = host.state {
+            if let State::Responding { probes: waiting, .. } = host.state {
                 probes.extend(waiting);
             }
         }

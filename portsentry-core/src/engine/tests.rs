@@ -5,6 +5,7 @@ mod decisions;
 mod hosts;
 mod line;
 mod lookup_cache;
+mod partial;
 mod prevented;
 mod responses;
 mod served;

@@ -3,14 +3,14 @@
 use std::net::{IpAddr, SocketAddr};
 
 use portsentry_core::Instant;
-use portsentry_report::{ActionEvent, Level, Prevented};
+use portsentry_report::{Action, ActionEvent, Level, Prevented};
 use proptest::prelude::*;
 
-use super::wire::{ACTIONS, SCOPES};
+use super::wire::SCOPES;
 use super::*;
 
 fn event() -> impl Strategy<Value = ActionEvent> {
-    let action = || prop::sample::select(ACTIONS.to_vec());
+    let action = || prop::sample::select(Action::ALL);
     prop_oneof![
         (action(), any::<String>()).prop_map(|(action, text)| ActionEvent::Done(action, text)),
         (action(), any::<String>()).prop_map(|(action, text)| ActionEvent::Failed(action, text)),
@@ -20,6 +20,7 @@ fn event() -> impl Strategy<Value = ActionEvent> {
         any::<String>().prop_map(ActionEvent::NotRecorded),
         any::<String>().prop_map(ActionEvent::Refused),
         prevented().prop_map(ActionEvent::Prevented),
+        prop::sample::subsequence(Action::ALL, 1..=2).prop_map(ActionEvent::Incomplete),
     ]
 }
 
@@ -64,7 +65,7 @@ fn notice() -> impl Strategy<Value = Notice> {
 }
 
 fn message() -> impl Strategy<Value = Message> {
-    let outcome = prop::sample::select(vec![Outcome::Succeeded, Outcome::Failed]);
+    let outcome = prop::sample::select(vec![Outcome::Succeeded, Outcome::Partial, Outcome::Failed]);
     let answer = prop_oneof![
         outcome.prop_map(Answer::Ended),
         (any::<u32>(), any::<u64>()).prop_map(|(limit, nanos)| {

@@ -59,9 +59,7 @@ pub(super) fn block(kind: u8, content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The index of an action is its number in a message.
-pub(super) const ACTIONS: [Action; 3] = [Action::Route, Action::HostsDeny, Action::Command];
-
+/// Returns the index of an action in [`Action::ALL`].
 pub(super) const fn number(action: Action) -> u8 {
     match action {
         Action::Route => 0,
@@ -97,10 +95,16 @@ fn put_prevented(bytes: &mut Vec<u8>, why: Prevented) {
 }
 
 pub(super) fn put_event(bytes: &mut Vec<u8>, what: &ActionEvent) {
-    if let ActionEvent::Prevented(why) = what {
-        bytes.push(7);
-        put_prevented(bytes, *why);
-        return;
+    match what {
+        ActionEvent::Prevented(why) => {
+            bytes.push(7);
+            put_prevented(bytes, *why);
+        }
+        ActionEvent::Incomplete(actions) => {
+            let bits = actions.iter().fold(0, |bits, action| bits | 1 << number(*action));
+            bytes.extend([8, bits]);
+        }
+        _ => {}
     }
     let (kind, action, text) = match what {
         ActionEvent::Done(action, text) => (0, Some(*action), text.as_str()),
@@ -110,7 +114,7 @@ pub(super) fn put_event(bytes: &mut Vec<u8>, what: &ActionEvent) {
         ActionEvent::Output(text) => (4, None, text.as_str()),
         ActionEvent::NotRecorded(why) => (5, None, why.as_str()),
         ActionEvent::Refused(why) => (6, None, why.as_str()),
-        ActionEvent::Prevented(_) => (7, None, ""),
+        ActionEvent::Prevented(_) | ActionEvent::Incomplete(_) => return,
     };
     bytes.push(kind);
     bytes.extend(action.map(number));
@@ -161,6 +165,7 @@ impl Reader<'_> {
         match self.byte()? {
             0 => Ok(Answer::Ended(Outcome::Failed)),
             1 => Ok(Answer::Ended(Outcome::Succeeded)),
+            4 => Ok(Answer::Ended(Outcome::Partial)),
             2 => {
                 let limit = u32::from_ne_bytes(self.array()?);
                 let until = Instant::from_nanos(u64::from_ne_bytes(self.array()?));
@@ -178,7 +183,7 @@ impl Reader<'_> {
 
     pub(super) fn action(&mut self) -> Result<Action, Malformed> {
         let number = self.byte()?;
-        ACTIONS.get(usize::from(number)).copied().ok_or(Malformed)
+        Action::ALL.get(usize::from(number)).copied().ok_or(Malformed)
     }
 
     pub(super) fn event(&mut self) -> Result<ActionEvent, Malformed> {
@@ -191,8 +196,20 @@ impl Reader<'_> {
             5 => Ok(ActionEvent::NotRecorded(self.text()?)),
             6 => Ok(ActionEvent::Refused(self.text()?)),
             7 => Ok(ActionEvent::Prevented(self.prevented()?)),
+            8 => self.actions().map(ActionEvent::Incomplete),
             _ => Err(Malformed),
         }
+    }
+
+    /// Returns a set of actions, in the order of [`Action::ALL`]: some, but not all.
+    fn actions(&mut self) -> Result<Vec<Action>, Malformed> {
+        let bits = self.byte()?;
+        let all = (1 << Action::ALL.len()) - 1;
+        if bits == 0 || bits >= all {
+            return Err(Malformed);
+        }
+        let actions = Action::ALL.iter().copied();
+        Ok(actions.filter(|action| bits & 1 << number(*action) != 0).collect())
     }
 
     fn prevented(&mut self) -> Result<Prevented, Malformed> {

@@ -62,6 +62,7 @@ pub fn effect(effect: &Effect) -> &'static str {
 pub fn outcome(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Succeeded => "succeeded",
+        Outcome::Partial => "partial",
         Outcome::Failed => "failed",
         _ => "later",
     }

@@ -88,7 +88,8 @@ macro_rules! respond {
         },
         reload: Live,
         summary: "File that stores blocked hosts",
-        help: "portsentry never responds again to a host in this file, even after a restart. \
+        help: "portsentry never responds again to a host in this file, even after a restart. It \
+               lists a host when all actions have succeeded. \
                The file and its directory must not be writable by other users. \
                Missing directories are created.",
     }

@@ -17,7 +17,11 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let outcome = prop_oneof![3 => Just(Outcome::Succeeded), 1 => Just(Outcome::Failed)];
+    let outcome = prop_oneof![
+        3 => Just(Outcome::Succeeded),
+        1 => Just(Outcome::Partial),
+        1 => Just(Outcome::Failed),
+    ];
     prop_oneof![
         6 => (0_u8..8, 1_u16..4, any::<bool>()).prop_map(|(s, p, udp)| Step::Probe(s, p, udp)),
         1 => (0_u64..40).prop_map(Step::Wait),
