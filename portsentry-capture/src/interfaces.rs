@@ -12,7 +12,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::IpNet;
-use netlink_packet_core::{DecodeError, NlasIterator};
+use netlink_packet_core::{DecodeError, NlaBuffer, NlasIterator};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkLayerType, LinkMessage};
@@ -40,6 +40,14 @@ pub struct Interface {
     pub ethernet: bool,
     /// Kind of a virtual interface: `veth`, `bridge`, `tun`; `None` for hardware and loopback.
     pub kind: Option<String>,
+    /// Index of the interface that this one is a port of: a bridge, bond or VRF.
+    pub master: Option<u32>,
+    /// Index of the interface below this one, in the same namespace: the trunk of a VLAN, the
+    /// parent of a macvlan, the other end of a veth pair.
+    pub lower: Option<u32>,
+    /// Whether this interface accepts packets to 127.0.0.0/8 from the wire by its own setting
+    /// `net.ipv4.conf.INTERFACE.route_localnet`. The setting of `all` has the same effect.
+    pub routes_loopback: bool,
     /// Addresses, in the kernel's order.
     pub addresses: Vec<InterfaceAddress>,
 }
@@ -79,6 +87,9 @@ impl Interface {
             loopback: false,
             ethernet: true,
             kind: None,
+            master: None,
+            lower: None,
+            routes_loopback: false,
             addresses: Vec::new(),
         }
     }
@@ -149,8 +160,12 @@ const RTM_NEWADDR: u16 = 20;
 pub fn link(payload: &[u8]) -> Result<Interface, DecodeError> {
     const LINK_HEADER: usize = 16;
     const IFLA_IFNAME: u16 = 3;
+    const IFLA_LINK: u16 = 5;
+    const IFLA_MASTER: u16 = 10;
     const IFLA_LINKINFO: u16 = 18;
     const IFLA_INFO_KIND: u16 = 1;
+    const IFLA_AF_SPEC: u16 = 26;
+    const IFLA_LINK_NETNSID: u16 = 37;
 
     let header = LinkHeader::parse(payload)?;
     let mut interface = Interface {
@@ -160,8 +175,12 @@ pub fn link(payload: &[u8]) -> Result<Interface, DecodeError> {
         loopback: header.flags.contains(LinkFlags::Loopback),
         ethernet: matches!(header.link_layer_type, LinkLayerType::Ether | LinkLayerType::Loopback),
         kind: None,
+        master: None,
+        lower: None,
+        routes_loopback: false,
         addresses: Vec::new(),
     };
+    let mut lower_is_elsewhere = false;
     for attribute in NlasIterator::new(payload.get(LINK_HEADER..).unwrap_or_default()) {
         let attribute = attribute?;
         match attribute.kind() {
@@ -171,10 +190,50 @@ pub fn link(payload: &[u8]) -> Result<Interface, DecodeError> {
                 let mut kinds = nested.filter(|nested| nested.kind() == IFLA_INFO_KIND);
                 interface.kind = kinds.next().map(|kind| text(kind.value()));
             }
+            // Some interfaces without a lower one name themselves.
+            IFLA_LINK => {
+                interface.lower = number(attribute.value()).filter(|lower| *lower != header.index);
+            }
+            IFLA_LINK_NETNSID => lower_is_elsewhere = true,
+            IFLA_MASTER => interface.master = number(attribute.value()),
+            IFLA_AF_SPEC => interface.routes_loopback = routes_loopback(attribute.value()),
             _ => {}
         }
     }
+    if lower_is_elsewhere {
+        interface.lower = None;
+    }
     Ok(interface)
+}
+
+/// Returns an index of an interface, which is not 0.
+fn number(value: &[u8]) -> Option<u32> {
+    Some(u32::from_ne_bytes(value.try_into().ok()?)).filter(|number| *number != 0)
+}
+
+/// Returns the setting `route_localnet` in the attribute of all address families.
+fn routes_loopback(families: &[u8]) -> bool {
+    const AF_INET: u16 = 2;
+    const IFLA_INET_CONF: u16 = 1;
+    /// `IPV4_DEVCONF_ROUTE_LOCALNET` of `linux/ip.h`. The numbers start at 1.
+    const ROUTE_LOCALNET: usize = 26;
+
+    fn nested(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+        const HEADER: usize = 4;
+        let mut rest = bytes;
+        loop {
+            let attribute = NlaBuffer::new_checked(rest).ok()?;
+            let length = usize::from(attribute.length());
+            if attribute.kind() == kind {
+                return rest.get(HEADER..length);
+            }
+            rest = rest.get(length.next_multiple_of(4)..)?;
+        }
+    }
+
+    let settings = nested(families, AF_INET).and_then(|it| nested(it, IFLA_INET_CONF));
+    let setting = settings.and_then(|it| it.chunks_exact(4).nth(ROUTE_LOCALNET - 1));
+    setting.is_some_and(|value| value.iter().any(|byte| *byte != 0))
 }
 
 /// Returns a string of the kernel, which ends at the first NUL.

@@ -72,6 +72,17 @@ impl LinkType {
         })
     }
 
+    /// Returns the index of the receiving interface, if the link header contains it.
+    #[must_use]
+    pub fn interface(self, frame: &[u8]) -> Option<u32> {
+        match (self, frame) {
+            (Self::LinuxSll2, [_, _, _, _, a, b, c, d, ..]) => {
+                Some(u32::from_be_bytes([*a, *b, *c, *d]))
+            }
+            _ => None,
+        }
+    }
+
     /// Returns whether the link header of `frame` shows that it was captured on a loopback
     /// interface.
     ///

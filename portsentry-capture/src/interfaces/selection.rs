@@ -205,15 +205,7 @@ mod tests {
     }
 
     fn interface(name: &str) -> Interface {
-        Interface {
-            name: name.to_owned(),
-            index: 7,
-            up: true,
-            loopback: name == "lo",
-            ethernet: true,
-            kind: None,
-            addresses: Vec::new(),
-        }
+        Interface { loopback: name == "lo", ..Interface::new(name, 7) }
     }
 
     #[test]

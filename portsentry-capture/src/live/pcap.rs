@@ -13,7 +13,7 @@ use rustix::io::{Errno, FdFlags, fcntl_setfd};
 use rustix::net::{AddressFamily, SocketType, netdevice, socket};
 
 use super::arrival::{Arrivals, Reading};
-use super::for_host::decode_for_host;
+use super::for_host::{Arrival, decode_for_host};
 use super::{
     CaptureOptions, LiveBackend, LiveSensor, MAX_SNAP_LENGTH, Watched, bpf, packet_socket,
 };
@@ -236,14 +236,19 @@ impl Frames {
         wire_length: usize,
         now: Instant,
     ) -> Result<Packet, Rejected> {
-        let on_loopback = match self.place {
-            Place::Interface { loopback, .. } => loopback,
-            Place::Any => self.link.marks_loopback(captured),
+        let arrival = match self.place {
+            Place::Interface { index, loopback } => {
+                Arrival { interface: index, on_loopback: loopback }
+            }
+            Place::Any => Arrival {
+                interface: self.link.interface(captured).unwrap_or(0),
+                on_loopback: self.link.marks_loopback(captured),
+            },
         };
         // The kernel reports the state of the checksum, but libpcap does not pass it on.
         let checksum = ChecksumState::Unknown;
         let frame = Frame { link: self.link, captured, wire_length, checksum };
-        decode_for_host(&mut self.decoder, &frame, on_loopback, &self.watched, now)
+        decode_for_host(&mut self.decoder, &frame, arrival, &self.watched, now)
     }
 
     /// Returns the offset of the network header in the kernel's filter. libpcap adds the headers

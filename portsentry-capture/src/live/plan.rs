@@ -73,7 +73,7 @@ mod tests {
             _ => vec![InterfaceAddress { network, broadcast: None }],
         };
         let (up, loopback) = (state != Some("down"), name == "lo");
-        Interface { name, index, up, loopback, ethernet: true, kind: None, addresses }
+        Interface { up, loopback, addresses, ..Interface::new(name, index) }
     }
 
     fn check(selection: &str, open: &[&str], interfaces: &[&str], expected: &str) {

@@ -16,7 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with
 use super::arrival::{Arrivals, Reading};
 use super::block::{Cursor, RingPacket};
 use super::bpf::{self, PACKET_OTHERHOST, PACKET_OUTGOING};
-use super::for_host::decode_for_host;
+use super::for_host::{Arrival, decode_for_host};
 use super::packet_socket::{self, RxRing};
 use super::{CaptureOptions, LiveBackend, LiveSensor, Watched};
 use crate::decode::ether_type::{IPV4, IPV6, skip_tags};
@@ -311,7 +311,8 @@ impl Frames {
             wire_length: packet.length.saturating_sub(header),
             checksum: packet.checksum,
         };
-        decode_for_host(&mut self.decoder, &frame, self.loopback, &self.watched, now)
+        let arrival = Arrival { interface: self.index, on_loopback: self.loopback };
+        decode_for_host(&mut self.decoder, &frame, arrival, &self.watched, now)
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod builder;
 mod captures;
+mod loopback;
 mod open_log;
 
 use std::io;
@@ -19,6 +20,7 @@ use portsentry_core::{NetworkSet, Observation, PortSet};
 
 pub use self::builder::SensorSetBuilder;
 use self::captures::{Capture, Captures};
+use self::loopback::LoopbackRouting;
 use self::open_log::OpenLog;
 use super::losses::{self, InterfaceLoss, Ledger, Loss, LossReport};
 use super::plan::{Identity, Plan, missing};
@@ -58,6 +60,7 @@ pub struct SensorSet {
     /// See [`LiveBackend::auxiliary_sensor`].
     auxiliary: Option<Box<dyn Sensor + Send>>,
     monitor: InterfaceMonitor,
+    loopback: LoopbackRouting,
     retry: Timer,
     events: EventSet,
     captures: Captures,
@@ -134,6 +137,7 @@ impl SensorSet {
             backend,
             auxiliary,
             monitor,
+            loopback: LoopbackRouting::open(),
             retry,
             events,
             captures: Captures::new(FIRST_CAPTURE),
@@ -158,11 +162,15 @@ impl SensorSet {
     }
 
     /// Watches only these ports from now on. The kernel filters out packets to other ports as
-    /// far as it can. The change loses no packet.
+    /// far as it can. The change loses no packet. Soon after, the set reads the settings
+    /// `route_localnet` of the kernel again.
     pub fn set_ports(&mut self, tcp_ports: PortSet, udp_ports: PortSet) {
-        let addresses = self.watched.addresses.clone();
-        self.watch(Watched { addresses, tcp_ports, udp_ports });
+        self.watch(Watched { tcp_ports, udp_ports, ..Watched::clone(&self.watched) });
         self.log_query_failure();
+        // The kernel reports no change of such settings.
+        if let Err(error) = self.retry.arm(SOON) {
+            log::warn!("cannot read the settings of the kernel's interfaces again: {error}");
+        }
     }
 
     /// Returns the losses of all interfaces that ever lost a packet, sorted by name. One
@@ -198,7 +206,8 @@ impl SensorSet {
     ) -> io::Result<Vec<(String, SensorError)>> {
         let addresses = Interface::own_addresses(interfaces)?;
         self.suppressor.set_interfaces(interfaces);
-        self.watch(Watched { addresses, ..Watched::clone(&self.watched) });
+        let loopback_from = self.loopback.interfaces(interfaces);
+        self.watch(Watched { addresses, loopback_from, ..Watched::clone(&self.watched) });
         let (mut failures, mut postponed) = (Vec::new(), false);
         if self.selection == Selection::Any {
             if self.captures.is_empty()

@@ -15,17 +15,35 @@ pub struct Watched {
     pub tcp_ports: PortSet,
     /// UDP ports.
     pub udp_ports: PortSet,
+    /// Indices of the interfaces that accept packets to 127.0.0.0/8 from the wire
+    /// (`route_localnet`). On all others such packets are no probes.
+    pub loopback_from: Vec<u32>,
 }
 
 impl Watched {
     /// Selects these ports at `addresses`.
     #[must_use]
     pub const fn new(addresses: NetworkSet, tcp_ports: PortSet, udp_ports: PortSet) -> Self {
-        Self { addresses, tcp_ports, udp_ports }
+        Self { addresses, tcp_ports, udp_ports, loopback_from: Vec::new() }
+    }
+
+    /// Sets the interfaces that accept packets to 127.0.0.0/8 from the wire.
+    #[must_use]
+    pub fn with_loopback_from(self, loopback_from: Vec<u32>) -> Self {
+        Self { loopback_from, ..self }
+    }
+
+    /// Returns whether `interface` accepts packets to 127.0.0.0/8 from the wire. If its index is
+    /// 0, it is unknown.
+    pub(super) fn accepts_loopback_from(&self, interface: u32) -> bool {
+        match interface {
+            0 => !self.loopback_from.is_empty(),
+            index => self.loopback_from.contains(&index),
+        }
     }
 
     /// Selects all ports at `addresses`.
     pub fn all_ports(addresses: NetworkSet) -> Self {
-        Self { addresses, tcp_ports: PortSet::all(), udp_ports: PortSet::all() }
+        Self::new(addresses, PortSet::all(), PortSet::all())
     }
 }

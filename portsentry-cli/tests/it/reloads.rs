@@ -2,15 +2,16 @@
 //! is lost.
 
 use std::fs;
-use std::net::UdpSocket;
+use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use portsentry_testbed::{Signal, Testbed, require_root};
+use portsentry_testbed::{Signal, Testbed, require_root, wait_until};
 
 use crate::expected::{BELOW_TRIGGER, BLOCKED, IGNORED, LOGGED, SYN, UDP, already_blocked, event};
-use crate::probe::{both_families, datagram, is_marker, settle, syn};
+use crate::forgery::Forger;
+use crate::probe::{both_families, datagram, is_marker, port_of, settle, syn};
 use crate::station::{Sentry, Station};
 
 const CONFIGURATION: &str = r#"
@@ -200,4 +201,35 @@ fn reloads_under_traffic_lose_no_probe() {
     let (logged, printed) = (ended.events(), &ended.stderr);
     assert!(logged == expected, "{} of {}: {printed:?}", logged.len(), expected.len());
     assert!(station.history() == expected, "the history");
+}
+
+#[test]
+fn a_reload_applies_the_setting_that_routes_loopback() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, "TCP_PORTS = \"22\"\nUDP_PORTS = \"65000\"\n");
+    let forger = Forger::new(&bed);
+    let source = bed.scanner.v4().into();
+    let mut sentry = station.start(&[]);
+    let set = |value: &str| {
+        let path = "/proc/sys/net/ipv4/conf/all/route_localnet";
+        bed.host.enter(|| fs::write(path, value)).expect("write");
+    };
+    let (loopback, mut probes) = (IpAddr::from([127, 0, 0, 1]), 0);
+    for (value, is_probe) in [("0", false), ("1", true), ("0", false)] {
+        set(value);
+        sentry.signal(Signal::HUP);
+        sentry.wait_for_part("Configuration reloaded");
+        // The setting is read soon after the reload.
+        wait_until("the setting is applied", || {
+            forger.send(&[forger.syn(source, loopback, 22)], 1_000);
+            settle(&bed, bed.host.v4().into(), &mut sentry, None);
+            let probe = port_of(SYN, 22);
+            let seen = sentry.lines().iter().filter(|line| line.text.contains(&probe)).count();
+            let is_seen = seen > probes;
+            probes = seen;
+            is_seen == is_probe
+        });
+    }
+    assert!(probes > 0);
 }

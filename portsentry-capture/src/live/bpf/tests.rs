@@ -20,7 +20,7 @@ use super::matching::{PACKET_OTHERHOST, PACKET_OUTGOING};
 use super::probes::candidates;
 use super::program::{Ancillary, Instruction};
 use crate::decode::ether_type::{IPV4, IPV6, VLAN_TAGS};
-use crate::live::for_host::decode_for_host;
+use crate::live::for_host::{Arrival, decode_for_host};
 use crate::live::{SNAP_LENGTH, Watched, packet_socket};
 use crate::{ChecksumState, Decoder, Frame, LinkType};
 
@@ -80,13 +80,13 @@ fn ports(list: &[u16]) -> PortSet {
 
 /// Returns a few addresses of each version, and a few ports.
 fn watched() -> Watched {
-    Watched {
-        addresses: addresses(
+    Watched::new(
+        addresses(
             "10.0.0.2/32 127.0.0.0/9 127.128.0.0/10 fd00::2/128 fe80::1:2/128 ::1/128 fd02:0:0:7::/67",
         ),
-        tcp_ports: ports(&[23, 80, 81, 82, 65_535]),
-        udp_ports: ports(&[1, 53, 161]),
-    }
+        ports(&[23, 80, 81, 82, 65_535]),
+        ports(&[1, 53, 161]),
+    )
 }
 
 fn tcp(port: u16, flags: u8) -> Vec<u8> {
@@ -296,7 +296,7 @@ fn hosts(number: u16) -> NetworkSet {
 
 fn many(ports: u16, addresses: u16) -> Watched {
     let tcp_ports = odd_ports(ports);
-    Watched { addresses: hosts(addresses), udp_ports: tcp_ports.clone(), tcp_ports }
+    Watched::new(hosts(addresses), tcp_ports.clone(), tcp_ports)
 }
 
 #[test]
@@ -431,8 +431,9 @@ proptest! {
         let checksum = ChecksumState::NotReady;
         let (link, wire_length) = (LinkType::Ethernet, frame.len());
         let captured = Frame { link, captured: &frame, wire_length, checksum };
+        let arrival = Arrival { interface: 1, on_loopback: true };
         let mut decoder = Decoder::new();
-        let decoded = decode_for_host(&mut decoder, &captured, true, &watched, Default::default());
+        let decoded = decode_for_host(&mut decoder, &captured, arrival, &watched, Default::default());
         let is_probe = decoded.is_ok_and(|packet| {
             let observation = packet.observation(Default::default(), 0);
             let ports = match observation.evidence {

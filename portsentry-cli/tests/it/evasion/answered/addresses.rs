@@ -67,4 +67,16 @@ pub(super) const FORMS: &[Form] = &[
             [Ipv4Addr::new(192, 0, 2, number).to_ipv6_mapped(), target]
         })
     }),
+    form(
+        "to loopback, where it is routed",
+        |host| set(host, "ipv4/conf/all/route_localnet", "1"),
+        |wire| syns_v4(wire, |number, [source, _]| [source, [127, 0, 0, number]]),
+    ),
+    form(
+        "to loopback, where one interface routes it",
+        |host| {
+            set(host, &format!("ipv4/conf/{}/route_localnet", host.interface()), "1");
+        },
+        |wire| syns_v4(wire, |number, [source, _]| [source, [127, 1, 0, number]]),
+    ),
 ];
