@@ -171,6 +171,13 @@ pub(crate) fn has_strict_checks() -> io::Result<bool> {
     Ok(setsockopt(&socket, StrictChecks, &true).is_ok())
 }
 
+/// Returns a socket that receives messages from the kernel only.
+pub(crate) fn connected(protocol: Option<Protocol>) -> io::Result<OwnedFd> {
+    let socket = open(protocol, SocketFlags::CLOEXEC)?;
+    connect(&socket, &SocketAddrNetlink::new(0, 0))?;
+    Ok(socket)
+}
+
 fn open(protocol: Option<Protocol>, flags: SocketFlags) -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, protocol)?)
 }
@@ -201,11 +208,9 @@ fn dump_once(
     request: &[u8],
     each: &mut dyn FnMut(u16, &[u8]),
 ) -> io::Result<Outcome> {
-    let socket = open(protocol, SocketFlags::CLOEXEC)?;
+    let socket = connected(protocol)?;
     // Older kernels lack the option and return all entries.
     let _ = setsockopt(&socket, StrictChecks, &true);
-    // A connected socket receives messages from the kernel only.
-    connect(&socket, &SocketAddrNetlink::new(0, 0))?;
     send(&socket, request, SendFlags::empty())?;
 
     let mut buffer = vec![0; PART];

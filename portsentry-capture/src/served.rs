@@ -4,6 +4,8 @@
 //! support that. No socket is bound or connected for this, because peers could notice that. A
 //! snapshot becomes outdated, so callers take a new one from time to time.
 
+mod budget;
+mod lookup;
 mod proc_net;
 mod sock_diag;
 
@@ -11,6 +13,8 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 use portsentry_core::{Protocol, ServedPorts};
+
+pub use self::lookup::{LookupStats, SocketLookup};
 
 /// Returns a snapshot of the served ports in the network namespace of the calling thread.
 ///

@@ -8,6 +8,7 @@ mod open_sensors;
 pub(crate) mod sandbox;
 mod sensors;
 mod sentry;
+mod served;
 mod service;
 mod session;
 mod shard;
@@ -18,13 +19,13 @@ mod totals;
 mod workers;
 
 pub(crate) use background::Background;
-pub(crate) use decider::ServedPorts;
 #[cfg(not(feature = "rings"))]
 pub(crate) use one_ring::{Shards, SourceHash};
 pub(crate) use open_sensors::{Watching, rings};
 #[cfg(feature = "rings")]
 pub(crate) use portsentry_capture::SourceHash;
 pub(crate) use sentry::{Heartbeat, Sentry};
+pub(crate) use served::ServedPorts;
 pub(crate) use service::Manager;
 pub(crate) use session::{PreparedConfig, Session, policy};
 pub(crate) use shard::{Shard, limits};

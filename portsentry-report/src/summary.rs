@@ -32,6 +32,8 @@ pub struct Summary {
     pub queries_evicted: u64,
     /// Number of probes that were lost on their way to another ring.
     pub lost_between_rings: u64,
+    /// Number of probes for which the kernel was not asked whether it has a socket.
+    pub lookups_skipped: u64,
     /// Number of packets that the kernel dropped, for each interface with losses.
     pub losses: Vec<(u64, String)>,
 }
@@ -94,6 +96,7 @@ impl fmt::Display for Summary {
                 (self.queries_missed, "outgoing datagrams missed by the sensor"),
                 (self.queries_evicted, "queries evicted from the full query table"),
                 (self.lost_between_rings, "probes lost between rings"),
+                (self.lookups_skipped, "packets not looked up in the socket tables"),
             ],
         )?;
         if let Some(connect) = &self.connect {
@@ -201,6 +204,7 @@ mod tests {
             queries_missed: 4,
             queries_evicted: 5,
             lost_between_rings: 3,
+            lookups_skipped: 6,
             losses: vec![(7, "eth0".into()), (1, "lo".into())],
             ..of_file()
         };
@@ -208,7 +212,8 @@ mod tests {
             &summary,
             "9 packets seen, 2 probes, 8 dropped by the kernel, 0 undecodable, \
              1 replies to queries of this host, 4 outgoing datagrams missed by the sensor, \
-             5 queries evicted from the full query table, 3 probes lost between rings\n\
+             5 queries evicted from the full query table, 3 probes lost between rings, \
+             6 packets not looked up in the socket tables\n\
              7 packets dropped by the kernel on interface eth0\n\
              1 packets dropped by the kernel on interface lo",
         );

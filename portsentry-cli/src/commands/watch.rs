@@ -155,7 +155,7 @@ impl Start<'_> {
         let mut shards = sensors.into_iter().enumerate().map(|(ring, sensors)| {
             let engine = Engine::new(policy.clone(), &limits, key.clone())
                 .with_response_ids(ring as u64, engines);
-            let served = ServedPorts::new();
+            let served = ServedPorts::new(engines as usize);
             Shard::new(engine, sensors, served, queue)
         });
         let workers =

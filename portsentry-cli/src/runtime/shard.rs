@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use portsentry_capture::clock::monotonic;
 use portsentry_capture::reactor::{Interest, wait};
-use portsentry_capture::{ConnectStats, Drained, InterfaceLoss, SensorStats};
+use portsentry_capture::{ConnectStats, Drained, InterfaceLoss, LookupStats, SensorStats};
 use portsentry_core::{
     Effect, Engine, Instant, Limits, Observation, Outcome, Response, ResponseId, Statistics,
 };
 use portsentry_respond::Answer;
 
-use super::decider::{Decider, ServedPorts};
+use super::decider::Decider;
 use super::sensors::{SensorSettings, Sensors};
+use super::served::ServedPorts;
 use crate::failure::Failure;
 use portsentry_output::{LogItem, Queue};
 
@@ -60,6 +61,8 @@ pub(crate) struct ShardStats {
     /// In connect mode, the outcomes of the accepted connections and datagrams.
     pub(crate) answers: Option<ConnectStats>,
     pub(crate) engine: Statistics,
+    /// Answers of the kernel about the sockets of packets.
+    pub(crate) lookups: LookupStats,
 }
 
 impl Shard {
@@ -157,6 +160,7 @@ impl Shard {
             losses: self.sensors.losses(),
             answers: self.sensors.answers(),
             engine: self.engine.statistics(),
+            lookups: self.served.lookups(),
         }
     }
 }

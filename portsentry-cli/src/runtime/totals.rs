@@ -12,6 +12,7 @@ use super::shard::ShardStats;
 pub(crate) fn live_summary(shards: Vec<ShardStats>) -> Summary {
     let (mut sensors, mut connect) = (SensorStats::default(), None);
     let (mut probes, mut prevented, mut evictions) = (0, 0, Evictions::default());
+    let mut lookups_skipped = 0;
     let mut losses = BTreeMap::<String, u64>::new();
     for shard in shards {
         let queries = sensors.queries;
@@ -27,6 +28,7 @@ pub(crate) fn live_summary(shards: Vec<ShardStats>) -> Summary {
         prevented += shard.engine.decided(Reason::Prevented);
         evictions.sources += shard.engine.sources_evicted;
         evictions.blocked += shard.engine.blocked_forgotten;
+        lookups_skipped += shard.lookups.skipped + shard.lookups.failed;
     }
     Summary {
         connect: connect.as_ref().map(connect_summary),
@@ -34,6 +36,7 @@ pub(crate) fn live_summary(shards: Vec<ShardStats>) -> Summary {
         losses: losses.into_iter().map(|(interface, packets)| (packets, interface)).collect(),
         evictions,
         prevented,
+        lookups_skipped,
         ..of_sensors(&sensors, probes)
     }
 }
@@ -77,6 +80,8 @@ fn connect_summary(stats: &ConnectStats) -> ConnectSummary {
 
 #[cfg(test)]
 mod tests {
+    use portsentry_capture::LookupStats;
+
     use super::*;
 
     #[test]
@@ -88,10 +93,13 @@ mod tests {
             sensors.rings.lost = lost;
             let loss = InterfaceLoss::new("eth0", packets);
             let engine = Statistics::default();
-            ShardStats { sensors, losses: vec![loss], answers: None, engine }
+            let mut lookups = LookupStats::default();
+            (lookups.skipped, lookups.failed) = (lost, 1);
+            ShardStats { sensors, losses: vec![loss], answers: None, engine, lookups }
         };
         let summary = live_summary(vec![shard(3, 7, 1), shard(4, 8, 0), shard(5, 6, 2)]);
         assert_eq!((summary.packets, summary.queries_missed), (12, 8));
+        assert_eq!(summary.lookups_skipped, 6);
         assert_eq!((summary.lost_between_rings, summary.losses), (3, vec![(12, "eth0".into())]));
     }
 }

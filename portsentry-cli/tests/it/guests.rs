@@ -1,7 +1,8 @@
 //! Guests of this host are not scanners: clients of a service that restarts, and of services
 //! that listen for a moment only.
 
-use std::net::{IpAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use portsentry_testbed::{Namespace, Testbed, require_root, wait_until};
 
 use crate::expected::{FIN, LOGGED, NULL, SYN, UDP, XMAS, event};
+use crate::forgery::Forger;
 use crate::probe::{both_families, datagram, is_marker, settle, syn};
 use crate::station::{Ended, Station};
 
@@ -88,6 +90,69 @@ fn clients_of_a_service_that_restarts_are_no_scanners() {
     }
 }
 
+/// One transfer over a connection to a port that is open for this connection only. Returns
+/// the port.
+fn transfer(bed: &Testbed, target: IpAddr, server_closes_first: bool) -> u16 {
+    let listener = bed.host.enter(|| TcpListener::bind((target, 0))).expect("listen");
+    let at = listener.local_addr().expect("address");
+    let mut client = bed.scanner.enter(|| TcpStream::connect(at)).expect("connect");
+    let (mut server, _) = listener.accept().expect("accept");
+    drop(listener);
+    let (sender, receiver) =
+        if server_closes_first { (&mut server, &mut client) } else { (&mut client, &mut server) };
+    sender.write_all(&[7; 10_000]).expect("write");
+    sender.shutdown(std::net::Shutdown::Write).expect("shutdown");
+    let mut bytes = Vec::new();
+    receiver.read_to_end(&mut bytes).expect("read");
+    assert_eq!(bytes.len(), 10_000);
+    at.port()
+}
+
+#[test]
+fn clients_of_short_listeners_are_no_scanners() {
+    const TRANSFERS: usize = 20;
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    for server_closes_first in [true] {
+        for (method, (_, target)) in METHODS.into_iter().zip(both_families(&bed)) {
+            let mut sentry = station.start(&["-m", method]);
+            for _ in 0..TRANSFERS {
+                transfer(&bed, target, server_closes_first);
+            }
+            settle(&bed, target, &mut sentry, None);
+            let who = if server_closes_first { "server" } else { "client" };
+            check_none(&sentry.stop(), &format!("{method}, the {who} closes first"));
+        }
+    }
+}
+
+#[test]
+fn peers_of_short_datagram_sockets_are_no_scanners() {
+    const CALLS: usize = 20;
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    for (method, (source, target)) in METHODS.into_iter().zip(both_families(&bed)) {
+        let mut sentry = station.start(&["-m", method]);
+        for _ in 0..CALLS {
+            let call = bed.host.enter(|| UdpSocket::bind((target, 0))).expect("bind");
+            let at = call.local_addr().expect("address");
+            let peer = bed.scanner.enter(|| UdpSocket::bind((source, 0))).expect("bind");
+            for _ in 0..3 {
+                peer.send_to(b"sound", at).expect("send");
+                call.recv(&mut [0; 8]).expect("receive");
+                // A packet is read some milliseconds after its arrival.
+                thread::sleep(Duration::from_millis(10));
+            }
+            drop(call);
+            peer.send_to(b"late", at).expect("send");
+        }
+        settle(&bed, target, &mut sentry, None);
+        check_none(&sentry.stop(), method);
+    }
+}
+
 #[test]
 fn a_port_is_watched_again_after_the_grace_time() {
     let Some(root) = require_root() else { return };
@@ -154,5 +219,34 @@ fn impossible_packets_to_a_remembered_port_are_probes() {
         settle(&bed, target, &mut sentry, None);
         let expected = [NULL, FIN, XMAS].map(|kind| event(source, kind, SERVICE, LOGGED));
         assert_eq!(probes(&sentry.stop()), expected, "{method}");
+    }
+}
+
+/// Above the limit of lookups, probes are logged without one.
+#[test]
+fn a_flood_above_the_limit_of_lookups_is_logged_completely() {
+    const PROBES: u16 = 10_000;
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let [(_, target), _] = both_families(&bed);
+    let forger = Forger::new(&bed);
+    for method in METHODS {
+        let mut sentry = station.start(&["-m", method]);
+        let source = |port: u16| Ipv4Addr::from(0x0b00_0000 + u32::from(port)).into();
+        let frames: Vec<Vec<u8>> =
+            (1..=PROBES).map(|port| forger.syn(source(port), target, port)).collect();
+        forger.send(&frames, 20_000);
+        settle(&bed, target, &mut sentry, None);
+        let ended = sentry.stop();
+        let expected: Vec<String> =
+            (1..=PROBES).map(|port| event(source(port), SYN, port, LOGGED)).collect();
+        assert!(probes(&ended) == expected, "{method}: {} lines", probes(&ended).len());
+        let summary = ended.stderr.concat();
+        let (before, _) =
+            summary.split_once(" packets not looked up in the socket tables").expect("a number");
+        let skipped: u32 = before.rsplit(' ').next().expect("word").parse().expect("number");
+        // A second's worth is saved, and the flood takes half a second.
+        assert!((1..=u32::from(PROBES) - 1_000).contains(&skipped), "{method}: {summary}");
     }
 }
