@@ -33,7 +33,7 @@ pub use decoder::{Decoder, Frame};
 pub use link::LinkType;
 pub use martian::martian_source;
 pub use packet::Packet;
-pub use reassembly::ReassemblyStats;
+pub use reassembly::{FragmentLimits, ReassemblyStats};
 pub use rejected::Rejected;
 pub use tally::Tally;
 

@@ -162,7 +162,12 @@ impl<R: Read> CaptureFile<R> {
                     self.latest = self.latest.max(instant(record.time));
                     match observed(&mut self.decoder, &record, &self.targets) {
                         Ok(packet) => sink(&packet.observation(record.time, 0).at(self.latest)),
-                        Err(kind) => self.stats.tally.add(kind),
+                        Err(kind) => {
+                            self.stats.tally.add(kind);
+                            while let Some(packet) = self.decoder.unfinished() {
+                                sink(&packet.observation(record.time, 0).at(self.latest));
+                            }
+                        }
                     }
                     self.window.consume(length);
                 }

@@ -97,8 +97,8 @@ pub use connect::{
     ConnectLimits, ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Endpoint, Reply,
 };
 pub use decode::{
-    ChecksumState, Decoder, Frame, LinkType, Packet, ReassemblyStats, Rejected, Tally, decode,
-    martian_source,
+    ChecksumState, Decoder, FragmentLimits, Frame, LinkType, Packet, ReassemblyStats, Rejected,
+    Tally, decode, martian_source,
 };
 pub use file::CaptureFile;
 #[cfg(feature = "live")]

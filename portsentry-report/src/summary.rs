@@ -22,6 +22,10 @@ pub struct Summary {
     pub undecodable: Vec<(u64, String)>,
     /// Number of fragmented datagrams that never completed.
     pub incomplete_datagrams: u64,
+    /// Number of fragments that were not stored because the memory for them was full.
+    pub refused_fragments: u64,
+    /// Number of incomplete datagrams whose first fragment was decided on like a whole packet.
+    pub decided_early: u64,
     /// Entries evicted from full tables.
     pub evictions: Evictions,
     /// Number of solicited datagrams: replies to queries of this host.
@@ -90,6 +94,8 @@ impl fmt::Display for Summary {
             &[
                 (self.prevented, "probes without a response to protect this host"),
                 (self.incomplete_datagrams, "fragmented datagrams never completed"),
+                (self.refused_fragments, "fragments not stored because their memory was full"),
+                (self.decided_early, "incomplete datagrams decided by their first fragment"),
                 (self.evictions.sources, "sources evicted from the full counter table"),
                 (self.evictions.blocked, "hosts evicted from the full table of blocked hosts"),
                 (self.solicited, "replies to queries of this host"),
@@ -176,8 +182,16 @@ mod tests {
     fn evictions_and_incomplete_datagrams_are_counted() {
         let evictions = Evictions { sources: 3, blocked: 4 };
         check(
-            &Summary { incomplete_datagrams: 5, evictions, ..of_file() },
+            &Summary {
+                incomplete_datagrams: 5,
+                refused_fragments: 6,
+                decided_early: 7,
+                evictions,
+                ..of_file()
+            },
             "9 packets seen, 2 probes, 0 undecodable, 5 fragmented datagrams never completed, \
+             6 fragments not stored because their memory was full, \
+             7 incomplete datagrams decided by their first fragment, \
              3 sources evicted from the full counter table, \
              4 hosts evicted from the full table of blocked hosts",
         );

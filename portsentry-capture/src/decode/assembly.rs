@@ -59,7 +59,8 @@ impl Assembly {
     /// Returns the approximate memory use in bytes.
     pub(super) fn cost(&self) -> usize {
         let pieces: usize = self.pieces.iter().map(|(_, bytes)| 48 + bytes.len()).sum();
-        384 + 8 * self.runs.len() + pieces
+        // 448 for the entries of this datagram in tables.
+        448 + 8 * self.runs.len() + pieces
     }
 
     /// Inserts a fragment.
@@ -150,14 +151,27 @@ impl Assembly {
             return Err(Rejected::FragmentLength);
         }
         self.pieces.sort_unstable_by_key(|(offset, _)| *offset);
+        let captured = self.captured();
+        network::reassembled(header, Payload { captured: &captured, length }, self.checksum)
+    }
+
+    /// Returns the packet whose headers are in the fragments so far, from the first on.
+    pub(super) fn unfinished(mut self) -> Option<Packet> {
+        let header = self.header?;
+        self.pieces.sort_unstable_by_key(|(offset, _)| *offset);
+        network::unfinished(header, &self.captured(), self.end as usize).ok()
+    }
+
+    /// Returns the captured bytes up to the first gap. The pieces are sorted.
+    fn captured(&self) -> Vec<u8> {
         let mut captured = Vec::new();
         for (offset, bytes) in &self.pieces {
-            // The capture cut off the bytes of a gap.
+            // The capture cut off the bytes of a gap, or a fragment is missing.
             if *offset == captured.len() {
                 captured.extend_from_slice(bytes);
             }
         }
-        network::reassembled(header, Payload { captured: &captured, length }, self.checksum)
+        captured
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use portsentry_core::Instant;
 
-use super::reassembly::{Reassembly, ReassemblyStats};
+use super::reassembly::{FragmentLimits, Reassembly, ReassemblyStats};
 use super::{ChecksumState, LinkType, Packet, Rejected, link, network};
 
 /// A captured frame.
@@ -49,8 +49,16 @@ impl<'a> Frame<'a> {
 /// yields no packet, because no stack replies to it. The rules of reassembly are those of Linux,
 /// so that the decoder and the host accept the same datagrams.
 ///
-/// Incomplete datagrams use at most 4 MiB for each address family; the oldest are evicted. They
-/// expire soon after 30 seconds (IPv4) or 60 seconds (IPv6). [`stats`](Self::stats) counts both.
+/// [`FragmentLimits`] define the memory and the lifetime of incomplete datagrams. By default they
+/// use about 4 MiB for each address family, and expire soon after 30 seconds (IPv4) or 60 seconds
+/// (IPv6). While the memory is full, new datagrams are not stored. [`stats`](Self::stats) counts
+/// both.
+///
+/// If the decoder drops a first fragment that the host may have stored, [`unfinished`] returns its
+/// packet. Call it after each [`decode`] that returned an error, or ignore such packets.
+///
+/// [`unfinished`]: Self::unfinished
+/// [`decode`]: Self::decode
 pub struct Decoder {
     reassembly: Reassembly,
 }
@@ -59,15 +67,20 @@ impl Decoder {
     /// Creates a decoder without fragments.
     #[must_use]
     pub fn new() -> Self {
-        Self::sharing(1)
+        Self::sharing(1, &FragmentLimits::default())
     }
 
     /// Creates one of several decoders of an interface that share the memory for fragments.
-    pub(crate) fn sharing(decoders: u16) -> Self {
-        Self { reassembly: Reassembly::new(decoders) }
+    pub(crate) fn sharing(decoders: u16, limits: &FragmentLimits) -> Self {
+        Self { reassembly: Reassembly::new(limits, decoders) }
     }
 
-    /// Decodes one frame, which arrived at `now`.
+    /// Changes the limits of reassembly.
+    pub fn set_fragment_limits(&mut self, limits: &FragmentLimits) {
+        self.reassembly.set_limits(limits);
+    }
+
+    /// Decodes one frame, which arrived at `now`. Times do not have to ascend.
     ///
     /// `admit` checks source and target of each packet, before any fragment is stored. Costs 15
     /// to 25 ns and does not allocate. A fragment costs half a microsecond and allocates.
@@ -82,14 +95,44 @@ impl Decoder {
         now: Instant,
         admit: impl Fn(IpAddr, IpAddr) -> Result<(), Rejected>,
     ) -> Result<Packet, Rejected> {
+        self.decode_admitted(frame, now, &admit, &admit)
+    }
+
+    /// The same, with a separate check for fragments before they are stored.
+    #[inline]
+    pub(crate) fn decode_admitted(
+        &mut self,
+        frame: &Frame<'_>,
+        now: Instant,
+        admit: impl Fn(IpAddr, IpAddr) -> Result<(), Rejected>,
+        admit_fragment: impl Fn(IpAddr, IpAddr) -> Result<(), Rejected>,
+    ) -> Result<Packet, Rejected> {
         let mut datagram = link::strip(frame.link, frame.captured)?;
         datagram.wire_length = Some(frame.wire_length.saturating_sub(datagram.offset));
         let packet = network::read(&datagram, frame.checksum, |fragment| {
-            admit(fragment.header.source, fragment.header.target)?;
+            admit_fragment(fragment.header.source, fragment.header.target)?;
             self.reassembly.add(fragment, now)
         })?;
         admit(packet.source, packet.target)?;
         Ok(packet)
+    }
+
+    /// Returns the next packet of a datagram that is incomplete here, but that the host may have
+    /// completed: its first fragment was dropped because the memory was full, because the source
+    /// sent too many other fragments, or, for TCP, because the datagram [expired](Self::expire).
+    ///
+    /// The headers were checked as those of other packets, but the checksum was not. If a first
+    /// fragment ends before the TCP flags, the flags are empty. At most 256 packets are stored.
+    #[inline]
+    pub fn unfinished(&mut self) -> Option<Packet> {
+        self.reassembly.unfinished()
+    }
+
+    /// Removes the datagrams that have expired at `now`, but only as many as
+    /// [`unfinished`](Self::unfinished) can return. [`decode`](Self::decode) does the same for
+    /// each fragment.
+    pub fn expire(&mut self, now: Instant) {
+        self.reassembly.expire(now);
     }
 
     /// Returns the counters of fragmented datagrams.

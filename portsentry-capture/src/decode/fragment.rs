@@ -26,7 +26,7 @@ pub(super) struct Fragment<'a> {
 /// section 4.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct DatagramKey {
-    source: IpAddr,
+    pub(super) source: IpAddr,
     target: IpAddr,
     identification: u32,
     protocol: Option<u8>,

@@ -4,6 +4,8 @@
 
 use std::net::IpAddr;
 
+use etherparse::IpNumber;
+
 use super::checksum::Addresses;
 use super::fragment::Fragment;
 use super::header::Header;
@@ -31,6 +33,43 @@ pub(super) fn reassembled(
     payload: Payload<'_>,
     checksum: ChecksumState,
 ) -> Result<Packet, Rejected> {
+    let (addresses, protocol, upper) = upper(header, payload)?;
+    let segment = transport::decode(addresses, protocol, upper, checksum)?;
+    Ok(header.packet(segment, payload.length))
+}
+
+/// Returns the packet of a datagram that may be incomplete, from its first bytes. `length` is that
+/// of the datagram, as far as it is known. The checksum cannot be verified. If the flags of a TCP
+/// segment are in a missing fragment, they are empty.
+pub(super) fn unfinished(
+    header: Header,
+    captured: &[u8],
+    length: usize,
+) -> Result<Packet, Rejected> {
+    // The headers may announce any length.
+    let longest = Payload { captured, length: usize::from(u16::MAX) };
+    let (addresses, protocol, upper) = upper(header, longest)?;
+    let padded;
+    let upper = match (protocol, upper.captured) {
+        (IpNumber::TCP, short) if (8..20).contains(&short.len()) => {
+            let mut bytes = [0; 20];
+            bytes.iter_mut().zip(short).for_each(|(byte, known)| *byte = *known);
+            // A header without options.
+            bytes[12] = 0x50 | bytes[12] & 0x0f;
+            padded = bytes;
+            Payload { captured: &padded, ..upper }
+        }
+        _ => upper,
+    };
+    let segment = transport::decode(addresses, protocol, upper, ChecksumState::Valid)?;
+    Ok(header.packet(segment, length))
+}
+
+/// Skips the headers of a datagram before its transport header.
+fn upper(
+    header: Header,
+    payload: Payload<'_>,
+) -> Result<(Addresses, IpNumber, Payload<'_>), Rejected> {
     let (addresses, (protocol, upper)) = match (header.source, header.target) {
         (IpAddr::V4(source), IpAddr::V4(target)) => {
             let addresses = Addresses::v4(source.octets(), target.octets());
@@ -43,6 +82,5 @@ pub(super) fn reassembled(
         // No header has addresses of both families.
         _ => return Err(Rejected::IpVersion),
     };
-    let segment = transport::decode(addresses, protocol, upper, checksum)?;
-    Ok(header.packet(segment, payload.length))
+    Ok((addresses, protocol, upper))
 }

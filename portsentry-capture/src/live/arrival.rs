@@ -22,6 +22,11 @@ impl Reading {
         Self { monotonic: clock::monotonic(), wall: clock::wall() }
     }
 
+    /// Returns the wall-clock time of the reading.
+    pub(super) fn wall(self) -> Timestamp {
+        self.wall
+    }
+
     /// Returns the monotonic time of the reading.
     pub(super) fn monotonic(self) -> Instant {
         self.monotonic

@@ -16,7 +16,9 @@ pub(super) struct Arrival {
 }
 
 /// Returns the packet in `frame`, or the one that it completes, if this host would accept it.
-/// Only fragments for a watched address are kept for reassembly.
+/// Only fragments for a watched address are kept for reassembly, and none in the name of such an
+/// address: the kernel drops them before reassembly (`fib_validate_source` in
+/// `net/ipv4/fib_frontend.c`), or sends its answers to itself.
 pub(super) fn decode_for_host(
     decoder: &mut Decoder,
     frame: &Frame<'_>,
@@ -24,7 +26,7 @@ pub(super) fn decode_for_host(
     watched: &Watched,
     now: Instant,
 ) -> Result<Packet, Rejected> {
-    decoder.decode(frame, now, |source, target| {
+    let admit = |source, target: IpAddr| {
         if !watched.addresses.contains(target)
             || target.is_loopback() && !accepts_loopback(target, arrival, watched)
         {
@@ -34,7 +36,14 @@ pub(super) fn decode_for_host(
         } else {
             Ok(())
         }
-    })
+    };
+    let admit_fragment = |source, target| {
+        if !arrival.on_loopback && watched.addresses.contains(source) {
+            return Err(Rejected::MartianSource);
+        }
+        admit(source, target)
+    };
+    decoder.decode_admitted(frame, now, admit, admit_fragment)
 }
 
 /// Returns whether the kernel accepts a packet to this loopback address. From the wire it accepts

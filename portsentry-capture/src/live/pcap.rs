@@ -113,8 +113,8 @@ impl PcapSensor {
             name: name.to_owned(),
             place,
             link,
+            decoder: Decoder::sharing(1, &watched.fragments),
             watched,
-            decoder: Decoder::new(),
             arrivals: Arrivals::default(),
             tally: Tally::default(),
         };
@@ -143,6 +143,7 @@ impl Sensor for PcapSensor {
     ) -> Result<Drained, SensorError> {
         let budget = budget.clamp(1, i32::MAX as usize);
         let (frames, reading) = (&mut self.frames, Reading::now());
+        frames.expire(reading, sink);
         let read = self.capture.dispatch(Some(budget), |frame| {
             let time = Timestamp::from_nanos(nanoseconds(frame.header));
             match frames.decode(frame.data, frame.header.len as usize, reading.monotonic()) {
@@ -150,7 +151,10 @@ impl Sensor for PcapSensor {
                     let at = frames.arrivals.next(time, reading);
                     sink(&packet.observation(time, frames.place.index()).at(at));
                 }
-                Err(kind) => frames.tally.add(kind),
+                Err(kind) => {
+                    frames.tally.add(kind);
+                    frames.hand_out_unfinished(time, reading, sink);
+                }
             }
         });
         let read = read.map_err(|error| explain(&frames.name, frames.place, &error))?;
@@ -192,6 +196,7 @@ impl LiveSensor for PcapSensor {
     fn set_watched(&mut self, watched: Arc<Watched>) {
         let network = self.frames.network();
         bpf::attach_probe_filter(self.capture.as_fd(), network, &watched, &self.frames.name);
+        self.frames.decoder.set_fragment_limits(&watched.fragments);
         self.frames.watched = watched;
     }
 }
@@ -249,6 +254,25 @@ impl Frames {
         let checksum = ChecksumState::Unknown;
         let frame = Frame { link: self.link, captured, wire_length, checksum };
         decode_for_host(&mut self.decoder, &frame, arrival, &self.watched, now)
+    }
+
+    /// Hands out the packets of incomplete datagrams that the host may have completed.
+    fn hand_out_unfinished(
+        &mut self,
+        time: Timestamp,
+        reading: Reading,
+        sink: &mut dyn FnMut(&Observation),
+    ) {
+        while let Some(packet) = self.decoder.unfinished() {
+            let at = self.arrivals.next(time, reading);
+            sink(&packet.observation(time, self.place.index()).at(at));
+        }
+    }
+
+    /// Removes datagrams that have expired.
+    fn expire(&mut self, reading: Reading, sink: &mut dyn FnMut(&Observation)) {
+        self.decoder.expire(reading.monotonic());
+        self.hand_out_unfinished(reading.wall(), reading, sink);
     }
 
     /// Returns the offset of the network header in the kernel's filter. libpcap adds the headers

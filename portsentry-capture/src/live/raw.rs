@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use portsentry_core::{Instant, Observation};
+use portsentry_core::{Instant, Observation, Timestamp};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, netdevice, socket_with, sockopt};
 
@@ -128,8 +128,8 @@ impl RawSensor {
             index: interface.index,
             loopback: interface.loopback,
             network,
+            decoder: Decoder::sharing(sharing, &watched.fragments),
             watched,
-            decoder: Decoder::sharing(sharing),
             arrivals: Arrivals::default(),
             tally: Tally::default(),
         };
@@ -181,7 +181,7 @@ impl RawSensor {
         // Reading resets the counters of the kernel.
         self.stats();
         (self.received, self.dropped) = (0, 0);
-        self.frames.decoder = Decoder::sharing(sharing);
+        self.frames.decoder = Decoder::sharing(sharing, &self.frames.watched.fragments);
         self.frames.tally = Tally::default();
         Ok(())
     }
@@ -210,6 +210,7 @@ impl Sensor for RawSensor {
         let mut left = budget;
         let mut found_block = false;
         let reading = Reading::now();
+        self.frames.expire(reading, sink);
         while let Some(block) = self.ring.block() {
             found_block = true;
             let cursor = self.cursor.get_or_insert_with(|| Cursor::new(block));
@@ -265,6 +266,7 @@ impl LiveSensor for RawSensor {
     fn set_watched(&mut self, watched: Arc<Watched>) {
         let Frames { name, network, .. } = &self.frames;
         bpf::attach_probe_filter(self.socket.as_fd(), *network, &watched, name);
+        self.frames.decoder.set_fragment_limits(&watched.fragments);
         self.frames.watched = watched;
     }
 }
@@ -299,8 +301,30 @@ impl Frames {
                 let at = self.arrivals.next(packet.time, reading);
                 sink(&found.observation(packet.time, self.index).at(at));
             }
-            Err(kind) => self.tally.add(kind),
+            Err(kind) => {
+                self.tally.add(kind);
+                self.hand_out_unfinished(packet.time, reading, sink);
+            }
         }
+    }
+
+    /// Hands out the packets of incomplete datagrams that the host may have completed.
+    fn hand_out_unfinished(
+        &mut self,
+        time: Timestamp,
+        reading: Reading,
+        sink: &mut dyn FnMut(&Observation),
+    ) {
+        while let Some(packet) = self.decoder.unfinished() {
+            let at = self.arrivals.next(time, reading);
+            sink(&packet.observation(time, self.index).at(at));
+        }
+    }
+
+    /// Removes datagrams that have expired.
+    fn expire(&mut self, reading: Reading, sink: &mut dyn FnMut(&Observation)) {
+        self.decoder.expire(reading.monotonic());
+        self.hand_out_unfinished(reading.wall(), reading, sink);
     }
 
     fn decode(&mut self, packet: &RingPacket<'_>, now: Instant) -> Result<Packet, Rejected> {

@@ -27,7 +27,10 @@ use super::plan::{Identity, Plan, missing};
 use super::suppress::Suppressor;
 use super::{LiveBackend, Watched};
 use crate::reactor::{EventSet, Ready, Timer, Watch};
-use crate::{Drained, Interface, InterfaceMonitor, Selection, Sensor, SensorError, SensorStats};
+use crate::{
+    Drained, FragmentLimits, Interface, InterfaceMonitor, Selection, Sensor, SensorError,
+    SensorStats,
+};
 
 /// Time until more captures are opened, if there were too many for one round.
 const SOON: Duration = Duration::from_millis(1);
@@ -171,6 +174,11 @@ impl SensorSet {
         if let Err(error) = self.retry.arm(SOON) {
             log::warn!("cannot read the settings of the kernel's interfaces again: {error}");
         }
+    }
+
+    /// Changes the limits of the reassembly of fragments, which the kernel can change at any time.
+    pub fn set_fragment_limits(&mut self, fragments: FragmentLimits) {
+        self.watch(Watched { fragments, ..Watched::clone(&self.watched) });
     }
 
     /// Returns the losses of all interfaces that ever lost a packet, sorted by name. One

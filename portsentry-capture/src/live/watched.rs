@@ -1,6 +1,8 @@
-//! The addresses and ports that a sensor watches.
+//! The addresses and ports that a sensor watches, and the settings of this host for fragments.
 
 use portsentry_core::{NetworkSet, PortSet};
+
+use crate::FragmentLimits;
 
 /// The addresses and ports whose probes a live sensor hands out.
 ///
@@ -18,13 +20,15 @@ pub struct Watched {
     /// Indices of the interfaces that accept packets to 127.0.0.0/8 from the wire
     /// (`route_localnet`). On all others such packets are no probes.
     pub loopback_from: Vec<u32>,
+    /// Limits of the reassembly of fragments.
+    pub fragments: FragmentLimits,
 }
 
 impl Watched {
     /// Selects these ports at `addresses`.
     #[must_use]
-    pub const fn new(addresses: NetworkSet, tcp_ports: PortSet, udp_ports: PortSet) -> Self {
-        Self { addresses, tcp_ports, udp_ports, loopback_from: Vec::new() }
+    pub fn new(addresses: NetworkSet, tcp_ports: PortSet, udp_ports: PortSet) -> Self {
+        Self { addresses, tcp_ports, udp_ports, ..Self::default() }
     }
 
     /// Sets the interfaces that accept packets to 127.0.0.0/8 from the wire.
@@ -40,6 +44,12 @@ impl Watched {
             0 => !self.loopback_from.is_empty(),
             index => self.loopback_from.contains(&index),
         }
+    }
+
+    /// Sets the limits of the reassembly of fragments.
+    #[must_use]
+    pub fn with_fragments(self, fragments: FragmentLimits) -> Self {
+        Self { fragments, ..self }
     }
 
     /// Selects all ports at `addresses`.

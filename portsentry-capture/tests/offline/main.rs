@@ -8,6 +8,7 @@ mod files;
 mod formats;
 mod fragments;
 mod frames;
+mod full_memory;
 mod model;
 mod oracle;
 mod properties;

@@ -375,36 +375,6 @@ fn many_fragments_of_other_datagrams_end_reassembly() {
     }
 }
 
-/// The number of incomplete datagrams is bounded; the oldest is evicted.
-#[test]
-fn a_flood_evicts_the_oldest_datagrams() {
-    for version in [V4, V6] {
-        let mut reader = Reader::new();
-        let datagram = |source: u32, script: &str| {
-            let mut between = DOCUMENTATION;
-            between.v4[0] = (0x0a00_0000 + source).to_be_bytes();
-            between.v6[0][12..].copy_from_slice(&source.to_be_bytes());
-            between.fragments(version, 7, 53, script).remove(0)
-        };
-        let count = 20_000;
-        for source in 0..count {
-            assert_eq!(letter(&reader.read(&datagram(source, "0-16"))), 'w');
-        }
-        let evicted = reader.stats().evicted as u32;
-        let held = count - evicted;
-        // Linux can hold the lower number of the smallest datagrams.
-        assert!((5_500..12_000).contains(&held), "{version:?}: {held} held");
-        let is_held = |reader: &mut Reader, source| reader.read(&datagram(source, "16-96")).is_ok();
-        assert!(is_held(&mut reader, count - 1), "the newest");
-        assert!(is_held(&mut reader, evicted), "the oldest that is stored");
-        assert!(!is_held(&mut reader, evicted - 1), "the newest that was evicted");
-        assert_eq!(reader.stats().completed, 2);
-        reader.wait(3_600_000);
-        reader.read(&datagram(count, "0-16")).unwrap_err();
-        assert_eq!(reader.stats().expired, u64::from(held) - 2 + 1, "all others expire");
-    }
-}
-
 /// One datagram of many tiny fragments, in the most expensive order.
 #[test]
 fn thousands_of_fragments_are_reassembled() {

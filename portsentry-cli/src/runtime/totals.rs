@@ -55,6 +55,8 @@ fn of_sensors(sensors: &SensorStats, probes: u64) -> Summary {
         probes,
         undecodable: malformed.map(|(kind, count)| (count, kind.to_string())).collect(),
         incomplete_datagrams: sensors.reassembly.expired + sensors.reassembly.evicted,
+        refused_fragments: sensors.reassembly.refused,
+        decided_early: sensors.reassembly.unfinished,
         solicited: sensors.tally.count(Rejected::SolicitedReply),
         queries_missed: sensors.queries.missed,
         queries_evicted: sensors.queries.evicted,
