@@ -5,10 +5,11 @@ BUILD_PACKAGES := gcc pkg-config libpcap-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) iproute2 nmap
 TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables iptables hping3 masscan \
     zmap tcpreplay ethtool man-db groff zsh fish systemd logrotate
-# These packages start services on this machine, so they are installed only where every
-# test must run. Elsewhere, the tests of missing services are skipped.
+# These packages enable services, which start with the next boot of this machine, so they
+# are installed only where every test must run. Elsewhere, the tests of missing services
+# are skipped. Tests start services in namespaces, with their own configuration.
 ifeq ($(PORTSENTRY_REQUIRE_PRIVILEGED),1)
-TEST_PACKAGES  += fail2ban rsyslog
+TEST_PACKAGES  += fail2ban rsyslog nginx vsftpd curl
 endif
 
 CARGO ?= cargo
@@ -27,7 +28,7 @@ FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 TIME ?= 60
 
 .PHONY: help build demo test lint lint-code lint-layout lint-workflows check-language doc generate install deb \
-    rpm package test-package test-clocks test-embedding test-recipe features deny advisories \
+    rpm package test-package test-boot test-clocks test-embedding test-recipe features deny advisories \
     fuzz fuzz-replay fuzz-baseline bench bench-compare bench-curves bench-live bench-flood \
     bench-latency bench-instructions bench-cache bench-check bench-baseline load-connect \
     load-flood mutants msrv msrv-debian test-growth tools check-portable
@@ -119,6 +120,10 @@ rpm: build ## build the RPM: target/generate-rpm/portsentry-*.rpm
 test-package: deb ## install, upgrade and purge the Debian package in a separate system
 	@scripts/require debootstrap systemd-container lintian iputils-ping procps
 	scripts/test-package $(PACKAGE)
+
+test-boot: deb ## boot the package on a host whose network comes after the start
+	@scripts/require debootstrap systemd-container dnsmasq-base iproute2 iputils-ping nmap procps python3
+	scripts/test-boot $(PACKAGE)
 
 test-clocks: ## change the clock of a virtual machine, and suspend it, under a running sentry
 	@scripts/require $(DEMO_PACKAGES) user-mode-linux kmod hping3
