@@ -78,6 +78,8 @@ mod indispensable;
 #[cfg(feature = "live")]
 mod interfaces;
 #[cfg(feature = "live")]
+mod kernel_feature;
+#[cfg(feature = "live")]
 mod live;
 #[cfg(feature = "live")]
 mod netlink;
@@ -110,6 +112,10 @@ pub use indispensable::{
 pub use interfaces::{
     Exclusions, Interface, InterfaceAddress, InterfaceMonitor, Selection, SelectionError,
 };
+#[cfg(feature = "live")]
+pub use kernel_feature::MissingFeature;
+#[cfg(any(feature = "pcap", feature = "raw"))]
+pub use kernel_feature::missing_capture_features;
 /// Decoders of the kernel's messages, for the fuzz targets. Not a part of the interface.
 #[cfg(feature = "live")]
 #[doc(hidden)]

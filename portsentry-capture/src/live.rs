@@ -36,6 +36,8 @@ use crate::{Interface, Sensor, SensorError};
 #[cfg(feature = "pcap")]
 pub use self::pcap::{PcapBackend, PcapSensor};
 pub use losses::InterfaceLoss;
+#[cfg(any(feature = "pcap", feature = "raw"))]
+pub(crate) use packet_socket::ignore_outgoing;
 #[cfg(feature = "raw")]
 pub use raw::{RawBackend, RawSensor};
 #[cfg(feature = "rings")]

@@ -2,7 +2,7 @@
 
 mod child_end;
 pub(crate) mod command;
-mod descriptors;
+pub(crate) mod descriptors;
 pub(crate) mod hosts_deny;
 mod missing;
 pub(crate) mod simple_command;

@@ -13,7 +13,8 @@ use seccompiler::{
 /// (4.18) remains, because glibc aborts if only some threads of a process have it.
 const NEW_CALLS: std::ops::RangeInclusive<i64> = 424..=499;
 
-const CLOSE_RANGE: i64 = libc::SYS_close_range;
+/// `process_madvise`, the last system call of Linux 5.10.
+const LAST_OF_V5_10: i64 = 440;
 
 /// Options of sockets that Linux 4.20 added (`linux/if_packet.h`, `linux/netlink.h`): level and
 /// number.
@@ -26,7 +27,7 @@ const NETLINK_GET_STRICT_CHK: (u64, u64) = (270, 12);
 pub enum Release {
     /// Linux 4.15: none of the system calls and options of later releases.
     V4_15,
-    /// The same, but `close_range` exists and rejects every flag, as in Linux 5.9 and 5.10.
+    /// Linux 5.10: only the calls up to `process_madvise`. `close_range` rejects every flag.
     V5_10,
 }
 
@@ -60,8 +61,13 @@ pub fn on_old_kernel<T: Send>(release: Release, work: impl FnOnce() -> T + Send)
 
 fn filters(release: Release) -> Vec<BpfProgram> {
     let missing = NEW_CALLS
-        .filter(|call| release == Release::V4_15 || *call != CLOSE_RANGE)
-        .map(|call| (call, Vec::new()));
+        .filter(|call| release == Release::V4_15 || *call > LAST_OF_V5_10)
+        .map(|call| (call, Vec::new()))
+        .collect();
+    if release == Release::V5_10 {
+        let close_range = [(libc::SYS_close_range, Vec::new())];
+        return vec![compile(missing, Errno::NOSYS), compile(close_range.into(), Errno::INVAL)];
+    }
     let options = NEW_OPTIONS.map(|(level, option)| {
         let equal = |argument, value| {
             SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
@@ -69,14 +75,8 @@ fn filters(release: Release) -> Vec<BpfProgram> {
         };
         SeccompRule::new(vec![equal(1, level), equal(2, option)]).expect("a rule")
     });
-    let mut filters = vec![
-        compile(missing.collect(), Errno::NOSYS),
-        compile([(libc::SYS_setsockopt, options.into())].into(), Errno::NOPROTOOPT),
-    ];
-    if release == Release::V5_10 {
-        filters.push(compile([(CLOSE_RANGE, Vec::new())].into(), Errno::INVAL));
-    }
-    filters
+    let options = [(libc::SYS_setsockopt, options.into())];
+    vec![compile(missing, Errno::NOSYS), compile(options.into(), Errno::NOPROTOOPT)]
 }
 
 fn compile(rules: BTreeMap<i64, Vec<SeccompRule>>, answer: Errno) -> BpfProgram {

@@ -56,7 +56,7 @@ pub(super) fn detach_filter(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 /// Excludes packets that this host sends (Linux 4.20), before the kernel copies them.
 #[cfg(any(feature = "pcap", feature = "raw"))]
-pub(super) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn ignore_outgoing(socket: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: the value is an integer and contains no pointer.
     unsafe { set_option(socket, libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1_i32) }
 }

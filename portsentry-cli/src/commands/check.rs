@@ -3,12 +3,12 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
-use portsentry_capture::{IndispensableHosts, Interface};
+use portsentry_capture::{IndispensableHosts, Interface, missing_capture_features};
 use portsentry_config::{Configuration, LocalPortSource, Origin, Overrides};
 use portsentry_core::Protocol;
 use portsentry_core::config::{KEYS, PortList, Settings};
 use portsentry_report::{Action, Importance};
-use portsentry_respond::Actions;
+use portsentry_respond::{Actions, missing_response_features};
 
 use super::protected_hosts;
 use crate::arguments::CheckOptions;
@@ -84,6 +84,13 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
     let user = sandbox::user(settings)?;
     for (label, text) in sandbox::describe(settings, user.as_ref()) {
         line(label, &text);
+    }
+    let missing = [missing_response_features(), missing_capture_features()].concat();
+    for feature in &missing {
+        line("kernel", feature);
+    }
+    if missing.is_empty() {
+        line("kernel", &"has every feature that portsentry uses");
     }
     Ok(text)
 }

@@ -55,7 +55,7 @@ NEVER_BLOCK = \"192.0.2.0/24, 2001:db8::1\"
     assert_eq!(explained, expected);
     // The following lines depend on the kernel.
     let labels: Vec<&str> = sandbox.iter().map(|line| line[..15].trim_end()).collect();
-    assert_eq!(labels, ["runs as", "capabilities", "files", "system calls"]);
+    assert_eq!(labels, ["runs as", "capabilities", "files", "system calls", "kernel"]);
     assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{ended:#?}");
 }
 

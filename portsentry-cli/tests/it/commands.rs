@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use portsentry_testbed::{SOON, Signal, Testbed, require_root};
 
 use crate::expected::{
-    BLOCKED, FAILED, SYN, already_blocked, command_run, event, nothing_worked, route_dropped,
+    BLOCKED, FAILED, SYN, already_blocked, blocked_in_part, command_run, event, nothing_worked,
+    route_dropped,
 };
 use crate::gate::Gate;
 use crate::probe::{both_families, syn};
@@ -206,7 +207,8 @@ fn one_successful_action_is_enough() {
         let expected = [done(source, &worked), event(source, SYN, 22, BLOCKED)];
         assert_eq!(ended.between(), expected);
         assert_eq!(ended.stderr[0], format!("{failed} for {source}: exit status 1"));
-        assert_eq!(ended.stderr.len(), 2, "no message that all actions failed: {ended:#?}");
+        assert_eq!(ended.stderr[1], blocked_in_part(source, failed));
+        assert_eq!(ended.stderr.len(), 3, "no message that all actions failed: {ended:#?}");
     };
     check("exit 1 # $TARGET$", "true", command_run, "KILL_ROUTE");
     check("true $TARGET$", "exit 1", route_dropped, "KILL_RUN_CMD");

@@ -76,6 +76,13 @@ pub(crate) fn route_dropped(host: IpAddr, command: &str) -> String {
     )
 }
 
+/// Returns the line about a response in which the action of `key` failed.
+pub(crate) fn blocked_in_part(host: IpAddr, key: &str) -> String {
+    format!(
+        "Host {host} is blocked only in part; with further probes of it, portsentry tries again: {key}"
+    )
+}
+
 pub(crate) fn denied(host: IpAddr, text: &str) -> String {
     format!("attackalert: Host {host} has been blocked via wrappers with string: \"{text}\"")
 }

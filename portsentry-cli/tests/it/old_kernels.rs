@@ -6,7 +6,7 @@ use portsentry_testbed::{Namespace, Release, Signal, Testbed, on_old_kernel, req
 
 use crate::expected::{BLOCKED, Kind, SYN, UDP, already_blocked, denied, event};
 use crate::probe::{both_families, can_connect, datagram, syn};
-use crate::station::Station;
+use crate::station::{Ended, PROGRAM, Station};
 
 /// Blocks with all actions; the last command needs a shell and leaves a process behind.
 const BLOCK: &str = r#"
@@ -83,4 +83,27 @@ fn connect_mode_blocks_on_old_kernels() {
         let ended = sentry.stop();
         assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 1), "{ended:#?}");
     }
+}
+
+#[test]
+fn check_reports_the_features_that_a_kernel_lacks() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, BLOCK);
+    let check = || {
+        let mut command = bed.host.command(PROGRAM);
+        command.arg("check").arg("-c").arg(station.path("portsentry.conf"));
+        let ended = Ended::running(command);
+        assert_eq!((ended.status.code(), ended.stderr.len()), (Some(0), 0), "{ended:#?}");
+        let lines = ended.stdout.iter().filter_map(|line| line.strip_prefix("kernel"));
+        lines.map(|line| line.trim_start().to_owned()).collect::<Vec<_>>()
+    };
+    let pidfd = "lacks pidfd_open (Linux 5.3): a thread waits for the end of each command";
+    let close = "lacks close_range with CLOSE_RANGE_CLOEXEC (Linux 5.11): open files are marked \
+                 one by one before each command";
+    let outgoing = "lacks PACKET_IGNORE_OUTGOING (Linux 4.20): the filter drops the packets that \
+                    this host sends, which costs more for each of them";
+    assert_eq!(on_old_kernel(Release::V4_15, check), [pidfd, close, outgoing]);
+    assert_eq!(on_old_kernel(Release::V5_10, check), [close]);
+    assert_eq!(check(), ["has every feature that portsentry uses"]);
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use portsentry_testbed::{Signal, Testbed, require_root};
 
-use crate::expected::{BLOCKED, SYN, already_blocked, denied, event};
+use crate::expected::{BLOCKED, SYN, already_blocked, blocked_in_part, denied, event};
 use crate::probe::{both_families, syn};
 use crate::station::{Sentry, Station};
 
@@ -24,13 +24,9 @@ KILL_RUN_CMD = "echo command $TARGET$ >> {dir}/did"
 fn wait_for_partial_block(sentry: &mut Sentry, source: IpAddr, port: u16) {
     sentry.wait_for(&event(source, SYN, port, BLOCKED));
     // Errors are on another stream.
-    for error in [
-        format!("KILL_ROUTE for {source}: exit status 1"),
-        format!(
-            "Host {source} is blocked only in part; with further probes of it, portsentry tries \
-             again: KILL_ROUTE"
-        ),
-    ] {
+    for error in
+        [format!("KILL_ROUTE for {source}: exit status 1"), blocked_in_part(source, "KILL_ROUTE")]
+    {
         sentry.wait_until(&error, || sentry.lines().iter().any(|line| line.text == error));
     }
 }

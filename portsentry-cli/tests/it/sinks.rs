@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use portsentry_testbed::{SOON, Signal, Testbed, require_root, wait_until};
 use rustix::process::{Pid, kill_process};
 
-use crate::expected::{BLOCKED, LOGGED, SYN, UDP, event};
+use crate::expected::{BLOCKED, LOGGED, SYN, UDP, blocked_in_part, event};
 use crate::forgery::Forger;
 use crate::probe::{both_families, datagram, syn};
 use crate::station::{Sentry, Station, only_child};
@@ -239,11 +239,14 @@ fn a_full_disk_damages_neither_the_blocked_file_nor_hosts_deny() {
         &bed.host,
         r#"
 TCP_PORTS = "20-30"
+UDP_PORTS = "20-30"
 BLOCKED_FILE = "{dir}/disk/blocked"
 HOSTS_DENY_FILE = "{dir}/disk/hosts.deny"
 BLOCK_TCP = "1"
+BLOCK_UDP = "2"
 KILL_ROUTE = "true $TARGET$"
 KILL_HOSTS_DENY = "ALL: $TARGET$"
+KILL_RUN_CMD = "true"
 "#,
     );
     let [(first, target), (second, target_v6)] = both_families(&bed);
@@ -254,16 +257,20 @@ KILL_HOSTS_DENY = "ALL: $TARGET$"
     run_inside(&sentry, &station, "cat /dev/zero > {dir}/disk/filler 2>/dev/null || true");
     syn(&bed.scanner, first, target, 22);
     sentry.wait_for(&event(first, SYN, 22, BLOCKED));
+    datagram(&bed.scanner, second, target_v6, 22);
+    sentry.wait_for(&event(second, UDP, 22, BLOCKED));
     assert_eq!(fs::read(path(&sentry, "disk/blocked")).expect("read"), b"");
     assert_eq!(fs::read_to_string(path(&sentry, "disk/hosts.deny")).expect("read"), denied);
 
+    // The action that failed is tried again.
     run_inside(&sentry, &station, "rm {dir}/disk/filler");
-    syn(&bed.scanner, second, target_v6, 22);
-    sentry.wait_for(&event(second, SYN, 22, BLOCKED));
-    assert_eq!(fs::read(path(&sentry, "disk/blocked")).expect("read").len(), 18);
+    sentry.wait_until("the first host is recorded", || {
+        syn(&bed.scanner, first, target, 23);
+        fs::read(path(&sentry, "disk/blocked")).expect("read").len() == 6
+    });
     assert_eq!(
         fs::read_to_string(path(&sentry, "disk/hosts.deny")).expect("read"),
-        format!("{denied}ALL: {second}\n")
+        format!("{denied}ALL: {first}\n")
     );
     let ended = sentry.stop();
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
@@ -271,11 +278,12 @@ KILL_HOSTS_DENY = "ALL: $TARGET$"
     let blocked = station.path("disk/blocked").display().to_string();
     let deny = station.path("disk/hosts.deny").display().to_string();
     assert_eq!(
-        ended.stderr[..2],
+        ended.stderr[..3],
         [
             format!("KILL_HOSTS_DENY for {first}: {deny}: {full}"),
+            blocked_in_part(first, "KILL_HOSTS_DENY"),
             format!(
-                "Responded to host {first}, but cannot record it; after a restart, portsentry \
+                "Responded to host {second}, but cannot record it; after a restart, portsentry \
                  responds to it again: {blocked}: {full}"
             ),
         ],

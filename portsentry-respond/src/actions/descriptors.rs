@@ -18,17 +18,23 @@ const MOST: u64 = 1 << 16;
 ///
 /// One system call, since Linux 5.11. On older kernels, one for each descriptor.
 pub(super) fn keep_descriptors_from_children() -> io::Result<()> {
+    // Linux 5.9 and 5.10 have the call, but not the flag; some containers forbid the call.
+    mark_from(FIRST).or_else(|_| keep_one_by_one(open_descriptors().unwrap_or_else(up_to_limit)))
+}
+
+/// Marks no descriptor, to find out whether the kernel has the call and the flag.
+pub(crate) fn mark_none() -> io::Result<()> {
+    mark_from(libc::c_uint::MAX)
+}
+
+/// Marks every descriptor from `first` on.
+fn mark_from(first: libc::c_uint) -> io::Result<()> {
     // SAFETY: the call takes three numbers and touches no memory. It closes
     // nothing in this process; it only sets a flag on descriptors.
     let result = unsafe {
-        libc::close_range(FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int)
+        libc::close_range(first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as libc::c_int)
     };
-    // Linux 5.9 and 5.10 have the call, but not the flag; some containers forbid the call.
-    if result == 0 {
-        Ok(())
-    } else {
-        keep_one_by_one(open_descriptors().unwrap_or_else(up_to_limit))
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Returns the open descriptors. `None` if the kernel does not list them.

@@ -74,6 +74,14 @@ fn unneeded_files_and_calls_are_refused_inside() {
     check("read /etc/shadow", REFUSED);
     check("read /root/.bashrc", REFUSED);
     check("read /proc/1/environ", REFUSED);
+    check("read /proc/sys/net/ipv4/ip_local_port_range", REFUSED);
+    check("read /proc/sys/kernel/osrelease", REFUSED);
+    check("read /proc/meminfo", REFUSED);
+    check("read /proc/self/../sys/kernel/osrelease", REFUSED);
+    check("list /proc/sys", REFUSED);
+    check("list /proc", REFUSED);
+    // Its own folder, with the sockets of its network, remains.
+    check("read /proc/self/net/packet", "done");
     check("read /etc/passwd", REFUSED);
     check("write {dir}/history", REFUSED);
     check("write /etc/hosts", REFUSED);

@@ -1,0 +1,56 @@
+//! Features of newer kernels that the program can do without.
+
+use std::fmt;
+use std::io;
+
+/// A feature of the kernel that this kernel lacks. `Display` names it, the first release of Linux
+/// that has it, and the consequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MissingFeature {
+    /// The name of the feature.
+    pub name: &'static str,
+    /// The first release of Linux that has it.
+    pub since: &'static str,
+    /// The behaviour without it.
+    pub without: &'static str,
+}
+
+impl MissingFeature {
+    /// Returns the feature if `probe`, a call that uses it, fails.
+    pub fn if_failed<T>(
+        probe: io::Result<T>,
+        name: &'static str,
+        since: &'static str,
+        without: &'static str,
+    ) -> Option<Self> {
+        probe.is_err().then_some(Self { name, since, without })
+    }
+}
+
+impl fmt::Display for MissingFeature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, since, without } = self;
+        write!(f, "lacks {name} (Linux {since}): {without}")
+    }
+}
+
+/// Returns the features of packet capture that this kernel lacks, found by a trial on a packet
+/// socket. Needs `CAP_NET_RAW`; without it, nothing is known, and nothing is returned.
+#[cfg(any(feature = "pcap", feature = "raw"))]
+pub fn missing_capture_features() -> Vec<MissingFeature> {
+    use std::os::fd::AsFd;
+
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+
+    // It is not bound to a protocol, so it receives no packet.
+    let opened = socket_with(AddressFamily::PACKET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    let Ok(socket) = opened else { return Vec::new() };
+    let ignored = MissingFeature::if_failed(
+        crate::live::ignore_outgoing(socket.as_fd()),
+        "PACKET_IGNORE_OUTGOING",
+        "4.20",
+        "the filter drops the packets that this host sends, which costs more for each of them",
+    );
+    ignored.into_iter().collect()
+}
