@@ -31,7 +31,8 @@ pub(super) use attach::attach_drop_all;
 #[cfg(feature = "rings")]
 pub(super) use fanout::attach_fanout_program;
 #[cfg(feature = "raw")]
-pub(super) use matching::{PACKET_OTHERHOST, PACKET_OUTGOING};
+pub(super) use matching::PACKET_OTHERHOST;
+pub(super) use matching::PACKET_OUTGOING;
 pub(crate) use notifications::attach_local_route_filter;
 #[cfg(any(feature = "pcap", feature = "raw"))]
 pub(super) use probes::attach_probe_filter;

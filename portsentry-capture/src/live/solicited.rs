@@ -4,8 +4,9 @@
 //! snapshots, and a reply may arrive after that. So the datagrams that this host sends from
 //! monitored ports are captured. Nothing is open while no UDP port is monitored.
 //!
-//! - Datagrams that this host only forwards are not its queries. Masqueraded queries are, because
-//!   they carry its address.
+//! - Datagrams that this host only forwards or bridges are not its queries, even if they are
+//!   forged in its name: those arrive before they leave. Masqueraded queries are its own, because
+//!   they get its address here.
 //! - Only this host's datagrams fill the table of queries, which has a fixed size. Datagrams of
 //!   other hosts fill a smaller one. If that is full, a reply of a local service may count as a
 //!   query, but it exempts only the address and port that it was sent to.
@@ -14,6 +15,7 @@
 //! - A replay does not use this module.
 
 mod flow;
+mod origin;
 mod pending;
 mod queries;
 mod sent;

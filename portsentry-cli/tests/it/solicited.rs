@@ -1,11 +1,13 @@
 //! Late replies to queries of the host itself are not logged as probes.
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::Duration;
 
+use etherparse::PacketBuilder;
 use portsentry_testbed::{Namespace, SOON, Signal, Testbed, require_root};
 
 use crate::expected::{LOGGED, UDP, event, served};
+use crate::forgery::{Forger, hardware};
 use crate::probe::{MARKER, both_families, datagram, is_marker, settle};
 use crate::station::Station;
 use crate::witness::Witness;
@@ -151,5 +153,61 @@ fn without_memory_for_the_query_filter_the_sentry_still_watches() {
         assert_eq!(printed.len(), 1, "{method}: {lines:#?}");
         assert!(printed[0].text.contains("exclude the ports of net.ipv4.ip_local_port_range"));
         assert_eq!(sentry.stop().status.code(), Some(0));
+    }
+}
+
+/// Number of flows that are forged.
+const FLOWS: u16 = 500;
+
+/// Returns a datagram over IPv6 in an Ethernet frame.
+fn datagram_v6(hardware: [[u8; 6]; 2], from: SocketAddrV6, to: SocketAddrV6) -> Vec<u8> {
+    let packet = PacketBuilder::ethernet2(hardware[0], hardware[1])
+        .ipv6(from.ip().octets(), to.ip().octets(), 64)
+        .udp(from.port(), to.port());
+    let mut bytes = vec![0; packet.size(4)];
+    packet.write_to_slice(&mut bytes, b"who?").expect("a packet");
+    bytes
+}
+
+#[test]
+fn forwarded_datagrams_in_the_name_of_this_host_are_not_its_queries() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let forwarding = "/proc/sys/net/ipv6/conf/all/forwarding";
+    bed.host.enter(|| std::fs::write(forwarding, "1")).expect("forwarding");
+    // The kernels know each other's hardware addresses.
+    bed.scanner.run("ping", &["-c1", "-q", &bed.host.v6().to_string()]);
+    let station = Station::with(&bed.host, CONFIGURATION);
+    let forger = Forger::new(&bed);
+    let ends = [hardware(&bed.scanner), hardware(&bed.host)];
+    let at = |address, port| SocketAddrV6::new(address, port, 0, 0);
+    let ports = 20_001..=20_000 + FLOWS;
+    for method in METHODS {
+        let mut sentry = station.start(&["-m", method]);
+        let mut witness = Witness::start(&bed.scanner);
+        let peer = at(bed.scanner.v6(), 5_000);
+        let forged = ports.clone().map(|port| datagram_v6(ends, at(bed.host.v6(), port), peer));
+        // The last one shows that the host has forwarded all others.
+        let last = datagram_v6(ends, at(bed.host.v6(), 20_000), at(bed.scanner.v6(), MARKER));
+        forger.send(&forged.chain([last]).collect::<Vec<_>>(), 5_000);
+        witness.wait_for_port(MARKER, SOON);
+        let probes = ports.clone().map(|port| datagram_v6(ends, peer, at(bed.host.v6(), port)));
+        forger.send(&probes.collect::<Vec<_>>(), 5_000);
+        settle(&bed, bed.host.v6().into(), &mut sentry, None);
+
+        // A reply to a query of this host is still solicited.
+        let resolver = socket(&bed.scanner, bed.scanner.v6().into(), 53);
+        let client = query_and_close(&bed.host, bed.host.v6().into(), &resolver, 1);
+        resolver.send_to(b"late", client[0]).expect("reply");
+        settle(&bed, bed.host.v6().into(), &mut sentry, None);
+
+        let ended = sentry.stop();
+        let logged: Vec<_> =
+            ended.events().into_iter().filter(|line| !is_marker(line)).map(str::to_owned).collect();
+        let source = bed.scanner.v6().into();
+        let expected: Vec<_> = ports.clone().map(|port| event(source, UDP, port, LOGGED)).collect();
+        assert!(logged == expected, "{method}: {} of {FLOWS} logged", logged.len());
+        let total = ", 1 replies to queries of this host";
+        assert!(ended.stderr.concat().ends_with(total), "{method}: {:?}", ended.stderr);
     }
 }

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
+use ipnet::{IpNet, Ipv6Net};
 use portsentry_core::NetworkSet;
 
-#[cfg(any(feature = "pcap", feature = "raw"))]
-use super::program::Op;
-use super::program::{Assembler, Condition, Label};
+use super::coarse::coarse;
+use super::program::{Assembler, Condition, Label, Op};
 #[cfg(any(feature = "pcap", feature = "raw"))]
 use crate::decode::ether_type::{IPV4, IPV6, MAX_VLAN_TAGS, VLAN_TAGS};
 
@@ -16,7 +16,7 @@ use crate::decode::ether_type::{IPV4, IPV6, MAX_VLAN_TAGS, VLAN_TAGS};
 #[cfg(any(feature = "pcap", feature = "raw"))]
 pub(in crate::live) const PACKET_OTHERHOST: u32 = 3;
 
-/// Packet type of a packet that this host sent.
+/// Packet type of a packet that this host sends. It may also forward it.
 pub(in crate::live) const PACKET_OUTGOING: u32 = 4;
 
 /// IP protocol number of UDP.
@@ -62,6 +62,63 @@ pub(super) fn ipv4_ranges(addresses: &NetworkSet) -> Vec<(u32, u32)> {
         _ => None,
     });
     ranges.collect()
+}
+
+/// Tests whether the IPv6 address at `offset` is in one of `addresses`. `None` if these are too
+/// many networks to compare them one by one.
+pub(super) fn ipv6_within(
+    code: &mut Assembler,
+    addresses: &NetworkSet,
+    offset: u32,
+    inside: Label,
+    outside: Label,
+) -> Option<Label> {
+    let networks = addresses.networks().filter_map(|network| match network {
+        IpNet::V6(network) => Some(network),
+        IpNet::V4(_) => None,
+    });
+    let networks: Vec<Ipv6Net> = networks.take(MAX_ADDRESSES + 1).collect();
+    if networks.len() > MAX_ADDRESSES {
+        return None;
+    }
+    let words = [(offset, 96), (offset + 4, 64), (offset + 8, 32), (offset + 12, 0)];
+    Some(networks.iter().rev().fold(outside, |other, network| {
+        let (first, mask) = (network.network().to_bits(), network.netmask().to_bits());
+        words.into_iter().fold(inside, |equal, (offset, shift)| {
+            let word = |bits: u128| (bits >> shift) as u32;
+            if word(mask) == 0 {
+                return equal;
+            }
+            let compared = code.branch(Condition::Equals(word(first)), equal, other);
+            match word(mask) {
+                u32::MAX => code.ops(&[Op::LoadWord(offset)], compared),
+                mask => code.ops(&[Op::LoadWord(offset), Op::And(mask)], compared),
+            }
+        })
+    }))
+}
+
+/// Tests whether the IPv6 address at `offset` may be in one of `addresses`, by its first 32 bits.
+pub(super) fn ipv6_near(
+    code: &mut Assembler,
+    addresses: &NetworkSet,
+    offset: u32,
+    inside: Label,
+    outside: Label,
+) -> Label {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for range in addresses.ranges() {
+        let (IpAddr::V6(first), IpAddr::V6(last)) = (*range.start(), *range.end()) else {
+            continue;
+        };
+        let (first, last) = ((first.to_bits() >> 96) as u32, (last.to_bits() >> 96) as u32);
+        match ranges.last_mut() {
+            Some((_, before)) if first <= before.saturating_add(1) => *before = last,
+            _ => ranges.push((first, last)),
+        }
+    }
+    let near = search(code, &coarse(&ranges, MAX_ADDRESSES), inside, outside);
+    code.ops(&[Op::LoadWord(offset)], near)
 }
 
 /// Returns the first and last numbers of the ranges.

@@ -2,14 +2,13 @@
 
 use std::os::fd::BorrowedFd;
 
-use ipnet::{IpNet, Ipv6Net};
 use portsentry_core::{NetworkSet, PortSet};
 
 use super::attach::attach;
 use super::coarse::coarse;
 use super::matching::{
-    Ends, MAX_ADDRESSES, PACKET_OTHERHOST, PACKET_OUTGOING, UDP, ether_type, ipv4_ranges, pairs,
-    search,
+    Ends, MAX_ADDRESSES, PACKET_OTHERHOST, PACKET_OUTGOING, UDP, ether_type, ipv4_ranges,
+    ipv6_within, pairs, search,
 };
 use super::program::{Ancillary, Assembler, Condition, Instruction, Label, Op};
 use crate::live::{MAX_SNAP_LENGTH, SNAP_LENGTH, Watched, packet_socket};
@@ -104,34 +103,5 @@ fn ipv6(code: &mut Assembler, addresses: &NetworkSet, [tcp, udp]: [Label; 2], en
     let other = code.branch(Condition::Equals(UDP), udp, other);
     let protocol = code.branch(Condition::Equals(TCP), tcp, other);
     let own = code.ops(&[Op::LoadByte(6)], protocol);
-    let Some(networks) = few_ipv6_networks(addresses) else { return own };
-    networks.iter().rev().fold(ends.drop, |other, network| {
-        let (first, mask) = (network.network().to_bits(), network.netmask().to_bits());
-        [(24, 96), (28, 64), (32, 32), (36, 0)].into_iter().fold(own, |equal, (offset, shift)| {
-            let word = |bits: u128| (bits >> shift) as u32;
-            let compare =
-                |code: &mut Assembler| code.branch(Condition::Equals(word(first)), equal, other);
-            match word(mask) {
-                0 => equal,
-                u32::MAX => {
-                    let compared = compare(code);
-                    code.ops(&[Op::LoadWord(offset)], compared)
-                }
-                mask => {
-                    let compared = compare(code);
-                    code.ops(&[Op::LoadWord(offset), Op::And(mask)], compared)
-                }
-            }
-        })
-    })
-}
-
-/// Returns the IPv6 networks, unless there are too many to compare them one by one.
-fn few_ipv6_networks(addresses: &NetworkSet) -> Option<Vec<Ipv6Net>> {
-    let networks = addresses.networks().filter_map(|network| match network {
-        IpNet::V6(network) => Some(network),
-        IpNet::V4(_) => None,
-    });
-    let few: Vec<Ipv6Net> = networks.take(MAX_ADDRESSES + 1).collect();
-    (few.len() <= MAX_ADDRESSES).then_some(few)
+    ipv6_within(code, addresses, 24, own, ends.drop).unwrap_or(own)
 }

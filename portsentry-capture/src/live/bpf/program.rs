@@ -55,6 +55,8 @@ pub(super) enum Ancillary {
     /// The destination at the link layer, for example
     /// [`PACKET_OUTGOING`](super::PACKET_OUTGOING).
     PacketType,
+    /// The type of the interface (`ARPHRD_*` of `linux/if_arp.h`).
+    InterfaceType,
 }
 
 /// Condition on the accumulator for a jump.
@@ -200,6 +202,7 @@ impl Ancillary {
         let offset: i32 = match self {
             Self::Protocol => 0,
             Self::PacketType => 4,
+            Self::InterfaceType => 28,
         };
         (offset - 0x1000).cast_unsigned()
     }

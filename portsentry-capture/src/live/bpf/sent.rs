@@ -1,7 +1,8 @@
 //! Filter for UDP datagrams that this host sends from its own addresses and monitored ports.
 //!
 //! A host sends far more than that, so the kernel filters as precisely as it can and copies
-//! only the headers.
+//! only the headers and the start of the content. Datagrams that arrive from the wire in the name
+//! of this host pass too: this host may forward them.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -10,13 +11,18 @@ use portsentry_core::{NetworkSet, PortSet};
 
 use super::attach::attach;
 use super::coarse::coarse;
-use super::matching::{MAX_ADDRESSES, PACKET_OUTGOING, UDP, ipv4_ranges, pairs, search};
+use super::matching::{
+    MAX_ADDRESSES, PACKET_OUTGOING, UDP, ipv4_ranges, ipv6_near, ipv6_within, pairs, search,
+};
 use super::program::{Ancillary, Assembler, Condition, Instruction, Op};
 use crate::decode::ether_type::{IPV4, IPV6};
 
-/// Bytes copied of a datagram: the longest IPv4 header, or an IPv6 and a fragment header, and
-/// the UDP header.
-pub(in crate::live) const SENT_LENGTH: u32 = 68;
+/// Bytes copied of a datagram: the longest IPv4 header, or an IPv6 and a fragment header, the
+/// UDP header, and 16 bytes of content.
+pub(in crate::live) const SENT_LENGTH: u32 = 84;
+
+/// Type of loopback interfaces, on which each packet also arrives (`ARPHRD_LOOPBACK`).
+const LOOPBACK: u32 = 772;
 
 const FRAGMENT: u32 = 44;
 
@@ -26,8 +32,8 @@ const IPV4_OFFSET: u32 = 0x1fff;
 const IPV6_OFFSET: u32 = 0xfff8;
 
 /// Attaches a filter to `socket`, whose packets start at the network header. It passes the
-/// datagrams that this host sends from `ports` at `addresses`. If the list of ports is long,
-/// it passes some others too.
+/// datagrams that this host sends, or that arrive from the wire, from `ports` at `addresses`. If
+/// one of the lists is long, it passes some others too.
 ///
 /// # Errors
 ///
@@ -73,11 +79,17 @@ pub(super) fn sent(
     let whole = code.ops(&[Op::SetIndex(40)], port);
     let v6 = code.branch(Condition::Equals(UDP), whole, v6);
     let v6 = code.ops(&[Op::LoadByte(6)], v6);
+    let v6 = match ipv6_within(&mut code, addresses, 8, v6, drop) {
+        Some(precise) => precise,
+        None => ipv6_near(&mut code, addresses, 8, v6, drop),
+    };
 
     let start = code.branch(Condition::Equals(IPV6.into()), v6, drop);
     let start = code.branch(Condition::Equals(IPV4.into()), v4, start);
     let start = code.ops(&[Op::LoadAncillary(Ancillary::Protocol)], start);
-    let start = code.branch(Condition::Equals(PACKET_OUTGOING), start, drop);
+    let arriving = code.branch(Condition::Equals(LOOPBACK), drop, start);
+    let arriving = code.ops(&[Op::LoadAncillary(Ancillary::InterfaceType)], arriving);
+    let start = code.branch(Condition::Equals(PACKET_OUTGOING), start, arriving);
     code.ops(&[Op::SetIndex(0), Op::LoadAncillary(Ancillary::PacketType)], start);
     code.finish()
 }

@@ -26,6 +26,9 @@ use crate::{ChecksumState, Decoder, Frame, LinkType};
 
 const SYN: u8 = 0x02;
 
+/// `ARPHRD_ETHER`.
+const ETHERNET: u32 = 1;
+
 /// A program that is attached to a socket.
 struct Filter {
     sender: OwnedFd,
@@ -38,6 +41,7 @@ impl Filter {
         let metadata = [
             known(Ancillary::Protocol, protocol.into()),
             known(Ancillary::PacketType, packet_type),
+            known(Ancillary::InterfaceType, ETHERNET),
         ];
         let program: Vec<Instruction> = program
             .iter()

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use portsentry_core::{Evidence, Instant, Observation, Timestamp};
 
+use super::flow::UdpFlow;
+use super::origin::Origins;
 use super::pending::PendingQueries;
 use super::sent::SentDatagrams;
 use crate::live::Watched;
@@ -54,6 +56,7 @@ pub(in crate::live) struct Queries {
 #[derive(Debug)]
 struct Open {
     datagrams: SentDatagrams,
+    origins: Origins,
     pending: PendingQueries,
 }
 
@@ -111,7 +114,8 @@ impl Queries {
             None => {
                 let datagrams = SentDatagrams::open(addresses, udp_ports)?;
                 self.events.add(datagrams.descriptor(), SENT, Watch::InOnce)?;
-                self.open = Some(Open { datagrams, pending: PendingQueries::new() });
+                let (origins, pending) = (Origins::new(), PendingQueries::new());
+                self.open = Some(Open { datagrams, origins, pending });
                 Ok(())
             }
         }
@@ -182,22 +186,36 @@ impl Queries {
 
     /// Reads the datagrams that this host sent up to now.
     fn read(&mut self, now: Instant) {
-        let Some(Open { datagrams, pending }) = &mut self.open else { return };
+        let Some(Open { datagrams, origins, pending }) = &mut self.open else { return };
         // The kernel stamps packets with the same clock.
         self.read_until = Some(clock::wall());
         let (addresses, broadcasts) = (&self.watched.addresses, &self.broadcasts);
         let seen = &mut self.stats.seen;
-        let result = datagrams.read(&mut |sent| {
-            let to_group = match sent.to.ip() {
+        let result = datagrams.read(&mut |it| {
+            let to_group = match it.to.ip() {
                 IpAddr::V4(to) => {
                     to.is_multicast() || to.is_broadcast() || broadcasts.contains(&to)
                 }
                 IpAddr::V6(to) => to.is_multicast(),
             };
-            // Forwarded datagrams are not queries of this host.
-            if addresses.contains(sent.from.ip()) || to_group && sent.from.ip().is_unspecified() {
+            let is_named = addresses.contains(it.from.ip());
+            let flow = if to_group {
+                UdpFlow::with_any_remote(it.from)
+            } else {
+                UdpFlow::between(it.from, it.to)
+            };
+            let Some(flow) = flow else { return };
+            if !(is_named || to_group && it.from.ip().is_unspecified()) {
+                return;
+            }
+            if it.is_incoming {
+                // A datagram to this host itself does not leave again.
+                if to_group || !addresses.contains(it.to.ip()) {
+                    origins.arrived(flow, &it, now);
+                }
+            } else if origins.is_own(flow, &it, now) {
                 *seen += 1;
-                pending.sent(sent.from, sent.to, to_group, sent.time, now);
+                pending.sent(it.from, it.to, to_group, it.time, now);
             }
         });
         if result.is_err() {

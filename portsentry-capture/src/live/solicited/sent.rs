@@ -1,4 +1,5 @@
-//! Captures the datagrams that this host sends from monitored ports.
+//! Captures the datagrams that leave this host from monitored ports, and those that arrive in its
+//! name.
 //!
 //! The packet socket has no ring: a packet in a ring becomes visible only when its block is
 //! complete, and the reply may have arrived by then. The kernel queues the copy before it
@@ -11,13 +12,13 @@ use std::time::Duration;
 
 use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice};
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+    ControlMessageOwned, LinkAddr, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
 };
 use nix::sys::time::TimeSpec;
 use portsentry_core::{NetworkSet, PortSet, Timestamp};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
 
-use crate::live::bpf::{SENT_LENGTH, attach_sent_filter};
+use crate::live::bpf::{PACKET_OUTGOING, SENT_LENGTH, attach_sent_filter};
 use crate::live::packet_socket;
 
 /// Size of the socket buffer, in bytes. The kernel doubles it and charges at least 768 bytes
@@ -27,12 +28,31 @@ const BUFFER: usize = 2 << 20;
 /// Maximum number of datagrams read in one call: more than the buffer can hold.
 const WAITING: usize = 2 * BUFFER / 512;
 
-/// A datagram that this host sent.
+/// A datagram that left this host, or arrived at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Sent {
+pub(super) struct Datagram {
     pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
+    pub(super) content: Content,
     pub(super) time: Timestamp,
+    /// Whether it arrived from the wire.
+    pub(super) is_incoming: bool,
+}
+
+/// The length in the UDP header, and the first bytes after it. The checksum is no part of it,
+/// because hardware may complete it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Content {
+    length: [u8; 2],
+    start: [u8; 16],
+}
+
+#[cfg(test)]
+impl Content {
+    /// Returns a content that only this number has.
+    pub(super) fn of(number: u8) -> Self {
+        Self { start: [number; 16], ..Self::default() }
+    }
 }
 
 /// Socket that captures sent datagrams on all interfaces.
@@ -76,16 +96,16 @@ impl SentDatagrams {
         packet_socket::take_drops(self.socket.as_fd()).map_or(0, u64::from)
     }
 
-    /// Passes all datagrams sent before the call to `sink`, in the order of sending. One
-    /// system call each, without allocating: a host sends few queries.
-    pub(super) fn read(&mut self, sink: &mut dyn FnMut(Sent)) -> io::Result<()> {
+    /// Passes all datagrams up to the call to `sink`, in order. One system call each, without
+    /// allocating: a host sends few queries.
+    pub(super) fn read(&mut self, sink: &mut dyn FnMut(Datagram)) -> io::Result<()> {
         for _ in 0..WAITING {
             let mut headers = [0; SENT_LENGTH as usize];
             match self.receive(&mut headers) {
-                Ok((bytes, time)) => {
-                    let ends = headers.get(..bytes).and_then(ends);
-                    if let (Some((from, to)), Some(time)) = (ends, time) {
-                        sink(Sent { from, to, time });
+                Ok(Received { bytes, time, is_incoming }) => {
+                    let parsed = headers.get(..bytes).and_then(parse);
+                    if let (Some((from, to, content)), Some(time)) = (parsed, time) {
+                        sink(Datagram { from, to, content, time, is_incoming });
                     }
                 }
                 Err(nix::Error::EINTR) => {}
@@ -96,17 +116,27 @@ impl SentDatagrams {
         Ok(())
     }
 
-    fn receive(&mut self, headers: &mut [u8]) -> nix::Result<(usize, Option<Timestamp>)> {
+    fn receive(&mut self, headers: &mut [u8]) -> nix::Result<Received> {
         let mut into = [IoSliceMut::new(headers)];
         let ancillary = Some(self.ancillary.as_mut_slice());
         let descriptor = self.socket.as_raw_fd();
-        let message = recvmsg::<()>(descriptor, &mut into, ancillary, MsgFlags::MSG_DONTWAIT)?;
+        let message =
+            recvmsg::<LinkAddr>(descriptor, &mut into, ancillary, MsgFlags::MSG_DONTWAIT)?;
         let time = message.cmsgs()?.find_map(|ancillary| match ancillary {
             ControlMessageOwned::ScmTimestampns(time) => Some(timestamp(time)),
             _ => None,
         });
-        Ok((message.bytes, time))
+        let packet_type = message.address.map(|address| address.pkttype());
+        let is_incoming = packet_type.is_some_and(|it| u32::from(it) != PACKET_OUTGOING);
+        Ok(Received { bytes: message.bytes, time, is_incoming })
     }
+}
+
+/// A packet that was read from the socket.
+struct Received {
+    bytes: usize,
+    time: Option<Timestamp>,
+    is_incoming: bool,
 }
 
 fn timestamp(time: TimeSpec) -> Timestamp {
@@ -114,9 +144,9 @@ fn timestamp(time: TimeSpec) -> Timestamp {
     Timestamp::from_nanos(i64::try_from(since_epoch).unwrap_or(i64::MAX))
 }
 
-/// Returns source and destination of the UDP datagram, or first fragment of one, that starts
-/// with these headers. `None` for anything else.
-fn ends(packet: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
+/// Returns source, destination and content of the UDP datagram, or first fragment of one, that
+/// starts with these headers. `None` for anything else.
+fn parse(packet: &[u8]) -> Option<(SocketAddr, SocketAddr, Content)> {
     let (source, target, udp): (IpAddr, IpAddr, _) = match packet.first()? >> 4 {
         4 => {
             let ip = Ipv4HeaderSlice::from_slice(packet).ok()?;
@@ -140,9 +170,13 @@ fn ends(packet: &[u8]) -> Option<(SocketAddr, SocketAddr)> {
         }
         _ => return None,
     };
-    let (&[a, b, c, d], _) = udp.split_first_chunk()?;
+    let (&[a, b, c, d, e, f, _, _], rest) = udp.split_first_chunk()?;
     let port = |high, low| u16::from_be_bytes([high, low]);
-    Some((SocketAddr::new(source, port(a, b)), SocketAddr::new(target, port(c, d))))
+    let mut content = Content { length: [e, f], start: [0; 16] };
+    for (to, from) in content.start.iter_mut().zip(rest) {
+        *to = *from;
+    }
+    Some((SocketAddr::new(source, port(a, b)), SocketAddr::new(target, port(c, d)), content))
 }
 
 #[cfg(test)]
@@ -165,7 +199,8 @@ mod tests {
     fn headers_of_udp_datagrams_are_parsed() {
         let check = |name: &str, hex: &str, expected: Option<(&str, &str)>| {
             let expected = expected.map(|(from, to)| (from.parse().unwrap(), to.parse().unwrap()));
-            assert_eq!(ends(&bytes(hex)), expected, "{name}");
+            let found = parse(&bytes(hex)).map(|(from, to, _)| (from, to));
+            assert_eq!(found, expected, "{name}");
         };
         let v4 = Some(("10.0.0.1:40000", "10.0.0.53:53"));
         let v6 = Some(("[fd00::1]:40000", "[fd00::35]:53"));

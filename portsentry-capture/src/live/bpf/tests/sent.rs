@@ -13,7 +13,9 @@ fn from4(source: &str, protocol: u8, fragment: u16, options: u8) -> Vec<u8> {
 }
 
 fn from6(next: u8, payload: &[u8]) -> Vec<u8> {
-    v6("fd00::53".parse().unwrap(), next, payload)
+    let mut packet = v6("fd00::53".parse().unwrap(), next, payload);
+    packet[8..24].copy_from_slice(&own6().octets());
+    packet
 }
 
 /// Returns a fragment header with this next header, and this offset with flags, and `payload`.
@@ -42,6 +44,7 @@ fn only_queries_from_monitored_ports_pass() {
         ("v6 later fragment", from6(44, &fragmented(17, 9, &later)), false),
         ("v6 far fragment", from6(44, &fragmented(17, 0x1001, &later)), false),
         ("v6 fragment of TCP", from6(44, &fragmented(6, 1, &tcp(53, SYN))), false),
+        ("v6 from another host", v6("fd00::2".parse().unwrap(), 17, &udp(53)), false),
         ("v6 TCP", from6(6, &tcp(53, SYN)), false),
         ("v6 ICMP", from6(58, &[0; 8]), false),
     ];
@@ -56,8 +59,9 @@ fn only_queries_from_monitored_ports_pass() {
         };
         check(&[1, PORT], protocol, PACKET_OUTGOING, *expected);
         check(&[53, PORT - 1, PORT + 1], protocol, PACKET_OUTGOING, false);
+        // Those that arrive in the name of this host.
         for other in [0, 1, 2, PACKET_OTHERHOST] {
-            check(&[PORT], protocol, other, false);
+            check(&[PORT], protocol, other, *expected);
         }
         check(&[PORT], 0x0806, PACKET_OUTGOING, false);
     }
@@ -69,7 +73,7 @@ fn only_headers_are_copied() {
     let addresses = addresses("10.0.0.1/32");
     let program = sent(&addresses, &ports(&[PORT]), 1);
     let passed = Filter::new(&program, IPV4, PACKET_OUTGOING).run(&packet);
-    assert_eq!(passed, 60 + 8);
+    assert_eq!(passed, 60 + 8 + 16);
 }
 
 #[test]
