@@ -240,6 +240,7 @@ fn require_program(program: &Path) {
         "nft" => "nftables",
         "iptables-nft" | "ip6tables-nft" | "iptables-legacy" | "ip6tables-legacy" => "iptables",
         "ping" => "iputils-ping",
+        "dnsmasq" => "dnsmasq-base",
         "mausezahn" => "netsniff-ng",
         "setpriv" | "unshare" => "util-linux",
         "sysctl" => "procps",

@@ -57,7 +57,7 @@ mod tests {
         assert_eq!(budget.take(0b1, at(0)), 0);
         assert_eq!(budget.take(0b1, at(24)), 0);
         assert_eq!(budget.take(0b1, at(25)), 0b1);
-        // No more than a second is saved.
+        // At most one second is saved.
         let late = at(1_000_000);
         let taken: u32 = (0..4).map(|_| budget.take(u64::MAX, late).count_ones()).sum();
         assert_eq!(taken, 100);

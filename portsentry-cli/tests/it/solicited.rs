@@ -91,6 +91,69 @@ fn solicited_datagrams_are_counted_and_port_53_is_not_exempt() {
     }
 }
 
+/// Real clients send from packet sockets. The address that they get is used immediately.
+#[test]
+fn leases_of_dhcp_clients_are_solicited() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, "UDP_PORTS = \"1-65535\"");
+    let (scanner, host) = (bed.scanner.v4(), bed.host.v4());
+    let range = format!("--dhcp-range={host},{host},255.255.255.0,2m");
+    let on = format!("--interface={}", bed.scanner.interface());
+    let leases = format!("--dhcp-leasefile={}", station.path("leases").display());
+    let options =
+        ["-k", "-C", "/dev/null", "--port=0", "--bind-interfaces", "--no-ping", "--user=root"];
+    let options = [&options[..], &["--log-facility=-", &on, &range, &leases]].concat();
+    let mut server = bed.scanner.spawn("dnsmasq", &options);
+    server.wait_for_line(SOON, |line| line.contains("DHCP, IP range"));
+    for method in METHODS {
+        let mut sentry = station.start(&["-m", method]);
+        let script = station.path("script");
+        std::fs::write(&script, "#!/bin/sh\necho \"lease: $1 $ip\"\n").expect("script");
+        crate::station::open_to_all(&script);
+        let script = script.display().to_string();
+        let options = ["-f", "-i", bed.host.interface(), "-s", &script];
+        // The address is in use already, as after a restart of the client.
+        let mut client = bed.host.spawn("udhcpc", &options);
+        client.wait_for_line(SOON, |line| line.contains("lease: bound"));
+        client.signal(Signal::USR1);
+        client.wait_for_line(SOON, |line| line.contains("lease: renew"));
+        datagram(&bed.scanner, scanner.into(), host.into(), 69);
+        sentry.wait_for(&event(scanner.into(), UDP, 69, LOGGED));
+        assert_eq!(sentry.stop().events().len(), 1, "{method}");
+    }
+}
+
+/// A server with several addresses, or a relay, replies to a renewal.
+#[test]
+fn dhcp_renewals_are_answered_from_any_address() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, "UDP_PORTS = \"1-65535\"");
+    let others: [IpAddr; 2] = ["192.0.2.67", "2001:db8::67"].map(|it| it.parse().expect("address"));
+    for other in others {
+        bed.scanner.ip(&["address", "add", &other.to_string(), "dev", "lo"]);
+        let (at, dev) = (format!("{other}/127"), bed.host.interface());
+        let at = if other.is_ipv4() { at.replace("/127", "/32") } else { at };
+        bed.host.ip(&["route", "add", &at, "dev", dev]);
+    }
+    for method in METHODS {
+        let mut sentry = station.start(&["-m", method]);
+        for ((scanner, host), other) in both_families(&bed).into_iter().zip(others) {
+            let (client, server) = if host.is_ipv4() { (68, 67) } else { (546, 547) };
+            drop(socket(&bed.host, host, client).send_to(b"renew", (scanner, server)));
+            let from = |address, port| socket(&bed.scanner, address, port);
+            for server in [from(scanner, server), from(other, server)] {
+                server.send_to(b"lease", (host, client)).expect("send");
+            }
+            from(other, 5_000).send_to(b"probe", (host, client)).expect("send");
+            sentry.wait_for(&event(other, UDP, client, LOGGED));
+        }
+        let ended = sentry.stop();
+        assert_eq!(ended.events().len(), 2, "{method}: {ended:#?}");
+    }
+}
+
 #[test]
 fn a_connected_socket_is_a_service_for_its_peer() {
     let Some(root) = require_root() else { return };

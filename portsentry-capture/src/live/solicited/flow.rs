@@ -31,6 +31,11 @@ impl UdpFlow {
         Self::new(local.ip(), local.port(), 0, 0)
     }
 
+    /// Returns the flow between `local` and this port of any remote host.
+    pub(super) fn with_remote_port(local: SocketAddr, remote_port: u16) -> Option<Self> {
+        Self::new(local.ip(), local.port(), 0, remote_port)
+    }
+
     fn new(local: IpAddr, port: u16, remote: u128, remote_port: u16) -> Option<Self> {
         Some(Self { local: bits(local), remote, local_port: NonZeroU16::new(port)?, remote_port })
     }

@@ -5,6 +5,10 @@
 //! can send from it. Any host may reply, from any port, to a query that went to a multicast
 //! group or a broadcast address (RFC 6762 section 6.7).
 //!
+//! A DHCP client renews its lease with a query to its server, but the server may have several
+//! addresses, and a relay may forward the reply. So any host may reply to a DHCP query, from the
+//! port of DHCP servers.
+//!
 //! A host sends more than queries from a port. A service there sends replies, and these must
 //! not count as queries: otherwise the peer of a service could make this host treat its later
 //! probes as solicited. So the table also remembers which side sent first. The time stamps of
@@ -35,8 +39,8 @@ const INBOUND: usize = 1 << 12;
 pub(super) struct PendingQueries {
     queries: FlowTable,
     inbound: FlowTable,
-    /// Time at which this host last sent a query to a group or by broadcast.
-    last_group_query: Option<Instant>,
+    /// Time at which this host last sent a query to which any host may reply.
+    last_open_query: Option<Instant>,
     /// Number of queries evicted before their lifetime ended.
     pub(super) evicted: u64,
 }
@@ -51,7 +55,7 @@ impl PendingQueries {
         Self {
             queries: FlowTable::new(queries, LIFETIME),
             inbound: FlowTable::new(inbound, LIFETIME),
-            last_group_query: None,
+            last_open_query: None,
             evicted: 0,
         }
     }
@@ -71,12 +75,23 @@ impl PendingQueries {
             return;
         }
         let flow = if to_group {
-            self.last_group_query = Some(now);
+            self.last_open_query = Some(now);
             UdpFlow::with_any_remote(from)
         } else {
             UdpFlow::between(from, to)
         };
-        let Some(flow) = flow else { return };
+        if let Some(flow) = flow {
+            self.record(flow, time, now);
+        }
+        if !to_group && is_dhcp(from, to) {
+            self.last_open_query = Some(now);
+            if let Some(flow) = UdpFlow::with_remote_port(from, to.port()) {
+                self.record(flow, time, now);
+            }
+        }
+    }
+
+    fn record(&mut self, flow: UdpFlow, time: Timestamp, now: Instant) {
         if let Some(query) = self.queries.find(&flow, now) {
             query.renewed = now;
         } else if self.inbound.find(&flow, now).is_none_or(|inbound| inbound.started > time) {
@@ -100,7 +115,7 @@ impl PendingQueries {
             Some(_) => self.queries.remove(&flow),
             None => {}
         }
-        if self.replies_to_group_query(to, time, now) {
+        if self.replies_to_open_query(from, to, time, now) {
             return true;
         }
         match self.inbound.find(&flow, now) {
@@ -110,18 +125,32 @@ impl PendingQueries {
         false
     }
 
-    fn replies_to_group_query(&mut self, to: SocketAddr, time: Timestamp, now: Instant) -> bool {
-        if self.last_group_query.is_none_or(|last| now.since(last) > LIFETIME) {
+    fn replies_to_open_query(
+        &mut self,
+        from: SocketAddr,
+        to: SocketAddr,
+        time: Timestamp,
+        now: Instant,
+    ) -> bool {
+        if self.last_open_query.is_none_or(|last| now.since(last) > LIFETIME) {
             return false;
         }
         // A host without an address sends from the unspecified one (RFC 2131 section 4.1).
         let unspecified: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
-        let senders = [to, SocketAddr::new(unspecified, to.port())];
-        senders
+        let unspecified = SocketAddr::new(unspecified, to.port());
+        let dhcp = is_dhcp(to, from).then(|| UdpFlow::with_remote_port(to, from.port()));
+        [UdpFlow::with_any_remote(to), UdpFlow::with_any_remote(unspecified), dhcp.flatten()]
             .into_iter()
-            .filter_map(UdpFlow::with_any_remote)
+            .flatten()
             .any(|flow| self.queries.find(&flow, now).is_some_and(|query| query.started <= time))
     }
+}
+
+/// Returns whether a datagram between these ends is from a DHCP client to a server (RFC 2131
+/// section 4.1, RFC 8415 section 7.2).
+const fn is_dhcp(client: SocketAddr, server: SocketAddr) -> bool {
+    let ports = (client.port(), server.port());
+    matches!((client.is_ipv4(), ports), (true, (68, 67)) | (false, (546, 547)))
 }
 
 #[cfg(test)]
@@ -199,6 +228,36 @@ mod tests {
         assert!(!replies(&mut pending, "[fd00::9]:67", "[fd00::1]:68", 40_002));
         ask(&mut pending, "[fe80::1]:546", "[ff02::1:2]:547", true, 50_000);
         assert!(replies(&mut pending, "[fe80::9]:547", "[fe80::1]:546", 50_001));
+    }
+
+    #[test]
+    fn any_dhcp_server_may_reply_to_a_renewal() {
+        for (client, server, other) in [
+            ("192.0.2.1:68", "192.0.2.67:67", "198.51.100.7:67"),
+            ("[fd00::1]:546", "[fd00::67]:547", "[fe80::7]:547"),
+        ] {
+            let mut pending = PendingQueries::with_capacity(64, 64);
+            assert!(!replies(&mut pending, other, client, 1));
+            ask(&mut pending, client, server, false, 1_000);
+            let check = |pending: &mut PendingQueries, port: u16, from: u16, expected: bool| {
+                let to = SocketAddr::new(at(client).ip(), port);
+                let peer = SocketAddr::new(at(other).ip(), from);
+                let found = pending.is_reply(peer, to, stamp(1_001), instant(1_001));
+                assert_eq!(found, expected, "{peer} to {to}");
+            };
+            let (own, theirs) = (at(client).port(), at(server).port());
+            check(&mut pending, own, theirs, true);
+            check(&mut pending, own, theirs + 1, false);
+            check(&mut pending, own + 1, theirs, false);
+            assert!(replies(&mut pending, server, client, 31_000));
+            assert!(!replies(&mut pending, other, client, 31_001));
+        }
+        // The port alone makes no query of DHCP.
+        let mut pending = PendingQueries::with_capacity(64, 64);
+        ask(&mut pending, "192.0.2.1:4000", "192.0.2.67:67", false, 0);
+        ask(&mut pending, "192.0.2.1:546", "192.0.2.67:547", false, 0);
+        assert!(!replies(&mut pending, "192.0.2.7:67", "192.0.2.1:4000", 1));
+        assert!(!replies(&mut pending, "192.0.2.7:547", "192.0.2.1:546", 1));
     }
 
     #[test]
