@@ -134,7 +134,7 @@ pub use live::{RawBackend, RawSensor};
 pub use live::{RingBackend, SourceHash};
 pub use sensor::{Drained, QueryStats, RingStats, Sensor, SensorError, SensorStats};
 #[cfg(feature = "live")]
-pub use served::{LookupStats, SocketLookup, served_ports};
+pub use served::{LookupStats, PortUse, SocketLookup, port_use, served_ports};
 pub use targets::Targets;
 #[cfg(feature = "live")]
 pub use translated::{LegacyTables, TranslationMonitor, Translations, is_translated, translations};

@@ -5,7 +5,9 @@
 //! snapshot becomes outdated, so callers take a new one from time to time.
 
 mod budget;
+mod connections;
 mod lookup;
+mod port_use;
 mod proc_net;
 mod sock_diag;
 
@@ -15,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use portsentry_core::{Protocol, ServedPorts};
 
 pub use self::lookup::{LookupStats, SocketLookup};
+pub use self::port_use::{PortUse, port_use};
 
 /// Returns a snapshot of the served ports in the network namespace of the calling thread.
 ///

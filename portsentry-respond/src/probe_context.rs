@@ -16,6 +16,8 @@ pub struct ProbeContext {
     pub local: IpAddr,
     /// The port it probed.
     pub port: u16,
+    /// Index of the interface that received the probe; 0 if unknown.
+    pub interface: u32,
     /// The mode in which the probe was seen.
     pub mode: Mode,
     /// The probe's protocol.
@@ -31,9 +33,16 @@ impl ProbeContext {
             source_port: host.port(),
             local: probed.ip(),
             port: probed.port(),
+            interface: 0,
             mode,
             protocol,
         }
+    }
+
+    /// Sets the index of the interface that received the probe.
+    #[must_use]
+    pub const fn on(self, interface: u32) -> Self {
+        Self { interface, ..self }
     }
 }
 
@@ -44,6 +53,7 @@ impl From<&Observation> for ProbeContext {
             source_port: probe.source_port,
             local: probe.target,
             port: probe.target_port,
+            interface: probe.interface,
             mode: probe.mode(),
             protocol: probe.protocol(),
         }

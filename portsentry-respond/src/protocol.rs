@@ -87,11 +87,12 @@ pub enum Message {
 }
 
 impl Request {
-    /// Returns the request as bytes, at most 49 of them.
+    /// Returns the request as bytes, at most 53 of them.
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::Respond(id, probe) => {
-                let ProbeContext { target, source_port, local, port, mode, protocol } = *probe;
+                let ProbeContext { target, source_port, local, port, interface, mode, protocol } =
+                    *probe;
                 let mut bytes = vec![1];
                 bytes.extend_from_slice(&id.to_ne_bytes());
                 bytes.push(match protocol {
@@ -104,6 +105,7 @@ impl Request {
                 });
                 bytes.extend_from_slice(&port.to_ne_bytes());
                 bytes.extend_from_slice(&source_port.to_ne_bytes());
+                bytes.extend_from_slice(&interface.to_ne_bytes());
                 put_address(&mut bytes, target);
                 put_address(&mut bytes, local);
                 bytes
@@ -136,8 +138,12 @@ impl Request {
                 };
                 let port = u16::from_ne_bytes(bytes.array()?);
                 let source_port = u16::from_ne_bytes(bytes.array()?);
+                let interface = u32::from_ne_bytes(bytes.array()?);
                 let (target, local) = (bytes.address()?, bytes.address()?);
-                Self::Respond(id, ProbeContext { target, source_port, local, port, mode, protocol })
+                Self::Respond(
+                    id,
+                    ProbeContext { target, source_port, local, port, interface, mode, protocol },
+                )
             }
             2 => Self::Load(u32::from_ne_bytes(bytes.array()?)),
             3 => Self::Adopt(u32::from_ne_bytes(bytes.array()?)),

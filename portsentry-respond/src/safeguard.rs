@@ -5,7 +5,7 @@
 //! because it changes at any time: an address is configured before its gateway, for example.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use portsentry_capture::clock::{monotonic, uptime};
-use portsentry_capture::{IndispensableHosts, Role};
+use portsentry_capture::{IndispensableHosts, PortUse, Role, port_use};
 use portsentry_config::Configuration;
 use portsentry_core::{Instant, Mode, NetworkSet, PreventionScope};
 use portsentry_report::{ActionEvent, Prevented, Report};
@@ -115,7 +115,8 @@ impl Safeguard {
             let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
             return Err(Prevented::JustStarted { seconds: seconds.max(1) });
         }
-        self.check_host(probe.target, rules)
+        self.check_host(probe.target, rules)?;
+        if rules.connections { check_port(probe) } else { Ok(()) }
     }
 
     fn check_host(&self, host: IpAddr, rules: &Rules) -> Result<(), Prevented> {
@@ -163,6 +164,22 @@ impl Hosts {
                 }
                 Err(error)
             }
+        }
+    }
+}
+
+/// Checks that the probe is not part of a connection that this host accepted, and that nothing
+/// serves its port now.
+fn check_port(probe: &ProbeContext) -> Result<(), Prevented> {
+    let ProbeContext { target, source_port, local, port, interface, protocol, .. } = *probe;
+    let (local, peer) = (SocketAddr::new(local, port), SocketAddr::new(target, source_port));
+    match port_use(protocol, local, peer, interface) {
+        Ok(None) => Ok(()),
+        Ok(Some(PortUse::Connected)) => Err(Prevented::Connected { port }),
+        Ok(Some(_)) => Err(Prevented::Served { port }),
+        Err(error) => {
+            log::debug!("cannot look up the socket of a probe: {error}");
+            Err(Prevented::Unknown)
         }
     }
 }

@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use portsentry_capture::clock::monotonic;
@@ -36,6 +36,9 @@ use crate::protocol::{MAX_TEXT, Malformed, Message, Request};
 use crate::safeguard::{Rules, Safeguard, answer};
 use crate::start::{LAST_RESPONSES, ReplySender, signals_for_both};
 use crate::store::{BlockedFile, History, PidFile};
+
+/// Time after which a response that waited for a thread is checked again.
+const RECENT: Duration = Duration::from_millis(5);
 
 /// Reads a file of the configuration.
 pub type ReadFile<'a> = &'a mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>;
@@ -271,10 +274,15 @@ impl Server {
             return Err(Refusal::NotConfigured);
         }
         let (safeguard, rules) = (Arc::clone(&self.safeguard), Arc::clone(&it.rules));
-        let check = move |probe: &ProbeContext| safeguard.check(probe, &rules);
-        self.admission.admit(id, &probe, &it.configuration, || check(&probe), monotonic())?;
-        // It is checked again when a thread is free, which can take as long as other commands.
-        self.pool.respond(id, probe, Arc::clone(&it.actions), Arc::new(check));
+        let admitted = Instant::now();
+        // It is checked again if no thread was free, which can take as long as other commands.
+        let recheck = move |probe: &ProbeContext| match admitted.elapsed() > RECENT {
+            true => safeguard.check(probe, &rules),
+            false => Ok(()),
+        };
+        let check = || self.safeguard.check(&probe, &it.rules);
+        self.admission.admit(id, &probe, &it.configuration, check, monotonic())?;
+        self.pool.respond(id, probe, Arc::clone(&it.actions), Arc::new(recheck));
         Ok(())
     }
 

@@ -13,6 +13,8 @@ const LISTEN: &str = "0A";
 /// States of a UDP socket that is not connected, and of one that is.
 const CLOSE: &str = "07";
 const ESTABLISHED: &str = "01";
+/// State of a TCP connection that this host opens.
+const SYN_SENT: &str = "02";
 
 /// Returns the sockets that may serve a port. Reads all connections to find them, because the
 /// tables cannot be filtered by state.
@@ -30,6 +32,33 @@ pub(super) fn sockets() -> io::Result<Vec<Socket>> {
         }
     }
     Ok(sockets)
+}
+
+/// Returns whether `port` has a TCP connection to `peer` that this host may have accepted.
+pub(super) fn is_connected(port: u16, peer: IpAddr) -> io::Result<bool> {
+    for table in ["tcp", "tcp6"] {
+        let text = match fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => {
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut lines = text.lines().skip(1);
+        if lines.any(|line| connection(line).is_some_and(|found| found == (port, peer))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Parses the port and the peer of a connection.
+fn connection(line: &str) -> Option<(u16, IpAddr)> {
+    let mut words = line.split_ascii_whitespace();
+    let (local, remote, state) = (words.nth(1)?, words.next()?, words.next()?);
+    let (_, port) = parse_end(local)?;
+    let (peer, _) = parse_end(remote)?;
+    (![LISTEN, CLOSE, SYN_SENT].contains(&state)).then_some((port, peer.to_canonical()))
 }
 
 fn parse(table: &str, protocol: Protocol) -> impl Iterator<Item = Socket> {

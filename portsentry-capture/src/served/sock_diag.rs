@@ -16,34 +16,40 @@ use portsentry_core::Protocol;
 use super::Socket;
 use crate::netlink::{self, SOCK_DIAG};
 
-/// Returns the sockets that may serve a port. The kernel filters by state, so open connections
-/// cost nothing. A connected UDP socket has the state "established" of TCP; any other UDP socket
-/// has the state "closed".
+/// Returns the sockets that may serve a port.
 pub(super) fn sockets() -> io::Result<Vec<Socket>> {
+    let mut sockets = sockets_of(Protocol::Tcp, 0)?;
+    sockets.extend(sockets_of(Protocol::Udp, 0)?);
+    Ok(sockets)
+}
+
+/// Returns the sockets that may serve `port`, or any port if it is 0. The kernel filters by port
+/// and state, so open connections cost nothing. A connected UDP socket has the state "established"
+/// of TCP; any other UDP socket has the state "closed".
+pub(super) fn sockets_of(protocol: Protocol, port: u16) -> io::Result<Vec<Socket>> {
+    let (number, states) = match protocol {
+        Protocol::Tcp => (IPPROTO_TCP, StateFlags::LISTEN),
+        Protocol::Udp => (IPPROTO_UDP, StateFlags::CLOSE | StateFlags::ESTABLISHED),
+    };
     let mut sockets = Vec::new();
-    for (protocol, number, states) in [
-        (Protocol::Tcp, IPPROTO_TCP, StateFlags::LISTEN),
-        (Protocol::Udp, IPPROTO_UDP, StateFlags::CLOSE | StateFlags::ESTABLISHED),
-    ] {
-        for (family, socket_id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
-            let request = SockDiagMessage::InetRequest(InetRequest {
-                family,
-                protocol: number,
-                extensions: ExtensionFlags::empty(),
-                states: states.clone(),
-                socket_id,
-            });
-            sockets.extend(netlink::dump(
-                SOCK_DIAG,
-                request,
-                |found: &mut Vec<Socket>, kind, payload| {
-                    if kind == SOCK_DIAG_BY_FAMILY {
-                        found.extend(socket(protocol, payload)?);
-                    }
-                    Ok(())
-                },
-            )?);
-        }
+    for (family, id) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+        let request = SockDiagMessage::InetRequest(InetRequest {
+            family,
+            protocol: number,
+            extensions: ExtensionFlags::empty(),
+            states: states.clone(),
+            socket_id: SocketId { source_port: port, ..id },
+        });
+        sockets.extend(netlink::dump(
+            SOCK_DIAG,
+            request,
+            |found: &mut Vec<Socket>, kind, payload| {
+                if kind == SOCK_DIAG_BY_FAMILY {
+                    found.extend(socket(protocol, payload)?);
+                }
+                Ok(())
+            },
+        )?);
     }
     Ok(sockets)
 }

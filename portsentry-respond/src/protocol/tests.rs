@@ -41,11 +41,10 @@ fn request() -> impl Strategy<Value = Request> {
     let protocol = prop::sample::select(vec![Protocol::Tcp, Protocol::Udp]);
     let mode = prop::sample::select(vec![Mode::Stealth, Mode::Connect]);
     prop_oneof![
-        (any::<u64>(), any::<SocketAddr>(), any::<SocketAddr>(), mode, protocol).prop_map(
-            |(id, host, probed, mode, protocol)| {
-                Request::Respond(id, ProbeContext::new(host, probed, mode, protocol))
-            }
-        ),
+        (any::<u64>(), any::<SocketAddr>(), any::<SocketAddr>(), mode, protocol, any::<u32>())
+            .prop_map(|(id, host, probed, mode, protocol, interface)| {
+                Request::Respond(id, ProbeContext::new(host, probed, mode, protocol).on(interface))
+            }),
         any::<u32>().prop_map(Request::Load),
         any::<u32>().prop_map(Request::Adopt),
         Just(Request::Close),
@@ -120,7 +119,7 @@ proptest! {
         family in prop::sample::select(vec![4, 6_u8]),
         mut bytes in prop::collection::vec(any::<u8>(), 0..40),
     ) {
-        for (place, value) in [(0, kind), (15, family), (20, family)] {
+        for (place, value) in [(0, kind), (19, family), (24, family)] {
             if let Some(byte) = bytes.get_mut(place) {
                 *byte = value;
             }
@@ -151,7 +150,7 @@ fn longer_and_shorter_bytes_are_no_message() {
     let [host, probed] = ["[2001:db8::7]:40000", "[2001:db8::1]:23"].map(|it| it.parse().unwrap());
     let probe = ProbeContext::new(host, probed, Mode::Stealth, Protocol::Tcp);
     let bytes = Request::Respond(7, probe).encode();
-    assert_eq!(bytes.len(), 49);
+    assert_eq!(bytes.len(), 53);
     for length in 0..bytes.len() {
         assert_eq!(Request::decode(&bytes[..length]), Err(Malformed), "{length}");
     }
