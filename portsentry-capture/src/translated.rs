@@ -32,7 +32,7 @@ mod ruleset;
 mod walk;
 
 use netlink_packet_core::NetlinkBuffer;
-use portsentry_core::TranslatedPorts;
+use portsentry_core::{ServedPorts, TranslatedPorts};
 
 pub use conntrack::is_translated;
 pub use legacy::LegacyTables;
@@ -59,10 +59,18 @@ pub struct Translations {
 
 impl Translations {
     fn new(findings: &Findings, legacy: LegacyTables) -> Self {
+        let ports = findings.ports();
+        let is_network = |it: &&TranslatedPorts| {
+            it.destinations.prefix_len() != 0 && it.first != it.last
+                || (1..it.destinations.max_prefix_len()).contains(&it.destinations.prefix_len())
+        };
+        let networks = ports.iter().filter(is_network).count();
         Self {
-            ports: findings.ports(),
+            incomplete: findings.incomplete
+                || ports.len() >= walk::MAX_RESULTS
+                || networks > ServedPorts::MAX_NETWORKS,
+            ports,
             unknown_rules: findings.unknown.iter().cloned().collect(),
-            incomplete: findings.incomplete,
             legacy,
         }
     }

@@ -3,7 +3,9 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::{Instant, PortSet, Protocol};
+use ipnet::IpNet;
+
+use crate::{Instant, PortSet, Protocol, TranslatedPorts};
 
 /// A snapshot of the ports that local programs serve, by address.
 ///
@@ -34,9 +36,11 @@ pub(crate) struct Sockets {
     on_any_v6: PortSet,
     /// Sockets bound to one address; sorted.
     on_address: Vec<(IpAddr, u16)>,
-    /// The ports of these sockets. Most probed ports are not among them, so the list is
-    /// rarely searched.
+    /// The ports of these sockets, and of `networks`. Most probed ports are not among them, so
+    /// the lists are rarely searched.
     on_some_address: PortSet,
+    /// First and last of the ports that are translated for the addresses of a network.
+    networks: Vec<(IpNet, u16, u16)>,
 }
 
 /// An address that a socket is bound to, as the kernel compares it.
@@ -64,7 +68,40 @@ impl Sockets {
             IpAddr::V4(_) => &self.on_any_v4,
             IpAddr::V6(_) => &self.on_any_v6,
         };
-        on_any.contains(port) || self.is_bound(Bound::Address(address), port)
+        on_any.contains(port)
+            || self.on_some_address.contains(port)
+                && (self.is_bound(Bound::Address(address), port)
+                    || self.is_translated(address, port))
+    }
+
+    /// Returns whether the port is translated for a network of this address.
+    fn is_translated(&self, address: IpAddr, port: u16) -> bool {
+        self.networks.iter().any(|(network, first, last)| {
+            (first..=last).contains(&&port) && network.contains(&address)
+        })
+    }
+
+    /// Adds translated ports; those of a network only if there is room.
+    fn add(&mut self, ports: &TranslatedPorts) {
+        let TranslatedPorts { first, last, destinations, .. } = *ports;
+        let range = first..=last;
+        match destinations {
+            _ if destinations.prefix_len() == 0 => match destinations {
+                IpNet::V4(_) => self.on_any_v4.insert_range(range),
+                IpNet::V6(_) => self.on_any_v6.insert_range(range),
+            },
+            _ if destinations.prefix_len() == destinations.max_prefix_len()
+                && range.len() <= ServedPorts::MAX_LISTED =>
+            {
+                self.on_some_address.insert_range(range.clone());
+                self.on_address.extend(range.map(|port| (destinations.addr(), port)));
+            }
+            _ if self.networks.len() < ServedPorts::MAX_NETWORKS => {
+                self.on_some_address.insert_range(range);
+                self.networks.push((destinations, first, last));
+            }
+            _ => {}
+        }
     }
 
     /// Returns whether a socket is bound to exactly this address and port.
@@ -135,6 +172,39 @@ impl ServedPorts {
             self.connected.push((canonical(local), canonical(peer)));
         }
         self.connected.sort_unstable();
+        self
+    }
+
+    /// Ports of one address that are listed one by one. More than these are kept as a range.
+    const MAX_LISTED: usize = 256;
+
+    /// Number of entries for networks in a snapshot, at most.
+    pub const MAX_NETWORKS: usize = 1024;
+
+    /// Adds ports that need no socket, because a rule translates the destination of their packets.
+    /// They count as ports with a socket at each of the destinations.
+    ///
+    /// An entry for a network, or for more than 256 ports of one address, is searched linearly
+    /// when a packet to one of its ports is decided. At most [`MAX_NETWORKS`](Self::MAX_NETWORKS)
+    /// of them are kept for each protocol. With
+    /// [`Policy::served_grace`](crate::Policy::served_grace), the engine does not remember such
+    /// an entry, but all others.
+    #[must_use]
+    pub fn with_translated<'a>(
+        mut self,
+        ports: impl IntoIterator<Item = &'a TranslatedPorts>,
+    ) -> Self {
+        for ports in ports {
+            match ports.protocol {
+                Protocol::Tcp => self.tcp.add(ports),
+                Protocol::Udp => self.udp.add(ports),
+            }
+        }
+        for table in [&mut self.tcp, &mut self.udp] {
+            // Mostly sorted already.
+            table.on_address.sort();
+            table.on_address.dedup();
+        }
         self
     }
 
@@ -224,5 +294,47 @@ mod tests {
         check("::ffff:192.0.2.1", false, "192.0.2.1", true);
         check("::ffff:0.0.0.0", false, "192.0.2.1", true);
         check("::ffff:0.0.0.0", false, "2001:db8::1", false);
+    }
+
+    #[test]
+    fn translated_ports_are_served_at_their_destinations() {
+        let entries = [
+            ("0.0.0.0/0", 80, 90),
+            ("::/0", 100, 100),
+            ("192.0.2.1/32", 443, 443),
+            ("192.0.2.2/32", 1, 65_535),
+            ("198.51.100.0/24", 22, 23),
+            ("2001:db8::/64", 22, 22),
+        ];
+        let entries = entries.map(|(destinations, first, last)| {
+            TranslatedPorts::new(Protocol::Tcp, first..=last, destinations.parse().unwrap())
+        });
+        let sockets = [(Protocol::Tcp, "192.0.2.1".parse().unwrap(), 25, false)];
+        let served = ServedPorts::new(sockets).with_translated(&entries);
+        for address in
+            ["192.0.2.1", "192.0.2.2", "192.0.2.3", "198.51.100.7", "2001:db8::1", "2001:db9::1"]
+        {
+            let address = address.parse().unwrap();
+            for port in [1, 22, 23, 24, 25, 79, 80, 85, 90, 91, 100, 443, 65_535] {
+                let translated =
+                    entries.iter().any(|entry| entry.includes(Protocol::Tcp, address, port));
+                let expected = translated || (address, port) == (sockets[0].1, 25);
+                let found = served.serves(Protocol::Tcp, address, port);
+                assert_eq!(found, expected, "{address} {port}");
+                assert!(!served.serves(Protocol::Udp, address, port));
+            }
+        }
+    }
+
+    #[test]
+    fn the_number_of_networks_is_bounded() {
+        let network = "192.0.2.0/24".parse().unwrap();
+        let entries: Vec<_> = (1..3000)
+            .map(|port| TranslatedPorts::new(Protocol::Udp, port..=port, network))
+            .collect();
+        let served = ServedPorts::default().with_translated(&entries);
+        let target = "192.0.2.1".parse().unwrap();
+        let found = (1..3000).filter(|port| served.serves(Protocol::Udp, target, *port)).count();
+        assert_eq!(found, ServedPorts::MAX_NETWORKS);
     }
 }

@@ -25,6 +25,12 @@ pub enum Prevented {
         /// The probed port.
         port: u16,
     },
+    /// The kernel passes the packet on to another address or port, by a rule that translates its
+    /// destination.
+    Translated {
+        /// The probed port.
+        port: u16,
+    },
     /// The kernel does not list its routes or sockets, so the host may be any of the above.
     Unknown,
     /// The system has just started, and its services may not run yet.
@@ -43,6 +49,9 @@ impl fmt::Display for Prevented {
             Self::NameServer => f.write_str("it is a name server of this host"),
             Self::Connected { port } => write!(f, "it is connected to port {port}"),
             Self::Served { port } => write!(f, "a program serves port {port} now"),
+            Self::Translated { port } => {
+                write!(f, "a rule passes the packets to port {port} on to another address or port")
+            }
             Self::Unknown => f.write_str(
                 "the kernel does not list its routes or sockets, so the host may be needed",
             ),

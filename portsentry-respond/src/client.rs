@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use ipnet::IpNet;
 use portsentry_capture::reactor::{Interest, wait};
 use portsentry_config::FileError;
-use portsentry_core::{Outcome, Response, ResponseId};
+use portsentry_core::{Outcome, Response, ResponseId, TranslatedPorts};
 use portsentry_report::{ActionEvent, Notice, Report};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -37,6 +37,9 @@ use crate::store::History;
 
 /// Time that the responder has to exit, in addition to that of running responses.
 const ENDING: Duration = Duration::from_secs(3);
+
+/// Entries of translated ports that are kept, at most.
+const MAX_TRANSLATED: usize = 65_536;
 
 /// A message of the responder for the log.
 #[derive(Debug)]
@@ -64,6 +67,9 @@ pub struct Client {
     under_way: HashMap<ResponseId, IpAddr>,
     answers: Vec<(ResponseId, Answer)>,
     never_block: Option<Vec<IpNet>>,
+    /// Translated ports of which not all messages have arrived.
+    partial: Vec<TranslatedPorts>,
+    translated: Option<Vec<TranslatedPorts>>,
     /// Whether the responder was asked to exit.
     closing: bool,
     notify: Notify,
@@ -102,6 +108,8 @@ impl Client {
             under_way: HashMap::new(),
             answers: Vec::new(),
             never_block: None,
+            partial: Vec::new(),
+            translated: None,
             closing: false,
             notify,
         }
@@ -204,6 +212,12 @@ impl Client {
         self.never_block.take()
     }
 
+    /// Returns the ports that rules of the packet filter translate, if they have changed since the
+    /// last call. Known before [`loaded`](Self::loaded) returns for the first time.
+    pub fn translated(&mut self) -> Option<Vec<TranslatedPorts>> {
+        self.translated.take()
+    }
+
     /// Gives running responses four seconds to end, then ends their commands. Returns all answers,
     /// and how many responses were not started or not finished in time.
     pub fn finish(mut self) -> (Vec<(ResponseId, Answer)>, Unfinished) {
@@ -288,6 +302,16 @@ impl Client {
                     known.clear();
                 }
                 known.extend(networks.split_ascii_whitespace().flat_map(str::parse::<IpNet>));
+            }
+            Message::Translated { more, last, ports } => {
+                if !more {
+                    self.partial.clear();
+                }
+                let room = MAX_TRANSLATED.saturating_sub(self.partial.len());
+                self.partial.extend(ports.into_iter().take(room));
+                if last {
+                    self.translated = Some(std::mem::take(&mut self.partial));
+                }
             }
             Message::History(path) => {
                 if let Some(file) = descriptor.map(File::from) {

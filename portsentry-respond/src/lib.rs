@@ -28,6 +28,7 @@ mod safeguard;
 mod server;
 mod start;
 mod store;
+mod translated;
 
 pub use actions::Actions;
 pub use actions::command::{Command, CommandError, Finished};
@@ -47,3 +48,4 @@ pub use start::{ReplySender, is_called};
 pub use store::{
     BlockedFile, BlockedFileError, History, Hosts, OddRecord, Restored, encode_records,
 };
+pub use translated::translation_doubts;

@@ -8,15 +8,15 @@
 mod notice;
 mod wire;
 
-use portsentry_core::{Mode, Outcome, Protocol};
+use portsentry_core::{Mode, Outcome, Protocol, TranslatedPorts};
 use portsentry_report::{Notice, Report};
 
 use crate::answer::Answer;
 use crate::error::LoadError;
 use crate::pool::Unfinished;
 use crate::probe_context::ProbeContext;
-pub use wire::{MAX_MESSAGE, MAX_TEXT, Malformed};
-use wire::{Reader, block, numbered, put_address, put_event, put_text, scope_number};
+pub use wire::{MAX_MESSAGE, MAX_PORTS, MAX_TEXT, Malformed};
+use wire::{Reader, block, numbered, put_address, put_event, put_ports, put_text, scope_number};
 
 /// Requests of the packet process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +81,16 @@ pub enum Message {
     },
     /// The answer to [`Request::Close`].
     Closed(Unfinished),
+    /// Ports that rules of the packet filter translate. They replace those of earlier messages, or
+    /// extend them.
+    Translated {
+        /// Whether the ports extend those of the last message.
+        more: bool,
+        /// Whether no further ports follow.
+        last: bool,
+        /// The ports, at most [`MAX_PORTS`].
+        ports: Vec<TranslatedPorts>,
+    },
     /// The history file at this path was removed; the descriptor of the file that replaces it is
     /// attached.
     History(Vec<u8>),
@@ -225,6 +235,11 @@ impl Message {
                 bytes
             }
             Self::History(path) => block(11, path),
+            Self::Translated { more, last, ports } => {
+                let mut bytes = vec![12, u8::from(*more), u8::from(*last)];
+                ports.iter().take(MAX_PORTS).for_each(|ports| put_ports(&mut bytes, ports));
+                bytes
+            }
         }
     }
 
@@ -268,6 +283,17 @@ impl Message {
                 Self::Closed(Unfinished { not_started: number()?, not_finished: number()? })
             }
             11 => Self::History(bytes.rest()?),
+            12 => {
+                let (more, last) = (bytes.flag()?, bytes.flag()?);
+                let mut ports = Vec::new();
+                while !bytes.0.is_empty() {
+                    ports.push(bytes.ports()?);
+                }
+                if ports.len() > MAX_PORTS {
+                    return Err(Malformed);
+                }
+                Self::Translated { more, last, ports }
+            }
             _ => return Err(Malformed),
         };
         bytes.end().map(|()| message)

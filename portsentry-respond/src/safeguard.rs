@@ -13,7 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use portsentry_capture::clock::{monotonic, uptime};
-use portsentry_capture::{IndispensableHosts, PortUse, Role, port_use};
+use portsentry_capture::{IndispensableHosts, PortUse, Role, is_translated, port_use};
 use portsentry_config::Configuration;
 use portsentry_core::{Instant, Mode, NetworkSet, PreventionScope};
 use portsentry_report::{ActionEvent, Prevented, Report};
@@ -51,6 +51,11 @@ impl Rules {
             connections: mode == Mode::Stealth && configuration.service_check,
             grace: settings.served_grace,
         }
+    }
+
+    /// Returns whether connections and served ports matter.
+    pub(crate) const fn connections(&self) -> bool {
+        self.connections
     }
 }
 
@@ -168,11 +173,15 @@ impl Hosts {
     }
 }
 
-/// Checks that the probe is not part of a connection that this host accepted, and that nothing
-/// serves its port now.
+/// Checks that the probe is not part of a connection that this host accepted or forwards, and that
+/// nothing serves its port now.
 fn check_port(probe: &ProbeContext) -> Result<(), Prevented> {
     let ProbeContext { target, source_port, local, port, interface, protocol, .. } = *probe;
     let (local, peer) = (SocketAddr::new(local, port), SocketAddr::new(target, source_port));
+    // Without `CAP_NET_ADMIN` this is not known, and the start has logged that.
+    if is_translated(protocol, peer, local).unwrap_or(false) {
+        return Err(Prevented::Translated { port });
+    }
     match port_use(protocol, local, peer, interface) {
         Ok(None) => Ok(()),
         Ok(Some(PortUse::Connected)) => Err(Prevented::Connected { port }),
@@ -191,7 +200,9 @@ pub(crate) fn answer(why: Prevented, now: Instant) -> Answer {
         Prevented::JustStarted { seconds } => {
             (PreventionScope::AllHosts, Duration::from_secs(seconds.into()))
         }
-        Prevented::Connected { .. } | Prevented::Served { .. } => (PreventionScope::Port, HOLD),
+        Prevented::Connected { .. } | Prevented::Served { .. } | Prevented::Translated { .. } => {
+            (PreventionScope::Port, HOLD)
+        }
         _ => (PreventionScope::Host, HOLD),
     };
     Answer::Prevented { scope, until: now.after(time) }

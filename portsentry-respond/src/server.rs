@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use portsentry_capture::clock::monotonic;
 use portsentry_capture::reactor::{Interest, wait};
 use portsentry_config::{Configuration, FileError, read_file};
-use portsentry_core::{Mode, Outcome};
+use portsentry_core::{Mode, Outcome, TranslatedPorts};
 use portsentry_report::{ActionEvent, Notice, Prevented, Report};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
@@ -32,10 +32,11 @@ use crate::error::ServerError;
 use crate::history_watch::HistoryWatch;
 use crate::pool::{Completion, WorkerPool};
 use crate::probe_context::ProbeContext;
-use crate::protocol::{MAX_TEXT, Malformed, Message, Request};
+use crate::protocol::{MAX_PORTS, MAX_TEXT, Malformed, Message, Request};
 use crate::safeguard::{Rules, Safeguard, answer};
 use crate::start::{LAST_RESPONSES, ReplySender, signals_for_both};
 use crate::store::{BlockedFile, History, PidFile};
+use crate::translated::Follower;
 
 /// Time after which a response that waited for a thread is checked again.
 const RECENT: Duration = Duration::from_millis(5);
@@ -122,6 +123,7 @@ pub struct Server {
     safeguard: Arc<Safeguard>,
     /// Readable when the hosts that this host depends on may have changed.
     network: OwnedFd,
+    translated: Follower,
     /// Configuration that was loaded under this number and is not in force yet.
     loaded: Option<(u32, InForce)>,
     /// Whether the hosts that this host depends on have changed since it was loaded.
@@ -187,6 +189,7 @@ impl Server {
             pool,
             safeguard: Arc::new(safeguard),
             network,
+            translated: Follower::default(),
             loaded: None,
             stale: false,
             in_force: None,
@@ -197,11 +200,14 @@ impl Server {
     fn serve(&mut self) -> Result<(), ServerError> {
         let mut buffer = Buffer::new();
         loop {
-            let [requested, signalled, completed, changed, removed] = self.wait()?;
+            let [requested, signalled, completed, changed, removed, _] = self.wait()?;
             if completed {
                 self.send_completions();
             }
             self.follow_network(changed);
+            if let Some(ports) = self.translated.poll(Instant::now()) {
+                send_translated(&self.replies, ports);
+            }
             self.keep_history(removed);
             if signalled {
                 self.parent.clear();
@@ -238,7 +244,7 @@ impl Server {
         }
     }
 
-    fn wait(&self) -> Result<[bool; 5], ServerError> {
+    fn wait(&self) -> Result<[bool; 6], ServerError> {
         let history = self.in_force.as_ref().and_then(|it| it.history.as_ref());
         let interests = [
             Some(self.replies.socket().as_fd()),
@@ -246,8 +252,10 @@ impl Server {
             Some(self.pool.descriptor()),
             Some(self.network.as_fd()),
             history.and_then(HistoryWatch::descriptor),
+            self.translated.descriptor(),
         ];
-        let due = [history.and_then(HistoryWatch::due), self.safeguard.due()];
+        let due =
+            [history.and_then(HistoryWatch::due), self.safeguard.due(), self.translated.due()];
         let due = due.into_iter().flatten().min();
         let limit = due.map(|due| due.saturating_duration_since(Instant::now()));
         wait(interests.map(|it| it.map(Interest::readable)), limit)
@@ -321,6 +329,8 @@ impl Server {
             Ok(opened) => {
                 self.replies.send_in_parts(&opened.blocked, Message::Blocked);
                 self.send_never_block(&opened.never_block);
+                let wanted = opened.in_force.rules.connections();
+                send_translated(&self.replies, self.translated.start(wanted));
                 let history = opened.in_force.history.as_ref();
                 let loaded = Message::Loaded { number, history: history.is_some() }.encode();
                 let descriptor = history.map(|it| it.file().as_fd());
@@ -461,6 +471,20 @@ impl Server {
         }
         drop(pid_file);
         replies.send(&Message::Closed(unfinished));
+    }
+}
+
+fn send_translated(replies: &ReplySender, ports: &[TranslatedPorts]) {
+    let mut parts = ports.chunks(MAX_PORTS).peekable();
+    let mut more = false;
+    loop {
+        let ports = parts.next().unwrap_or_default().to_vec();
+        let last = parts.peek().is_none();
+        replies.send(&Message::Translated { more, last, ports });
+        if last {
+            return;
+        }
+        more = true;
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use portsentry_core::Protocol;
 use rustix::io::Errno;
@@ -23,16 +24,19 @@ const PROTOCOL: u16 = 2;
 
 /// Returns whether the kernel translates the destination of the packets from `source` to `target`,
 /// because a rule for the connection that they belong to is in effect. `false` also for packets of
-/// no connection. One system call that sends, and one that receives.
+/// no connection, and if the kernel tracks no connections. A few system calls.
 ///
 /// # Errors
 ///
-/// If the kernel does not permit the question (`CAP_NET_ADMIN`), or tracks no connections.
+/// If the kernel does not permit the question: `CAP_NET_ADMIN` is needed.
 pub fn is_translated(
     protocol: Protocol,
     source: SocketAddr,
     target: SocketAddr,
 ) -> io::Result<bool> {
+    if !tracks_connections() {
+        return Ok(false);
+    }
     let Some((family, tuple)) = tuple(protocol, source, target) else { return Ok(false) };
     let request = Request { kind: GET, body: [header(family).to_vec(), tuple].concat() };
     match netlink::get(NETFILTER, request, |_, payload| destination_differs(payload, target)) {
@@ -40,6 +44,13 @@ pub fn is_translated(
         Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+/// Returns whether the kernel may track connections. A question to a kernel that does not would
+/// load the module.
+fn tracks_connections() -> bool {
+    let settings = Path::new("/proc/sys/net");
+    settings.join("netfilter/nf_conntrack_count").exists() || !settings.exists()
 }
 
 /// Returns the tuple of packets in the original direction.

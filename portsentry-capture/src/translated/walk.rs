@@ -19,8 +19,8 @@ const MAX_DEPTH: usize = 16;
 /// Steps of a walk, at most. A node of Kubernetes with 10,000 services takes about a million.
 const MAX_WORK: usize = 8_000_000;
 
-/// Results of a walk, at most.
-const MAX_RESULTS: usize = 65_536;
+/// Entries of a result, at most.
+pub(super) const MAX_RESULTS: usize = 65_536;
 
 /// Networks that the destinations of one rule are split into, at most.
 const MAX_NETWORKS: usize = 256;
@@ -72,6 +72,7 @@ impl Findings {
             }
         }
         ports.sort_unstable();
+        ports.truncate(MAX_RESULTS);
         ports
     }
 

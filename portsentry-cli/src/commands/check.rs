@@ -3,12 +3,12 @@
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
 
-use portsentry_capture::{IndispensableHosts, Interface, missing_capture_features};
+use portsentry_capture::{IndispensableHosts, Interface, missing_capture_features, translations};
 use portsentry_config::{Configuration, LocalPortSource, Origin, Overrides};
 use portsentry_core::Protocol;
 use portsentry_core::config::{KEYS, PortList, Settings};
 use portsentry_report::{Action, Importance};
-use portsentry_respond::{Actions, missing_response_features};
+use portsentry_respond::{Actions, missing_response_features, translation_doubts};
 
 use super::protected_hosts;
 use crate::arguments::CheckOptions;
@@ -79,6 +79,9 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
     for (label, text) in protected_hosts::describe(configuration, &hosts, &interfaces) {
         line(label, &text);
     }
+    for text in translated(configuration) {
+        line("translated", &text);
+    }
     line("history", &or_else(settings.history_file.as_deref().unwrap_or_default(), "none"));
     line("blocked file", &or_else(settings.blocked_file.as_deref().unwrap_or_default(), "none"));
     let user = sandbox::user(settings)?;
@@ -93,6 +96,20 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
         line("kernel", &"has every feature that portsentry uses");
     }
     Ok(text)
+}
+
+/// Returns the ports that need no socket, and reasons for which some of them are not known.
+fn translated(configuration: &Configuration) -> Vec<String> {
+    if !configuration.service_check {
+        return Vec::new();
+    }
+    let found = translations();
+    let mut lines = translation_doubts(&found);
+    if let Ok(found) = found {
+        let ports: Vec<String> = found.ports.iter().map(ToString::to_string).collect();
+        lines.insert(0, or_else(&ports.join(", "), "no ports"));
+    }
+    lines
 }
 
 fn or_else(text: &str, nothing: &str) -> String {

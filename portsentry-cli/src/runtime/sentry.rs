@@ -44,6 +44,7 @@ pub(crate) enum Interrupted {
 impl Sentry {
     /// Watches until an event needs more than this thread alone.
     pub(crate) fn run(&mut self) -> Result<Interrupted, Failure> {
+        self.follow_translations();
         self.workers.watch();
         loop {
             self.wait()?;
@@ -56,10 +57,18 @@ impl Sentry {
                 return Ok(Interrupted::Reload);
             }
             self.take_answers();
+            self.follow_translations();
             if let Some(networks) = self.responder.never_block() {
                 return Ok(Interrupted::NeverBlockChanged(networks));
             }
             self.workers.poll_once(&mut self.responder)?;
+        }
+    }
+
+    /// Passes on the ports that rules of the packet filter translate.
+    fn follow_translations(&mut self) {
+        if let Some(ports) = self.responder.translated() {
+            self.workers.set_translated(ports.into());
         }
     }
 

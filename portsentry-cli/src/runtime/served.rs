@@ -1,9 +1,10 @@
 //! Ports that local programs serve: a snapshot, and the kernel's answers about single packets.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use portsentry_capture::{LookupStats, SocketLookup, served_ports};
-use portsentry_core::{Engine, Instant, Observation};
+use portsentry_core::{Engine, Instant, Observation, TranslatedPorts};
 
 /// Maximum age of the snapshot of served ports when a packet is decided.
 const SERVED_PORTS_AGE: Duration = Duration::from_millis(250);
@@ -28,6 +29,8 @@ pub(crate) struct ServedPorts {
     /// Time between two snapshots without packets, `None` if they are not needed.
     interval: Option<Duration>,
     taken: Option<Instant>,
+    /// Ports that need no socket.
+    translated: Arc<[TranslatedPorts]>,
     lookup: SocketLookup,
     /// Whether the last snapshot failed, which was logged.
     fails: bool,
@@ -37,7 +40,13 @@ impl ServedPorts {
     /// Creates a snapshot for one of `shards` shards, which [`set`](Self::set) enables.
     pub(crate) fn new(shards: usize) -> Self {
         let lookup = SocketLookup::new((LOOKUPS / shards.max(1)) as u32);
-        Self { wanted: false, interval: None, taken: None, lookup, fails: false }
+        let translated = Arc::default();
+        Self { wanted: false, interval: None, taken: None, translated, lookup, fails: false }
+    }
+
+    /// Sets the ports that need no socket, and has the next call take a snapshot.
+    pub(super) fn set_translated(&mut self, ports: Arc<[TranslatedPorts]>) {
+        (self.translated, self.taken) = (ports, None);
     }
 
     /// Returns the counts of the kernel's answers.
@@ -98,6 +107,7 @@ impl ServedPorts {
         self.taken = Some(now);
         match served_ports() {
             Ok(served) => {
+                let served = served.with_translated(&*self.translated);
                 engine.set_served_ports(served.taken_at(now));
                 if std::mem::take(&mut self.fails) {
                     log::warn!("can read the socket tables again");

@@ -12,6 +12,7 @@ use portsentry_capture::reactor::{Interest, wait};
 use portsentry_capture::{ConnectStats, Drained, InterfaceLoss, LookupStats, SensorStats};
 use portsentry_core::{
     Effect, Engine, Instant, Limits, Observation, Outcome, Response, ResponseId, Statistics,
+    TranslatedPorts,
 };
 use portsentry_respond::Answer;
 
@@ -98,6 +99,11 @@ impl Shard {
     pub(crate) fn set_settings(&mut self, settings: &SensorSettings) -> Result<(), Failure> {
         self.served.set(settings.service_check, settings.served_grace);
         Ok(self.sensors.set_settings(settings)?)
+    }
+
+    /// Sets the ports that need no socket.
+    pub(crate) fn set_translated(&mut self, ports: Arc<[TranslatedPorts]>) {
+        self.served.set_translated(ports);
     }
 
     /// Passes the answer of the responder to request `id` to the engine.

@@ -28,7 +28,7 @@ use portsentry_capture::SourceHash;
 use portsentry_capture::clock::monotonic;
 use portsentry_capture::reactor::{self, Interest};
 use portsentry_capture::wake::WakeQueue;
-use portsentry_core::{Policy, Response, ResponseId};
+use portsentry_core::{Policy, Response, ResponseId, TranslatedPorts};
 use portsentry_respond::{Answer, Client, Hosts};
 
 use super::sensors::SensorSettings;
@@ -143,6 +143,10 @@ impl Shards {
             self.request_sync();
         }
         all
+    }
+
+    pub(crate) fn set_translated(&mut self, ports: &Arc<[TranslatedPorts]>) {
+        self.command(|| Command::SetTranslated(Arc::clone(ports)));
     }
 
     pub(crate) fn set_policy(&mut self, policy: &Policy) {

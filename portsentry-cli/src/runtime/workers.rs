@@ -1,8 +1,9 @@
 //! The readers of packets: the main thread itself, or packet threads.
 
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
-use portsentry_core::{Instant, Policy, ResponseId};
+use portsentry_core::{Instant, Policy, ResponseId, TranslatedPorts};
 use portsentry_respond::{Answer, Client, Hosts};
 
 #[cfg(not(feature = "rings"))]
@@ -98,6 +99,14 @@ impl Workers {
                 it.set_settings(settings);
                 Ok(())
             }
+        }
+    }
+
+    /// Sets the ports that need no socket.
+    pub(crate) fn set_translated(&mut self, ports: Arc<[TranslatedPorts]>) {
+        match self {
+            Self::Here(shard) => shard.set_translated(ports),
+            Self::Threads(it) => it.set_translated(&ports),
         }
     }
 

@@ -32,6 +32,7 @@ mod crashes;
 mod endings;
 mod evasion;
 mod flood;
+mod forwarding;
 mod guests;
 mod interruptions;
 mod names;

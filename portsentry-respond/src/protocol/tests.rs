@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use portsentry_core::Instant;
 use portsentry_report::{Action, ActionEvent, Level, Prevented};
 use proptest::prelude::*;
@@ -32,6 +33,7 @@ fn prevented() -> impl Strategy<Value = Prevented> {
         Just(Prevented::NameServer),
         any::<u16>().prop_map(|port| Prevented::Connected { port }),
         any::<u16>().prop_map(|port| Prevented::Served { port }),
+        any::<u16>().prop_map(|port| Prevented::Translated { port }),
         Just(Prevented::Unknown),
         any::<u32>().prop_map(|seconds| Prevented::JustStarted { seconds }),
     ]
@@ -63,6 +65,18 @@ fn notice() -> impl Strategy<Value = Notice> {
     ]
 }
 
+fn ports() -> impl Strategy<Value = TranslatedPorts> {
+    let protocol = prop::sample::select(vec![Protocol::Tcp, Protocol::Udp]);
+    (protocol, any::<[u16; 2]>(), any::<IpAddr>(), 0..=128_u8).prop_map(
+        |(protocol, mut ports, address, length)| {
+            ports.sort_unstable();
+            let length = if address.is_ipv4() { length / 4 } else { length };
+            let destinations = IpNet::new(address, length).unwrap().trunc();
+            TranslatedPorts::new(protocol, ports[0]..=ports[1], destinations)
+        },
+    )
+}
+
 fn message() -> impl Strategy<Value = Message> {
     let outcome = prop::sample::select(vec![Outcome::Succeeded, Outcome::Partial, Outcome::Failed]);
     let answer = prop_oneof![
@@ -87,6 +101,8 @@ fn message() -> impl Strategy<Value = Message> {
         bytes().prop_map(Message::Content),
         bytes().prop_map(Message::Blocked),
         bytes().prop_map(Message::History),
+        (any::<bool>(), any::<bool>(), prop::collection::vec(ports(), 0..5))
+            .prop_map(|(more, last, ports)| Message::Translated { more, last, ports }),
         (any::<bool>(), any::<String>())
             .prop_map(|(more, networks)| Message::NeverBlock { more, networks }),
         (any::<u32>(), any::<bool>())
@@ -115,7 +131,7 @@ proptest! {
     /// Each message therefore has one encoding, and no field is lost.
     #[test]
     fn what_is_read_would_be_written_so(
-        kind in 0..13_u8,
+        kind in 0..14_u8,
         family in prop::sample::select(vec![4, 6_u8]),
         mut bytes in prop::collection::vec(any::<u8>(), 0..40),
     ) {
@@ -155,4 +171,20 @@ fn longer_and_shorter_bytes_are_no_message() {
         assert_eq!(Request::decode(&bytes[..length]), Err(Malformed), "{length}");
     }
     assert_eq!(Request::decode(&[&bytes[..], &[0]].concat()), Err(Malformed));
+}
+
+#[test]
+fn translated_ports_have_one_encoding() {
+    let ports = TranslatedPorts::new(Protocol::Udp, 53..=54, "192.0.2.0/24".parse().unwrap());
+    let message = Message::Translated { more: false, last: true, ports: vec![ports; MAX_PORTS] };
+    let bytes = message.encode();
+    assert_eq!(bytes.len(), 3 + MAX_PORTS * 11);
+    assert_eq!(Message::decode(&bytes), Ok(message));
+    // A protocol, a range that runs backwards, a prefix length, and a bit after the prefix.
+    for (place, value) in [(3, 1), (4, 60), (8, 33), (13, 1)] {
+        let mut bytes = bytes.clone();
+        bytes[place] = value;
+        assert_eq!(Message::decode(&bytes), Err(Malformed), "{place}");
+    }
+    assert_eq!(Message::decode(&[&bytes[..], &bytes[3..14]].concat()), Err(Malformed));
 }

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use portsentry_core::{Instant, Outcome, PreventionScope};
+use ipnet::IpNet;
+use portsentry_core::{Instant, Outcome, PreventionScope, Protocol, TranslatedPorts};
 use portsentry_report::{Action, ActionEvent, Prevented};
 
 use crate::answer::Answer;
@@ -12,6 +13,9 @@ pub const MAX_MESSAGE: usize = 1 << 15;
 
 /// Bytes of a text or block in a message, at most; longer ones are cut.
 pub const MAX_TEXT: usize = MAX_MESSAGE - 64;
+
+/// Entries of translated ports in a message, at most; each has at most 23 bytes.
+pub const MAX_PORTS: usize = 1024;
 
 /// Bytes that are not a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +33,17 @@ pub(super) fn put_address(bytes: &mut Vec<u8>, address: IpAddr) {
             bytes.extend_from_slice(&v6.octets());
         }
     }
+}
+
+pub(super) fn put_ports(bytes: &mut Vec<u8>, ports: &TranslatedPorts) {
+    bytes.push(match ports.protocol {
+        Protocol::Tcp => 6,
+        Protocol::Udp => 17,
+    });
+    bytes.extend_from_slice(&ports.first.to_ne_bytes());
+    bytes.extend_from_slice(&ports.last.to_ne_bytes());
+    bytes.push(ports.destinations.prefix_len());
+    put_address(bytes, ports.destinations.network());
 }
 
 /// Returns as much of `text` as a message holds.
@@ -87,6 +102,7 @@ fn put_prevented(bytes: &mut Vec<u8>, why: Prevented) {
         Prevented::Connected { port } => (4, port.into()),
         Prevented::Served { port } => (5, port.into()),
         Prevented::JustStarted { seconds } => (7, seconds),
+        Prevented::Translated { port } => (8, port.into()),
         // Also for a reason that this version does not know.
         _ => (6, 0_u32),
     };
@@ -149,6 +165,22 @@ impl Reader<'_> {
             6 => Ok(self.array::<16>()?.into()),
             _ => Err(Malformed),
         }
+    }
+
+    pub(super) fn ports(&mut self) -> Result<TranslatedPorts, Malformed> {
+        let protocol = match self.byte()? {
+            6 => Protocol::Tcp,
+            17 => Protocol::Udp,
+            _ => return Err(Malformed),
+        };
+        let first = u16::from_ne_bytes(self.array()?);
+        let last = u16::from_ne_bytes(self.array()?);
+        let length = self.byte()?;
+        let destinations = IpNet::new(self.address()?, length).map_err(|_| Malformed)?;
+        if first > last || destinations != destinations.trunc() {
+            return Err(Malformed);
+        }
+        Ok(TranslatedPorts::new(protocol, first..=last, destinations))
     }
 
     /// Returns all remaining bytes, at most as many as a block may have.
@@ -224,6 +256,7 @@ impl Reader<'_> {
             (5, _) => Prevented::Served { port: port()? },
             (6, 0) => Prevented::Unknown,
             (7, seconds) => Prevented::JustStarted { seconds },
+            (8, _) => Prevented::Translated { port: port()? },
             _ => return Err(Malformed),
         })
     }

@@ -8,7 +8,7 @@ use portsentry_capture::SourceHash;
 use portsentry_capture::clock::monotonic;
 use portsentry_capture::reactor::{self, Interest};
 use portsentry_capture::wake::WakeQueue;
-use portsentry_core::{Policy, Response, ResponseId};
+use portsentry_core::{Policy, Response, ResponseId, TranslatedPorts};
 use portsentry_respond::{Answer, Hosts};
 
 use crate::failure::Failure;
@@ -25,6 +25,8 @@ pub(super) enum Command {
     /// Acknowledge that all earlier commands are done.
     Sync,
     SetPolicy(Box<Policy>),
+    /// Ports that need no socket.
+    SetTranslated(Arc<[TranslatedPorts]>),
     SetSettings(Arc<SensorSettings>),
     /// These hosts are blocked already; each thread takes those that belong to it.
     Restore(Arc<Hosts>),
@@ -74,6 +76,7 @@ impl Worker {
                     Command::Watch => watching = true,
                     Command::Pause => watching = false,
                     Command::Sync => notices.push(Notice::Synced(ring)),
+                    Command::SetTranslated(ports) => shard.set_translated(ports),
                     Command::SetPolicy(policy) => shard.engine.set_policy(*policy),
                     Command::SetSettings(settings) => shard.set_settings(&settings)?,
                     Command::Restore(hosts) => {
