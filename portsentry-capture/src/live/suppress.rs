@@ -50,8 +50,9 @@ impl Suppressor {
         self.queries.watch(watched);
     }
 
-    /// Takes the broadcast addresses of `interfaces`.
+    /// Takes the broadcast addresses of `interfaces`, and how they are related.
     pub(super) fn set_interfaces(&mut self, interfaces: &[Interface]) {
+        self.duplicates.set_interfaces(interfaces);
         self.queries.set_broadcasts(interfaces);
     }
 

@@ -186,7 +186,7 @@ fn loopback_packets_are_observed_once(method: Method) {
 }
 
 /// Returns an Ethernet frame with these VLAN tags and an IPv4 SYN to port 23.
-fn syn_frame(tags: &[u16], source: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+pub(crate) fn syn_frame(tags: &[u16], source: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     let mut frame = vec![0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1];
     for tag in tags {
         frame.extend(tag.to_be_bytes());
@@ -198,7 +198,7 @@ fn syn_frame(tags: &[u16], source: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
-fn inject(from: &Namespace, frames: &[Vec<u8>]) {
+pub(crate) fn inject(from: &Namespace, frames: &[Vec<u8>]) {
     from.enter(|| {
         let mut wire = pcap::Capture::from_device(from.interface()).unwrap().open().unwrap();
         for frame in frames {

@@ -14,6 +14,7 @@ use portsentry_testbed::{Namespace, Testbed, require_root};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
+use crate::sensor::{inject, syn_frame};
 use crate::watch::{Method, interface, knock, targets, watch_to_marker, with_each_method};
 
 with_each_method! {
@@ -298,16 +299,20 @@ fn a_probe_on_a_bridge_and_its_port_is_observed_once(method: Method) {
     for port in 20..30 {
         knock(&bed.scanner, (target, port).into());
     }
+    // The sender repeats a packet with the same header fields.
+    let frame = syn_frame(&[], bed.scanner.v4(), "192.0.2.1".parse().expect("address"));
+    inject(&bed.scanner, &[frame.clone(), frame.clone(), frame]);
     let seen = bed.host.enter(|| watch_to_marker(&mut set, &bed.scanner, target));
-    let expected: Vec<_> = (20..30).map(|port| (target, port)).collect();
+    let ports = [20, 21, 22, 23, 23, 23, 23, 24, 25, 26, 27, 28, 29];
+    let expected = ports.map(|port| (target, port));
     assert_eq!(targets(&seen), expected);
     let mut duplicates = 0;
     let deadline = Instant::now() + Duration::from_secs(10);
-    while duplicates < 11 && Instant::now() < deadline {
+    while duplicates < 14 && Instant::now() < deadline {
         bed.host
             .enter(|| set.drain(64, &mut |it| panic!("observed twice: {it:?}")))
             .expect("drain");
         duplicates = set.stats().tally.count(Rejected::Duplicate);
     }
-    assert_eq!(duplicates, 11, "ten probes and the marker");
+    assert_eq!(duplicates, 14, "thirteen probes and the marker");
 }

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn hosts_without_an_address_are_told_apart_by_their_datagrams() {
+    fn the_content_distinguishes_hosts_without_an_address() {
         let mut scenario = Scenario::new();
         scenario.pass("0.0.0.0:68", 1, true);
         assert_eq!(scenario.pass("0.0.0.0:68", 1, false), Some(false));
