@@ -1,7 +1,6 @@
 //! Features of newer kernels that the program can do without.
 
 use std::fmt;
-use std::io;
 
 /// A feature of the kernel that this kernel lacks. `Display` names it, the first release of Linux
 /// that has it, and the consequence.
@@ -17,14 +16,14 @@ pub struct MissingFeature {
 }
 
 impl MissingFeature {
-    /// Returns the feature if `probe`, a call that uses it, fails.
-    pub fn if_failed<T>(
-        probe: io::Result<T>,
+    /// Returns the feature, unless a call that uses it `works`.
+    pub fn unless(
+        works: bool,
         name: &'static str,
         since: &'static str,
         without: &'static str,
     ) -> Option<Self> {
-        probe.is_err().then_some(Self { name, since, without })
+        (!works).then_some(Self { name, since, without })
     }
 }
 
@@ -46,8 +45,8 @@ pub fn missing_capture_features() -> Vec<MissingFeature> {
     // It is not bound to a protocol, so it receives no packet.
     let opened = socket_with(AddressFamily::PACKET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
     let Ok(socket) = opened else { return Vec::new() };
-    let ignored = MissingFeature::if_failed(
-        crate::live::ignore_outgoing(socket.as_fd()),
+    let ignored = MissingFeature::unless(
+        crate::live::ignore_outgoing(socket.as_fd()).is_ok(),
         "PACKET_IGNORE_OUTGOING",
         "4.20",
         "the filter drops the packets that this host sends, which costs more for each of them",

@@ -8,14 +8,14 @@ use crate::actions::descriptors;
 /// Returns the features that this kernel lacks, found by trials without an effect.
 pub fn missing_response_features() -> Vec<MissingFeature> {
     [
-        MissingFeature::if_failed(
-            pidfd_open(getpid(), PidfdFlags::empty()).map_err(Into::into),
+        MissingFeature::unless(
+            pidfd_open(getpid(), PidfdFlags::empty()).is_ok(),
             "pidfd_open",
             "5.3",
             "a thread waits for the end of each command",
         ),
-        MissingFeature::if_failed(
-            descriptors::mark_none(),
+        MissingFeature::unless(
+            descriptors::mark_none().is_ok(),
             "close_range with CLOSE_RANGE_CLOEXEC",
             "5.11",
             "open files are marked one by one before each command",
