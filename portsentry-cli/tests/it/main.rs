@@ -48,6 +48,7 @@ mod responder;
 mod responses;
 #[cfg(feature = "rings")]
 mod rings;
+mod safeguards;
 mod sandbox;
 mod scans;
 mod services;

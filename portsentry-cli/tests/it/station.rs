@@ -29,6 +29,10 @@ impl<'a> Station<'a> {
         station
     }
 
+    pub(crate) fn namespace(&self) -> &'a Namespace {
+        self.namespace
+    }
+
     /// Returns a path in the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
