@@ -1,6 +1,8 @@
 //! Reassembly with full memory, and packets of incomplete datagrams that the host may have
 //! completed.
 
+use std::path::Path;
+
 use portsentry_capture::{Decoder, FragmentLimits, Frame, LinkType, Packet, Rejected};
 use portsentry_core::{Evidence, Instant, TcpFlags};
 
@@ -204,6 +206,38 @@ fn limits_of_the_kernel_are_used_within_bounds() {
     assert_eq!((least.lifetime_v4.as_secs(), least.memory_v6), (1, 4 << 20));
     let most = FragmentLimits::default().with_lifetimes(u64::MAX, 9).with_memory(1, u64::MAX);
     assert_eq!((most.lifetime_v4.as_secs(), most.memory_v6), (3_600, 16 << 20));
+}
+
+#[test]
+fn settings_of_the_kernel_are_read() {
+    let limits = |texts: [&str; 5]| {
+        FragmentLimits::of_kernel(|path| {
+            let names = [
+                "ipv4/ipfrag_time",
+                "ipv6/ip6frag_time",
+                "ipv4/ipfrag_high_thresh",
+                "ipv6/ip6frag_high_thresh",
+                "ipv4/ipfrag_max_dist",
+            ];
+            let name = path.strip_prefix("/proc/sys/net").expect("a setting of the network");
+            let at = names.iter().position(|it| name == Path::new(it)).expect("a known setting");
+            (!texts[at].is_empty()).then(|| texts[at].into())
+        })
+    };
+    let default = FragmentLimits::default();
+    assert_eq!(limits([""; 5]), default, "missing files");
+    assert_eq!(limits(["30\n", "60\n", "4194304\n", "4194304\n", "64\n"]), default);
+    assert_eq!(
+        limits(["10", "20", "8388608", "16777216", "0"]),
+        default.with_lifetimes(10, 20).with_memory(8 << 20, 16 << 20).with_max_distance(0)
+    );
+    let most = default.with_lifetimes(3_600, 3_600).with_memory(16 << 20, 16 << 20);
+    let huge = "9".repeat(30);
+    assert_eq!(limits([&huge, &huge, &huge, &huge, "64"]), most);
+    let least = default.with_lifetimes(1, 1).with_memory(4 << 20, 4 << 20).with_max_distance(0);
+    assert_eq!(limits(["-1", "-1", "-1", "-1", "-1"]), least);
+    let invalid = "9".repeat(100);
+    assert_eq!(limits(["x", "1 2", &invalid, "\u{661}", "0x10"]), default);
 }
 
 #[test]

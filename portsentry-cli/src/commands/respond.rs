@@ -1,5 +1,9 @@
 //! Runs the responder, which the sentry starts.
 
+use std::path::Path;
+
+use portsentry_capture::FragmentLimits;
+use portsentry_config::FileError;
 use portsentry_core::Mode;
 use portsentry_report::Notice;
 use portsentry_respond::{Options, ReplySender, Server};
@@ -19,7 +23,9 @@ pub(crate) fn respond(options: &WatchOptions) -> Result<(), Failure> {
     });
     let directory = working_directory()?;
     let (own, start) = (options.clone(), directory.clone());
-    let load = move |read: &mut dyn FnMut(&_) -> _| {
+    let load = move |read: &mut dyn FnMut(&Path) -> Result<Vec<u8>, FileError>| {
+        // The packet process cannot open these files. The responder sends what it reads.
+        let _ = FragmentLimits::of_kernel(|path| read(path).ok());
         to_watch(&own, &start, read).map_err(|failure| failure.to_string())
     };
     let options = Options {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portsentry_capture::{
-    CaptureOptions, ConnectOptions, LiveBackend, RawBackend, Selection, SensorSet,
+    CaptureOptions, ConnectOptions, FragmentLimits, LiveBackend, RawBackend, Selection, SensorSet,
 };
 #[cfg(feature = "rings")]
 use portsentry_capture::{RingBackend, SourceHash};
@@ -50,7 +50,7 @@ impl<'a> Watching<'a> {
         let settings = &configuration.settings;
         if self.options.connect {
             let SensorSettings { tcp_ports, udp_ports, banner, .. } =
-                SensorSettings::of(configuration);
+                SensorSettings::of(configuration, FragmentLimits::default());
             let connect = ConnectOptions::new(tcp_ports, udp_ports)
                 .with_addresses(self.options.bind.clone())
                 .with_banner(banner);

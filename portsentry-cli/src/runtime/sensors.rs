@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use portsentry_capture::{
-    ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Drained, InterfaceLoss, Reply,
-    Sensor, SensorError, SensorSet, SensorStats,
+    ConnectNotice, ConnectOptions, ConnectSensor, ConnectStats, Drained, FragmentLimits,
+    InterfaceLoss, Reply, Sensor, SensorError, SensorSet, SensorStats,
 };
 use portsentry_config::Configuration;
 use portsentry_core::{Observation, PortSet, Protocol, Reason};
@@ -30,16 +30,19 @@ pub(crate) struct SensorSettings {
     pub(crate) service_check: bool,
     /// `SERVED_GRACE`.
     pub(crate) served_grace: Duration,
+    /// The kernel's limits for fragments.
+    pub(crate) fragments: FragmentLimits,
 }
 
 impl SensorSettings {
-    pub(crate) fn of(configuration: &Configuration) -> Self {
+    pub(crate) fn of(configuration: &Configuration, fragments: FragmentLimits) -> Self {
         Self {
             tcp_ports: configuration.ports(Protocol::Tcp),
             udp_ports: configuration.ports(Protocol::Udp),
             banner: configuration.settings.port_banner.clone().unwrap_or_default().into_bytes(),
             service_check: configuration.service_check,
             served_grace: configuration.settings.served_grace,
+            fragments,
         }
     }
 }
@@ -114,6 +117,7 @@ impl Sensors {
         let SensorSettings { tcp_ports, udp_ports, banner, .. } = settings;
         match self {
             Self::Stealth(set) => {
+                set.set_fragment_limits(settings.fragments);
                 set.set_ports(tcp_ports.clone(), udp_ports.clone());
                 Ok(())
             }

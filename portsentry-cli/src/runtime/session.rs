@@ -10,6 +10,7 @@
 use std::path::Path;
 
 use ipnet::IpNet;
+use portsentry_capture::FragmentLimits;
 use portsentry_config::Configuration;
 use portsentry_core::config::{BlockMode, KEYS, Key, Reload};
 use portsentry_core::{Policy, Protocol};
@@ -31,6 +32,8 @@ pub(crate) struct Session<'a> {
     queue: &'a Queue,
     configuration: Configuration,
     never_block: Vec<IpNet>,
+    /// The kernel's limits for fragments.
+    fragments: FragmentLimits,
     /// Blocked hosts that the engine does not know yet.
     blocked: Hosts,
 }
@@ -41,6 +44,8 @@ pub(crate) struct PreparedConfig {
     change: Change,
     /// The hosts in the blocked file.
     blocked: Hosts,
+    /// The kernel's limits for fragments.
+    fragments: FragmentLimits,
 }
 
 impl<'a> Session<'a> {
@@ -54,8 +59,15 @@ impl<'a> Session<'a> {
         opened: PreparedConfig,
         sentry: &mut Sentry,
     ) -> Self {
-        let (never_block, blocked) = (Vec::new(), Hosts::default());
-        let mut session = Self { options, directory, queue, configuration, never_block, blocked };
+        let mut session = Self {
+            options,
+            directory,
+            queue,
+            configuration,
+            never_block: Vec::new(),
+            fragments: FragmentLimits::default(),
+            blocked: Hosts::default(),
+        };
         session.put_in_force(opened, sentry);
         session
     }
@@ -98,7 +110,7 @@ impl<'a> Session<'a> {
         let new = new.and_then(|new| {
             let opened = PreparedConfig::take(self.options, &new, &mut sentry.responder)?;
             self.check_rights(&new)?;
-            sentry.workers.make_room(&SensorSettings::of(&new))?;
+            sentry.workers.make_room(&SensorSettings::of(&new, opened.fragments))?;
             Ok((new, opened))
         });
         match new {
@@ -107,8 +119,9 @@ impl<'a> Session<'a> {
                 // BLOCK_RATE must not delay responses under the new one.
                 sentry.take_answers();
                 let old = std::mem::replace(&mut self.configuration, new);
+                let fragments = self.fragments;
                 self.put_in_force(opened, sentry);
-                self.report_changes(&old);
+                self.report_changes(&old, fragments);
             }
             Err(failure) => {
                 self.notify(Notice::ReloadRefused { why: failure.to_string() });
@@ -127,10 +140,11 @@ impl<'a> Session<'a> {
     fn put_in_force(&mut self, opened: PreparedConfig, sentry: &mut Sentry) {
         self.queue.push(LogItem::Change(Box::new(opened.change)));
         sentry.responder.adopt();
-        let settings = SensorSettings::of(&self.configuration);
+        let settings = SensorSettings::of(&self.configuration, opened.fragments);
         if let Err(error) = sentry.workers.set_settings(settings) {
             self.notify(Notice::NotInForce { why: error.to_string() });
         }
+        self.fragments = opened.fragments;
         self.blocked = opened.blocked;
         self.set_policy(opened.never_block, sentry);
     }
@@ -146,7 +160,7 @@ impl<'a> Session<'a> {
         self.never_block = never_block;
     }
 
-    fn report_changes(&self, old: &Configuration) {
+    fn report_changes(&self, old: &Configuration, fragments: FragmentLimits) {
         let new = &self.configuration;
         let mut changed: Vec<&str> = changes(old, new).map(|key| key.name).collect();
         if old.ignore != new.ignore {
@@ -154,6 +168,9 @@ impl<'a> Session<'a> {
         }
         if old.local_ports != new.local_ports {
             changed.push("the ports of outgoing connections");
+        }
+        if self.fragments != fragments {
+            changed.push("the limits for fragments");
         }
         self.notify(Notice::Reloaded { changed });
         for key in changes(old, new).filter(|key| key.reload == Reload::NextStart) {
@@ -186,6 +203,7 @@ impl PreparedConfig {
         configuration: &Configuration,
         responder: &mut Client,
     ) -> Result<Self, Failure> {
+        let fragments = FragmentLimits::of_kernel(|path| responder.read(path).ok());
         let loaded = responder.loaded()?;
         let settings = &configuration.settings;
         let path = settings.history_file.as_deref().map(Path::new);
@@ -198,6 +216,6 @@ impl PreparedConfig {
             history: history.map(|(path, file)| History::opened(path, file)),
             resolve_names: settings.resolve_host,
         };
-        Ok(Self { never_block: loaded.never_block, change, blocked: loaded.hosts })
+        Ok(Self { never_block: loaded.never_block, change, blocked: loaded.hosts, fragments })
     }
 }

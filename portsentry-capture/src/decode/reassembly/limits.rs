@@ -1,5 +1,6 @@
 //! Limits of the reassembly of fragments.
 
+use std::path::Path;
 use std::time::Duration;
 
 /// Limits of the reassembly of fragments, which should be those of the kernel: then the decoder and
@@ -31,7 +32,43 @@ const MEMORY: [u64; 2] = [4 << 20, 16 << 20];
 /// Range of the lifetimes, in seconds.
 const SECONDS: [u64; 2] = [1, 3_600];
 
+/// Files with the settings of the kernel.
+const LIFETIMES: [&str; 2] = ["/proc/sys/net/ipv4/ipfrag_time", "/proc/sys/net/ipv6/ip6frag_time"];
+const THRESHOLDS: [&str; 2] =
+    ["/proc/sys/net/ipv4/ipfrag_high_thresh", "/proc/sys/net/ipv6/ip6frag_high_thresh"];
+const MAX_DISTANCE: &str = "/proc/sys/net/ipv4/ipfrag_max_dist";
+
 impl FragmentLimits {
+    /// Returns the settings of the kernel. `read` returns the content of a file, or `None`. If a
+    /// file is missing or does not contain a number, its default is used.
+    ///
+    /// ```
+    /// use portsentry_capture::FragmentLimits;
+    ///
+    /// let limits = FragmentLimits::of_kernel(|path| std::fs::read(path).ok());
+    /// assert!(limits.memory_v4 >= 4 << 20);
+    /// ```
+    #[must_use]
+    pub fn of_kernel(mut read: impl FnMut(&Path) -> Option<Vec<u8>>) -> Self {
+        let mut value = |path: &str, default| {
+            read(Path::new(path)).and_then(|text| number(&text)).unwrap_or(default)
+        };
+        let [time_v4, time_v6] = LIFETIMES;
+        let [memory_v4, memory_v6] = THRESHOLDS;
+        let default = Self::default();
+        let distance = value(MAX_DISTANCE, default.max_distance.into());
+        Self::default()
+            .with_lifetimes(
+                value(time_v4, default.lifetime_v4.as_secs()),
+                value(time_v6, default.lifetime_v6.as_secs()),
+            )
+            .with_memory(
+                value(memory_v4, default.memory_v4 as u64),
+                value(memory_v6, default.memory_v6 as u64),
+            )
+            .with_max_distance(u32::try_from(distance).unwrap_or(0))
+    }
+
     /// Sets the lifetimes of incomplete datagrams of IPv4 and IPv6, in seconds from 1 to 3,600.
     #[must_use]
     pub fn with_lifetimes(mut self, v4: u64, v6: u64) -> Self {
@@ -53,6 +90,13 @@ impl FragmentLimits {
     pub const fn with_max_distance(self, max_distance: u32) -> Self {
         Self { max_distance, ..self }
     }
+}
+
+/// Returns the number in a file of `/proc/sys`; negative numbers become 0.
+fn number(text: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(text).ok()?.trim();
+    let number: i128 = text.parse().ok()?;
+    Some(u64::try_from(number.max(0)).unwrap_or(u64::MAX))
 }
 
 fn within([least, most]: [u64; 2], value: u64) -> u64 {

@@ -11,8 +11,9 @@ mod lengths;
 mod links;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use portsentry_testbed::{Namespace, SOON, Testbed, require_root};
+use portsentry_testbed::{Namespace, SOON, Signal, Testbed, require_root};
 
 use super::{CAPTURES, Wire};
 use crate::expected::UDP as DATAGRAM;
@@ -48,6 +49,10 @@ struct Form {
 enum Step {
     /// Sends these frames.
     Send(Vec<Vec<u8>>),
+    /// Waits for a timer of the kernel.
+    Wait(Duration),
+    /// Changes the host, and lets the sentries reload their configuration.
+    Reload(fn(&Namespace)),
 }
 
 const fn form(name: &'static str, prepare: fn(&Namespace), steps: fn(&Wire) -> Vec<Step>) -> Form {
@@ -113,8 +118,17 @@ fn differences(form: &Form) -> Vec<String> {
     let wire = Wire { between, hardware: [hardware(&bed.host), hardware(&bed.scanner)] };
     let forger = Forger::new(&bed);
     for step in (form.steps)(&wire) {
-        let Step::Send(frames) = step;
-        forger.send(&frames, RATE);
+        match step {
+            Step::Send(frames) => forger.send(&frames, RATE),
+            Step::Wait(time) => std::thread::sleep(time),
+            Step::Reload(change) => {
+                change(&bed.host);
+                for (_, sentry) in &mut sentries {
+                    sentry.signal(Signal::HUP);
+                    sentry.wait_for_part("Configuration reloaded");
+                }
+            }
+        }
     }
     let ((_, first), others) = sentries.split_first_mut().expect("a sentry");
     settle(&bed, bed.host.v4().into(), first, None);
@@ -151,7 +165,8 @@ fn differences(form: &Form) -> Vec<String> {
 /// Returns the number of lines about each port of the probes.
 fn logged(ended: &Ended) -> BTreeMap<u16, usize> {
     let mut ports = BTreeMap::new();
-    for line in ended.between().iter().filter(|line| !is_marker(line)) {
+    let lines = ended.between().iter().filter(|line| line.starts_with("Scan from: "));
+    for line in lines.filter(|line| !is_marker(line)) {
         let (_, rest) = line.split_once("port: [").expect("a port");
         let port = rest.split(']').next().and_then(|port| port.parse().ok()).expect("a port");
         *ports.entry(port).or_insert(0) += 1;

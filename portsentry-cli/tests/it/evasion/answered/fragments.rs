@@ -1,6 +1,7 @@
 //! Fragments among a crowd of other fragments, and settings of the kernel for them.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use portsentry_testbed::Namespace;
 
@@ -66,6 +67,17 @@ fn verify_sources(host: &Namespace) {
     set(host, "ipv4/conf/all/rp_filter", "1");
 }
 
+/// Returns fragments that the kernel forgets, then fragments of other datagrams with the same
+/// identification.
+fn after_expiry(wire: &Wire, version: Version) -> Vec<Step> {
+    let others = long_syn(wire, version, 9, LENGTH - 20);
+    let old = PORTS
+        .map(|port| wire.ip(&wire.between.fragment(version, TCP, port, 0, true, &others[..FIRST])));
+    let mut steps = vec![Step::Send(old.collect()), Step::Wait(Duration::from_secs(3))];
+    steps.extend(around(wire, version, FIRST, Vec::new()));
+    steps
+}
+
 pub(super) const FORMS: &[Form] = &[
     form("in two fragments", unchanged, |wire| around(wire, V4, FIRST, Vec::new())),
     form("in two fragments, IPv6", unchanged, |wire| around(wire, V6, FIRST, Vec::new())),
@@ -110,5 +122,21 @@ pub(super) const FORMS: &[Form] = &[
         "around more fragments than the default limit allows, IPv6",
         |host| set(host, "ipv6/ip6frag_high_thresh", "67108864"),
         |wire| around(wire, V6, FIRST, crowd(wire, "2001:db8::5", 6_000, 1_400)),
+    ),
+    form(
+        "after others with the same identification expired",
+        |host| set(host, "ipv4/ipfrag_time", "1"),
+        |wire| after_expiry(wire, V4),
+    ),
+    form("after others expired, with a setting of a reload", unchanged, |wire| {
+        let change = |host: &Namespace| set(host, "ipv4/ipfrag_time", "1");
+        let mut steps = vec![Step::Reload(change)];
+        steps.extend(after_expiry(wire, V4));
+        steps
+    }),
+    form(
+        "after others with the same identification expired, IPv6",
+        |host| set(host, "ipv6/ip6frag_time", "1"),
+        |wire| after_expiry(wire, V6),
     ),
 ];
