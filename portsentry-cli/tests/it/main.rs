@@ -42,6 +42,7 @@ mod one_ring;
 mod options;
 mod overload;
 mod partial;
+mod real_services;
 mod reloads;
 mod replays;
 mod responder;

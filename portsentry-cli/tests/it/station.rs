@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
+use std::time::Duration;
 
 use portsentry_testbed::{Background, Line, Namespace, SOON, Signal, holds_soon};
 use rustix::process::Pid;
@@ -15,11 +16,19 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_portsentry");
 pub(crate) struct Station<'a> {
     namespace: &'a Namespace,
     folder: TempDir,
+    /// Apparent time since the machine started, or that of the machine.
+    uptime: Option<Duration>,
 }
 
 impl<'a> Station<'a> {
     pub(crate) fn in_namespace(namespace: &'a Namespace) -> Self {
-        Self { namespace, folder: TempDir::new().expect("folder") }
+        Self { namespace, folder: TempDir::new().expect("folder"), uptime: None }
+    }
+
+    /// Lets the program believe that the machine started this long ago.
+    pub(crate) fn up_for(mut self, uptime: Duration) -> Self {
+        self.uptime = Some(uptime);
+        self
     }
 
     /// Creates a station with this configuration, see [`configure`](Self::configure).
@@ -78,7 +87,10 @@ impl<'a> Station<'a> {
 
     /// Returns the command that starts the program with the station's configuration.
     pub(crate) fn command(&self, options: &[&str]) -> Command {
-        let mut command = self.namespace.command(PROGRAM);
+        let mut command = match self.uptime {
+            Some(uptime) => self.namespace.command_with_uptime(PROGRAM, uptime),
+            None => self.namespace.command(PROGRAM),
+        };
         command.arg("-c").arg(self.path("portsentry.conf")).args(options);
         command
     }
