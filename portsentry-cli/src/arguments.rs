@@ -103,7 +103,7 @@ pub(crate) struct WatchOptions {
     ///
     /// By default a packet to a port that a program of this host serves on that address is ignored.
     /// The kernel's socket tables show which ports are served; portsentry binds no port to find
-    /// out. Replies to UDP queries of this host are always ignored.
+    /// out. Ports that this host forwards count as served, too. Replies to UDP queries of this host are always ignored.
     #[arg(short = 'S', long)]
     pub(crate) disable_service_check: bool,
 

@@ -103,8 +103,8 @@ pub fn translation_doubts(found: &io::Result<Translations>) -> Vec<String> {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             return vec![
                 "Ports that are forwarded to containers or other hosts are not known: the rules \
-                 of the packet filter can be read only with CAP_NET_ADMIN; start portsentry with \
-                 it, or leave these ports out of TCP_PORTS and UDP_PORTS"
+                 of the packet filter can be read only with CAP_NET_ADMIN; run portsentry as root \
+                 or with this capability, or leave these ports out of TCP_PORTS and UDP_PORTS"
                     .to_owned(),
             ];
         }

@@ -125,9 +125,10 @@ fn running(page: &mut Page) {
 const PRIVILEGES: &str = "Reading packets needs the capability CAP_NET_RAW, not root. \
      Responses run with the privileges of the user that started portsentry: nft(8) and ip(8) \
      need CAP_NET_ADMIN. A second process, portsentry-resp, carries them out and opens files; it \
-     exits with the first process. The first process drops all other rights before it reads \
+     exits with the first process. With CAP_NET_ADMIN it also reads which ports this host \
+     forwards to containers or other hosts. The first process drops all other rights before it reads \
      packets (RUN_AS and SANDBOX in portsentry.conf(5)). The commands `check`, `replay` and \
-     `generate` need no privilege.";
+     `generate` need no privilege, but `check` lists forwarded ports only with CAP_NET_ADMIN.";
 
 const SIGNALS: &[(&str, &str)] = &[
     (
