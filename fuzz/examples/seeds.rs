@@ -240,6 +240,7 @@ fn engine() -> Vec<(String, Vec<u8>)> {
     let wait = |choice| [8, choice, 0, 0, 0, 0];
     let succeed = |number| [11, number, 0, 0, 0, 0];
     let fail = |number| [12, number, 0, 0, 0, 0];
+    let succeed_in_part = |number: u8| [11, 0x40 | number, 0, 0, 0, 0];
     let serve = |socket| [14, 1, socket, 0x80, 0x80, 0x80];
     let rules = |trigger, switches| [15, 0xfe, 0xfe, 0, trigger, switches];
     let life = |bounds: u8, window: u8, trigger: u8, switches: u8, operations: &[[u8; 6]]| {
@@ -255,9 +256,16 @@ fn engine() -> Vec<(String, Vec<u8>)> {
     let served = [serve(0x01), probe(0, 1), probe(0, 1), datagram(0, 1), probe(6, 1)];
     let limited = [probe(0, 1), probe(1, 1), probe(6, 1), wait(6), TIMEOUT, probe(1, 1)];
     let restored = [[14, 0, 0, 0, 0, 0], probe(0, 1), [14, 12, 0, 0, 0, 0], probe(6, 1)];
+    let in_part = [
+        [probe(0, 1), TAKE, succeed_in_part(0), probe(0, 2), wait(4)],
+        [probe(0, 3), probe(0, 4), TAKE, fail(0), wait(5)],
+        [probe(0, 5), TAKE, succeed(0), wait(6), probe(0, 6)],
+    ]
+    .concat();
     let changed = [probe(0, 1), rules(2, 0), probe(0, 1), rules(0, 3), probe(0, 1), TAKE];
     vec![
         ("responses".into(), life(0xf0, 0x30, 0, 0, &[&waiting[..], &ended].concat())),
+        ("in-part".into(), life(0xf0, 0x30, 0, 0, &in_part)),
         ("without-memory".into(), life(0xf0, 0x30, 0, 4, &[&waiting[..], &ended].concat())),
         ("small".into(), life(0x03, 0x00, 0, 0, &[&waiting[..], &ended].concat())),
         ("counted".into(), life(0xf0, 0x33, 2, 3, &counted)),
