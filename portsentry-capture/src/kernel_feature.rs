@@ -34,8 +34,8 @@ impl fmt::Display for MissingFeature {
     }
 }
 
-/// Returns the features of packet capture that this kernel lacks, found by a trial on a packet
-/// socket. Needs `CAP_NET_RAW`; without it, nothing is known, and nothing is returned.
+/// Returns the features that this kernel lacks, found by trials without an effect. The trial on a
+/// packet socket needs `CAP_NET_RAW`; without it, that feature is not returned.
 #[cfg(any(feature = "pcap", feature = "raw"))]
 pub fn missing_capture_features() -> Vec<MissingFeature> {
     use std::os::fd::AsFd;
@@ -43,13 +43,18 @@ pub fn missing_capture_features() -> Vec<MissingFeature> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
     // It is not bound to a protocol, so it receives no packet.
-    let opened = socket_with(AddressFamily::PACKET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
-    let Ok(socket) = opened else { return Vec::new() };
-    let ignored = MissingFeature::unless(
-        crate::live::ignore_outgoing(socket.as_fd()).is_ok(),
+    let socket = socket_with(AddressFamily::PACKET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    let outgoing = MissingFeature::unless(
+        socket.map_or(true, |socket| crate::live::ignore_outgoing(socket.as_fd()).is_ok()),
         "PACKET_IGNORE_OUTGOING",
         "4.20",
         "the filter drops the packets that this host sends, which costs more for each of them",
     );
-    ignored.into_iter().collect()
+    let strict = MissingFeature::unless(
+        crate::netlink::has_strict_checks().unwrap_or(true),
+        "NETLINK_GET_STRICT_CHK",
+        "4.20",
+        "whole routing tables are read to find the addresses of this host",
+    );
+    [outgoing, strict].into_iter().flatten().collect()
 }

@@ -103,7 +103,9 @@ fn check_reports_the_features_that_a_kernel_lacks() {
                  one by one before each command";
     let outgoing = "lacks PACKET_IGNORE_OUTGOING (Linux 4.20): the filter drops the packets that \
                     this host sends, which costs more for each of them";
-    assert_eq!(on_old_kernel(Release::V4_15, check), [pidfd, close, outgoing]);
+    let strict = "lacks NETLINK_GET_STRICT_CHK (Linux 4.20): whole routing tables are read to find \
+                  the addresses of this host";
+    assert_eq!(on_old_kernel(Release::V4_15, check), [pidfd, close, outgoing, strict]);
     assert_eq!(on_old_kernel(Release::V5_10, check), [close]);
     assert_eq!(check(), ["has every feature that portsentry uses"]);
 }
