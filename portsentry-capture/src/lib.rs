@@ -68,6 +68,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "live")]
+mod batch;
+#[cfg(feature = "live")]
 pub mod clock;
 #[cfg(feature = "connect")]
 mod connect;

@@ -4,6 +4,7 @@
 //! sockets. It opens one [`LiveSensor`] for each interface. A [`SensorSet`] selects the
 //! interfaces, follows their changes, and is itself a [`Sensor`].
 
+mod accepted;
 #[cfg(any(feature = "pcap", feature = "raw"))]
 mod arrival;
 #[cfg(feature = "raw")]

@@ -68,6 +68,10 @@ pub struct Observation {
     /// The identification field of the IPv4 header.
     #[cfg_attr(feature = "serde", serde(default))]
     pub ip_id: Option<u16>,
+    /// Whether this host is known to have accepted the connection that the segment opens, with
+    /// a SYN-ACK. The port is then served, also if no socket of this host is bound to it.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub accepted: bool,
 }
 
 impl Observation {
@@ -102,6 +106,7 @@ impl Observation {
             ip_options: IpOptions::Unknown,
             ttl: None,
             ip_id: None,
+            accepted: false,
         }
     }
 
@@ -170,6 +175,14 @@ impl Observation {
     #[inline]
     pub const fn with_ttl(mut self, ttl: u8) -> Self {
         self.ttl = Some(ttl);
+        self
+    }
+
+    /// Sets that this host is known to have accepted the connection.
+    #[must_use]
+    #[inline]
+    pub const fn accepted(mut self) -> Self {
+        self.accepted = true;
         self
     }
 

@@ -35,6 +35,7 @@ fn an_event_is_written_and_read() {
             "ip_options": "absent",
             "ttl": 52,
             "ip_id": 54_321,
+            "accepted": false,
         },
         "reason": "already_blocked",
     }});

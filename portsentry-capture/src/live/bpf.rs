@@ -9,6 +9,7 @@
 //! The language of libpcap is not used. It cannot test the EtherType after a tag that the
 //! kernel has removed, and it cannot search a list of ports.
 
+mod accepted;
 mod attach;
 mod coarse;
 #[cfg(feature = "rings")]
@@ -26,6 +27,7 @@ mod sent;
 #[cfg(all(test, feature = "raw"))]
 mod tests;
 
+pub(super) use accepted::{ACCEPTED_LENGTH, attach_accepted_filter};
 #[cfg(feature = "rings")]
 pub(super) use attach::attach_drop_all;
 #[cfg(feature = "rings")]

@@ -9,6 +9,7 @@ use std::os::fd::BorrowedFd;
 use portsentry_core::Observation;
 
 use super::Watched;
+use super::accepted::AcceptedConnections;
 use super::duplicates::Duplicates;
 use super::solicited::Queries;
 use crate::{Drained, Interface, Rejected, Sensor, SensorError, SensorStats, Tally};
@@ -20,6 +21,7 @@ pub(super) struct Suppressor {
     several_interfaces: bool,
     duplicates: Duplicates,
     queries: Queries,
+    accepted: AcceptedConnections,
     tally: Tally,
 }
 
@@ -30,6 +32,7 @@ impl Suppressor {
             several_interfaces: false,
             duplicates: Duplicates::new(),
             queries: Queries::new()?,
+            accepted: AcceptedConnections::default(),
             tally: Tally::default(),
         })
     }
@@ -44,10 +47,11 @@ impl Suppressor {
         self.queries.handle_ready()
     }
 
-    /// Watches for queries from these addresses and ports. Call it before the captures change, so
-    /// that every query whose reply is captured is known.
+    /// Watches for queries from these addresses and ports, and for connections to them. Call it
+    /// before the captures change, so that every query whose reply is captured is known.
     pub(super) fn watch(&mut self, watched: &Watched) {
         self.queries.watch(watched);
+        self.accepted.watch(watched);
     }
 
     /// Takes the broadcast addresses of `interfaces`, and how they are related.
@@ -65,9 +69,11 @@ impl Suppressor {
     pub(super) fn start_round(&mut self, several_interfaces: bool) {
         self.several_interfaces = several_interfaces;
         self.queries.start_round();
+        self.accepted.start_round();
     }
 
-    /// Drains `sensor` and passes on to `sink` the observations that are not suppressed.
+    /// Drains `sensor` and passes on to `sink` the observations that are not suppressed. Marks
+    /// those that open a connection which this host has accepted.
     pub(super) fn drain(
         &mut self,
         sensor: &mut dyn Sensor,
@@ -75,6 +81,7 @@ impl Suppressor {
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError> {
         sensor.drain(budget, &mut |observation| match self.reason(observation) {
+            None if self.accepted.contains(observation) => sink(&observation.accepted()),
             None => sink(observation),
             Some(reason) => self.tally.add(reason),
         })

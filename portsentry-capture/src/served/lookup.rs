@@ -9,15 +9,14 @@
 //! own rules for wildcards, IPv4-mapped addresses, sockets restricted to IPv6, and sockets bound
 //! to the interface of the packet.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
-use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg};
 use portsentry_core::{Instant, Observation, Protocol};
 
 use super::budget::Budget;
-use crate::netlink;
+use crate::{batch, netlink};
 
 /// Size of a request: the header, and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 const REQUEST: usize = 16 + 56;
@@ -78,7 +77,7 @@ pub struct SocketLookup {
 
 impl SocketLookup {
     /// Largest number of packets in one call of [`find`](Self::find).
-    pub const BATCH: usize = 64;
+    pub const BATCH: usize = batch::BATCH;
 
     /// Creates a lookup that asks for `rate` packets per second at most, and for as many at a
     /// time. Opens nothing.
@@ -147,7 +146,7 @@ impl SocketLookup {
         let (mut answered, mut found) = (0_u64, 0_u64);
         // The kernel replies before the call returns, so there is nothing to wait for.
         while answered != chosen {
-            let count = receive(socket, &mut |reply| {
+            let count = batch::receive::<REPLY>(socket, &mut |reply| {
                 let Some(Reply { number, has_socket }) = Reply::parse(reply) else { return };
                 // Replies to earlier requests have other numbers.
                 let index = number.wrapping_sub(first);
@@ -161,28 +160,6 @@ impl SocketLookup {
             }
         }
         Ok((answered & chosen, found & chosen))
-    }
-}
-
-/// Reads the replies that wait, up to [`SocketLookup::BATCH`] in one system call, and returns
-/// their number.
-fn receive(socket: &OwnedFd, sink: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
-    let mut buffers = [[0; REPLY]; SocketLookup::BATCH];
-    let mut parts: Vec<[IoSliceMut<'_>; 1]> =
-        buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
-    let mut headers = MultiHeaders::<()>::preallocate(SocketLookup::BATCH, None);
-    let flags = MsgFlags::MSG_DONTWAIT;
-    match recvmmsg(socket.as_raw_fd(), &mut headers, parts.iter_mut(), flags, None) {
-        Ok(messages) => {
-            let mut count = 0;
-            for message in messages {
-                count += 1;
-                message.iovs().for_each(&mut *sink);
-            }
-            Ok(count)
-        }
-        Err(nix::Error::EAGAIN) => Ok(0),
-        Err(error) => Err(error.into()),
     }
 }
 

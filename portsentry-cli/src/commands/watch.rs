@@ -97,7 +97,7 @@ const MEMORY: usize = 64 << 20;
 
 /// Memory that each ring after the first needs in addition, in bytes: the queries of this host, and
 /// packets that can be seen twice.
-const RING_MEMORY: usize = 3 << 20;
+const RING_MEMORY: usize = 4 << 20;
 
 /// Memory of the queues between several rings, in bytes.
 const MAIL_MEMORY: usize = 8 << 20;

@@ -114,7 +114,7 @@ fn clients_of_short_listeners_are_no_scanners() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
     let station = Station::with(&bed.host, CONFIGURATION);
-    for server_closes_first in [true] {
+    for server_closes_first in [true, false] {
         for (method, (_, target)) in METHODS.into_iter().zip(both_families(&bed)) {
             let mut sentry = station.start(&["-m", method]);
             for _ in 0..TRANSFERS {

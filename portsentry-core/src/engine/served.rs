@@ -85,6 +85,7 @@ impl Engine {
         let protocol = observation.protocol();
         !self.policy.watch_served_ports
             && observation.is_opener()
+            && !observation.accepted
             && !is_impossible(observation)
             && self.policy.monitors(protocol, target_port)
             && !self.served.current.serves(protocol, target, target_port)
@@ -98,14 +99,19 @@ impl Engine {
     pub fn observe_served(&mut self, observation: &Observation, now: Instant) -> Verdict {
         self.advance(now);
         let observation = observation.canonical();
-        let Observation { target, target_port, .. } = observation;
-        if !self.policy.served_grace.is_zero() {
-            let (protocol, bound) = (observation.protocol(), Bound::Address(target));
-            self.served.memory.tidy(self.now, self.policy.served_grace);
-            self.served.memory.remember(protocol, bound, target_port, self.now);
-        }
+        self.remember(&observation);
         self.report_served_port(&observation);
         self.count(dropped(Reason::Served))
+    }
+
+    /// Remembers that the port of `observation` is served at its address.
+    fn remember(&mut self, observation: &Observation) {
+        let Observation { target, target_port, .. } = *observation;
+        let (protocol, grace) = (observation.protocol(), self.policy.served_grace);
+        if !grace.is_zero() {
+            self.served.memory.tidy(self.now, grace);
+            self.served.memory.remember(protocol, Bound::Address(target), target_port, self.now);
+        }
     }
 
     /// Returns whether the port is served, or was until a short time ago.
@@ -116,6 +122,10 @@ impl Engine {
             if protocol == Protocol::Udp {
                 self.served.used.insert(target_port);
             }
+            return true;
+        }
+        if observation.accepted {
+            self.remember(observation);
             return true;
         }
         self.serves_peer(observation)

@@ -19,6 +19,9 @@ pub(in crate::live) const PACKET_OTHERHOST: u32 = 3;
 /// Packet type of a packet that this host sends. It may also forward it.
 pub(in crate::live) const PACKET_OUTGOING: u32 = 4;
 
+/// IP protocol number of TCP.
+pub(super) const TCP: u32 = 6;
+
 /// IP protocol number of UDP.
 pub(super) const UDP: u32 = 17;
 

@@ -1,6 +1,7 @@
 //! The kernel runs the programs: a socket pair can have the same filters as a packet socket.
 //! Its packets have no metadata, so loads of metadata are replaced by constants.
 
+mod accepted;
 mod sent;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};

@@ -137,6 +137,18 @@ fn the_answer_of_the_kernel_is_remembered_for_this_address() {
     assert_eq!(scenario.engine.statistics().decided(Reason::Served), 2);
 }
 
+#[test]
+fn an_accepted_connection_goes_to_a_served_port() {
+    let mut scenario = Scenario::new(remembering());
+    let opener = probe_from("192.0.2.7", 80);
+    assert!(!scenario.engine.needs_socket_lookup(&opener.accepted(), scenario.now));
+    assert_eq!(scenario.observe(&opener.accepted()), Reason::Served);
+    assert_eq!(scenario.probe("192.0.2.8", 80), Reason::Served);
+    assert_eq!(scenario.probe("192.0.2.8", 81), Reason::LogOnly);
+    scenario.engine.set_policy(Policy { watch_served_ports: true, ..remembering() });
+    assert_eq!(scenario.observe(&opener.accepted()), Reason::LogOnly);
+}
+
 /// The rules in their shortest form: all snapshots, searched from start to end.
 #[derive(Default)]
 struct Model {
