@@ -57,8 +57,13 @@ impl LocalRoutes {
             }
             let request = RouteNetlinkMessage::GetRoute(request);
             match netlink::dump_into(&mut found, ROUTE, request, LocalRoutes::add) {
-                // A kernel without IPv6 has no such table.
-                Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+                // A kernel without IPv6 has no such table, and neither has a host on which no
+                // interface was ever up.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::Unsupported | io::ErrorKind::NotFound
+                    ) => {}
                 result => result?,
             }
         }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use portsentry_testbed::{malformed_configurations, malformed_ignore_lists};
+use portsentry_testbed::{malformed_configurations, malformed_ignore_lists, require_root};
 use tempfile::TempDir;
 
 use crate::station::{Ended, PROGRAM};
@@ -191,4 +191,19 @@ fn a_malformed_file_prevents_the_start() {
         std::fs::write(folder.path().join("ignore"), text).expect("write");
         starts_nothing(name, &folder, "ignore", place);
     }
+}
+
+/// Such a host has no table of local routes yet.
+#[test]
+fn a_host_on_which_no_interface_was_ever_up_is_no_error() {
+    if require_root().is_none() {
+        return;
+    }
+    let folder = TempDir::new().expect("folder");
+    let path = folder.path().join("portsentry.conf");
+    std::fs::write(&path, "TCP_PORTS = \"1\"\n").expect("write");
+    let mut command = Command::new("unshare");
+    command.args(["--net", PROGRAM, "check", "-c"]).arg(&path);
+    let ended = Ended::running(command);
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
 }
