@@ -138,3 +138,73 @@ pub fn translation_doubts(found: &io::Result<Translations>) -> Vec<String> {
     }
     doubts
 }
+
+#[cfg(test)]
+mod tests {
+    use portsentry_testbed::{Namespace, require_root, wait_until};
+
+    use super::*;
+
+    const RULES: &str = "table ip t { chain c { type nat hook prerouting priority dstnat
+        tcp dport 80 redirect to :99
+        }
+    }";
+
+    #[test]
+    fn ports_are_read_after_a_change_and_without_notifications_once_a_minute() {
+        let Some(root) = require_root() else { return };
+        let host = Namespace::isolated(root);
+        let mut follower = Follower::default();
+        assert_eq!(host.enter(|| follower.start(true).to_vec()), []);
+        assert_eq!(follower.due(), None);
+        assert!(host.enter(|| follower.poll(Instant::now()).is_none()));
+
+        host.run("nft", &[RULES]);
+        let mut found = Vec::new();
+        wait_until("the rule is read", || {
+            found.extend(host.enter(|| follower.poll(Instant::now()).map(<[_]>::to_vec)));
+            !found.is_empty()
+        });
+        assert_eq!(found[0][0].to_string(), "tcp 80 at any IPv4 address");
+        assert_eq!(found.len(), 1);
+
+        // A change that concerns no port is read, but not reported.
+        host.run("nft", &["add table ip other"]);
+        wait_until("the change is read", || {
+            assert!(host.enter(|| follower.poll(Instant::now()).is_none()));
+            follower.due().is_none()
+        });
+
+        follower.monitor = None;
+        host.run("nft", &["delete table ip t"]);
+        assert!(host.enter(|| follower.poll(Instant::now()).is_none()));
+        host.enter(|| follower.read());
+        let due = follower.due().expect("a time");
+        assert!(due > Instant::now() + INTERVAL / 2 && due <= Instant::now() + INTERVAL);
+        host.run("nft", &[RULES]);
+        assert!(host.enter(|| follower.poll(due).is_some()));
+        assert_eq!(host.enter(|| follower.start(false).to_vec()), []);
+        assert_eq!(follower.due(), None);
+    }
+
+    #[test]
+    fn each_reason_for_unknown_ports_is_explained() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let doubts = translation_doubts(&Err(denied));
+        assert!(doubts.len() == 1 && doubts[0].contains("CAP_NET_ADMIN"), "{doubts:?}");
+        let doubts = translation_doubts(&Err(io::Error::other("x")));
+        assert!(doubts.len() == 1 && doubts[0].contains(": x;"), "{doubts:?}");
+
+        let mut found = Translations::of_dump(&[]);
+        assert_eq!(translation_doubts(&Ok(found.clone())), [""; 0]);
+        found.incomplete = true;
+        found.legacy = LegacyTables::Present;
+        found.unknown_rules = vec!["table a, chain b, handle 1".to_owned()];
+        let doubts = translation_doubts(&Ok(found.clone()));
+        let parts = ["handle 1;", "too many rules", "iptables-legacy has a table nat"];
+        assert!(doubts.iter().zip(parts).all(|(doubt, part)| doubt.contains(part)), "{doubts:?}");
+        assert_eq!(doubts.len(), parts.len());
+        found.legacy = LegacyTables::Unreadable;
+        assert!(translation_doubts(&Ok(found))[2].contains("Only root can find out"));
+    }
+}

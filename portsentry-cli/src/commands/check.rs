@@ -98,6 +98,9 @@ fn describe(configuration: &Configuration) -> Result<String, Failure> {
     Ok(text)
 }
 
+/// Entries of forwarded ports that are listed, at most.
+const LISTED: usize = 50;
+
 /// Returns the ports that need no socket, and reasons for which some of them are not known.
 fn translated(configuration: &Configuration) -> Vec<String> {
     if !configuration.service_check {
@@ -105,9 +108,15 @@ fn translated(configuration: &Configuration) -> Vec<String> {
     }
     let found = translations();
     let mut lines = translation_doubts(&found);
-    if let Ok(found) = found {
-        let ports: Vec<String> = found.ports.iter().map(ToString::to_string).collect();
-        lines.insert(0, or_else(&ports.join(", "), "no ports"));
+    if let Ok(mut found) = found {
+        // A node of Kubernetes has thousands of entries for single addresses, of other hosts.
+        found.ports.sort_by_key(|ports| ports.destinations.prefix_len());
+        let listed = found.ports.iter().take(LISTED).map(ToString::to_string);
+        let mut text = or_else(&listed.collect::<Vec<_>>().join(", "), "no ports");
+        if let Some(more @ 1..) = found.ports.len().checked_sub(LISTED) {
+            text += &format!(", and {more} more");
+        }
+        lines.insert(0, text);
     }
     lines
 }
