@@ -98,6 +98,8 @@ impl Shard {
     /// Applies `settings`.
     pub(crate) fn set_settings(&mut self, settings: &SensorSettings) -> Result<(), Failure> {
         self.served.set(settings.service_check, settings.served_grace);
+        // A service that stops right after the start was served, too.
+        self.served.refresh(&mut self.engine, monotonic());
         Ok(self.sensors.set_settings(settings)?)
     }
 
