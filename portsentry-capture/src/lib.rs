@@ -139,4 +139,7 @@ pub use sensor::{Drained, QueryStats, RingStats, Sensor, SensorError, SensorStat
 pub use served::{LookupStats, PortUse, SocketLookup, port_use, served_ports};
 pub use targets::Targets;
 #[cfg(feature = "live")]
-pub use translated::{LegacyTables, TranslationMonitor, Translations, is_translated, translations};
+pub use translated::{
+    LegacyTables, TrackedConnection, TranslationMonitor, Translations, tracked_connection,
+    translations,
+};

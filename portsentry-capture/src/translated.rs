@@ -34,7 +34,7 @@ mod walk;
 use netlink_packet_core::NetlinkBuffer;
 use portsentry_core::{ServedPorts, TranslatedPorts};
 
-pub use conntrack::is_translated;
+pub use conntrack::{TrackedConnection, tracked_connection};
 pub use legacy::LegacyTables;
 pub use monitor::TranslationMonitor;
 pub use read::translations;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use portsentry_capture::clock::{monotonic, uptime};
-use portsentry_capture::{IndispensableHosts, PortUse, Role, is_translated, port_use};
+use portsentry_capture::{IndispensableHosts, PortUse, Role, port_use, tracked_connection};
 use portsentry_config::Configuration;
 use portsentry_core::{Instant, Mode, NetworkSet, PreventionScope};
 use portsentry_report::{ActionEvent, Prevented, Report};
@@ -179,8 +179,12 @@ fn check_port(probe: &ProbeContext) -> Result<(), Prevented> {
     let ProbeContext { target, source_port, local, port, interface, protocol, .. } = *probe;
     let (local, peer) = (SocketAddr::new(local, port), SocketAddr::new(target, source_port));
     // Without `CAP_NET_ADMIN` this is not known, and the start has logged that.
-    if is_translated(protocol, peer, local).unwrap_or(false) {
+    let tracked = tracked_connection(protocol, peer, local).unwrap_or_default();
+    if tracked.translated {
         return Err(Prevented::Translated { port });
+    }
+    if tracked.accepted {
+        return Err(Prevented::Connected { port });
     }
     match port_use(protocol, local, peer, interface) {
         Ok(None) => Ok(()),

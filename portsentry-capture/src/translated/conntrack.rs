@@ -8,7 +8,7 @@ use std::path::Path;
 use portsentry_core::Protocol;
 use rustix::io::Errno;
 
-use super::attributes::{HEADER, IPV4, IPV6, attribute, attributes, encode};
+use super::attributes::{HEADER, IPV4, IPV6, attribute, attributes, encode, number};
 use super::read::{Request, header};
 use crate::netlink::{self, NETFILTER};
 
@@ -18,31 +18,47 @@ const GET: u16 = (1 << 8) | 1;
 /// Attributes of a connection.
 const ORIGINAL: u16 = 1;
 const REPLY: u16 = 2;
+const STATUS: u16 = 3;
 /// Attributes of a tuple.
 const ADDRESSES: u16 = 1;
 const PROTOCOL: u16 = 2;
 
-/// Returns whether the kernel translates the destination of the packets from `source` to `target`,
-/// because a rule for the connection that they belong to is in effect. `false` also for packets of
-/// no connection, and if the kernel tracks no connections. A few system calls.
+/// The entry of a connection in the kernel's table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TrackedConnection {
+    /// Whether a rule translates the destination of its packets.
+    pub translated: bool,
+    /// Whether both ends completed a handshake of TCP. The kernel keeps the entry for up to two
+    /// minutes after the end of the connection, when no socket is left.
+    pub accepted: bool,
+}
+
+/// Returns the entry of the connection to which packets from `source` to `target` belong. All
+/// fields are `false` for packets of no connection, and if the kernel tracks no connections. A
+/// few system calls.
 ///
 /// # Errors
 ///
 /// If the kernel does not permit the question: `CAP_NET_ADMIN` is needed.
-pub fn is_translated(
+pub fn tracked_connection(
     protocol: Protocol,
     source: SocketAddr,
     target: SocketAddr,
-) -> io::Result<bool> {
+) -> io::Result<TrackedConnection> {
+    let untracked = Ok(TrackedConnection::default());
     if !tracks_connections() {
-        return Ok(false);
+        return untracked;
     }
-    let Some((family, tuple)) = tuple(protocol, source, target) else { return Ok(false) };
+    let Some((family, tuple)) = tuple(protocol, source, target) else { return untracked };
     let request = Request { kind: GET, body: [header(family).to_vec(), tuple].concat() };
-    match netlink::get(NETFILTER, request, |_, payload| destination_differs(payload, target)) {
-        Ok(answer) => Ok(answer),
-        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => Ok(false),
-        Err(error) => Err(error),
+    let entry = |_, payload: &[u8]| TrackedConnection {
+        translated: destination_differs(payload, target),
+        accepted: protocol == Protocol::Tcp && is_assured(payload),
+    };
+    match netlink::get(NETFILTER, request, entry) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => untracked,
+        result => result,
     }
 }
 
@@ -51,6 +67,15 @@ pub fn is_translated(
 fn tracks_connections() -> bool {
     let settings = Path::new("/proc/sys/net");
     settings.join("netfilter/nf_conntrack_count").exists() || !settings.exists()
+}
+
+/// `IPS_ASSURED` of `linux/netfilter/nf_conntrack_common.h`. For TCP, the kernel sets it when the
+/// acknowledgement of the SYN-ACK arrives (`nf_conntrack_tcp_packet`).
+const ASSURED: u32 = 1 << 2;
+
+fn is_assured(payload: &[u8]) -> bool {
+    let status = payload.get(HEADER..).and_then(|attributes| number(attributes, STATUS));
+    status.is_some_and(|status| status & ASSURED != 0)
 }
 
 /// Returns the tuple of packets in the original direction.

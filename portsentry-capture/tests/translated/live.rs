@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use portsentry_capture::{LegacyTables, TranslationMonitor, is_translated, translations};
+use portsentry_capture::{LegacyTables, TranslationMonitor, tracked_connection, translations};
 use portsentry_core::Protocol;
 use portsentry_testbed::{Namespace, Testbed, require_root, wait_until};
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
@@ -64,8 +64,9 @@ fn a_connection_is_looked_up_by_its_addresses_and_ports() {
             (SocketAddr::from((bed.scanner.v6(), port)), SocketAddr::from((bed.host.v6(), target))),
         ]
     };
-    let translated =
-        |protocol, (source, target)| bed.host.enter(|| is_translated(protocol, source, target));
+    let translated = |protocol, (source, target)| {
+        bed.host.enter(|| tracked_connection(protocol, source, target)).map(|it| it.translated)
+    };
     for (sent, other) in ends(4000, 53).into_iter().zip(ends(4000, 54)) {
         let socket = bed.scanner.enter(|| UdpSocket::bind(sent.0)).expect("bind");
         // The second datagram shows that the first was handled.

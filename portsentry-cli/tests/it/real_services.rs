@@ -15,7 +15,9 @@ use portsentry_testbed::{Root, SOON, Signal, Testbed, has_service, require_root,
 use crate::expected::UDP;
 use crate::probe::{MARKER, datagram, port_of};
 use crate::station::{Ended, Station};
-use clients::{Results, browse, query_often, send_stream, transfer_often, visit_often};
+use clients::{
+    Results, browse, query_often, send_stream, store_often, transfer_often, visit_often,
+};
 use services::{FILE, Inside, Nginx, REDIRECTED, TRANSLATED, TRANSLATED_UDP};
 
 const CONFIGURATION: &str = r#"
@@ -65,6 +67,7 @@ fn invite(bed: &Testbed) -> Vec<Guest> {
         ("client of the redirected port", "198.51.100.31"),
         ("client of the translated UDP port", "198.51.100.32"),
         ("caller", "198.51.100.40"),
+        ("storing FTP client", "198.51.100.21"),
     ];
     guests.into_iter().map(guest).collect()
 }
@@ -127,8 +130,10 @@ fn no_guest_is_taken_for_a_scanner() {
 
 /// Runs the sentry and the services while the guests come and a scanner scans.
 fn receive(root: Root, bed: &Testbed, station: &Station<'_>, guests: &[Guest]) -> Ended {
-    let [browser, browser_v6, ftp, translated, redirected, translated_udp, caller] = guests else {
-        panic!("seven guests")
+    let [browser, browser_v6, ftp, translated, redirected, translated_udp, caller, storing] =
+        guests
+    else {
+        panic!("eight guests")
     };
     let host = bed.host.v4();
     let at = |port| SocketAddr::from((host, port));
@@ -169,6 +174,10 @@ fn receive(root: Root, bed: &Testbed, station: &Station<'_>, guests: &[Guest]) -
                 query_often(clients, translated_udp.address, to, SERIES, &translated_udp.results);
             }),
             scope.spawn(|| call(bed, host, caller)),
+            scope.spawn(|| {
+                let file = station.path("ftp/file");
+                store_often(clients, storing.address, host.into(), &file, SERIES, &storing.results);
+            }),
         ];
         let mut scan = scan(bed);
 

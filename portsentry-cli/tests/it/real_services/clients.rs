@@ -2,7 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
-use std::process::Stdio;
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -27,7 +28,7 @@ const MOST_FAILURES: u32 = 3;
 pub(crate) struct Results {
     /// Number of complete answers.
     answered: AtomicU32,
-    /// Number of requests that the kernel refused, because nothing listened.
+    /// Number of requests without an answer, because the server was stopped.
     refused: AtomicU32,
     /// Number of requests that failed otherwise.
     failed: AtomicU32,
@@ -90,8 +91,9 @@ pub(crate) fn browse(
 fn visit(from: IpAddr, to: SocketAddr, results: &Results) {
     let counter = match request(from, to, b"GET / HTTP/1.0\r\n\r\n") {
         Ok(answer) if !answer.is_empty() => &results.answered,
-        Err(Errno::CONNREFUSED | Errno::CONNRESET) => &results.refused,
-        Ok(_) | Err(_) => &results.failed,
+        // A server that stops closes connections without an answer.
+        Ok(_) | Err(Errno::CONNREFUSED | Errno::CONNRESET) => &results.refused,
+        Err(_) => &results.failed,
     };
     counter.fetch_add(1, Ordering::Relaxed);
 }
@@ -141,16 +143,40 @@ pub(crate) fn transfer_often(
     results: &Results,
 ) {
     for number in (0..count).take_while(|_| !results.has_given_up()) {
-        let mut command = namespace.command("curl");
-        command.args(["--silent", "--show-error", "--max-time", "5"]);
-        command.args(["--interface", &from.to_string()]);
+        let mut command = ftp_client(namespace, from);
         command.arg(if number % 2 == 0 { "--ftp-pasv" } else { "--disable-epsv" });
-        command.arg(format!("ftp://{to}/file")).stdin(Stdio::null());
+        command.arg(format!("ftp://{to}/file"));
         let output = command.output().expect("curl");
         let is_complete = output.status.success() && output.stdout == content.as_bytes();
         let counter = if is_complete { &results.answered } else { &results.failed };
         counter.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Stores `file` on an FTP server `count` times. The client closes each connection first, so
+/// that no socket of it is left.
+pub(crate) fn store_often(
+    namespace: &Namespace,
+    from: IpAddr,
+    to: IpAddr,
+    file: &Path,
+    count: u32,
+    results: &Results,
+) {
+    for number in (0..count).take_while(|_| !results.has_given_up()) {
+        let mut command = ftp_client(namespace, from);
+        command.arg("--upload-file").arg(file).arg(format!("ftp://{to}/stored/{number}"));
+        let is_complete = command.status().expect("curl").success();
+        let counter = if is_complete { &results.answered } else { &results.failed };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn ftp_client(namespace: &Namespace, from: IpAddr) -> Command {
+    let mut command = namespace.command("curl");
+    command.args(["--silent", "--show-error", "--max-time", "5"]);
+    command.args(["--interface", &from.to_string()]).stdin(Stdio::null());
+    command
 }
 
 /// Sends a stream of `count` datagrams.

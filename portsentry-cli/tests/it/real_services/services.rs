@@ -1,9 +1,10 @@
 //! Real services with their own configuration, in the namespace of the host, and a second
 //! namespace behind it to which the host translates ports.
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -76,11 +77,14 @@ pub(crate) fn start_ftp(host: &Namespace, station: &Station<'_>) -> Background {
         fs::create_dir_all(&folder).expect("folder");
         open_to_all(&folder);
     }
+    let stored = station.path("ftp/stored");
+    fs::create_dir_all(&stored).expect("folder");
+    fs::set_permissions(&stored, Permissions::from_mode(0o777)).expect("chmod");
     station.write("ftp/file", FILE);
     open_to_all(&station.path("ftp/file"));
     let text = "listen=YES\nbackground=NO\nanonymous_enable=YES\nlocal_enable=NO\n\
         no_anon_password=YES\nftp_username=daemon\nnopriv_user=nobody\nseccomp_sandbox=NO\n\
-        xferlog_enable=NO\nanon_root={dir}/ftp\nsecure_chroot_dir={dir}/empty\n";
+        xferlog_enable=NO\nwrite_enable=YES\nanon_upload_enable=YES\nanon_root={dir}/ftp\nsecure_chroot_dir={dir}/empty\n";
     station.write("vsftpd.conf", &station.expand(text));
     let process = host.spawn("vsftpd", &[station.path("vsftpd.conf").to_str().expect("path")]);
     wait_for_listener(host, 21);
