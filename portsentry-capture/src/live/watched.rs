@@ -39,7 +39,8 @@ impl Watched {
 
     /// Returns whether `interface` accepts packets to 127.0.0.0/8 from the wire. If its index is
     /// 0, it is unknown.
-    pub(super) fn accepts_loopback_from(&self, interface: u32) -> bool {
+    #[must_use]
+    pub fn accepts_loopback_from(&self, interface: u32) -> bool {
         match interface {
             0 => !self.loopback_from.is_empty(),
             index => self.loopback_from.contains(&index),
