@@ -30,6 +30,7 @@ fn main() -> io::Result<()> {
         ("frames", frames()),
         ("blocked_file", blocked_file()),
         ("kernel_messages", kernel_messages()),
+        ("resolver_file", resolver_file()),
         ("template", template()),
     ];
     for (target, seeds) in targets {
@@ -390,12 +391,54 @@ fn kernel_messages() -> Vec<(String, Vec<u8>)> {
         [route(2, 8, 2, 255, &[127, 0, 0, 0]), route(2, 32, 3, 255, &[127, 255, 255, 255])];
     let marked = [rule(100, 1), route(2, 16, 2, 100, &[10, 9, 0, 0])];
     let wide = [route(10, 64, 2, 70_000, &v6(0)), route(10, 128, 4, 255, &v6(1))];
+    let via = |family: u8, gateway: &[u8]| {
+        let header = [family, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+        let interface = attribute(4, &2_u32.to_le_bytes());
+        let payload = [&header[..], &table(77), &attribute(5, gateway), &interface].concat();
+        [&[24, 0, payload.len() as u8], &payload[..]].concat()
+    };
+    let several = {
+        let header = [2, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+        let hop = |gateway: &[u8]| {
+            let length = 8 + gateway.len().next_multiple_of(4);
+            let mut hop = [&[length as u8, 0, 0, 0, 2, 0, 0, 0], gateway].concat();
+            hop.resize(length, 0);
+            hop
+        };
+        let other_family = attribute(18, &[&[10, 0], &v6(3)[..]].concat());
+        let hops = [hop(&attribute(5, &[192, 0, 2, 1])), hop(&other_family)].concat();
+        let payload = [&header[..], &attribute(9, &hops)].concat();
+        [&[24, 0, payload.len() as u8], &payload[..]].concat()
+    };
+    let nexthop = {
+        let header = [2, 0, 3, 0, 0, 0, 0, 0];
+        let interface = attribute(5, &2_u32.to_le_bytes());
+        let payload = [&header[..], &interface, &attribute(6, &[192, 0, 2, 9])].concat();
+        [&[104, 0, payload.len() as u8], &payload[..]].concat()
+    };
+    let gateways = [via(2, &[192, 0, 2, 1]), via(10, &v6(1)), several, nexthop];
     [
+        ("gateways", gateways.concat()),
         ("loopback", loopback.concat()),
         ("marked", marked.concat()),
         ("ipv6", wide.concat()),
         ("interface", [link, address].concat()),
     ]
     .map(|(name, bytes)| (name.to_owned(), bytes))
+    .into()
+}
+
+/// Files of name servers.
+fn resolver_file() -> Vec<(String, Vec<u8>)> {
+    [
+        (
+            "forwarder",
+            "# stub\nnameserver 127.0.0.53\noptions edns0 trust-ad\nsearch example.com\n",
+        ),
+        ("upstream", "nameserver 192.0.2.1\nnameserver 2001:db8::53\nnameserver fe80::1%eth0\n"),
+        ("forms", "nameserver\t10.1\r\n nameserver 0x7f.010.2\nnameserver ::ffff:192.0.2.2 x\n"),
+        ("wrong", "nameserver\nnameserver x\nnameserver 1.2.3.4.5\nnameservers 192.0.2.9\n\0\n"),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.as_bytes().to_vec()))
     .into()
 }

@@ -88,6 +88,15 @@ impl Comparison {
                     self.model.end(serial, *outcome, self.now);
                 }
             }
+            Operation::Prevent(number, scope, time) => {
+                let count = self.handed_out.len().max(1);
+                if let Some(&(id, serial)) = self.handed_out.get(number % count) {
+                    let until = self.now + *time;
+                    self.engine.prevent(id, *scope, instant(until), now);
+                    self.batched.prevent(id, *scope, instant(until), now);
+                    self.model.prevent(serial, *scope, until, self.now);
+                }
+            }
             Operation::HandleTimeout => {
                 self.engine.handle_timeout(now);
                 self.batched.handle_timeout(now);

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use portsentry_core::{
-    Decision, Event, Evidence, Instant, Limits, Observation, Outcome, Protocol, Reason, TcpFlags,
-    Verdict,
+    Decision, Event, Evidence, Instant, Limits, Observation, Outcome, PreventionScope, Protocol,
+    Reason, TcpFlags, Verdict,
 };
 
 use crate::Rules;
@@ -65,6 +65,7 @@ impl Model {
             self.served.forget_expired(self.now, self.rules.served_grace);
         }
         self.rules = rules.clone();
+        self.responses.prevented_until = Duration::ZERO;
     }
 
     pub(crate) fn set_served(&mut self, sockets: &[Socket], taken_at: Duration) {
@@ -212,6 +213,26 @@ impl Model {
                 (_, true) => self.respond(probe),
                 (_, false) => Reason::RetryLater,
             };
+            self.reasons[reason as usize] += 1;
+            if !matches!(reason, Reason::Triggered | Reason::Responding) {
+                self.report(probe, reason);
+            }
+        }
+    }
+
+    /// Prevents the response with this number, and others in `scope` until `until`.
+    pub(crate) fn prevent(
+        &mut self,
+        serial: u64,
+        scope: PreventionScope,
+        until: Duration,
+        now: Duration,
+    ) {
+        self.advance(now);
+        let prevented = self.responses.prevent(serial, scope, until, self.now);
+        let Some((reported, probes)) = prevented else { return };
+        for (position, probe) in probes.iter().enumerate().skip(usize::from(reported)) {
+            let reason = if position == 0 { Reason::Prevented } else { self.respond(probe) };
             self.reasons[reason as usize] += 1;
             if !matches!(reason, Reason::Triggered | Reason::Responding) {
                 self.report(probe, reason);

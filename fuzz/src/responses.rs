@@ -4,15 +4,20 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use portsentry_core::{Limits, Observation, Outcome, Reason};
+use portsentry_core::{Limits, Observation, Outcome, PreventionScope, Protocol, Reason};
 
 /// Responses of the model.
 pub(crate) struct Responses {
     limits: Limits,
     under_way: Vec<UnderWay>,
     failed: Vec<Failed>,
-    /// The second in which each response was started.
+    /// All responses are prevented until this time.
+    pub(crate) prevented_until: Duration,
+    /// The second of each response that counts for the rate.
     started: Vec<u64>,
+    /// The second in which the rate was asked last.
+    asked: u64,
+    serial: u64,
     /// Responses to be handed out: number and probe.
     pub(crate) wanted: VecDeque<(u64, Observation)>,
 }
@@ -29,12 +34,18 @@ struct UnderWay {
     probes: Vec<Observation>,
 }
 
-/// A host whose last response failed, in whole or in part.
+/// A host whose last response failed, in whole or in part, or was prevented.
 struct Failed {
     host: IpAddr,
     failures: u32,
     incomplete: bool,
     retry_at: Duration,
+    /// Whether it was prevented, and for which port; all ports if there is none.
+    prevented: Option<Option<(Protocol, u16)>>,
+}
+
+fn port_of(probe: &Observation) -> (Protocol, u16) {
+    (probe.protocol(), probe.target_port)
 }
 
 impl UnderWay {
@@ -47,7 +58,9 @@ impl Responses {
     pub(crate) fn new(limits: &Limits) -> Self {
         let (under_way, failed) = (Vec::new(), Vec::new());
         let (started, wanted) = (Vec::new(), VecDeque::new());
-        Self { limits: limits.clone(), under_way, failed, started, wanted }
+        let (prevented_until, asked, serial) = (Duration::ZERO, 0, 0);
+        let limits = limits.clone();
+        Self { limits, under_way, failed, prevented_until, started, asked, serial, wanted }
     }
 
     pub(crate) fn under_way(&self) -> usize {
@@ -75,12 +88,24 @@ impl Responses {
             return Reason::Responding;
         }
         let failed = self.failed.iter().position(|failed| failed.host == probe.source);
-        if failed.is_some_and(|failed| now < self.failed[failed].retry_at) {
-            return Reason::RetryLater;
+        if let Some(failed) = failed.map(|failed| &self.failed[failed])
+            && now < failed.retry_at
+        {
+            match failed.prevented {
+                None => return Reason::RetryLater,
+                Some(port) if port.is_none_or(|port| port == port_of(probe)) => {
+                    return Reason::Prevented;
+                }
+                Some(_) => {}
+            }
+        }
+        if now < self.prevented_until {
+            return Reason::Prevented;
         }
         if self.under_way.len() >= self.limits.responses {
             return Reason::Overloaded;
         }
+        self.asked = now.as_secs();
         let recent = self.started.iter().filter(|started| now.as_secs() - **started < 60).count();
         if rate > 0 && recent >= rate as usize {
             return Reason::RateLimited;
@@ -90,7 +115,8 @@ impl Responses {
             (failed.failures, failed.incomplete)
         });
         self.started.push(now.as_secs());
-        let serial = self.started.len() as u64;
+        self.serial += 1;
+        let serial = self.serial;
         let probes = vec![*probe];
         let under_way = UnderWay { serial, started: now, failures, incomplete, reported, probes };
         self.under_way.push(under_way);
@@ -143,12 +169,52 @@ impl Responses {
             let seconds = (0..failures - 1).fold(5, |seconds, _| 3600.min(2 * seconds));
             let retry_at = now + Duration::from_secs(seconds);
             let incomplete = response.incomplete || outcome == Outcome::Partial;
-            self.failed.push(Failed { host, failures, incomplete, retry_at });
-            self.failed.sort_by_key(|failed| (failed.retry_at, failed.host));
-            let surplus = self.failed.len().saturating_sub(self.limits.failed);
-            self.failed.drain(..surplus);
+            self.postpone(Failed { host, failures, incomplete, retry_at, prevented: None });
         }
         Some((host, response.reported, response.probes))
+    }
+
+    fn postpone(&mut self, failed: Failed) {
+        self.failed.push(failed);
+        self.failed.sort_by_key(|failed| (failed.retry_at, failed.host));
+        let surplus = self.failed.len().saturating_sub(self.limits.failed);
+        self.failed.drain(..surplus);
+    }
+
+    /// Cancels a response that must not happen, and prevents others in `scope` until `until`.
+    /// Returns whether its first probe is reported, and its probes. Returns `None` if it is not in
+    /// progress.
+    pub(crate) fn prevent(
+        &mut self,
+        serial: u64,
+        scope: PreventionScope,
+        until: Duration,
+        now: Duration,
+    ) -> Option<(bool, Vec<Observation>)> {
+        let position = self.under_way.iter().position(|response| response.serial == serial)?;
+        let response = self.under_way.remove(position);
+        let (host, failures, incomplete) =
+            (response.host(), response.failures, response.incomplete);
+        let failed = Failed { host, failures, incomplete, retry_at: now, prevented: None };
+        let port = Some(port_of(&response.probes[0])).filter(|_| !response.reported);
+        let (retry_at, prevented) = (until, Some(port));
+        match scope {
+            PreventionScope::Port => self.postpone(Failed { retry_at, prevented, ..failed }),
+            PreventionScope::Host => {
+                self.postpone(Failed { retry_at, prevented: Some(None), ..failed });
+            }
+            _ => {
+                self.prevented_until = self.prevented_until.max(until);
+                if failures > 0 {
+                    self.postpone(failed);
+                }
+            }
+        }
+        // It does not count for the rate.
+        if self.started.last().is_some_and(|started| self.asked - started < 60) {
+            self.started.pop();
+        }
+        Some((response.reported, response.probes))
     }
 
     /// Abandons everything. Returns the number of responses in progress, and their probes by

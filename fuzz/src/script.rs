@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use portsentry_core::{
-    Evidence, Limits, NetworkSet, Observation, Outcome, Policy, PortSet, Protocol, ServedPorts,
-    TcpFlags, TcpSegment, Timestamp,
+    Evidence, Limits, NetworkSet, Observation, Outcome, Policy, PortSet, PreventionScope, Protocol,
+    ServedPorts, TcpFlags, TcpSegment, Timestamp,
 };
 
 /// Addresses of hosts that probe. The last two are the targets.
@@ -93,6 +93,8 @@ pub enum Operation {
     /// The response with this number, in the order of handing out, ends. It may have ended
     /// before.
     End(usize, Outcome),
+    /// The response with this number is prevented, for as long as this.
+    Prevent(usize, PreventionScope, Duration),
     /// The timeout is handled, due or not.
     HandleTimeout,
     /// The rules are replaced.
@@ -199,7 +201,13 @@ impl Operation {
             11 if a & 0x40 != 0 => Self::End(usize::from(a & 0x3f), Outcome::Partial),
             11 => Self::End(usize::from(a), Outcome::Succeeded),
             12 => Self::End(usize::from(a), Outcome::Failed),
-            13 => Self::HandleTimeout,
+            13 if a & 1 == 0 => Self::HandleTimeout,
+            13 => {
+                let scopes =
+                    [PreventionScope::Port, PreventionScope::Host, PreventionScope::AllHosts];
+                let scope = scopes[usize::from(operands[0] % 3)];
+                Self::Prevent(usize::from(a >> 1), scope, wait(operands[1]))
+            }
             14 if a & 3 == 0 => Self::RestoreBlocked(host(a >> 2)),
             14 if a & 3 == 2 => Self::Forget(host(a >> 2)),
             14 => Self::SetServed(sockets(operands)),

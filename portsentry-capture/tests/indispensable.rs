@@ -101,10 +101,10 @@ fn gateways_of_all_tables_are_found_immediately_and_in_a_snapshot() {
         assert_eq!(peers(&follow(&bed.host)), expected, "snapshot after {command}");
     }
     for own in ["192.0.2.1", "198.18.0.1", "127.9.9.9", &bed.host.v6().to_string()] {
-        assert_eq!(hosts.role_of(address(own)), Some(Role::OwnAddress), "{own}");
+        assert_eq!(hosts.roles_of(address(own)).next(), Some(Role::OwnAddress), "{own}");
     }
-    assert_eq!(hosts.role_of(address("192.0.2.99")), None);
-    assert_eq!(hosts.role_of(address("::ffff:192.0.2.1")), Some(Role::OwnAddress));
+    assert_eq!(hosts.roles_of(address("192.0.2.99")).next(), None);
+    assert_eq!(hosts.roles_of(address("::ffff:192.0.2.1")).next(), Some(Role::OwnAddress));
     let networks = hosts.networks(true);
     assert!(networks.contains(&"127.0.0.0/8".parse().expect("network")), "{networks:?}");
     assert!(!networks.contains(&"127.0.0.1/32".parse().expect("network")), "{networks:?}");
@@ -122,11 +122,11 @@ fn nexthop_objects_count_without_the_compatible_notation() {
     ip(&bed.host, &format!("nexthop add id 7 via {near} dev {device}"));
     ip(&bed.host, "route add default nhid 7");
     refresh(&bed.host, &mut hosts);
-    assert!(hosts.role_of(near.into()).is_some());
+    assert!(hosts.roles_of(near.into()).next().is_some());
     let [a, b, c, _] = near.octets();
     ip(&bed.host, &format!("nexthop replace id 7 via {a}.{b}.{c}.77 dev {device}"));
     refresh(&bed.host, &mut hosts);
-    assert!(hosts.role_of([a, b, c, 77].into()).is_some());
+    assert!(hosts.roles_of([a, b, c, 77].into()).next().is_some());
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn own_addresses_are_followed() {
         ip(&bed.host, &command);
         let is_own = |hosts: &mut IndispensableHosts| {
             refresh(&bed.host, hosts);
-            hosts.role_of(address(own)) == Some(Role::OwnAddress)
+            hosts.roles_of(address(own)).next() == Some(Role::OwnAddress)
         };
         // The kernel adds an address of IPv6 a moment later.
         assert!(
@@ -154,12 +154,12 @@ fn own_addresses_are_followed() {
             "{command}"
         );
     }
-    assert_eq!(hosts.role_of(address("203.0.113.11")), None);
+    assert_eq!(hosts.roles_of(address("203.0.113.11")).next(), None);
     ip(&bed.host, &format!("address delete 203.0.113.9/32 dev {device}"));
     // An address that this host has given up is free immediately, or after the next read.
     let is_free = || {
         refresh(&bed.host, &mut hosts);
-        hosts.role_of(address("203.0.113.9")).is_none()
+        hosts.roles_of(address("203.0.113.9")).next().is_none()
     };
     assert!(holds_soon(is_free));
 }
@@ -177,7 +177,7 @@ fn a_gateway_that_disappears_lingers() {
         refresh(&bed.host, &mut hosts);
         hosts.due().is_none()
     }));
-    assert!(hosts.role_of(near.into()).is_some());
+    assert!(hosts.roles_of(near.into()).next().is_some());
     assert!(peers(&follow(&bed.host)).is_empty());
 }
 
@@ -197,7 +197,7 @@ fn no_change_is_missed_when_notifications_are_lost() {
     fs::write(batch.path(), text).expect("write");
     bed.host.ip(&["-batch", batch.path().to_str().expect("path")]);
     refresh(&bed.host, &mut hosts);
-    assert!(hosts.role_of([a, b, c, 77].into()).is_some());
+    assert!(hosts.roles_of([a, b, c, 77].into()).next().is_some());
     // All routes lead to these two.
     assert_eq!(peers(&hosts).len(), 2);
 }
@@ -212,7 +212,7 @@ fn name_servers_are_read_each_time() {
         fs::write(file, text).expect("write");
         assert!(hosts.refresh().expect("hosts"), "{text}");
         for (host, is_server) in expected {
-            let role = hosts.role_of(address(host));
+            let role = hosts.roles_of(address(host)).next();
             assert_eq!(matches!(role, Some(Role::NameServer { .. })), *is_server, "{host} {text}");
         }
         assert!(!hosts.refresh().expect("hosts"), "{text}");
@@ -223,6 +223,6 @@ fn name_servers_are_read_each_time() {
     // A file that is rewritten is empty for a moment.
     check(&main, "", &[("192.0.2.53", true), ("192.0.2.54", true)]);
     let file = folder.path().join("main").display().to_string();
-    let role = hosts.role_of(address("192.0.2.53")).expect("a role").to_string();
+    let role = hosts.roles_of(address("192.0.2.53")).next().expect("a role").to_string();
     assert_eq!(role, format!("name server in {file}"));
 }

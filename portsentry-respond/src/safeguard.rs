@@ -117,8 +117,9 @@ impl Safeguard {
     /// Returns the reason to prevent the response to `probe`, if there is one.
     pub(crate) fn check(&self, probe: &ProbeContext, rules: &Rules) -> Result<(), Prevented> {
         if let Some(left) = grace_left(uptime(), rules.grace) {
-            let seconds = u32::try_from(left.as_secs()).unwrap_or(u32::MAX);
-            return Err(Prevented::JustStarted { seconds: seconds.max(1) });
+            let seconds = left.as_millis().div_ceil(1_000);
+            let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
+            return Err(Prevented::JustStarted { seconds });
         }
         self.check_host(probe.target, rules)?;
         if rules.connections { check_port(probe) } else { Ok(()) }
@@ -130,14 +131,13 @@ impl Safeguard {
         }
         let mut hosts = self.hosts();
         hosts.refresh().map_err(|_| Prevented::Unknown)?;
-        match hosts.current.role_of(host) {
-            Some(Role::OwnAddress) if rules.own_addresses => Err(Prevented::OwnAddress),
-            Some(Role::Gateway { .. }) if rules.never_block.is_none() => Err(Prevented::Gateway),
-            Some(Role::NameServer { .. }) if rules.never_block.is_none() => {
-                Err(Prevented::NameServer)
-            }
-            _ => Ok(()),
-        }
+        let mut reasons = hosts.current.roles_of(host).filter_map(|role| match role {
+            Role::OwnAddress if rules.own_addresses => Some(Prevented::OwnAddress),
+            Role::Gateway { .. } if rules.never_block.is_none() => Some(Prevented::Gateway),
+            Role::NameServer { .. } if rules.never_block.is_none() => Some(Prevented::NameServer),
+            _ => None,
+        });
+        reasons.next().map_or(Ok(()), Err)
     }
 
     /// Returns the report about a prevented response, unless the same was reported in the last

@@ -136,16 +136,12 @@ impl IndispensableHosts {
         self.stale.then(|| at + duration * PAUSE)
     }
 
-    /// Returns the role of `host`, if this host depends on it.
-    pub fn role_of(&self, host: IpAddr) -> Option<Role> {
+    /// Returns the roles of `host`, if this host depends on it. A host can have several.
+    pub fn roles_of(&self, host: IpAddr) -> impl Iterator<Item = Role> + '_ {
         let host = host.to_canonical();
-        let mut current = hosts_of(&self.tables).chain(servers_of(&self.servers));
-        let found = current.find(|it| it.network.contains(&host));
-        let lingering = || {
-            let mut hosts = self.lingering.iter().map(|(it, _)| it);
-            hosts.find(|it| it.network.contains(&host)).cloned()
-        };
-        found.or_else(lingering).map(|it| it.role)
+        let lingering = self.lingering.iter().map(|(it, _)| it.clone());
+        let all = hosts_of(&self.tables).chain(servers_of(&self.servers)).chain(lingering);
+        all.filter(move |it| it.network.contains(&host)).map(|it| it.role)
     }
 
     /// Returns all hosts with their roles, sorted.

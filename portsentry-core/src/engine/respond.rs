@@ -135,9 +135,10 @@ impl Engine {
     ) {
         self.advance(now);
         let prevented = self.responses.prevent(id, scope, until, self.now);
-        let Some(mut probes) = prevented else { return };
+        let Some(Finished { reported, mut probes, .. }) = prevented else { return };
         self.rate.give_back();
-        if let Some(probe) = probes.pop_front() {
+        let probe = if reported { None } else { probes.pop_front() };
+        if let Some(probe) = probe {
             self.report_later(&probe, Reason::Prevented);
         }
         // The scope may not include the ports of the others.

@@ -240,26 +240,28 @@ impl Responses {
     }
 
     /// Cancels the response `id` because it must not happen, and does not start another one
-    /// in `scope` until `until`. Returns its probes, in order.
+    /// in `scope` until `until`.
     pub(super) fn prevent(
         &mut self,
         id: ResponseId,
         scope: PreventionScope,
         until: Instant,
         now: Instant,
-    ) -> Option<VecDeque<Observation>> {
-        let Finished { host, probes, .. } = self.end(id)?;
+    ) -> Option<Finished> {
+        let finished = self.end(id)?;
+        let Finished { host, reported, probes } = &finished;
         let port = match scope {
             PreventionScope::AllHosts => {
                 self.prevented_until = self.prevented_until.max(until);
-                self.restore(host, now);
-                return Some(probes);
+                self.restore(*host, now);
+                return Some(finished);
             }
-            PreventionScope::Host => None,
-            PreventionScope::Port => probes.front().map(port_of),
+            // The port of a probe that is reported already is not known any more.
+            PreventionScope::Port if !reported => probes.front().map(port_of),
+            PreventionScope::Port | PreventionScope::Host => None,
         };
-        self.postpone(host, until, State::Prevented { retry_at: until, port });
-        Some(probes)
+        self.postpone(*host, until, State::Prevented { retry_at: until, port });
+        Some(finished)
     }
 
     /// Allows responses that were prevented for all hosts.
