@@ -1,7 +1,7 @@
 //! Checks immediately before a response that it harms neither this host nor its users.
 //!
 //! Anyone can send a packet with a forged source, so a probe in the name of the gateway or of a
-//! connected client proves nothing. The checks read the state of the kernel afresh each time,
+//! connected client proves nothing. The checks read the state of the kernel each time,
 //! because it changes at any time: an address is configured before its gateway, for example.
 
 use std::io;

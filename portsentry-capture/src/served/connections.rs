@@ -1,4 +1,4 @@
-//! Look-ups of TCP connections over netlink (`sock_diag(7)`).
+//! Lookups of TCP connections over netlink (`sock_diag(7)`).
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};

@@ -21,7 +21,7 @@ pub enum PortUse {
 /// Returns how the port `local` of this host is used now, as `peer` sees it; `None` if a packet
 /// from there reaches no socket.
 ///
-/// A TCP connection counts whatever the port of the peer, from `SYN_RECV` to `TIME_WAIT`. First
+/// A TCP connection to any port of the peer counts, from `SYN_RECV` to `TIME_WAIT`. First
 /// the kernel looks up the very socket that receives the packet, in about 15 us. If there is none,
 /// it searches all connections: 100 us to 500 us, by the size of its hash table, which depends on
 /// the memory of the machine. UDP takes about 50 us. No privilege is needed. `interface` is the

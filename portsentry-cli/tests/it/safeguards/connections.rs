@@ -131,7 +131,7 @@ fn no_response_starts_while_the_system_starts() {
     syn(&bed.scanner, v6, target_v6, 20);
     sentry.wait_for(&event(v6, SYN, 20, LOGGED));
     assert_eq!(station.lines("did"), [""; 0]);
-    // The scan goes on, and is responded to when the time has passed.
+    // The scan continues, and is responded to when the time has passed.
     let blocked = holds_soon(|| {
         syn(&bed.scanner, source, target, 26);
         responses(&station, source) == 1

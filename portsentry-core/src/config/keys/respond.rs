@@ -97,13 +97,16 @@ macro_rules! respond {
         name: "NEVER_BLOCK",
         kind: Networks,
         default: Unset {
-            meaning: "own addresses (not with -L), default gateways, configured resolvers",
+            meaning: "own addresses (not with -L), gateways of all routes, name servers",
             example: "192.0.2.0/24, 2001:db8::/32",
         },
         reload: Live,
         summary: "Networks to which portsentry never responds",
         help: "Addresses and networks, separated by commas or blanks. Their probes are logged. A \
-               list replaces the default. With an empty list, any host can be blocked.",
+               list replaces the default, except for own addresses, to which portsentry never \
+               responds. With an empty list, any other host can be blocked. By default portsentry \
+               reads the routes of all tables and the files of name servers before each response, \
+               so changes count immediately. portsentry check lists these hosts.",
     }
     block_rate: {
         name: "BLOCK_RATE",
