@@ -6,7 +6,7 @@ use std::thread;
 
 use portsentry_testbed::{Namespace, Root, Testbed, require_root, wait_until};
 
-use crate::expected::{BLOCKED, LOGGED, SYN, event, served};
+use crate::expected::{BLOCKED, LOGGED, SYN, UDP, event, served};
 use crate::probe::{both_families, can_connect, datagram, is_marker, settle, syn};
 use crate::station::{Ended, PROGRAM, Sentry, Station};
 
@@ -105,35 +105,35 @@ fn customers_of_forwarded_ports_are_no_scanners() {
     }
 }
 
+// The following tests send datagrams: the reply of a TCP service also shows that it is served.
+
 #[test]
 fn rules_count_from_the_moment_they_are_added() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let container = Container::behind(root, &bed);
-    let _datagrams = container.serve();
-    let station = Station::with(&bed.host, &CONFIGURATION.replace("BLOCK_TCP = \"2\"", ""));
+    let _container = Container::behind(root, &bed);
+    let station = Station::with(&bed.host, CONFIGURATION);
     let [(source, target), _] = both_families(&bed);
     let mut sentry = station.start(&[]);
-    let probe = event(source, SYN, 8080, LOGGED);
-    syn(&bed.scanner, source, target, 8080);
+    let probe = event(source, UDP, 5353, LOGGED);
+    let send = || datagram(&bed.scanner, source, target, 5353);
+    send();
     sentry.wait_for(&probe);
 
     bed.host.run("nft", &[RULES]);
-    let served = served(source, 8080);
+    let served = served(source, 5353);
     wait_until("the rule counts", || {
-        assert!(can_connect(&bed.scanner, target, 8080));
+        send();
         count(&sentry, &served) > 0
     });
     let before = count(&sentry, &probe);
-    for _ in 0..20 {
-        assert!(can_connect(&bed.scanner, target, 8080));
-    }
+    (0..20).for_each(|_| send());
     settle(&bed, target, &mut sentry, None);
     assert_eq!(count(&sentry, &probe), before);
 
     bed.host.run("nft", &["delete table inet forwarding"]);
     wait_until("the port is watched again", || {
-        syn(&bed.scanner, source, target, 8080);
+        send();
         count(&sentry, &probe) > before
     });
     sentry.stop();
@@ -143,21 +143,20 @@ fn rules_count_from_the_moment_they_are_added() {
 fn a_port_is_remembered_after_its_rule_was_removed() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let container = Container::behind(root, &bed);
-    let _datagrams = container.serve();
+    let _container = Container::behind(root, &bed);
     bed.host.run("nft", &[RULES]);
-    let grace = "\nSERVED_GRACE = \"2 s\"\n";
-    let text = CONFIGURATION.replace("BLOCK_TCP = \"2\"", grace);
+    let text = format!("{CONFIGURATION}\nBLOCK_TCP = \"0\"\nSERVED_GRACE = \"2 s\"\n");
     let station = Station::with(&bed.host, &text);
     let [(source, target), _] = both_families(&bed);
     let mut sentry = station.start(&[]);
-    assert!(can_connect(&bed.scanner, target, 8080));
-    sentry.wait_for(&served(source, 8080));
+    let send = || datagram(&bed.scanner, source, target, 5353);
+    send();
+    sentry.wait_for(&served(source, 5353));
     bed.host.run("nft", &["delete table inet forwarding"]);
     let removed = std::time::Instant::now();
-    let probe = event(source, SYN, 8080, LOGGED);
+    let probe = event(source, UDP, 5353, LOGGED);
     wait_until("the port is watched again", || {
-        syn(&bed.scanner, source, target, 8080);
+        send();
         count(&sentry, &probe) > 0
     });
     let after = removed.elapsed();
@@ -170,25 +169,22 @@ fn a_port_is_remembered_after_its_rule_was_removed() {
 fn no_response_to_a_connection_that_the_kernel_forwards() {
     let Some(root) = require_root() else { return };
     let bed = Testbed::new(root);
-    let container = Container::behind(root, &bed);
-    let _datagrams = container.serve();
-    for ((source, target), family, to) in both_families(&bed)
-        .into_iter()
-        .zip(["ip", "ip6"])
-        .zip(["10.99.0.2:80", "[fd99::2]:80"])
-        .map(|((ends, family), to)| (ends, family, to))
+    let _container = Container::behind(root, &bed);
+    for ((source, target), (family, to)) in
+        both_families(&bed).into_iter().zip([("ip", "10.99.0.2:53"), ("ip6", "[fd99::2]:53")])
     {
         let rule = format!(
             "table inet forwarding {{
                 chain prerouting {{ type nat hook prerouting priority dstnat
-                    {family} saddr {source} tcp sport >= 1 dnat {family} to {to}
+                    {family} saddr {source} udp sport >= 1 dnat {family} to {to}
                 }}
             }}"
         );
         bed.host.run("nft", &[&rule]);
-        let station = Station::with(&bed.host, CONFIGURATION);
+        let text = format!("{CONFIGURATION}\nBLOCK_UDP = \"2\"\n");
+        let station = Station::with(&bed.host, &text);
         let mut sentry = station.start(&[]);
-        assert!(can_connect(&bed.scanner, target, 8080));
+        datagram(&bed.scanner, source, target, 8080);
         let part = "a rule passes the packets to port 8080 on to another address or port";
         sentry.wait_for_part(part);
         let ended = sentry.stop();
