@@ -21,6 +21,10 @@ use crate::{batch, netlink};
 /// Size of a request: the header, and `struct inet_diag_req_v2` (`linux/inet_diag.h`).
 const REQUEST: usize = 16 + 56;
 
+/// Number of requests in one message to the kernel. For a message of more than about 3,700 bytes
+/// (`NLMSG_GOODSIZE`), the kernel maps memory, which takes longer than the lookups.
+const REQUESTS: usize = 32;
+
 /// Bytes that are read of a reply: the header, and the error code or the start of `struct
 /// inet_diag_msg`.
 const REPLY: usize = 20;
@@ -60,8 +64,8 @@ impl LookupStats {
 
 /// Asks the kernel whether it has a socket for a packet, up to a number of packets per second.
 ///
-/// A flood of probes then does not cost a system call each. A lookup costs about two
-/// microseconds. Up to [`BATCH`](Self::BATCH) packets share the system calls.
+/// A flood of probes then does not cost a system call each. A lookup costs 1.5 to
+/// 3.5 microseconds. Up to [`BATCH`](Self::BATCH) packets share the system calls.
 #[derive(Debug)]
 pub struct SocketLookup {
     /// Opened at the first lookup, and again after a failure.
@@ -142,7 +146,9 @@ impl SocketLookup {
             Some(socket) => socket,
             none => none.insert(netlink::connected(netlink::SOCK_DIAG)?),
         };
-        rustix::net::send(&*socket, &self.requests, rustix::net::SendFlags::empty())?;
+        for requests in self.requests.chunks(REQUESTS * REQUEST) {
+            rustix::net::send(&*socket, requests, rustix::net::SendFlags::empty())?;
+        }
         let (mut answered, mut found) = (0_u64, 0_u64);
         // The kernel replies before the call returns, so there is nothing to wait for.
         while answered != chosen {

@@ -14,7 +14,7 @@ const SERVED_PORTS_AGE: Duration = Duration::from_millis(250);
 const SERVED_PORTS_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Maximum number of packets per second for which the kernel is asked, in all shards. It takes
-/// about two milliseconds.
+/// at most four milliseconds.
 const LOOKUPS: usize = 1_000;
 
 /// The engine's knowledge of served ports.
