@@ -7,7 +7,6 @@ use netlink_packet_sock_diag::SockDiagMessage;
 use netlink_packet_sock_diag::constants::{AF_INET, AF_INET6, IPPROTO_TCP, TCP_LISTEN};
 use netlink_packet_sock_diag::inet::{ExtensionFlags, InetRequest, SocketId, StateFlags};
 
-use super::PortUse;
 use crate::netlink::{self, SOCK_DIAG};
 
 /// `TCPDIAG_GETSOCK` of `linux/inet_diag.h`, a message type.
@@ -24,14 +23,20 @@ const PEER_CONDITION: u8 = 8;
 const ACCEPTED: StateFlags = StateFlags::all()
     .difference(StateFlags::LISTEN.union(StateFlags::CLOSE).union(StateFlags::SYN_SENT));
 
-/// Returns how the socket that receives a segment from `peer` to `local` uses the port. The kernel
+/// Socket that receives a segment.
+pub(super) enum Receiver {
+    Listener,
+    Connection,
+}
+
+/// Returns the socket that receives a segment from `peer` to `local`. The kernel
 /// looks it up as for a segment that arrives at the interface with this index. An index of 0 means
 /// sockets that are not bound to an interface.
 pub(super) fn of_segment(
     local: SocketAddr,
     peer: SocketAddr,
     interface: u32,
-) -> io::Result<Option<PortUse>> {
+) -> io::Result<Option<Receiver>> {
     let request = SockDiagMessage::InetRequest(InetRequest {
         states: StateFlags::all(),
         socket_id: SocketId {
@@ -49,8 +54,8 @@ pub(super) fn of_segment(
     });
     // The state is the second byte of `struct inet_diag_msg`.
     match netlink::get(SOCK_DIAG, request, |_, payload| payload.get(1).copied()) {
-        Ok(Some(TCP_LISTEN)) => Ok(Some(PortUse::Served)),
-        Ok(_) => Ok(Some(PortUse::Connected)),
+        Ok(Some(TCP_LISTEN)) => Ok(Some(Receiver::Listener)),
+        Ok(_) => Ok(Some(Receiver::Connection)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 
 use portsentry_core::Protocol;
 
-use super::{connections, proc_net, served, sock_diag};
+use super::connections::{self, Receiver};
+use super::{proc_net, served, sock_diag};
 
 /// Use of a port of this host, see [`port_use`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,9 +61,10 @@ fn from_sock_diag(
 ) -> io::Result<Option<PortUse>> {
     if protocol == Protocol::Tcp {
         for interface in [0, interface] {
-            let receiver = connections::of_segment(local, peer, interface)?;
-            if receiver.is_some() {
-                return Ok(receiver);
+            match connections::of_segment(local, peer, interface)? {
+                Some(Receiver::Connection) => return Ok(Some(PortUse::Connected)),
+                Some(Receiver::Listener) => return Ok(Some(PortUse::Served)),
+                None => {}
             }
         }
         let exists = connections::exists(local.port(), peer.ip())?;
