@@ -1,5 +1,5 @@
 //! Compares the decoder with the model that reassembles byte by byte, on any fragments of
-//! one datagram.
+//! one datagram, and on the packet of a datagram that expires.
 //!
 //! The first byte chooses the IP version. Each fragment is five bytes: protocol, offset in
 //! units of 8 bytes, flags, length, and the position of its bytes in the datagram, which
@@ -62,5 +62,13 @@ fuzz_target!(|input: &[u8]| {
         let frame = Frame::new(LinkType::RawIp, &packet);
         let seen = decoder.decode(&frame, Instant::from_secs(1), |_, _| Ok(()));
         assert_eq!(seen.ok(), model.add(&piece), "{piece:?}");
+        assert_eq!(decoder.unfinished(), None, "neither memory nor distance is exhausted");
     }
+    // A segment that never completes is handed out once.
+    decoder.expire(Instant::from_secs(3_600));
+    let port = decoder.unfinished().map(|packet| packet.target_port);
+    if let Some(expected) = model.expired_port() {
+        assert_eq!(port, expected);
+    }
+    assert_eq!(decoder.unfinished(), None);
 });

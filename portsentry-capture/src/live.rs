@@ -32,6 +32,8 @@ mod watched;
 use std::sync::Arc;
 use std::time::Duration;
 
+use portsentry_core::Observation;
+
 use crate::{Interface, Sensor, SensorError};
 
 #[cfg(feature = "pcap")]
@@ -63,6 +65,13 @@ const MAX_SNAP_LENGTH: u32 = 1 << 18;
 pub trait LiveSensor: Sensor {
     /// Watches these addresses and ports from now on. The change loses no packet.
     fn set_watched(&mut self, watched: Arc<Watched>);
+
+    /// Hands out the packets of incomplete datagrams that have expired, and returns whether others
+    /// wait. [`drain`](Sensor::drain) does so too, but an idle sensor is not drained. By default
+    /// there are none.
+    fn expire(&mut self, _sink: &mut dyn FnMut(&Observation)) -> bool {
+        false
+    }
 
     /// Closes the sensor, which is not read any more. Its counters were already read. Packets
     /// that it still holds are dropped by default.

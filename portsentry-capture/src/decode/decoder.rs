@@ -135,6 +135,12 @@ impl Decoder {
         self.reassembly.expire(now);
     }
 
+    /// Returns whether there are incomplete datagrams.
+    #[must_use]
+    pub fn has_incomplete(&self) -> bool {
+        self.reassembly.has_incomplete()
+    }
+
     /// Returns the counters of fragmented datagrams.
     #[must_use]
     pub fn stats(&self) -> ReassemblyStats {

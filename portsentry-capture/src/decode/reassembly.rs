@@ -156,6 +156,10 @@ impl Reassembly {
         }
     }
 
+    pub(super) fn has_incomplete(&self) -> bool {
+        !self.v4.is_empty() || !self.v6.is_empty()
+    }
+
     /// Returns the next packet of an incomplete datagram that the host may have completed.
     #[inline]
     pub(super) fn unfinished(&mut self) -> Option<Packet> {

@@ -193,6 +193,11 @@ impl AsRawFd for PcapSensor {
 }
 
 impl LiveSensor for PcapSensor {
+    fn expire(&mut self, sink: &mut dyn FnMut(&Observation)) -> bool {
+        self.frames.expire(Reading::now(), sink);
+        self.frames.decoder.has_incomplete()
+    }
+
     fn set_watched(&mut self, watched: Arc<Watched>) {
         let network = self.frames.network();
         bpf::attach_probe_filter(self.capture.as_fd(), network, &watched, &self.frames.name);

@@ -263,6 +263,11 @@ impl AsRawFd for RawSensor {
 }
 
 impl LiveSensor for RawSensor {
+    fn expire(&mut self, sink: &mut dyn FnMut(&Observation)) -> bool {
+        self.frames.expire(Reading::now(), sink);
+        self.frames.decoder.has_incomplete()
+    }
+
     fn set_watched(&mut self, watched: Arc<Watched>) {
         let Frames { name, network, .. } = &self.frames;
         bpf::attach_probe_filter(self.socket.as_fd(), *network, &watched, name);

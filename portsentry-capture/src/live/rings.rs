@@ -32,7 +32,7 @@ use portsentry_core::Observation;
 
 use self::groups::{GroupMember, RingGroups};
 use self::handoff::Handoff;
-use super::raw::one;
+use super::raw::{RawSensor, one};
 use super::{CaptureOptions, LiveBackend, LiveSensor, SourceHash, Watched};
 use crate::{Drained, Interface, RingStats, Sensor, SensorError, SensorStats};
 
@@ -111,6 +111,31 @@ struct RingSensor {
     stats: RingStats,
 }
 
+impl RingSensor {
+    /// Calls `read` with a sink that passes on observations of this ring, and hands off the others.
+    fn route<T>(
+        &mut self,
+        sink: &mut dyn FnMut(&Observation),
+        read: impl FnOnce(&mut RawSensor, &mut dyn FnMut(&Observation)) -> T,
+    ) -> T {
+        let Self { member, number, groups, foreign, has_foreign, .. } = self;
+        let (hash, rings) = (groups.hash(), groups.rings());
+        let result = read(&mut member.sensor, &mut |observation| {
+            let owner = hash.ring(observation.source, rings);
+            if owner == *number {
+                sink(observation);
+            } else if let Some(observations) = foreign.get_mut(owner) {
+                observations.push(*observation);
+                *has_foreign = true;
+            }
+        });
+        if std::mem::take(&mut self.has_foreign) {
+            self.stats.merge(&self.groups.hand_off(&mut self.foreign));
+        }
+        result
+    }
+}
+
 impl Sensor for RingSensor {
     fn name(&self) -> &str {
         self.member.sensor.name()
@@ -126,20 +151,7 @@ impl Sensor for RingSensor {
         budget: usize,
         sink: &mut dyn FnMut(&Observation),
     ) -> Result<Drained, SensorError> {
-        let Self { member, number, groups, foreign, has_foreign, .. } = self;
-        let (hash, rings) = (groups.hash(), groups.rings());
-        let drained = member.sensor.drain(budget, &mut |observation| {
-            let owner = hash.ring(observation.source, rings);
-            if owner == *number {
-                sink(observation);
-            } else if let Some(observations) = foreign.get_mut(owner) {
-                observations.push(*observation);
-                *has_foreign = true;
-            }
-        });
-        if std::mem::take(&mut self.has_foreign) {
-            self.stats.merge(&self.groups.hand_off(&mut self.foreign));
-        }
+        let drained = self.route(sink, |sensor, sink| sensor.drain(budget, sink));
         self.failed = drained.is_err();
         drained
     }
@@ -150,6 +162,10 @@ impl Sensor for RingSensor {
 }
 
 impl LiveSensor for RingSensor {
+    fn expire(&mut self, sink: &mut dyn FnMut(&Observation)) -> bool {
+        self.route(sink, RawSensor::expire)
+    }
+
     fn set_watched(&mut self, watched: Arc<Watched>) {
         self.member.sensor.set_watched(watched);
     }

@@ -372,7 +372,7 @@ struct Round {
     read: bool,
     /// The kernel's interfaces changed, or an open is to be retried.
     follow: bool,
-    /// It is time to check the drop counters.
+    /// It is time to check the drop counters, and the expiry of fragments.
     losses: bool,
     /// This host sent queries.
     queries: bool,
@@ -415,6 +415,13 @@ impl Sensor for SensorSet {
         }
         if round.losses {
             self.log_losses().map_err(io_error)?;
+            let (mut waiting, suppressor) = (false, &mut self.suppressor);
+            for capture in self.captures.iter_mut() {
+                waiting |= suppressor.expire(&mut *capture.sensor, sink);
+            }
+            if waiting {
+                self.losses.check_soon().map_err(io_error)?;
+            }
         }
         if round.read {
             self.losses.check_soon().map_err(io_error)?;

@@ -8,10 +8,10 @@ use std::os::fd::BorrowedFd;
 
 use portsentry_core::Observation;
 
-use super::Watched;
 use super::accepted::AcceptedConnections;
 use super::duplicates::Duplicates;
 use super::solicited::Queries;
+use super::{LiveSensor, Watched};
 use crate::{Drained, Interface, Rejected, Sensor, SensorError, SensorStats, Tally};
 
 /// Suppresses duplicates and solicited replies.
@@ -82,6 +82,18 @@ impl Suppressor {
     ) -> Result<Drained, SensorError> {
         sensor.drain(budget, &mut |observation| match self.reason(observation) {
             None if self.accepted.contains(observation) => sink(&observation.accepted()),
+            None => sink(observation),
+            Some(reason) => self.tally.add(reason),
+        })
+    }
+
+    /// Passes on the expired packets of `sensor` in the same way. Returns whether others wait.
+    pub(super) fn expire(
+        &mut self,
+        sensor: &mut dyn LiveSensor,
+        sink: &mut dyn FnMut(&Observation),
+    ) -> bool {
+        sensor.expire(&mut |observation| match self.reason(observation) {
             None => sink(observation),
             Some(reason) => self.tally.add(reason),
         })

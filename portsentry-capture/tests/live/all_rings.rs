@@ -119,6 +119,10 @@ impl LiveSensor for Together<dyn LiveSensor + Send> {
         self.sensors.iter_mut().for_each(|sensor| sensor.set_watched(Arc::clone(&watched)));
     }
 
+    fn expire(&mut self, sink: &mut dyn FnMut(&Observation)) -> bool {
+        self.sensors.iter_mut().fold(false, |waiting, sensor| sensor.expire(sink) | waiting)
+    }
+
     fn close(self: Box<Self>) {
         self.sensors.into_iter().for_each(LiveSensor::close);
     }

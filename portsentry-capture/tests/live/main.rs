@@ -4,6 +4,7 @@
 #[cfg(feature = "rings")]
 mod all_rings;
 mod bursts;
+mod fragments;
 #[path = "../offline/frames.rs"]
 #[allow(dead_code, reason = "other test programs use the rest")]
 mod frames;

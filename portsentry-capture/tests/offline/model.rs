@@ -84,6 +84,27 @@ impl Model {
         decoded(self.is_v6, protocol, &whole)
     }
 
+    /// Returns the target port of the packet that the decoder hands out when the datagram
+    /// expires, if any. The outer option is `None` if the model does not know, because extension
+    /// headers precede the transport header.
+    pub(crate) fn expired_port(&self) -> Option<Option<u16>> {
+        match self.first_protocol {
+            // Without the first fragment there are no ports, and replies over UDP are forgotten.
+            None | Some(UDP) => Some(None),
+            Some(TCP) => {
+                let mut at = 0..;
+                let known: Vec<u8> = self
+                    .bytes
+                    .iter()
+                    .map_while(|(n, byte)| (at.next() == Some(*n)).then_some(byte.0))
+                    .collect();
+                let is_tcp = known.get(19).is_none() || known[12] >> 4 >= 5;
+                Some(is_tcp.then(|| u16::from_be_bytes([known[2], known[3]])))
+            }
+            Some(_) => None,
+        }
+    }
+
     fn discard(&mut self) {
         *self = Self::new(self.is_v6);
     }

@@ -169,5 +169,11 @@ proptest! {
             let at = (piece.start, piece.bytes.len(), piece.more);
             prop_assert_eq!(seen, model.add(piece), "at {:?} of {:?}", at, summary(&pieces));
         }
+        decoder.expire(Instant::from_secs(3_600));
+        let port = decoder.unfinished().map(|packet| packet.target_port);
+        if let Some(expected) = model.expired_port() {
+            prop_assert_eq!(port, expected, "{:?}", summary(&pieces));
+        }
+        prop_assert_eq!(decoder.unfinished(), None);
     }
 }

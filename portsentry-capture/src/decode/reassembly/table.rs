@@ -53,6 +53,10 @@ impl Table {
         (self.most, self.lifetime, self.max_distance) = (most, lifetime, max_distance);
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.datagrams.is_empty()
+    }
+
     /// Adds a fragment. Returns the datagram that it completes. `removed` becomes the datagram that
     /// is not stored any more, although the host may still have it.
     pub(super) fn add(

@@ -49,6 +49,8 @@ struct Form {
 enum Step {
     /// Sends these frames.
     Send(Vec<Vec<u8>>),
+    /// Sends these frames over the second link.
+    SendBySecond(Vec<Vec<u8>>),
     /// Waits for a timer of the kernel.
     Wait(Duration),
     /// Changes the host, and lets the sentries reload their configuration.
@@ -97,6 +99,7 @@ fn differences(form: &Form) -> Vec<String> {
     for end in [&bed.host, &bed.scanner] {
         end.ip(&["link", "set", end.interface(), "mtu", "9000"]);
     }
+    add_second_link(&bed);
     // The host answers any source, and the kernel does not limit how many.
     let gateway = bed.scanner.v4().to_string();
     bed.host.ip(&["route", "add", "default", "via", &gateway]);
@@ -120,6 +123,7 @@ fn differences(form: &Form) -> Vec<String> {
     for step in (form.steps)(&wire) {
         match step {
             Step::Send(frames) => forger.send(&frames, RATE),
+            Step::SendBySecond(frames) => forger.send_by(SECOND, &frames, RATE),
             Step::Wait(time) => std::thread::sleep(time),
             Step::Reload(change) => {
                 change(&bed.host);
@@ -160,6 +164,19 @@ fn differences(form: &Form) -> Vec<String> {
         }
     }
     differences
+}
+
+/// The scanner's end of the second link.
+const SECOND: &str = "scan1";
+
+/// Adds a second veth pair, on which the host accepts the frames for the first.
+fn add_second_link(bed: &Testbed) {
+    let Testbed { host, scanner } = bed;
+    host.ip(&["link", "add", "host1", "type", "veth", "peer", SECOND, "netns", scanner.name()]);
+    let address = hardware(host).map(|byte| format!("{byte:02x}")).join(":");
+    host.ip(&["link", "set", "host1", "address", &address, "up"]);
+    host.ip(&["address", "add", "10.98.0.1/24", "dev", "host1"]);
+    scanner.ip(&["link", "set", SECOND, "up"]);
 }
 
 /// Returns the number of lines about each port of the probes.

@@ -128,6 +128,17 @@ pub(super) const FORMS: &[Form] = &[
         |host| set(host, "ipv4/ipfrag_time", "1"),
         |wire| after_expiry(wire, V4),
     ),
+    // The sentry joins no fragments of different interfaces.
+    form(
+        "over two links",
+        |host| set(host, "ipv4/ipfrag_time", "1"),
+        |wire| {
+            let first = PORTS.map(|port| piece(wire, V4, port, true));
+            let last = PORTS.map(|port| piece(wire, V4, port, false));
+            let expired = Step::Wait(Duration::from_secs(2));
+            vec![Step::Send(first.collect()), Step::SendBySecond(last.collect()), expired]
+        },
+    ),
     form("after others expired, with a setting of a reload", unchanged, |wire| {
         let change = |host: &Namespace| set(host, "ipv4/ipfrag_time", "1");
         let mut steps = vec![Step::Reload(change)];
