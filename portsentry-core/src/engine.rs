@@ -330,7 +330,7 @@ impl Engine {
         if !self.policy.monitors(protocol, target_port) {
             return dropped(Reason::NotMonitored);
         }
-        if !self.policy.watch_served_ports && self.is_served(observation) {
+        if !self.policy.watch_served_ports && self.is_served(observation, protocol) {
             self.report_served_port(observation);
             return dropped(Reason::Served);
         }

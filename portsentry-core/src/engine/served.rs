@@ -89,8 +89,8 @@ impl Engine {
             && !is_impossible(observation)
             && self.policy.monitors(protocol, target_port)
             && !self.served.current.serves(protocol, target, target_port)
-            && !self.serves_peer(observation)
-            && !self.is_remembered(observation, now)
+            && !self.serves_peer(observation, protocol)
+            && !self.is_remembered(observation, protocol, now)
     }
 
     /// Decides about an attempt for which the kernel has a socket, which may be missing in the
@@ -115,9 +115,8 @@ impl Engine {
     }
 
     /// Returns whether the port is served, or was until a short time ago.
-    pub(super) fn is_served(&mut self, observation: &Observation) -> bool {
+    pub(super) fn is_served(&mut self, observation: &Observation, protocol: Protocol) -> bool {
         let Observation { target, target_port, .. } = *observation;
-        let protocol = observation.protocol();
         if self.served.current.serves(protocol, target, target_port) {
             if protocol == Protocol::Udp {
                 self.served.used.insert(target_port);
@@ -128,21 +127,21 @@ impl Engine {
             self.remember(observation);
             return true;
         }
-        self.serves_peer(observation)
-            || self.is_remembered(observation, self.now) && !is_impossible(observation)
+        self.serves_peer(observation, protocol)
+            || self.is_remembered(observation, protocol, self.now) && !is_impossible(observation)
     }
 
     /// Returns whether a connected UDP socket receives the datagrams of this peer.
-    fn serves_peer(&self, observation: &Observation) -> bool {
+    fn serves_peer(&self, observation: &Observation, protocol: Protocol) -> bool {
         let Observation { source, source_port, target, target_port, .. } = *observation;
-        observation.protocol() == Protocol::Udp
+        protocol == Protocol::Udp
             && self.served.current.is_connected((target, target_port), (source, source_port))
     }
 
     /// Returns whether the port was served within the grace time.
-    fn is_remembered(&self, observation: &Observation, now: Instant) -> bool {
+    fn is_remembered(&self, observation: &Observation, protocol: Protocol, now: Instant) -> bool {
         let Observation { target, target_port, .. } = *observation;
-        let (protocol, grace) = (observation.protocol(), self.policy.served_grace);
+        let grace = self.policy.served_grace;
         self.served.memory.serves(protocol, target, target_port, now, grace)
     }
 
