@@ -41,6 +41,7 @@ fn full_tables_take_less_memory_than_promised() {
         scan_trigger: 2,
         block_tcp: true,
         remember_blocked: true,
+        served_grace: Duration::from_secs(600),
         ..Policy::default()
     };
     let mut engine = Engine::new(policy, &limits, HashKey::new(7));
@@ -81,6 +82,13 @@ fn full_tables_take_less_memory_than_promised() {
         for probe in &under_way {
             engine.observe(probe, now);
         }
+        while engine.poll_event().is_some() {}
+    }
+    // More sockets than are remembered.
+    for number in 0..70_000 {
+        let (source, target) = ((host(1, true), 40_000).into(), (host(number, true), 23).into());
+        engine.observe_served(&Observation::segment(source, target, TcpFlags::SYN), now);
+        engine.observe_served(&Observation::datagram(source, target), now);
         while engine.poll_event().is_some() {}
     }
     let used = heap::live() - before - size_of_val(&under_way[..]);

@@ -95,9 +95,9 @@ fn start_responder(queue: &Arc<Queue>) -> io::Result<Client> {
 /// Memory that a sentry can need under any load, in bytes.
 const MEMORY: usize = 64 << 20;
 
-/// Memory that each ring after the first needs in addition, in bytes: the queries of this host, and
-/// packets that can be seen twice.
-const RING_MEMORY: usize = 4 << 20;
+/// Memory that each ring after the first needs in addition, in bytes: the queries of this host,
+/// packets that can be seen twice, and accepted connections.
+const RING_MEMORY: usize = 7 << 20;
 
 /// Memory of the queues between several rings, in bytes.
 const MAIL_MEMORY: usize = 8 << 20;
