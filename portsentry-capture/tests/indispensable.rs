@@ -135,11 +135,17 @@ fn own_addresses_are_followed() {
     let bed = Testbed::new(root);
     let mut hosts = follow(&bed.host);
     let device = bed.host.interface();
+    // A route of a table that is not searched for packets without a mark.
+    ip(&bed.host, "rule add fwmark 1 lookup 99");
+    ip(&bed.host, "route add local 198.51.100.0/24 dev lo table 99");
+    refresh(&bed.host, &mut hosts);
+    assert_eq!(hosts.roles_of(address("198.51.100.9")).next(), None);
     for (command, own) in [
         (format!("address add 203.0.113.9/32 dev {device}"), "203.0.113.9"),
         (format!("address add 203.0.113.10 peer 203.0.113.11 dev {device}"), "203.0.113.10"),
         (format!("address add 2001:db8::9/64 dev {device} nodad"), "2001:db8::9"),
         ("route add local 198.18.0.0/15 dev lo".to_owned(), "198.18.7.7"),
+        ("rule add lookup 99".to_owned(), "198.51.100.9"),
         ("link add br1 type bridge".to_owned(), "::1"),
         ("address add 203.0.113.12/24 dev br1".to_owned(), "203.0.113.12"),
     ] {

@@ -14,6 +14,8 @@ pub(super) const RTM_GETADDR: u16 = 22;
 pub(super) const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
 pub(super) const RTM_GETROUTE: u16 = 26;
+const RTM_NEWRULE: u16 = 32;
+const RTM_DELRULE: u16 = 33;
 const RTM_NEWNEXTHOP: u16 = 104;
 const RTM_DELNEXTHOP: u16 = 105;
 pub(super) const RTM_GETNEXTHOP: u16 = 106;
@@ -95,6 +97,8 @@ impl RouteTables {
             RTM_NEWNEXTHOP => self.add_nexthop(payload),
             // The routes of an interface that is down disappear without a message.
             RTM_NEWLINK | RTM_DELLINK | RTM_DELADDR | RTM_DELNEXTHOP => Ok(Change::Removed),
+            // Rules decide whether the local routes of a table count.
+            RTM_NEWRULE | RTM_DELRULE => Ok(Change::Incomplete),
             _ => Ok(Change::None),
         }
     }
