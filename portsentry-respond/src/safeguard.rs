@@ -183,7 +183,7 @@ fn check_port(probe: &ProbeContext) -> Result<(), Prevented> {
     if tracked.translated {
         return Err(Prevented::Translated { port });
     }
-    if tracked.accepted {
+    if tracked.connected {
         return Err(Prevented::Connected { port });
     }
     match port_use(protocol, local, peer, interface) {

@@ -1,7 +1,7 @@
-//! Suppression of observations that only several captures together can recognise.
+//! Properties of observations that only several captures together show.
 //!
 //! The same packet may be captured on two interfaces, and a datagram may reply to a query of
-//! this host. Both are counted and not passed on.
+//! this host. Both are counted and not passed on. A SYN that this host has accepted is marked.
 
 use std::io;
 use std::os::fd::BorrowedFd;

@@ -27,14 +27,17 @@ const PROTOCOL: u16 = 2;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrackedConnection {
-    /// Whether a rule translates the destination of its packets.
+    /// Whether a rule translates the destination of its packets, or of the replies to a connection
+    /// whose source it translates.
     pub translated: bool,
-    /// Whether both ends completed a handshake of TCP. The kernel keeps the entry for up to two
-    /// minutes after the end of the connection, when no socket is left.
-    pub accepted: bool,
+    /// Whether this host is one end of it: it opened the connection, or accepted it by a complete
+    /// handshake of TCP. The kernel keeps the entry for up to two minutes after the end of the
+    /// connection, when no socket is left.
+    pub connected: bool,
 }
 
-/// Returns the entry of the connection to which packets from `source` to `target` belong. All
+/// Returns the entry of the connection to which packets from `source` to `target` belong, in
+/// either direction. `target` is an address of this host. All
 /// fields are `false` for packets of no connection, and if the kernel tracks no connections. A
 /// few system calls.
 ///
@@ -52,9 +55,15 @@ pub fn tracked_connection(
     }
     let Some((family, tuple)) = tuple(protocol, source, target) else { return untracked };
     let request = Request { kind: GET, body: [header(family).to_vec(), tuple].concat() };
-    let entry = |_, payload: &[u8]| TrackedConnection {
-        translated: destination_differs(payload, target),
-        accepted: protocol == Protocol::Tcp && is_assured(payload),
+    let entry = |_, payload: &[u8]| {
+        let [original, reply] = [ORIGINAL, REPLY].map(|direction| sender(payload, direction));
+        let target = Some((target.ip().to_canonical(), target.port()));
+        // The packets may be the replies.
+        let opened = original == target;
+        TrackedConnection {
+            translated: !opened && reply.is_some() && reply != target,
+            connected: opened || protocol == Protocol::Tcp && is_assured(payload),
+        }
     };
     match netlink::get(NETFILTER, request, entry) {
         Err(error) if Errno::from_io_error(&error) == Some(Errno::NOENT) => untracked,
@@ -107,18 +116,15 @@ fn tuple(protocol: Protocol, source: SocketAddr, target: SocketAddr) -> Option<(
 /// `NLA_F_NESTED`
 const NESTED: u16 = 0x8000;
 
-/// Returns whether replies of this connection come from another address or port than `target`.
-fn destination_differs(payload: &[u8], target: SocketAddr) -> bool {
-    let reply = || {
-        let reply = attribute(payload.get(HEADER..)?, REPLY)?;
-        let addresses = attribute(reply, ADDRESSES)?;
-        let address = attributes(addresses).find_map(|(kind, value)| match kind {
-            1 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into()),
-            3 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into()),
-            _ => None,
-        })?;
-        let port: [u8; 2] = attribute(attribute(reply, PROTOCOL)?, 2)?.try_into().ok()?;
-        Some((address, u16::from_be_bytes(port)))
-    };
-    reply().is_some_and(|reply: (IpAddr, u16)| reply != (target.ip().to_canonical(), target.port()))
+/// Returns the source address and port of the packets in this direction.
+fn sender(payload: &[u8], direction: u16) -> Option<(IpAddr, u16)> {
+    let tuple = attribute(payload.get(HEADER..)?, direction)?;
+    let addresses = attribute(tuple, ADDRESSES)?;
+    let address = attributes(addresses).find_map(|(kind, value)| match kind {
+        1 => Some(Ipv4Addr::from(<[u8; 4]>::try_from(value).ok()?).into()),
+        3 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(value).ok()?).into()),
+        _ => None,
+    })?;
+    let port: [u8; 2] = attribute(attribute(tuple, PROTOCOL)?, 2)?.try_into().ok()?;
+    Some((address, u16::from_be_bytes(port)))
 }

@@ -76,6 +76,14 @@ fn a_connection_is_looked_up_by_its_addresses_and_ports() {
         assert!(!translated(Protocol::Udp, other).expect("answer"), "{other:?}");
         assert!(!translated(Protocol::Tcp, sent).expect("answer"), "{sent:?}");
     }
+    // A query of the host itself, and its reply.
+    for (peer, own) in ends(5300, 4001) {
+        let socket = bed.host.enter(|| UdpSocket::bind(own)).expect("bind");
+        socket.send_to(b"x", peer).expect("send");
+        let reply = bed.host.enter(|| tracked_connection(Protocol::Udp, peer, own));
+        let reply = reply.expect("answer");
+        assert_eq!((reply.translated, reply.connected), (false, true), "{peer:?}");
+    }
     // The kernel removes a connection that is refused.
     let _service = bed.host.enter(|| TcpListener::bind("[::]:99")).expect("listen");
     for (sent, other) in ends(4000, 80).into_iter().zip(ends(4001, 80)) {
