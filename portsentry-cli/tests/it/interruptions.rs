@@ -106,26 +106,26 @@ fn allow_descriptors(sentry: &Sentry, allow: bool) {
     }
 }
 
-#[test]
-fn without_descriptors_it_logs_probes_and_later_responds_again() {
-    let Some(root) = require_root() else { return };
-    let bed = Testbed::new(root);
-    let station = Station::with(
-        &bed.host,
-        r#"
+const BLOCKING: &str = r#"
 TCP_PORTS = "20-30"
 BLOCKED_FILE = "{dir}/blocked"
 HISTORY_FILE = "{dir}/history"
 BLOCK_TCP = "2"
 KILL_RUN_CMD = "true"
-"#,
-    );
+"#;
+
+#[test]
+fn without_descriptors_it_logs_probes_and_later_responds_again() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, BLOCKING);
     let mut sentry = station.start(&[]);
     let [(first, target), (second, target_v6)] = both_families(&bed);
 
     allow_descriptors(&sentry, false);
+    // The responder cannot ask the kernel whether this host needs the source.
     syn(&bed.scanner, first, target, 22);
-    sentry.wait_for(&event(first, SYN, 22, FAILED));
+    sentry.wait_for(&event(first, SYN, 22, LOGGED));
     assert_eq!(fs::read(station.path("blocked")).expect("read"), b"");
     // A reload needs descriptors, so it is refused as a whole.
     sentry.signal(Signal::HUP);
@@ -133,7 +133,7 @@ KILL_RUN_CMD = "true"
     // Takes longer than a second, so that the snapshot of served ports fails several times.
     for port in 23..=27 {
         syn(&bed.scanner, first, target, port);
-        sentry.wait_for(&event(first, SYN, port, FAILED));
+        sentry.wait_for(&event(first, SYN, port, LOGGED));
         std::thread::sleep(std::time::Duration::from_millis(300));
     }
 
@@ -144,13 +144,36 @@ KILL_RUN_CMD = "true"
     assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
     assert_eq!(fs::read(station.path("blocked")).expect("read").len(), 18);
     let printed = |part: &str| ended.stderr.iter().filter(|line| line.contains(part)).count();
-    let why = "cannot run /bin/sh: Too many open files (os error 24)";
-    let tried = printed(&format!("KILL_RUN_CMD for {first}: {why}"));
-    assert!(tried > 0, "{ended:#?}");
-    assert_eq!(printed(&nothing_worked(first)), tried, "{ended:#?}");
+    let prevented = format!("Not responding to {first}: the kernel does not list its routes");
+    let logged = ended.stdout.iter().filter(|line| line.starts_with(&prevented)).count();
+    assert_eq!(logged, 1, "{ended:#?}");
     assert_eq!(printed("cannot read the socket tables, using the last snapshot"), 1, "{ended:#?}");
     assert_eq!(printed("can read the socket tables again"), 1, "{ended:#?}");
     assert_eq!(station.history().len(), 7);
+}
+
+/// With the checks before a response switched off, the action itself fails.
+#[test]
+fn without_descriptors_commands_fail_and_later_work() {
+    let Some(root) = require_root() else { return };
+    let bed = Testbed::new(root);
+    let station = Station::with(&bed.host, &format!("{BLOCKING}NEVER_BLOCK = \"\"\n"));
+    let mut sentry = station.start(&["-L", "-S"]);
+    let [(first, target), (second, target_v6)] = both_families(&bed);
+
+    allow_descriptors(&sentry, false);
+    syn(&bed.scanner, first, target, 22);
+    sentry.wait_for(&event(first, SYN, 22, FAILED));
+    assert_eq!(fs::read(station.path("blocked")).expect("read"), b"");
+    allow_descriptors(&sentry, true);
+    syn(&bed.scanner, second, target_v6, 22);
+    sentry.wait_for(&event(second, SYN, 22, BLOCKED));
+    let ended = sentry.stop();
+    assert_eq!(ended.status.code(), Some(0), "{ended:#?}");
+    let printed = |part: &str| ended.stderr.iter().filter(|line| line.contains(part)).count();
+    let why = "cannot run /bin/sh: Too many open files (os error 24)";
+    assert_eq!(printed(&format!("KILL_RUN_CMD for {first}: {why}")), 1, "{ended:#?}");
+    assert_eq!(printed(&nothing_worked(first)), 1, "{ended:#?}");
 }
 
 #[test]
