@@ -55,6 +55,8 @@ pub(super) struct Rule {
 #[derive(Debug, Default)]
 pub(super) struct Set {
     flags: u32,
+    /// Bytes of a key, with the padding between its fields; `None` if they are not known.
+    key_length: Option<usize>,
     /// Parts of elements, as messages of a dump contain them; `None` if they were not read.
     elements: Option<Vec<RawElement>>,
 }
@@ -151,10 +153,13 @@ impl Ruleset {
         Some(())
     }
 
-    /// `NFTA_SET_TABLE`, `_NAME`, `_FLAGS`
+    /// `NFTA_SET_TABLE`, `_NAME`, `_FLAGS`, `_KEY_LEN`
     fn add_set(&mut self, family: u8, body: &[u8]) -> Option<()> {
         let key = (family, name(body, 1)?.to_vec(), name(body, 2)?.to_vec());
-        self.sets.entry(key).or_default().flags = number(body, 3)?;
+        let set = self.sets.entry(key).or_default();
+        // The kernel omits flags of 0.
+        set.flags = number(body, 3).unwrap_or_default();
+        set.key_length = number(body, 5).map(|length| length as usize);
         Some(())
     }
 
@@ -191,12 +196,19 @@ impl Chain {
 
 impl Set {
     const INTERVAL: u32 = 4;
+    const MAP: u32 = 8;
     const EVAL: u32 = 0x20;
     const CONCAT: u32 = 0x80;
 
     /// Returns whether packets change the set, so that its elements constrain nothing.
     pub(super) fn is_dynamic(&self) -> bool {
         self.flags & Self::EVAL != 0
+    }
+
+    /// Returns the length of a key if the set is no map, so that a search has no other result than
+    /// whether the key is in it.
+    pub(super) fn key_length(&self) -> Option<usize> {
+        self.key_length.filter(|_| self.flags & Self::MAP == 0)
     }
 
     /// Returns the elements; `None` if they were not read.

@@ -196,6 +196,11 @@ impl<'a> Walker<'a> {
     ) {
         let name = (from.0, from.1.clone(), lookup.set.to_vec());
         let set = self.rules.sets.get(&name);
+        // A list of blocked sources, for example, which may be long. It constrains nothing.
+        if set.and_then(Set::key_length).is_some_and(|length| !registers.knows(lookup.key, length))
+        {
+            return;
+        }
         let Some(elements) = set.and_then(Set::elements) else {
             self.findings.missing.insert(name);
             return;
