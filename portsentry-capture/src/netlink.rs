@@ -7,6 +7,7 @@
 mod notifications;
 
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use netlink_packet_core::{
@@ -246,6 +247,13 @@ fn check_code(payload: &[u8]) -> io::Result<()> {
         Some(code) => Err(io::Error::from_raw_os_error(code.get().wrapping_neg())),
         None => Ok(()),
     }
+}
+
+/// Returns the address in an attribute: the octets of either family.
+pub(crate) fn address(value: &[u8]) -> Result<IpAddr, DecodeError> {
+    let v4 = <[u8; 4]>::try_from(value).map(IpAddr::from);
+    let address = v4.or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from));
+    address.map_err(|_| DecodeError::from("impossible length of an address"))
 }
 
 fn malformed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {

@@ -6,6 +6,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use netlink_packet_core::{DecodeError, NlasIterator};
 
+use crate::netlink::address;
+
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
@@ -248,12 +250,6 @@ fn via(value: &[u8]) -> Result<Option<IpAddr>, DecodeError> {
         AF_INET | AF_INET6 => address(bytes).map(Some),
         _ => Ok(None),
     }
-}
-
-fn address(value: &[u8]) -> Result<IpAddr, DecodeError> {
-    let v4 = <[u8; 4]>::try_from(value).map(IpAddr::from);
-    let address = v4.or_else(|_| <[u8; 16]>::try_from(value).map(IpAddr::from));
-    address.map_err(|_| DecodeError::from("impossible length of an address"))
 }
 
 fn number(value: &[u8]) -> Result<u32, DecodeError> {

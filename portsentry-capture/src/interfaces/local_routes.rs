@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv4Subnets};
 use netlink_packet_core::{DecodeError, NlasIterator, Parseable};
@@ -221,7 +221,7 @@ fn destination(header: &RouteHeader, payload: &[u8]) -> Result<Option<(IpNet, u3
     for attribute in NlasIterator::new(payload.get(ROUTE_HEADER..).unwrap_or_default()) {
         let attribute = attribute?;
         match (attribute.kind(), attribute.value()) {
-            (RTA_DST, address) => destination = Some(parse_address(address)?),
+            (RTA_DST, address) => destination = Some(netlink::address(address)?),
             // The number has 32 bits, of which the header contains only 8.
             (RTA_TABLE, &[a, b, c, d]) => table = u32::from_ne_bytes([a, b, c, d]),
             _ => {}
@@ -233,16 +233,10 @@ fn destination(header: &RouteHeader, payload: &[u8]) -> Result<Option<(IpNet, u3
     Ok(Some((network, table)))
 }
 
-fn parse_address(bytes: &[u8]) -> Result<IpAddr, DecodeError> {
-    if let Ok(octets) = <[u8; 4]>::try_from(bytes) {
-        return Ok(octets.into());
-    }
-    let octets = <[u8; 16]>::try_from(bytes);
-    octets.map(IpAddr::from).map_err(|_| DecodeError::from("impossible address length"))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use super::*;
 
     const LOCAL: u8 = 2;

@@ -13,6 +13,10 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
+use netlink_packet_core::{NLM_F_REQUEST, NLMSG_ERROR};
+use netlink_packet_sock_diag::constants::{
+    AF_INET, AF_INET6, IPPROTO_TCP, IPPROTO_UDP, SOCK_DIAG_BY_FAMILY,
+};
 use portsentry_core::{Instant, Observation, Protocol};
 
 use super::budget::Budget;
@@ -28,15 +32,6 @@ const REQUESTS: usize = 32;
 /// Bytes that are read of a reply: the header, and the error code or the start of `struct
 /// inet_diag_msg`.
 const REPLY: usize = 20;
-
-/// Values of `linux/netlink.h`, `linux/sock_diag.h` and `linux/socket.h`.
-const NLMSG_ERROR: u16 = 2;
-const SOCK_DIAG_BY_FAMILY: u16 = 20;
-const NLM_F_REQUEST: u16 = 1;
-const AF_INET: u8 = 2;
-const AF_INET6: u8 = 10;
-const IPPROTO_TCP: u8 = 6;
-const IPPROTO_UDP: u8 = 17;
 
 /// Counts of socket lookups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -22,13 +22,7 @@ pub(super) fn sockets() -> io::Result<Vec<Socket>> {
     let mut sockets = Vec::new();
     for (protocol, tables) in [(Protocol::Tcp, ["tcp", "tcp6"]), (Protocol::Udp, ["udp", "udp6"])] {
         for table in tables {
-            // The namespace of the calling thread; `/proc/net` is that of the main thread.
-            match fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
-                Ok(text) => sockets.extend(parse(&text, protocol)),
-                // A kernel without IPv6 has no such table.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => {}
-                Err(error) => return Err(error),
-            }
+            sockets.extend(parse(&read(table)?, protocol));
         }
     }
     Ok(sockets)
@@ -37,19 +31,25 @@ pub(super) fn sockets() -> io::Result<Vec<Socket>> {
 /// Returns whether `port` has a TCP connection to `peer` that this host may have accepted.
 pub(super) fn is_connected(port: u16, peer: IpAddr) -> io::Result<bool> {
     for table in ["tcp", "tcp6"] {
-        let text = match fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => {
-                continue;
-            }
-            Err(error) => return Err(error),
-        };
+        let text = read(table)?;
         let mut lines = text.lines().skip(1);
         if lines.any(|line| connection(line).is_some_and(|found| found == (port, peer))) {
             return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// Returns the text of a table.
+fn read(table: &str) -> io::Result<String> {
+    // The namespace of the calling thread; `/proc/net` is that of the main thread.
+    match fs::read_to_string(format!("/proc/thread-self/net/{table}")) {
+        // A kernel without IPv6 has no such table.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && table.ends_with('6') => {
+            Ok(String::new())
+        }
+        result => result,
+    }
 }
 
 /// Parses the port and the peer of a connection.
