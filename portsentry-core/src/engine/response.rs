@@ -38,7 +38,8 @@ impl Response {
 
 /// Identifies a response from the effect to its outcome.
 ///
-/// The number is opaque. Engines that share one responder use different numbers, see [`Engine::with_response_ids`](crate::Engine::with_response_ids).
+/// The number is opaque. Engines that share one responder use different numbers, see
+/// [`Engine::with_response_ids`](crate::Engine::with_response_ids).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(transparent))]
 pub struct ResponseId(u64);
