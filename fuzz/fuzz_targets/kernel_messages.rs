@@ -6,8 +6,7 @@
 
 use ipnet::IpNet;
 use libfuzzer_sys::fuzz_target;
-use portsentry_capture::RouteTables;
-use portsentry_capture::kernel_messages::{LocalRoutes, address, link};
+use portsentry_capture::kernel_messages::{LocalRoutes, RouteTables, address, link};
 
 fuzz_target!(|input: &[u8]| {
     let (mut routes, mut messages, mut rest) = (LocalRoutes::default(), 0, input);

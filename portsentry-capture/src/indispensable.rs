@@ -5,7 +5,6 @@ mod resolvers;
 mod routes;
 
 use std::fmt;
-use std::io;
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -66,28 +65,4 @@ impl fmt::Display for Role {
             Self::NameServer { file } => write!(f, "name server in {}", file.display()),
         }
     }
-}
-
-/// Returns the networks that this host depends on, sorted: its own addresses, and those of
-/// [`indispensable_peers`]. Anyone can forge packets with these sources, so they should never
-/// be blocked.
-///
-/// Loopback networks are included as a whole (RFC 1122 section 3.2.1.3). A program that runs for
-/// long uses [`IndispensableHosts`], because the network changes.
-///
-/// # Errors
-///
-/// If the kernel does not list interfaces or routes. No privilege is needed.
-pub fn indispensable_hosts() -> io::Result<Vec<IpNet>> {
-    Ok(IndispensableHosts::open()?.networks(true))
-}
-
-/// Returns the other hosts that this host depends on, sorted: the gateways of all routes and the
-/// name servers of [`ResolverFiles`].
-///
-/// # Errors
-///
-/// If the kernel does not list routes. No privilege is needed.
-pub fn indispensable_peers() -> io::Result<Vec<IpNet>> {
-    Ok(IndispensableHosts::open()?.networks(false))
 }

@@ -107,8 +107,7 @@ pub use decode::{
 pub use file::CaptureFile;
 #[cfg(feature = "live")]
 pub use indispensable::{
-    Change, Gateway, IndispensableHost, IndispensableHosts, NameServers, ResolverFiles, Role,
-    RouteTables, indispensable_hosts, indispensable_peers, name_servers,
+    Gateway, IndispensableHost, IndispensableHosts, NameServers, ResolverFiles, Role, name_servers,
 };
 #[cfg(feature = "live")]
 pub use interfaces::{
@@ -122,6 +121,7 @@ pub use kernel_feature::missing_capture_features;
 #[cfg(feature = "live")]
 #[doc(hidden)]
 pub mod kernel_messages {
+    pub use crate::indispensable::{Change, RouteTables};
     pub use crate::interfaces::{LocalRoutes, address, link};
 }
 #[cfg(feature = "live")]

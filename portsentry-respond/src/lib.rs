@@ -39,7 +39,6 @@ pub use client::{Client, Notification};
 pub use error::{ClientError, LoadError, ServerError};
 pub use kernel_features::missing_response_features;
 pub use load::Loaded;
-pub use never_block::never_block;
 pub use pool::{Check, Completion, Unfinished, WorkerPool};
 pub use portsentry_report::{Action, ActionEvent, Prevented, Report};
 pub use probe_context::ProbeContext;

@@ -7,8 +7,7 @@ use portsentry_config::Configuration;
 /// Returns the networks that are never responded to, sorted: those of `NEVER_BLOCK`. Without that
 /// key, the hosts that this host depends on: itself (unless `-L` is given), its gateways and its
 /// name servers.
-#[must_use]
-pub fn never_block(configuration: &Configuration, hosts: &IndispensableHosts) -> Vec<IpNet> {
+pub(crate) fn never_block(configuration: &Configuration, hosts: &IndispensableHosts) -> Vec<IpNet> {
     match &configuration.settings.never_block {
         Some(networks) => {
             let mut networks = networks.clone();

@@ -38,7 +38,8 @@ const RETRY: Duration = Duration::from_secs(1);
 const PAUSE: u32 = 50;
 
 /// The hosts that this host depends on: its own addresses, the gateways of all unicast routes in
-/// all tables, and its name servers.
+/// all tables, and its name servers. Anyone can forge packets with these sources, so they should
+/// never be blocked.
 ///
 /// [`refresh`](Self::refresh) brings them up to date. It misses no change, because the kernel
 /// queues a notification before the system call of the change returns. New addresses and gateways
