@@ -4,8 +4,8 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use portsentry_config::{
-    Configuration, FileError, LocalPortSource, Overrides, PortUse, Rings, Source, Style, load_with,
-    read_file,
+    Configuration, FileError, LocalPortSource, Overrides, PortAccess, Rings, Source, Style,
+    load_with, read_file,
 };
 use portsentry_respond::Client;
 
@@ -49,7 +49,7 @@ pub(crate) fn to_watch(
         // In connect mode, the sockets of the sentry itself serve the ports.
         .with_service_check(!options.disable_service_check && !options.connect)
         .with_rings(rings)
-        .with_ports(if options.connect { PortUse::Bound } else { PortUse::Captured })
+        .with_ports(if options.connect { PortAccess::Bound } else { PortAccess::Captured })
         .with_local_ports(LocalPortSource::Kernel);
     configuration_with(&options.general, overrides, directory, read)
 }

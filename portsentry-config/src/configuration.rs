@@ -95,7 +95,7 @@ impl Configuration {
     /// Returns the rules for the engine. It never responds to hosts in `never_block`.
     ///
     /// `never_block` replaces the key `NEVER_BLOCK`, whose default depends on the
-    /// addresses, gateways and resolvers of the host. The caller combines the two:
+    /// addresses, gateways and name servers of the host. The caller combines the two:
     ///
     /// ```
     /// # use portsentry_config::Configuration;

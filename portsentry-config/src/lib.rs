@@ -48,5 +48,5 @@ pub use configuration::{Configuration, Origin};
 pub use file::{FileError, MAX_FILE_SIZE, read_file};
 pub use finding::{Cause, Finding, Findings, Style};
 pub use load::{LoadError, load, load_with};
-pub use portsentry_core::config::{PortUse, Responses, Rings};
+pub use portsentry_core::config::{PortAccess, Responses, Rings};
 pub use source::{DEFAULT_PATH, IfMissing, LOCAL_PORT_RANGE, LocalPortSource, Overrides, Source};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use portsentry_core::config::{LocalPorts, PortUse, Responses, Rings};
+use portsentry_core::config::{LocalPorts, PortAccess, Responses, Rings};
 
 /// The configuration file that is used if the user names none.
 pub const DEFAULT_PATH: &str = "/etc/portsentry/portsentry.conf";
@@ -77,7 +77,7 @@ pub struct Overrides {
     /// Support for several rings, which depends on the method of capture.
     pub rings: Rings,
     /// How the program watches the ports.
-    pub ports: PortUse,
+    pub ports: PortAccess,
     /// The ports of outgoing connections, which the word `ALL` omits.
     pub local_ports: LocalPortSource,
 }
@@ -110,7 +110,7 @@ impl Default for Overrides {
             local_check: true,
             service_check: true,
             rings: Rings::Supported,
-            ports: PortUse::Captured,
+            ports: PortAccess::Captured,
             local_ports: LocalPortSource::default(),
         }
     }
@@ -137,7 +137,7 @@ impl Overrides {
 
     /// Returns a copy with `ports`.
     #[must_use]
-    pub const fn with_ports(self, ports: PortUse) -> Self {
+    pub const fn with_ports(self, ports: PortAccess) -> Self {
         Self { ports, ..self }
     }
 

@@ -48,7 +48,7 @@ mod template;
 mod units;
 mod value;
 
-pub use context::{Context, PortUse, Responses, Rings};
+pub use context::{Context, PortAccess, Responses, Rings};
 pub use diagnostic::{Diagnostic, Severity};
 pub use excerpt::Excerpt;
 pub use ignore_list::parse_ignore_list;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use portsentry_config::{
-    Configuration, FileError, LOCAL_PORT_RANGE, LoadError, LocalPortSource, Overrides, PortUse,
+    Configuration, FileError, LOCAL_PORT_RANGE, LoadError, LocalPortSource, Overrides, PortAccess,
     Source, load, load_with,
 };
 use portsentry_core::config::{LocalPorts, Settings};
@@ -119,7 +119,7 @@ fn all_ports_without_a_port_are_refused() {
 fn connect_mode_cannot_bind_all_ports() {
     let place = Place::new();
     place.file("c", ALL);
-    let bound = Overrides::default().with_ports(PortUse::Bound);
+    let bound = Overrides::default().with_ports(PortAccess::Bound);
     let Err(LoadError::Invalid(findings)) = load(&Source::file("c"), bound, place.path()) else {
         panic!("not refused");
     };

@@ -12,7 +12,7 @@ pub struct Context {
     /// Support for several rings.
     pub rings: Rings,
     /// How the program watches the ports.
-    pub ports: PortUse,
+    pub ports: PortAccess,
 }
 
 /// The party that carries out responses.
@@ -42,7 +42,7 @@ pub enum Rings {
 /// How the program watches the ports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum PortUse {
+pub enum PortAccess {
     /// It captures packets, so any number of ports can be watched.
     #[default]
     Captured,
@@ -65,7 +65,7 @@ impl Context {
 
     /// Returns a copy with `ports`.
     #[must_use]
-    pub const fn ports(self, ports: PortUse) -> Self {
+    pub const fn ports(self, ports: PortAccess) -> Self {
         Self { ports, ..self }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::assignments::Assignments;
 use super::diagnostic::Report;
-use super::{BlockMode, Context, PortList, PortUse, Problem, Responses, Rings, Settings, Span};
+use super::{BlockMode, Context, PortAccess, PortList, Problem, Responses, Rings, Settings, Span};
 
 /// Reports combinations of values that are not valid: at the value that needs another
 /// key, or at `end`, the last line, if no line is the cause.
@@ -17,7 +17,7 @@ pub(super) fn cross_check(
 ) {
     let checks = Checks { settings, assignments, end };
     checks.ports(report);
-    if context.ports == PortUse::Bound {
+    if context.ports == PortAccess::Bound {
         checks.bound_ports(report);
     }
     if context.responses == Responses::Configured {

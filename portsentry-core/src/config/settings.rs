@@ -51,7 +51,7 @@ pub struct Settings {
     /// `BLOCKED_FILE`: path of the file that stores blocked hosts.
     pub blocked_file: Option<String>,
     /// `NEVER_BLOCK`: networks without a response. `None` if the file does not set it:
-    /// then the addresses of this host, its gateways and its resolvers. An empty list
+    /// then the addresses of this host, its gateways and its name servers. An empty list
     /// means no network.
     pub never_block: Option<Vec<IpNet>>,
     /// `BLOCK_RATE`: maximum number of new hosts per minute that cause a response; 0 for
