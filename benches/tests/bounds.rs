@@ -85,7 +85,7 @@ fn full_tables_take_less_memory_than_promised() {
         while engine.poll_event().is_some() {}
     }
     // More sockets than are remembered.
-    for number in 0..70_000 {
+    for number in 0..20_000 {
         let (source, target) = ((host(1, true), 40_000).into(), (host(number, true), 23).into());
         engine.observe_served(&Observation::segment(source, target, TcpFlags::SYN), now);
         engine.observe_served(&Observation::datagram(source, target), now);

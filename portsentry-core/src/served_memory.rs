@@ -9,7 +9,7 @@ use crate::{Instant, PortSet, Protocol};
 
 /// Maximum number of remembered sockets of each protocol. Only programs of this host can fill
 /// it. Then further ports are not remembered.
-const CAPACITY: usize = 65_536;
+const CAPACITY: usize = 16_384;
 
 /// The sockets that were served and are not any more, with the time at which each was last
 /// known to be served.
@@ -113,24 +113,24 @@ mod tests {
         let address = |host: u32| IpAddr::from(host.to_be_bytes());
         let mut memory = ServedMemory::default();
         let at = Instant::from_secs;
-        for host in 0..70_000 {
+        for host in 0..20_000 {
             memory.remember(Protocol::Tcp, Bound::Address(address(host)), 80, at(1));
         }
         let serves = |memory: &ServedMemory, host, now| {
             memory.serves(Protocol::Tcp, address(host), 80, at(now), GRACE)
         };
         let count = |memory: &ServedMemory, now| {
-            (0..70_000).filter(|host| serves(memory, *host, now)).count()
+            (0..20_000).filter(|host| serves(memory, *host, now)).count()
         };
         assert_eq!(
             (count(&memory, 1), count(&memory, 80), count(&memory, 81)),
-            (65_536, 65_536, 0)
+            (16_384, 16_384, 0)
         );
         // A known socket is renewed, even in a full memory.
         memory.remember(Protocol::Tcp, Bound::Address(address(7)), 80, at(50));
         assert_eq!(count(&memory, 81), 1);
         memory.tidy(at(90), GRACE);
-        assert_eq!((memory.tcp.sockets.len(), memory.tcp.ports.len()), (65_536, 1));
+        assert_eq!((memory.tcp.sockets.len(), memory.tcp.ports.len()), (16_384, 1));
         memory.tidy(at(91), GRACE);
         assert_eq!((memory.tcp.sockets.len(), memory.tcp.oldest), (1, at(50)));
         memory.tidy(at(140), GRACE);

@@ -65,7 +65,7 @@ impl Engine {
 
     /// Replaces the snapshot of served ports. With
     /// [`Policy::served_grace`](crate::Policy::served_grace), the engine remembers the ports
-    /// that are not in it any more, from [`ServedPorts::taken_at`] on: at most 65,536 of each
+    /// that are not in it any more, from [`ServedPorts::taken_at`] on: at most 16,384 of each
     /// protocol. UDP ports are remembered only if another host has used them, or if they were
     /// served for about two seconds, because each query of a resolver opens a port.
     pub fn set_served_ports(&mut self, served: ServedPorts) {
