@@ -4,7 +4,8 @@
 BUILD_PACKAGES := gcc pkg-config libpcap-dev
 DEMO_PACKAGES  := $(BUILD_PACKAGES) iproute2 nmap
 TEST_PACKAGES  := $(DEMO_PACKAGES) g++ tshark tcpdump nftables iptables hping3 masscan \
-    zmap tcpreplay ethtool dnsmasq-base udhcpc man-db groff zsh fish systemd logrotate
+    zmap tcpreplay ethtool dnsmasq-base udhcpc iputils-ping procps python3 man-db \
+    groff zsh fish systemd logrotate
 # These packages enable services, which start with the next boot of this machine, so they
 # are installed only where every test must run. Elsewhere, the tests of missing services
 # are skipped. Tests start services in namespaces, with their own configuration.
