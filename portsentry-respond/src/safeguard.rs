@@ -13,10 +13,13 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use portsentry_capture::clock::{monotonic, uptime};
-use portsentry_capture::{IndispensableHosts, PortUse, Role, port_use, tracked_connection};
+use portsentry_capture::{
+    IndispensableHosts, PortUse, Role, TrackedConnection, port_use, tracked_connection,
+};
 use portsentry_config::Configuration;
 use portsentry_core::{Instant, Mode, NetworkSet, PreventionScope};
 use portsentry_report::{ActionEvent, Prevented, Report};
+use rustix::io::Errno;
 
 use crate::answer::Answer;
 use crate::never_block::never_block;
@@ -178,8 +181,15 @@ impl Hosts {
 fn check_port(probe: &ProbeContext) -> Result<(), Prevented> {
     let ProbeContext { target, source_port, local, port, interface, protocol, .. } = *probe;
     let (local, peer) = (SocketAddr::new(local, port), SocketAddr::new(target, source_port));
-    // Without `CAP_NET_ADMIN` this is not known, and the start has logged that.
-    let tracked = tracked_connection(protocol, peer, local).unwrap_or_default();
+    let tracked = match tracked_connection(protocol, peer, local) {
+        Ok(tracked) => tracked,
+        Err(error) if is_shortage(&error) => {
+            log::debug!("cannot look up the connection of a probe: {error}");
+            return Err(Prevented::Unknown);
+        }
+        // Without `CAP_NET_ADMIN` this is not known, and the start has logged that.
+        Err(_) => TrackedConnection::default(),
+    };
     if tracked.translated {
         return Err(Prevented::Translated { port });
     }
@@ -195,6 +205,13 @@ fn check_port(probe: &ProbeContext) -> Result<(), Prevented> {
             Err(Prevented::Unknown)
         }
     }
+}
+
+/// Returns whether the system lacks descriptors or memory, so that the same question can have an
+/// answer later.
+fn is_shortage(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))
 }
 
 /// Returns the answer to a request that is prevented: which probes are prevented with it, and
@@ -220,6 +237,15 @@ fn grace_left(uptime: Duration, grace: Duration) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_shortage_makes_an_answer_doubtful() {
+        let error = |errno: Errno| io::Error::from(errno);
+        assert!(is_shortage(&error(Errno::MFILE)));
+        assert!(is_shortage(&error(Errno::NOBUFS)));
+        assert!(!is_shortage(&error(Errno::PERM)));
+        assert!(!is_shortage(&error(Errno::INVAL)));
+    }
 
     #[test]
     fn responses_start_when_the_grace_has_passed() {

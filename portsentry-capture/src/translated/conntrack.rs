@@ -37,9 +37,8 @@ pub struct TrackedConnection {
 }
 
 /// Returns the entry of the connection to which packets from `source` to `target` belong, in
-/// either direction. `target` is an address of this host. All
-/// fields are `false` for packets of no connection, and if the kernel tracks no connections. A
-/// few system calls.
+/// either direction. `target` is an address of this host. All fields are `false` for packets of
+/// no connection, and if the kernel tracks no connections. A few system calls.
 ///
 /// # Errors
 ///
