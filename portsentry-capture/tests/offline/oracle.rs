@@ -146,7 +146,8 @@ fn theirs_v6(bytes: &[u8]) -> Option<Seen> {
     let ip = Ipv6Packet::new(bytes)?;
     let (source, target) = (ip.get_source(), ip.get_destination());
     let is_mapped = |address: Ipv6Addr| address.segments()[..6] == [0, 0, 0, 0, 0, 0xffff];
-    if ip.get_version() != 6 || is_mapped(source) || is_mapped(target) {
+    // Linux replies to a mapped source, but never accepts a mapped target.
+    if ip.get_version() != 6 || is_mapped(target) {
         return None;
     }
     let mut next = ip.get_next_header();
