@@ -76,7 +76,8 @@ pub(crate) fn theirs(link: LinkType, frame: &[u8]) -> Option<Seen> {
 fn theirs_cooked(ether_type: EtherType, rest: &[u8], tags_left: u8) -> Option<Seen> {
     if let EtherType(0x8100 | 0x88a8 | 0x9100) = ether_type {
         let (inner, rest, tags_left) = theirs_tag(ether_type, rest, tags_left)?;
-        return theirs_cooked(inner, rest, tags_left);
+        // Only the cooked header contains 0 in place of a protocol.
+        return theirs_cooked(inner, rest, tags_left).filter(|_| inner != EtherType(0));
     }
     if !matches!(ether_type, EtherTypes::Ipv4 | EtherTypes::Ipv6 | EtherType(0)) {
         return None;
