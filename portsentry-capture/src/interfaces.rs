@@ -18,6 +18,7 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{LinkFlags, LinkHeader, LinkLayerType, LinkMessage};
 use portsentry_core::NetworkSet;
 
+use crate::netlink::rtnetlink::{RTM_NEWADDR, RTM_NEWLINK};
 use crate::netlink::{self, ROUTE};
 
 pub use local_routes::LocalRoutes;
@@ -151,9 +152,6 @@ impl Interface {
         Ok(assigned.chain(local_routes::read()?).collect())
     }
 }
-
-const RTM_NEWLINK: u16 = 16;
-const RTM_NEWADDR: u16 = 20;
 
 /// Decodes a link message. Only the attributes that are used are decoded. The others, statistics
 /// and driver settings, are long and differ between kernels.

@@ -5,6 +5,7 @@
 //! not wait, because the kernel replies immediately.
 
 mod notifications;
+pub(crate) mod rtnetlink;
 
 use std::io;
 use std::net::IpAddr;

@@ -10,11 +10,12 @@ use ipnet::IpNet;
 use netlink_packet_core::NLM_F_REPLACE;
 
 use super::resolvers::{NameServers, ResolverFiles};
-use super::routes::{
-    Change, RTM_GETADDR, RTM_GETNEXTHOP, RTM_GETROUTE, RTM_NEWROUTE, RTN_UNICAST, RouteTables,
-};
+use super::routes::{Change, RouteTables};
 use super::{IndispensableHost, Role};
 use crate::interfaces::LocalRoutes;
+use crate::netlink::rtnetlink::{
+    RTM_GETADDR, RTM_GETNEXTHOP, RTM_GETROUTE, RTM_NEWROUTE, RTN_UNICAST,
+};
 use crate::netlink::{self, Notifications, ROUTE};
 
 /// Groups of `linux/rtnetlink.h`: `RTMGRP_LINK`; addresses, routes and rules of IPv4; addresses,

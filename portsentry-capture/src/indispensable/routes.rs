@@ -7,37 +7,22 @@ use ipnet::IpNet;
 use netlink_packet_core::{DecodeError, NlasIterator};
 
 use crate::netlink::address;
-
-const RTM_NEWLINK: u16 = 16;
-const RTM_DELLINK: u16 = 17;
-const RTM_NEWADDR: u16 = 20;
-const RTM_DELADDR: u16 = 21;
-pub(super) const RTM_GETADDR: u16 = 22;
-pub(super) const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
-pub(super) const RTM_GETROUTE: u16 = 26;
-const RTM_NEWRULE: u16 = 32;
-const RTM_DELRULE: u16 = 33;
-const RTM_NEWNEXTHOP: u16 = 104;
-const RTM_DELNEXTHOP: u16 = 105;
-pub(super) const RTM_GETNEXTHOP: u16 = 106;
+use crate::netlink::rtnetlink::{
+    ROUTE_HEADER, RTA_DST, RTA_TABLE, RTM_DELADDR, RTM_DELLINK, RTM_DELNEXTHOP, RTM_DELROUTE,
+    RTM_DELRULE, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWNEXTHOP, RTM_NEWROUTE, RTM_NEWRULE, RTN_ANYCAST,
+    RTN_LOCAL, RTN_UNICAST,
+};
 
 // Of linux/if_addr.h, linux/rtnetlink.h and linux/nexthop.h.
 const ADDRESS_HEADER: usize = 8;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
-const ROUTE_HEADER: usize = 12;
 const NEXTHOP_HEADER: usize = 8;
 const HOP_HEADER: usize = 8;
-pub(super) const RTN_UNICAST: u8 = 1;
-const RTN_LOCAL: u8 = 2;
-const RTN_ANYCAST: u8 = 4;
 const RT_TABLE_LOCAL: u32 = 255;
-const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_MULTIPATH: u16 = 9;
-const RTA_TABLE: u16 = 15;
 const RTA_VIA: u16 = 18;
 const NHA_OIF: u16 = 5;
 const NHA_GATEWAY: u16 = 6;

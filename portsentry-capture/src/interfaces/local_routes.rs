@@ -14,11 +14,8 @@ use netlink_packet_route::route::{RouteFlags, RouteHeader, RouteMessage, RouteTy
 use netlink_packet_route::rule::{RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 
+use crate::netlink::rtnetlink::{ROUTE_HEADER, RTA_DST, RTA_TABLE, RTM_NEWROUTE, RTM_NEWRULE};
 use crate::netlink::{self, ROUTE};
-
-/// Types of netlink messages (`linux/rtnetlink.h`).
-const RTM_NEWROUTE: u16 = 24;
-const RTM_NEWRULE: u16 = 32;
 
 /// Number of the table `local`.
 const LOCAL_TABLE: u8 = 255;
@@ -213,10 +210,6 @@ fn without(network: Ipv4Net, holes: Vec<Ipv4Net>) -> impl Iterator<Item = Ipv4Ne
 
 /// Returns the destination of a route and the number of its table; `None` for a default route.
 fn destination(header: &RouteHeader, payload: &[u8]) -> Result<Option<(IpNet, u32)>, DecodeError> {
-    const ROUTE_HEADER: usize = 12;
-    const RTA_DST: u16 = 1;
-    const RTA_TABLE: u16 = 15;
-
     let (mut destination, mut table) = (None, u32::from(header.table));
     for attribute in NlasIterator::new(payload.get(ROUTE_HEADER..).unwrap_or_default()) {
         let attribute = attribute?;

@@ -8,13 +8,9 @@ use std::os::fd::BorrowedFd;
 
 use super::program::{Assembler, Instruction, Op};
 use crate::live::packet_socket;
-
-/// Types of messages, and of routes (`linux/rtnetlink.h`).
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
-const RTN_LOCAL: u32 = 2;
-const RTN_BROADCAST: u32 = 3;
-const RTN_ANYCAST: u32 = 4;
+use crate::netlink::rtnetlink::{
+    RTM_DELROUTE, RTM_NEWROUTE, RTN_ANYCAST, RTN_BROADCAST, RTN_LOCAL,
+};
 
 /// Offsets of `nlmsg_type`, and of `rtm_type` after the header of 16 bytes.
 const TYPE: u32 = 4;
@@ -36,7 +32,7 @@ fn local_routes() -> Vec<Instruction> {
     let mut code = Assembler::default();
     let drop = code.give(0);
     let pass = code.give(u32::MAX);
-    let route = code.any_of(&[RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST], pass, drop);
+    let route = code.any_of(&[RTN_LOCAL, RTN_BROADCAST, RTN_ANYCAST].map(u32::from), pass, drop);
     let route = code.ops(&[Op::LoadByte(ROUTE_TYPE)], route);
     let start = code.any_of(&[RTM_NEWROUTE, RTM_DELROUTE].map(in_program), route, pass);
     code.ops(&[Op::SetIndex(0), Op::LoadHalf(TYPE)], start);
